@@ -1,0 +1,1 @@
+"""From YAML to frozen dataclasses, once, at the border."""

@@ -1,0 +1,85 @@
+"""Addresses of clients: reading them, and which of several to believe.
+
+The rules for X-Forwarded-For:
+
+* A peer that is not a trusted proxy is the client, whatever it says.
+* Behind a trusted peer the header is read from the right, where the nearest proxy wrote. Each address that is itself a
+  trusted proxy is passed over; the first that is not is the client. If all are trusted, the leftmost is.
+* As soon as an entry is not an address, nothing further left means anything: the peer is the client.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+_MOST_HOPS = 32
+
+
+@lru_cache(maxsize=4096)
+def parse_address(text: str) -> Address | None:
+    """Read ``192.0.2.1``, ``192.0.2.1:443``, ``2001:db8::1``, ``[2001:db8::1]:443``; None when it is none of these.
+
+    An IPv4 address mapped into IPv6 (RFC 4291 section 2.5.5.2) is the IPv4 address. Zones, leading zeros and anything
+    but decimal digits in IPv4 are refused.
+    """
+    text = text.strip(" \t")
+    if text.startswith("["):
+        text, bracket, port = text[1:].partition("]")
+        if not bracket or (port and not _is_port(port)) or ":" not in text:
+            return None
+    elif text.count(":") == 1:
+        text, _, port = text.partition(":")
+        if not _is_port(":" + port):
+            return None
+    if "%" in text or not text.isascii():
+        return None
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_port(text: str) -> bool:
+    digits = text[1:]
+    return text[:1] == ":" and digits.isascii() and digits.isdigit() and len(digits) <= 5  # noqa: PLR2004
+
+
+def belongs(address: Address | None, networks: Sequence[Network]) -> bool:
+    """Whether `address` lies in one of `networks`."""
+    return address is not None and any(address in network for network in networks)
+
+
+def find_client(peer: Address | None, forwarded_for: str, trusted: Sequence[Network]) -> Address | None:
+    """The client's address, by the rules above.
+
+    Args:
+        peer: The other end of the connection; None on a Unix socket.
+        forwarded_for: All X-Forwarded-For fields, joined by commas; empty when there are none.
+        trusted: Networks of the proxies in front of us.
+    """
+    if not forwarded_for or not belongs(peer, trusted):
+        return peer
+    client = peer
+    for hops, entry in enumerate(reversed(forwarded_for.split(","))):
+        address = parse_address(entry)
+        if address is None or hops == _MOST_HOPS:
+            return peer
+        client = address
+        if not belongs(address, trusted):
+            break
+    return client
+
+
+def group(address: Address) -> str:
+    """The name under which an address is limited: an IPv4 address is one client, and so is an IPv6 /64.
+
+    A single IPv6 customer is commonly given a /64 (RFC 6177), so anything finer is as many clients as it likes to be.
+    """
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(IPv6Network((int(address) >> 64 << 64, 64)))

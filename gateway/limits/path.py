@@ -1,0 +1,81 @@
+"""One reading of a path, so that no spelling of a resource reaches it through a looser endpoint.
+
+What is forwarded is always the path as it came, byte for byte. What is matched is its canonical form. A spelling is
+either folded into that form, because servers commonly take both for the same resource, or refused, because servers
+disagree on which resource it names:
+
+===================================  =========  ====================================================================
+spelling                             policy     reason
+===================================  =========  ====================================================================
+``%41`` for ``A``                    normalise  RFC 3986 section 6.2.2.2
+``//``, a slash at the end           normalise  most servers fold them
+``/Orders`` for ``/orders``          normalise  some servers ignore case (setting ``case_sensitive``)
+``;name=value`` behind a segment     normalise  servlet containers strip it (RFC 3986 section 3.3)
+``/./``, ``/../``, also encoded      reject     clients resolve these before sending (RFC 3986 section 5.2.4)
+``%2F``                              reject     a slash to some, a letter to others (setting ``encoded_slash``)
+backslash, ``%5C``                   reject     a slash to some
+encoded twice (``%252e``)            reject     decoded twice by some
+control bytes, NUL, also encoded     reject     cut the path short in some
+bytes that are not UTF-8, bare       reject     RFC 3986 has no such characters; overlong forms hide slashes
+``%`` without two hex digits         reject     RFC 3986 section 2.1
+``#``                                reject     a fragment is never sent (RFC 9110 section 7.1)
+===================================  =========  ====================================================================
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,:=@-][A-Za-z0-9._~!$&'()*+,:=@-]*)+", re.ASCII)
+"""Paths that are their own canonical form but for case: no empty segment, none that starts with a dot."""
+
+_BAD_BYTE = re.compile(r"[^\x21-\x7e]|[\\#]")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ESCAPED_AGAIN = re.compile(r"%(?:2e|2f|5c|25|00)", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+@dataclass(frozen=True, slots=True)
+class PathPolicy:
+    """How to read a path where servers differ.
+
+    Attributes:
+        case_sensitive: Take ``/Orders`` and ``/orders`` for two paths. Only safe when the upstream does.
+        encoded_slash: ``reject`` a path with ``%2F``, or let it ``pass`` as a letter within its segment.
+    """
+
+    case_sensitive: bool = False
+    encoded_slash: str = "reject"
+
+    def segments(self, path: str) -> tuple[str, ...] | None:
+        """The canonical form of `path`, split at its slashes; None when it has to be refused."""
+        if _PLAIN.fullmatch(path) is None:
+            return self._fold(path)
+        return tuple((path if self.case_sensitive else path.lower()).split("/")[1:])
+
+    def _fold(self, path: str) -> tuple[str, ...] | None:
+        if path[:1] != "/" or _BAD_BYTE.search(path) or _BAD_ESCAPE.search(path):
+            return None
+        folded = []
+        for raw in path.split("/"):
+            segment = self._decode(raw)
+            if segment is None:
+                return None
+            if segment:
+                folded.append(segment)
+        return tuple(folded)
+
+    def _decode(self, raw: str) -> str | None:
+        """One segment without escapes and parameters; None when the path has to be refused for it."""
+        try:
+            segment = unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError:
+            return None
+        if _CONTROL.search(segment) or _ESCAPED_AGAIN.search(segment):
+            return None
+        if "/" in segment and self.encoded_slash == "reject":
+            return None
+        segment = segment.partition(";")[0]
+        if segment in {".", ".."} or any(part in {".", ".."} for part in segment.split("/")):
+            return None
+        return segment if self.case_sensitive else segment.lower()

@@ -1,0 +1,104 @@
+"""`Router`: which endpoint a request belongs to.
+
+Precedence, in this order:
+
+1. an endpoint with a host beats one without;
+2. segment by segment from the left, a literal beats ``{id}``, and ``{id}`` beats ``{rest...}``; thus of two open-ended
+   templates the longer wins;
+3. an endpoint that lists the request's method beats one that lists none; HEAD belongs to GET unless it is listed.
+
+Where the best path does not take the method, the next best is tried. What matches nothing belongs to the default
+endpoint. The cost of a match depends on the length of the path, not on the number of endpoints.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gateway.limits.endpoint import Endpoint, Template
+
+
+@dataclass(slots=True)
+class _Node:
+    literals: dict[str, "_Node"] = field(default_factory=dict)
+    hole: "_Node | None" = None
+    ends: dict[str, Endpoint] = field(default_factory=dict)
+    rests: dict[str, Endpoint] = field(default_factory=dict)
+
+
+_ANY_METHOD = ""
+
+
+class Router:
+    """A tree of path segments for each host. Built once, then only read.
+
+    Args:
+        endpoints: One without a template, the default endpoint, is passed over.
+        case_sensitive: Whether literals differ by case; as in the `PathPolicy` that cuts the paths.
+
+    Attributes:
+        clashes: Pairs of endpoints that take the same requests; the first of each pair gets them. Whoever reads
+            rules from an operator refuses them when there are any.
+    """
+
+    __slots__ = ("_hosts", "clashes")
+
+    def __init__(self, endpoints: Iterable[Endpoint], *, case_sensitive: bool = False) -> None:
+        self._hosts: dict[str | None, _Node] = {}
+        self.clashes: list[tuple[Endpoint, Endpoint]] = []
+        for endpoint in endpoints:
+            if endpoint.template is not None:
+                self._add(endpoint, endpoint.template, case_sensitive=case_sensitive)
+
+    def _add(self, endpoint: Endpoint, template: Template, *, case_sensitive: bool) -> None:
+        node = self._hosts.setdefault(endpoint.host, _Node())
+        for segment in template.segments:
+            if segment is None:
+                node.hole = node.hole or _Node()
+                node = node.hole
+            else:
+                node = node.literals.setdefault(segment if case_sensitive else segment.lower(), _Node())
+        leaves = node.rests if template.open_ended else node.ends
+        rivals = [
+            rival
+            for method in sorted(endpoint.methods or {_ANY_METHOD})
+            if (rival := leaves.setdefault(method, endpoint)) is not endpoint
+        ]
+        if rivals:
+            self.clashes.append((rivals[0], endpoint))
+
+    def match(self, method: str, host: str, segments: tuple[str, ...]) -> Endpoint | None:
+        """The endpoint of a request; None for the default one.
+
+        Args:
+            method: In capitals.
+            host: In lower case, without port.
+            segments: Of the canonical path, see `PathPolicy`.
+        """
+        for root in (self._hosts.get(host), self._hosts.get(None)):
+            if root is not None:
+                found = _descend(root, method, segments, 0)
+                if found is not None:
+                    return found
+        return None
+
+
+def _descend(node: _Node, method: str, segments: tuple[str, ...], depth: int) -> Endpoint | None:
+    if depth == len(segments):
+        return _pick(node.ends, method) or _pick(node.rests, method)
+    child = node.literals.get(segments[depth])
+    if child is not None:
+        found = _descend(child, method, segments, depth + 1)
+        if found is not None:
+            return found
+    if node.hole is not None:
+        found = _descend(node.hole, method, segments, depth + 1)
+        if found is not None:
+            return found
+    return _pick(node.rests, method)
+
+
+def _pick(leaves: dict[str, Endpoint], method: str) -> Endpoint | None:
+    found = leaves.get(method)
+    if found is None and method == "HEAD":
+        found = leaves.get("GET")
+    return found or leaves.get(_ANY_METHOD)

@@ -1,0 +1,108 @@
+"""`Rules`: endpoints and limits in force, compiled so that a request costs a look-up and no arithmetic."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.endpoint import DEFAULT, Endpoint
+from gateway.limits.identity import Caller
+from gateway.limits.limit import Limit
+from gateway.limits.path import PathPolicy
+from gateway.limits.router import Router
+
+
+class _Toll(NamedTuple):
+    """A limit as it applies to one endpoint: which key, and what to charge by tier."""
+
+    limit: Limit
+    key: bytes
+    by_user: bool
+    charge: Charge
+    tiers: dict[str, Charge]
+    has_exempt: bool
+
+
+class Rules:
+    """Endpoints and limits in force; never changed, only replaced as a whole.
+
+    Args:
+        endpoints: Without the default endpoint, one is added that costs 1.
+        limits: In the order in which the operator wrote them.
+        paths: How to read a path.
+        revision: Hash of the files the rules were read from; empty when they were read from none.
+
+    Attributes:
+        endpoints: By name, the default endpoint included.
+        limits: All limits.
+        default: The endpoint of requests that match no other.
+    """
+
+    __slots__ = ("_router", "_tolls", "default", "endpoints", "limits", "paths", "revision")
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint] = (),
+        limits: Iterable[Limit] = (),
+        *,
+        paths: PathPolicy | None = None,
+        revision: str = "",
+    ) -> None:
+        self.paths = paths or PathPolicy()
+        self.endpoints = {endpoint.name: endpoint for endpoint in endpoints}
+        self.default = self.endpoints.setdefault(DEFAULT, Endpoint(DEFAULT))
+        self.limits = tuple(limits)
+        self.revision = revision
+        self._router = Router(self.endpoints.values(), case_sensitive=self.paths.case_sensitive)
+        self._tolls = {
+            endpoint.name: tuple(_toll(limit, endpoint) for limit in self.limits if limit.counts(endpoint.name))
+            for endpoint in self.endpoints.values()
+        }
+
+    @property
+    def clashes(self) -> list[tuple[Endpoint, Endpoint]]:
+        """Pairs of endpoints that take the same requests."""
+        return self._router.clashes
+
+    def match(self, method: str, host: str, path: str) -> Endpoint | None:
+        """The endpoint of a request; None when its path has to be refused, see `PathPolicy`."""
+        segments = self.paths.segments(path)
+        if segments is None:
+            return None
+        return self._router.match(method, host, segments) or self.default
+
+    def demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
+        """The buckets that a request has to pay, and how much each. Empty when nothing limits it."""
+        demands = []
+        for limit, key, by_user, charge, tiers, has_exempt in self._tolls[endpoint.name]:
+            if has_exempt and limit.exempt.covers(caller):
+                continue
+            demands.append(
+                Demand(
+                    key + caller.digest if by_user else key,
+                    tiers.get(caller.tier, charge) if tiers and caller.tier else charge,
+                )
+            )
+        return demands
+
+
+def _toll(limit: Limit, endpoint: Endpoint) -> _Toll:
+    def charge(quota: Quota) -> Charge:
+        return Charge.of(limit.name, quota, endpoint.cost, enforced=limit.enforce)
+
+    scope = f"{limit.name}:{endpoint.name if limit.per_endpoint else '*'}:"
+    return _Toll(
+        limit,
+        scope.encode() if limit.per_user else f"{scope}*".encode(),
+        limit.per_user,
+        charge(limit.quota),
+        {tier: charge(quota) for tier, quota in limit.tiers.items()},
+        bool(limit.exempt.users or limit.exempt.networks),
+    )
+
+
+@dataclass(slots=True)
+class RuleBook:
+    """The one cell of the gateway that changes: the rules in force. A request reads it once."""
+
+    current: Rules

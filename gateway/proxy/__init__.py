@@ -1,0 +1,1 @@
+"""The data plane: bytes in, a decision, bytes out."""

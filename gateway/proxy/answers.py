@@ -1,0 +1,37 @@
+"""Answers of our own. Each is the same bytes every time, so that it tells a client nothing but its status."""
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+
+class Answer(NamedTuple):
+    """A whole response, ready to be written.
+
+    Attributes:
+        status: Its status code.
+        head: Status line and fields, without the empty line that ends them.
+        body: What follows; left out when the request was HEAD.
+    """
+
+    status: int
+    head: bytes
+    body: bytes
+
+    @classmethod
+    def of(cls, status: HTTPStatus) -> "Answer":
+        """The plain answer of a status: its name and nothing else."""
+        body = f"{status.phrase}\n".encode()
+        head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        return cls(status, f"{head}Content-Length: {len(body)}\r\n".encode(), body)
+
+
+BAD_REQUEST = Answer.of(HTTPStatus.BAD_REQUEST)
+METHOD_NOT_ALLOWED = Answer.of(HTTPStatus.METHOD_NOT_ALLOWED)
+REQUEST_TIMEOUT = Answer.of(HTTPStatus.REQUEST_TIMEOUT)
+TOO_MANY_REQUESTS = Answer.of(HTTPStatus.TOO_MANY_REQUESTS)
+HEAD_TOO_LARGE = Answer.of(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+INTERNAL_ERROR = Answer.of(HTTPStatus.INTERNAL_SERVER_ERROR)
+BAD_GATEWAY = Answer.of(HTTPStatus.BAD_GATEWAY)
+UNAVAILABLE = Answer.of(HTTPStatus.SERVICE_UNAVAILABLE)
+GATEWAY_TIMEOUT = Answer.of(HTTPStatus.GATEWAY_TIMEOUT)
+VERSION_NOT_SUPPORTED = Answer.of(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)

@@ -1,0 +1,84 @@
+"""Header hygiene: what of a message's head is meant for the next hop only, and what we say ourselves.
+
+* Hop-by-hop fields (RFC 9110 section 7.6.1) end here, and so does whatever Connection names, save fields that others
+  rely on: a client cannot have X-Forwarded-For or its own identity removed by naming it.
+* Names with an underscore are dropped: CGI-like servers cannot tell ``X_User_Id`` from ``X-User-Id``.
+* Framing (Content-Length, Transfer-Encoding) is written anew from what was parsed, never copied.
+* From a peer that is not a trusted proxy, fields that only a proxy may set are dropped.
+"""
+
+from collections.abc import Iterable
+
+RawFields = Iterable[tuple[bytes, bytes]]
+
+_HOP_BY_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
+)
+_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"})
+_PROXY_ONLY = frozenset({b"forwarded", b"x-real-ip"})
+_RELIED_ON = frozenset({b"host", b"content-length", b"authorization", b"cookie", b"expect"}) | _PROXY_ONLY
+_RATE_LIMITS = (b"ratelimit", b"x-ratelimit", b"x-rate-limit")
+
+
+def named_by_connection(values: Iterable[bytes]) -> frozenset[bytes]:
+    """The fields that Connection fields name, in lower case."""
+    return frozenset(
+        name for value in values for option in value.split(b",") if (name := option.strip(b" \t").lower())
+    ) - {b"keep-alive", b"close"}
+
+
+class RequestFields:
+    """Makes the head that goes upstream.
+
+    Args:
+        identity: Names of the fields that say who the caller is; a client that is no trusted proxy cannot send them,
+            and no client can have them dropped.
+    """
+
+    __slots__ = ("_always", "_from_strangers", "_kept")
+
+    def __init__(self, identity: Iterable[str]) -> None:
+        ours = frozenset(name.lower().encode() for name in identity)
+        self._always = _HOP_BY_HOP | _FORWARDED | {b"host", b"content-length"}
+        self._from_strangers = self._always | _PROXY_ONLY | ours
+        self._kept = _RELIED_ON | ours
+
+    def pass_on(self, fields: RawFields, *, trusted: bool) -> list[bytes]:
+        """The client's own fields that go upstream, as lines without their line ends."""
+        dropped = self._always if trusted else self._from_strangers
+        named: frozenset[bytes] = frozenset()
+        lines = []
+        for name, value in fields:
+            lower = name.lower()
+            if lower in dropped or b"_" in lower:
+                if lower == b"connection":
+                    named |= named_by_connection((value,))
+                continue
+            lines.append(b"%b: %b" % (name, value))
+        named -= self._kept
+        if named:
+            return [line for line in lines if line.partition(b":")[0].lower() not in named]
+        return lines
+
+
+def answer_lines(fields: list[tuple[bytes, bytes]], status: int, *, keep_rate_limits: bool) -> list[bytes]:
+    """An answer's own fields that go to the client, as lines without their line ends; Content-Length is not of them."""
+    named = _NOBODY
+    lines = []
+    for name, value in fields:
+        lower = name.lower()
+        if lower in _HOP_BY_HOP or lower == b"content-length":
+            if lower == b"connection":
+                named |= named_by_connection((value,))
+            continue
+        if not keep_rate_limits and (
+            lower.startswith(_RATE_LIMITS) or (status == 429 and lower == b"retry-after")  # noqa: PLR2004
+        ):
+            continue
+        lines.append(b"%b: %b" % (name, value))
+    if named:
+        return [line for line in lines if line.partition(b":")[0].lower() not in named]
+    return lines
+
+
+_NOBODY: frozenset[bytes] = frozenset()

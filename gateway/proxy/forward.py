@@ -1,0 +1,117 @@
+"""Forwarding: one request to an upstream, and its answer back, both streamed."""
+
+import asyncio
+from collections.abc import Mapping
+
+from aiohttp import EMPTY_PAYLOAD, web
+
+from gateway.config.settings import Upstream
+from gateway.proxy.answers import BAD_REQUEST, GATEWAY_TIMEOUT, REQUEST_TIMEOUT
+from gateway.proxy.client import Exchange
+from gateway.proxy.pool import Pool
+from gateway.proxy.relay import Relay
+from gateway.proxy.request import RequestHead
+from gateway.proxy.tunnel import Tunnel
+from gateway.proxy.upstream import ForwardError, UpstreamConnection
+
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""Methods that may be repeated (RFC 9110 section 9.2.2); TRACE is not forwarded."""
+
+
+class Forwarder:
+    """Forwards requests to upstreams.
+
+    Args:
+        upstreams: By name.
+        keep_rate_limits: Whether an upstream's own rate-limit fields reach the client.
+    """
+
+    __slots__ = ("_keep_rate_limits", "_pools")
+
+    def __init__(self, upstreams: Mapping[str, Upstream], *, keep_rate_limits: bool) -> None:
+        loop = asyncio.get_running_loop()
+        self._pools = {name: Pool(upstream, loop) for name, upstream in upstreams.items()}
+        self._keep_rate_limits = keep_rate_limits
+
+    def close(self) -> None:
+        """Close all connections to upstreams that are free."""
+        for pool in self._pools.values():
+            pool.close()
+
+    async def forward(self, exchange: Exchange, head: RequestHead, name: str) -> None:
+        """Forward a request to the upstream called `name`, and its answer back.
+
+        What goes wrong ends here: as an answer of our own if the upstream's has not begun, else as a connection broken
+        off, so that half an answer is not taken for a whole one.
+        """
+        pool = self._pools[name]
+        try:
+            try:
+                await self._attempt(exchange, head, pool)
+            except ForwardError as error:
+                repeatable = exchange.message.method in _IDEMPOTENT and exchange.body is EMPTY_PAYLOAD
+                if not (error.replayable and repeatable):
+                    raise
+                await self._attempt(exchange, head, pool, fresh=True)
+        except ForwardError as error:
+            if exchange.started:
+                exchange.abort()
+            else:
+                exchange.answer(error.answer)
+
+    async def _attempt(self, exchange: Exchange, head: RequestHead, pool: Pool, *, fresh: bool = False) -> None:
+        connection, origin = await pool.take(fresh=fresh)
+        upstream, client, body = pool.upstream, exchange.client, exchange.body
+        relay = Relay(exchange, keep_rate_limits=self._keep_rate_limits)
+        first = head.to(upstream, origin)
+        upload: asyncio.Task[None] | None = None
+        exchange.on_gone = lambda: connection.hang_up(ForwardError("the client is gone"))
+        client.on_pause = connection.pause
+        try:
+            connection.pause(client.writing_paused)
+            connection.start(exchange.message.method, first, relay)
+            if body is EMPTY_PAYLOAD:
+                connection.expect(upstream.head_timeout, upstream.idle_timeout)
+            else:
+                upload = asyncio.create_task(_upload(exchange, connection, upstream))
+            switched = await relay.done
+            if switched and relay.closed is not None:
+                Tunnel(client, connection, upstream.tunnel_timeout)
+                await relay.closed
+                exchange.keep_alive = False
+        finally:
+            exchange.on_gone = None
+            client.on_pause = None
+            if upload is not None and not upload.done():
+                upload.cancel()
+                connection.reusable = False
+            pool.give_back(connection, origin)
+
+
+async def _upload(exchange: Exchange, connection: UpstreamConnection, upstream: Upstream) -> None:
+    """Send a request's body as it comes, as fast as the upstream takes it."""
+    body, chunked = exchange.body, exchange.message.chunked
+    try:
+        while True:
+            async with asyncio.timeout(upstream.idle_timeout):
+                data = await body.readany()
+            if not data:
+                break
+            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+            try:
+                async with asyncio.timeout(upstream.idle_timeout):
+                    await connection.drain()
+            except TimeoutError:
+                raise ForwardError("the upstream does not take the request's body", GATEWAY_TIMEOUT) from None
+    except TimeoutError:
+        exchange.keep_alive = False
+        connection.hang_up(ForwardError("the client does not send the request's body", REQUEST_TIMEOUT))
+    except (web.RequestPayloadError, OSError, RuntimeError):
+        exchange.keep_alive = False
+        connection.hang_up(ForwardError("the request's body is broken", BAD_REQUEST))
+    except ForwardError as error:
+        connection.hang_up(error)
+    else:
+        if chunked:
+            connection.write(b"0\r\n\r\n")
+        connection.expect(upstream.head_timeout, upstream.idle_timeout)

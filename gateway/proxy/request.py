@@ -1,0 +1,119 @@
+"""A request as the gateway reads it: plain facts, and the head that goes upstream.
+
+One reading: what is matched, charged and forwarded comes from here, and is read once.
+"""
+
+import re
+from collections.abc import Iterable
+from itertools import count
+from secrets import token_hex
+
+from aiohttp import HttpVersion10, HttpVersion11
+
+from gateway.config.settings import Origin, Upstream
+from gateway.proxy.answers import BAD_REQUEST, METHOD_NOT_ALLOWED, VERSION_NOT_SUPPORTED, Answer
+from gateway.proxy.client import Exchange
+from gateway.proxy.fields import RequestFields
+from gateway.proxy.target import Target, parse_target
+
+_NEVER_FORWARDED = frozenset({"CONNECT", "TRACE"})
+"""A tunnel through us would get round every rule; TRACE would hand out what proxies in front of us have added."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._+=/-]{1,128}", re.ASCII)
+
+
+class RequestHead:
+    """The head of one request.
+
+    Attributes:
+        method: As it came.
+        target: Host and path.
+        trusted: Whether the peer is a trusted proxy.
+        id: Names the request in logs, here and upstream.
+    """
+
+    __slots__ = ("_exchange", "_reader", "id", "method", "target", "trusted")
+
+    def __init__(self, exchange: Exchange, target: Target, reader: "RequestReader", *, trusted: bool) -> None:
+        self._exchange = exchange
+        self._reader = reader
+        self.method = exchange.message.method
+        self.target = target
+        self.trusted = trusted
+        self.id = reader.identify(exchange, trusted=trusted)
+
+    def to(self, upstream: Upstream, origin: Origin) -> bytes:
+        """The head as it goes to one address of an upstream, with the empty line that ends it."""
+        message, target = self._exchange.message, self.target
+        host = target.authority if upstream.host == "client" and target.authority else origin.authority
+        lines = [
+            f"{self.method} {target.origin_form} HTTP/1.1\r\nHost: {host}".encode(errors="surrogateescape"),
+            *self._reader.fields.pass_on(message.raw_headers, trusted=self.trusted),
+            *self._provenance(),
+        ]
+        if message.chunked:
+            lines.append(b"Transfer-Encoding: chunked")
+        elif (length := message.headers.get("Content-Length")) is not None:
+            lines.append(b"Content-Length: " + length.encode())
+        if self.wants_websocket:
+            lines.append(b"Connection: upgrade\r\nUpgrade: websocket")
+        lines.append(b"\r\n")
+        return b"\r\n".join(lines)
+
+    @property
+    def wants_websocket(self) -> bool:
+        """Whether the client asks to switch to WebSocket (RFC 6455 section 4.1); other protocols are not offered."""
+        message = self._exchange.message
+        return (
+            message.upgrade
+            and self.method == "GET"
+            and message.version == HttpVersion11
+            and message.headers.get("Upgrade", "").lower() == "websocket"
+        )
+
+    def _provenance(self) -> Iterable[bytes]:
+        """Where the request came from. What a trusted proxy says of it is kept; what a stranger says is replaced."""
+        client, headers = self._exchange.client, self._exchange.message.headers
+        told = headers if self.trusted else {}
+        hops = [
+            *(headers.getall("X-Forwarded-For", []) if self.trusted else ()),
+            *([str(client.peer)] if client.peer else ()),
+        ]
+        proto = told.get("X-Forwarded-Proto") or ("https" if client.ssl_context else "http")
+        host = told.get("X-Forwarded-Host") or self.target.authority
+        text = f"X-Forwarded-For: {', '.join(hops)}\r\nX-Forwarded-Proto: {proto}\r\nX-Request-ID: {self.id}"
+        yield text.encode(errors="surrogateescape")
+        if host:
+            yield f"X-Forwarded-Host: {host}".encode(errors="surrogateescape")
+
+
+class RequestReader:
+    """Reads requests.
+
+    Args:
+        identity: Names of the fields that say who the caller is.
+    """
+
+    __slots__ = ("_ids", "_run", "fields")
+
+    def __init__(self, identity: Iterable[str]) -> None:
+        self.fields = RequestFields(identity)
+        self._run = token_hex(8)
+        self._ids = count(1)
+
+    def read(self, exchange: Exchange, *, trusted: bool) -> RequestHead | Answer:
+        """The head of a request, or the answer to a request that is not to be served."""
+        message = exchange.message
+        if message.version not in (HttpVersion11, HttpVersion10):
+            return VERSION_NOT_SUPPORTED
+        if message.method in _NEVER_FORWARDED:
+            return METHOD_NOT_ALLOWED
+        if message.chunked and message.version == HttpVersion10:
+            return BAD_REQUEST  # RFC 9112 section 6.1: framing that HTTP/1.0 does not have
+        target = parse_target(message.path, message.headers.getall("Host", []))
+        return BAD_REQUEST if target is None else RequestHead(exchange, target, self, trusted=trusted)
+
+    def identify(self, exchange: Exchange, *, trusted: bool) -> str:
+        """The id a trusted proxy has given the request, or a new one: unique without a draw of randomness each time."""
+        told = exchange.message.headers.get("X-Request-ID") if trusted else None
+        return told if told and _REQUEST_ID.fullmatch(told) else f"{self._run}-{next(self._ids):x}"

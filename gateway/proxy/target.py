@@ -1,0 +1,70 @@
+"""The request target and Host: which host and which path a request names, and what to send upstream.
+
+RFC 9112 section 3.2: the usual origin-form (``/path?query``) names the path and leaves the host to the Host field; the
+absolute-form (``http://host/path``) names both, and its host replaces the field. CONNECT's authority-form and the
+asterisk of OPTIONS name nothing that we serve.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+_AUTHORITY = re.compile(
+    r"(?P<host>[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5})?)?",
+    re.ASCII,
+)
+_ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE)
+
+
+class Target(NamedTuple):
+    """What a request asks for.
+
+    Attributes:
+        host: In lower case, without port and closing dot; empty when the request names none.
+        path: As it came, without the query.
+        origin_form: Path and query as they came: what goes upstream.
+        authority: Host and port as they came: the Host field to send upstream.
+    """
+
+    host: str
+    path: str
+    origin_form: str
+    authority: str
+
+
+@lru_cache(maxsize=1024)
+def parse_host(authority: str) -> str | None:
+    """The host of a Host field, in lower case, without port and closing dot; None when it is not one (RFC 9110 7.2)."""
+    form = _AUTHORITY.fullmatch(authority)
+    if form is None or (form["port"] and int(form["port"]) > 65_535):  # noqa: PLR2004 - the largest port
+        return None
+    return form["host"].lower().rstrip(".") or None
+
+
+def parse_target(raw: str, hosts: list[str]) -> Target | None:
+    """Read a request target.
+
+    Args:
+        raw: The target as it stands in the request line.
+        hosts: All Host fields.
+
+    Returns:
+        None when target or Host are invalid or name nothing that we serve.
+    """
+    if len(hosts) > 1 or "#" in raw:
+        return None
+    authority = hosts[0] if hosts else ""
+    host = parse_host(authority) if authority else ""
+    if host is None:
+        return None
+    if raw[0] != "/":
+        absolute = _ABSOLUTE.fullmatch(raw)
+        if absolute is None:
+            return None
+        authority, raw = absolute[1], absolute[2]
+        host = parse_host(authority)
+        if host is None:
+            return None
+        if raw[:1] != "/":
+            raw = f"/{raw}"
+    return Target(host, raw.partition("?")[0], raw, authority)

@@ -1,0 +1,45 @@
+"""A connection switched to another protocol (WebSocket, RFC 6455): the client's bytes on their way to the upstream.
+
+The other way needs nothing new: the answer's `Relay` goes on writing what comes.
+"""
+
+from gateway.proxy.client import ClientConnection
+from gateway.proxy.upstream import UpstreamConnection
+
+
+class Tunnel:
+    """Takes the client's bytes from aiohttp, as a payload parser does, and sends them on unread.
+
+    Args:
+        client: The client's connection, whose request has been answered with 101.
+        connection: The upstream's side.
+        timeout: Seconds without a byte either way after which the tunnel is closed.
+    """
+
+    __slots__ = ("_client", "_connection", "_timeout")
+
+    def __init__(self, client: ClientConnection, connection: UpstreamConnection, timeout: float) -> None:
+        self._client = client
+        self._connection = connection
+        self._timeout = timeout
+        connection.on_pause = self._hold
+        connection.expect(timeout, timeout)
+        client.set_parser(self)  # type: ignore[arg-type] # aiohttp calls feed_data and feed_eof, no more
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Bytes from the client."""
+        self._connection.write(data)
+        self._connection.expect(self._timeout, self._timeout)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """The client is gone; whoever waits for the exchange to end is told by the exchange."""
+
+    def _hold(self, paused: bool) -> None:
+        transport = self._client.transport
+        if transport is None:
+            return
+        if paused:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()

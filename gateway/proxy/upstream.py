@@ -1,0 +1,381 @@
+"""The upstream's side: one connection, one exchange at a time, answers read by httptools (llhttp, strict).
+
+A connection calls its `Reader` as an answer comes in, and is free again when the answer is complete, keeps to its
+framing, and leaves the connection open. Anything else (bytes nobody asked for, a broken head, an early end) ends the
+connection, so that no answer can run over into the next one.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from gateway.proxy.answers import BAD_GATEWAY, GATEWAY_TIMEOUT, Answer
+
+RawFields = list[tuple[bytes, bytes]]
+
+
+class ForwardError(Exception):
+    """A request was not answered by the upstream, or not to the end.
+
+    Attributes:
+        answer: What the client is told if it has not been told anything yet.
+        replayable: Nothing of an answer came on a connection that had been used before: the upstream had closed it
+            while it was idle, and has most likely not read the request.
+    """
+
+    def __init__(self, reason: str, answer: Answer = BAD_GATEWAY, *, replayable: bool = False) -> None:
+        super().__init__(reason)
+        self.answer = answer
+        self.replayable = replayable
+
+
+class Framing(Enum):
+    """How the end of a body is known (RFC 9112 section 6.3)."""
+
+    NONE = 1
+    LENGTH = 2
+    CHUNKED = 3
+    CLOSE = 4
+
+
+class Reader(Protocol):
+    """Takes an answer as it comes."""
+
+    def interim(self, status: int, reason: bytes, fields: RawFields) -> None:
+        """A 1xx answer other than 101: the final one follows."""
+
+    def head(self, status: int, reason: bytes, fields: RawFields, framing: Framing, length: bytes) -> None:
+        """The head of the final answer. `length` is its Content-Length, empty if it has none."""
+
+    def piece(self, data: bytes) -> None:
+        """A piece of the body."""
+
+    def flush(self) -> None:
+        """All that has come so far has been reported; more will follow."""
+
+    def end(self) -> None:
+        """The answer is complete, and all of it has been reported."""
+
+    def upgraded(self) -> None:
+        """The head was a 101: from here on pieces are bytes of another protocol, until `end`."""
+
+    def fail(self, error: ForwardError) -> None:
+        """There is no answer, or not all of it."""
+
+
+_MOST_INTERIM = 16
+_MOST_FIELDS = 256
+_LARGEST_HEAD = 65_536
+_SWITCHING = 101
+_FINAL = 200
+_WITHOUT_BODY = (204, 304)
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection to an upstream.
+
+    Attributes:
+        reusable: Whether it can carry another request once this answer is complete.
+        on_pause: Called with True when the upstream takes bytes more slowly than they come, with False when it has
+            caught up. Set by whoever writes without waiting for `drain`.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_drained",
+        "_fields",
+        "_framing",
+        "_head_size",
+        "_held",
+        "_interim",
+        "_length",
+        "_loop",
+        "_method",
+        "_parser",
+        "_patience",
+        "_reader",
+        "_reason",
+        "_status",
+        "_timer",
+        "_transport",
+        "_tunnel",
+        "_used",
+        "_writing_paused",
+        "on_pause",
+        "reusable",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._parser = HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._reader: Reader | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._patience = 0.0
+        self._drained: asyncio.Future[None] | None = None
+        self._writing_paused = False
+        self._used = False
+        self._tunnel = False
+        self._held = False
+        self.reusable = True
+        self.on_pause: Callable[[bool], None] | None = None
+        self._begin("")
+
+    def _begin(self, method: str) -> None:
+        self._method = method
+        self._status = 0
+        self._reason = b""
+        self._fields: RawFields = []
+        self._framing = Framing.NONE
+        self._length = b""
+        self._head_size = 0
+        self._interim = 0
+
+    # For those who use the connection.
+
+    @property
+    def open(self) -> bool:
+        """Whether bytes can still be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def start(self, method: str, head: bytes, reader: Reader) -> None:
+        """Send a request's head, and maybe its body. `reader` hears of the answer, and exactly once `end` or `fail`."""
+        self._begin(method)
+        self._reader = reader
+        self.write(head)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; nothing happens when the connection is gone, for the reader has been told."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the upstream takes more bytes.
+
+        Raises:
+            ForwardError: the connection is gone.
+        """
+        if self._transport is None:
+            raise ForwardError("the upstream closed the connection")
+        if self._writing_paused:
+            self._drained = self._loop.create_future()
+            await self._drained
+
+    def expect(self, first: float, then: float) -> None:
+        """Wait for bytes of the answer, `first` seconds for the first ones and `then` seconds between any two."""
+        self._patience = then
+        self._set_deadline(first)
+
+    def pause(self, paused: bool) -> None:
+        """Hold the answer back while the client catches up, or let it flow again."""
+        if self._transport is None or paused is self._held:
+            return
+        self._held = paused
+        if paused:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+        if self._patience:
+            self._set_deadline(self._patience)
+
+    def hang_up(self, error: ForwardError) -> None:
+        """Break off the exchange: its reader is told, the connection is closed."""
+        self._fail(error)
+
+    def release(self) -> None:
+        """Be free for the next request."""
+        self.pause(paused=False)
+        self.on_pause = None
+        self._reader = None
+        self._patience = 0.0
+        self._deadline = 0.0
+        self._used = True
+
+    def close(self) -> None:
+        """Close at once."""
+        self.reusable = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def expire(self, seconds: float) -> None:
+        """Close the connection if it is still idle after so many seconds."""
+        self._set_deadline(seconds)
+
+    # Deadlines: one timer a connection, set again only when it fires early, so a request costs no timer.
+
+    def _set_deadline(self, seconds: float) -> None:
+        self._deadline = deadline = self._loop.time() + seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._check_deadline)
+        elif self._timer.when() > deadline:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._check_deadline)
+
+    def _check_deadline(self) -> None:
+        self._timer = None
+        if not self._deadline:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._check_deadline)
+        elif self._reader is None:
+            self.close()
+        else:
+            self._fail(ForwardError("the upstream took too long", GATEWAY_TIMEOUT))
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment] # asyncio hands over a Transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._reader is None:
+            self.close()  # bytes that nobody asked for
+            return
+        if self._patience:
+            self._deadline = self._loop.time() + self._patience
+        if self._tunnel:
+            self._reader.piece(data)
+        else:
+            self._parse(data)
+        if self._reader is not None:
+            self._reader.flush()
+
+    def _parse(self, data: bytes) -> None:
+        if self._status < _FINAL:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._hand_over(data[upgrade.args[0] :])
+        except HttpParserError as error:
+            self._fail(ForwardError(f"the upstream's answer is broken: {error}"))
+        else:
+            if self._status < _FINAL and self._head_size > _LARGEST_HEAD:
+                self._fail(ForwardError("the head of the upstream's answer is too large"))
+
+    def _hand_over(self, rest: bytes) -> None:
+        if self._status == _SWITCHING and self._reader is not None:
+            self._tunnel = True
+            self.reusable = False
+            self._reader.upgraded()
+            if rest:
+                self._reader.piece(rest)
+        else:
+            self._fail(ForwardError("the upstream switched protocols unasked"))
+
+    def eof_received(self) -> None:
+        """The upstream sends no more; asyncio closes the transport, and `connection_lost` tells the reader."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.reusable = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_exception(ForwardError("the upstream closed the connection"))
+            self._drained.exception()
+        reader = self._reader
+        if reader is None:
+            return
+        if exc is None and (self._tunnel or (self._status >= _FINAL and self._framing is Framing.CLOSE)):
+            self._end(reader)
+        else:
+            nothing_came = self._status == 0 and self._head_size == 0
+            self._fail(ForwardError("the upstream closed the connection", replayable=nothing_came and self._used))
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+        if self.on_pause is not None:
+            self.on_pause(True)
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        if self.on_pause is not None:
+            self.on_pause(False)
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        if self._reader is None or self._status >= _FINAL:
+            self.reusable = False  # a second answer, to nothing that was asked
+        self._status = 0
+        self._fields = []
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self._fields) >= _MOST_FIELDS:
+            raise HttpParserError("too many header fields")
+        if self._status == 0:
+            self._fields.append((name, value))  # fields behind the body are trailers, and end here
+
+    def on_headers_complete(self) -> None:
+        reader = self._reader
+        if reader is None:
+            return
+        status = self._parser.get_status_code()
+        fields, reason = self._fields, self._reason
+        self._fields, self._reason = [], b""
+        self._status = status
+        if status < _FINAL:
+            self._interim += 1
+            if self._interim > _MOST_INTERIM:
+                raise HttpParserError("too many interim answers")
+            if status != _SWITCHING:
+                reader.interim(status, reason, fields)
+                return
+        self._framing, self._length = self._read_framing(status, fields)
+        self.reusable = self._parser.should_keep_alive() and self._framing is not Framing.CLOSE
+        reader.head(status, reason, fields, self._framing, self._length)
+        if self._method == "HEAD" and status >= _FINAL:
+            # llhttp would wait for the body that Content-Length announces: start afresh behind this head.
+            self._parser = HttpResponseParser(self)
+            self._end(reader)
+
+    def _read_framing(self, status: int, fields: RawFields) -> tuple[Framing, bytes]:
+        length = b""
+        chunked = False
+        for name, value in fields:
+            lower = name.lower()
+            if lower == b"content-length":
+                length = value
+            elif lower == b"transfer-encoding":
+                chunked = True
+        if self._method == "HEAD" or status in _WITHOUT_BODY or status == _SWITCHING:
+            return Framing.NONE, length
+        if chunked:
+            return Framing.CHUNKED, b""
+        return (Framing.LENGTH, length) if length else (Framing.CLOSE, b"")
+
+    def on_body(self, data: bytes) -> None:
+        if self._reader is not None:
+            self._reader.piece(data)
+        else:
+            self.reusable = False  # a body behind an answer that has none
+
+    def on_message_complete(self) -> None:
+        if self._reader is not None and self._status >= _FINAL:
+            self._end(self._reader)
+
+    def _end(self, reader: Reader) -> None:
+        self._reader = None
+        self._patience = 0.0
+        self._deadline = 0.0
+        reader.end()
+
+    def _fail(self, error: ForwardError) -> None:
+        reader, self._reader = self._reader, None
+        self.close()
+        if reader is not None:
+            reader.fail(error)

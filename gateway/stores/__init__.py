@@ -1,0 +1,1 @@
+"""Where buckets live: the port, and what stands behind it."""

@@ -1,0 +1,27 @@
+"""The port: what the gateway asks of a place where buckets live."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.limits.bucket import Decision, Demand
+
+
+class StoreAwayError(Exception):
+    """The store gave no answer that can be trusted: unreachable, too slow, read-only, out of memory, or broken.
+
+    The one exception a store raises. What was asked may or may not have happened.
+    """
+
+
+class Store(Protocol):
+    """Keeps buckets and charges them."""
+
+    async def take(self, demands: Sequence[Demand]) -> Decision:
+        """Charge all enforced demands or none, see `gateway.limits.bucket.take`.
+
+        Raises:
+            StoreAwayError: there is no decision.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""
