@@ -5,7 +5,8 @@ The rules for X-Forwarded-For:
 * A peer that is not a trusted proxy is the client, whatever it says.
 * Behind a trusted peer the header is read from the right, where the nearest proxy wrote. Each address that is itself a
   trusted proxy is passed over; the first that is not is the client. If all are trusted, the leftmost is.
-* As soon as an entry is not an address, nothing further left means anything: the peer is the client.
+* As soon as an entry is not an address, nothing further left means anything: the peer is the client. So it is when
+  the walk has passed more trusted proxies than any real chain has.
 """
 
 from collections.abc import Sequence
@@ -17,9 +18,9 @@ Network = IPv4Network | IPv6Network
 
 LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 _MOST_HOPS = 32
+_LONGEST = len("[0000:0000:0000:0000:0000:0000:000.000.000.000]:65535")
 
 
-@lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address | None:
     """Read ``192.0.2.1``, ``192.0.2.1:443``, ``2001:db8::1``, ``[2001:db8::1]:443``; None when it is none of these.
 
@@ -27,6 +28,11 @@ def parse_address(text: str) -> Address | None:
     but decimal digits in IPv4 are refused.
     """
     text = text.strip(" \t")
+    return _parse(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> Address | None:
     if text.startswith("["):
         text, bracket, port = text[1:].partition("]")
         if not bracket or (port and not _is_port(port)) or ":" not in text:
@@ -58,16 +64,16 @@ def find_client(peer: Address | None, forwarded_for: str, trusted: Sequence[Netw
     """The client's address, by the rules above.
 
     Args:
-        peer: The other end of the connection; None on a Unix socket.
+        peer: The other end of the connection; None when nobody knows, and then nothing is believed.
         forwarded_for: All X-Forwarded-For fields, joined by commas; empty when there are none.
         trusted: Networks of the proxies in front of us.
     """
     if not forwarded_for or not belongs(peer, trusted):
         return peer
     client = peer
-    for hops, entry in enumerate(reversed(forwarded_for.split(","))):
-        address = parse_address(entry)
-        if address is None or hops == _MOST_HOPS:
+    for hops, entry in enumerate(reversed(forwarded_for.rsplit(",", _MOST_HOPS))):
+        address = parse_address(entry) if hops < _MOST_HOPS else None
+        if address is None:
             return peer
         client = address
         if not belongs(address, trusted):
@@ -75,6 +81,7 @@ def find_client(peer: Address | None, forwarded_for: str, trusted: Sequence[Netw
     return client
 
 
+@lru_cache(maxsize=4096)
 def group(address: Address) -> str:
     """The name under which an address is limited: an IPv4 address is one client, and so is an IPv6 /64.
 
@@ -82,4 +89,4 @@ def group(address: Address) -> str:
     """
     if isinstance(address, IPv4Address):
         return str(address)
-    return str(IPv6Network((int(address) >> 64 << 64, 64)))
+    return f"{IPv6Address(int(address) >> 64 << 64)}/64"

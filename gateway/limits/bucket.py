@@ -16,6 +16,7 @@ holds both to the same answers. All numbers are integers below 2**53, so Lua's d
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
 from gateway.limits.rate import Rate
@@ -58,6 +59,17 @@ class Quota:
         return f"{self.rate} burst {self.burst}"
 
 
+class Outage(Enum):
+    """What becomes of a limit while the shared store is away."""
+
+    LOCAL = "local"
+    """Each worker enforces its share of the limit from memory."""
+    ALLOW = "allow"
+    """The limit does not count."""
+    REFUSE = "refuse"
+    """Requests under the limit are answered with a plain 503."""
+
+
 class Charge(NamedTuple):
     """What one request costs one bucket.
 
@@ -67,6 +79,7 @@ class Charge(NamedTuple):
         cost: Tokens; 0 looks without touching.
         enforced: Whether this bucket may refuse. A shadow bucket is charged when it can pay and never blocks.
         due: Microseconds of debt the cost adds.
+        outage: What becomes of the limit while the store is away.
     """
 
     limit: str
@@ -74,11 +87,20 @@ class Charge(NamedTuple):
     cost: int
     enforced: bool
     due: int
+    outage: Outage = Outage.LOCAL
 
     @classmethod
-    def of(cls, limit: str, quota: Quota, cost: int = 1, *, enforced: bool = True) -> "Charge":
-        """A charge of `cost` tokens on a bucket of `limit`. A cost above the burst can never be paid."""
-        return cls(limit, quota, cost, enforced, min(cost, quota.burst + 1) * quota.interval)
+    def of(
+        cls, limit: str, quota: Quota, cost: int = 1, *, enforced: bool = True, outage: Outage = Outage.LOCAL
+    ) -> "Charge":
+        """A charge of `cost` tokens on a bucket of `limit`. A cost above the burst can never be paid.
+
+        Raises:
+            ValueError: the cost is negative.
+        """
+        if cost < 0:
+            raise ValueError("a cost is at least 0")
+        return cls(limit, quota, cost, enforced, min(cost, quota.burst + 1) * quota.interval, outage)
 
 
 class Demand(NamedTuple):
@@ -119,8 +141,9 @@ class Decision(NamedTuple):
 def owe(state: State | None, quota: Quota, now: int) -> int:
     """Microseconds until a bucket is full, at most the capacity of `quota`.
 
-    The bound keeps a burst that was lowered, or a clock that stepped back, from locking anybody out for longer than an
-    empty bucket does.
+    No bucket owes more than an empty one, whatever it held under a larger burst, or before its clock stepped back. Such
+    a bucket stays empty until the instant kept in its state comes near: as long as the old one took to fill, or for the
+    length of the step.
     """
     if state is None or state.full_at <= now:
         return 0

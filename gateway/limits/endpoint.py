@@ -31,7 +31,7 @@ class Template:
 
         Raises:
             ValueError: it does not start with a slash, a hole is not a whole segment or repeats a name, or a literal is
-                not in its canonical, unescaped form.
+                not in its canonical, unescaped form, see `gateway.limits.path`.
         """
         if not text.startswith("/"):
             raise ValueError("a path starts with /")
@@ -61,8 +61,10 @@ def _literal(part: str) -> str:
         raise ValueError("an empty segment; write the path without // and without a slash at the end")
     if "{" in part or "}" in part:
         raise ValueError(f"{part!r}: a hole is a whole segment, as in /{{id}}/ or /{{rest...}} at the end")
-    if part in {".", ".."} or _LITERAL.fullmatch(part) is None:
+    if _LITERAL.fullmatch(part) is None:
         raise ValueError(f"{part!r}: write letters, digits and -._~!$&'()*+,:=@ only, without % escapes")
+    if part.endswith("."):
+        raise ValueError(f"{part!r}: leave out the dots at the end, they are left out of what is matched, too")
     return part
 
 

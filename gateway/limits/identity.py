@@ -27,7 +27,8 @@ class Asker(NamedTuple):
     """The facts of a request that tell who sent it.
 
     Attributes:
-        peer: The other end of the connection; None on a Unix socket.
+        peer: The other end of the connection; None when nobody knows: uvloop cannot say it of a connection that was
+            reset before it was accepted, though the bytes that came first are still read.
         trusted: Whether the peer is a trusted proxy.
         headers: The request's header fields.
     """
@@ -42,7 +43,8 @@ class Caller:
     """Whom a request is charged to.
 
     Attributes:
-        id: The user id in the clear. It is in no repr, and must be in no log, key or label.
+        id: The user id in the clear; empty for a caller known by address only, so that no address passes for a user.
+            It is in no repr, and must be in no log, key or label.
         digest: The id as a keyed hash, 32 hex digits: what keys and logs carry.
         tier: The plan the user is on; None when the source does not say.
         address: The client's address.
@@ -127,7 +129,7 @@ class ApiKey:
 
 def _single(headers: Fields, name: str) -> str | None:
     values = headers.getall(name, [])
-    return values[0].strip() if len(values) == 1 else None
+    return values[0].strip(" \t") if len(values) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +141,25 @@ class Identity:
         trusted_proxies: Networks whose X-Forwarded-For and identity headers are believed.
         hash_key: Key of the hash under which user ids are kept, up to 64 bytes. All gateways on one Redis need the
             same one.
+
+    Raises:
+        ValueError: the hash key is too long.
     """
 
     sources: Sequence[Source] = (TrustedHeader("X-User-Id", "X-User-Tier"),)
     trusted_proxies: tuple[Network, ...] = LOOPBACK
     hash_key: bytes = field(default=b"", repr=False)
 
+    def __post_init__(self) -> None:
+        if len(self.hash_key) > blake2b.MAX_KEY_SIZE:
+            raise ValueError(f"a hash key has at most {blake2b.MAX_KEY_SIZE} bytes, this one has {len(self.hash_key)}")
+
     def trusts(self, peer: Address | None) -> bool:
-        """Whether the other end of a connection is a trusted proxy; a Unix socket is."""
-        return peer is None or belongs(peer, self.trusted_proxies)
+        """Whether the other end of a connection is a trusted proxy; one that nobody knows is not."""
+        return belongs(peer, self.trusted_proxies)
 
     def identify(self, asker: Asker) -> Caller:
-        """Whom to charge; never fails, for everybody has an address."""
+        """Whom to charge; never fails, for everybody comes from somewhere."""
         address = asker.peer
         if asker.trusted:
             forwarded_for = ",".join(asker.headers.getall("X-Forwarded-For", []))
@@ -159,13 +168,13 @@ class Identity:
             claim = source(asker)
             if claim is not None:
                 return self.user(claim.user, claim.tier, address)
-        name = group(address) if address is not None else "local"
-        return Caller(name, self._digest(b"address", name), None, address)
+        name = group(address) if address is not None else "unknown"
+        return Caller("", self._digest(b"address", name), None, address)
 
     def user(self, user: str, tier: str | None = None, address: Address | None = None) -> Caller:
         """The caller with a user id that has been verified."""
         return Caller(user, self._digest(b"user", user), tier, address)
 
     def _digest(self, kind: bytes, name: str) -> bytes:
-        text = name.encode(errors="surrogateescape")
+        text = name.encode(errors="surrogatepass")  # takes any str, and no two give the same bytes
         return blake2b(text, digest_size=16, key=self.hash_key, person=kind).hexdigest().encode()

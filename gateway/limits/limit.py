@@ -2,22 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from gateway.limits.address import Network, belongs
-from gateway.limits.bucket import Quota
+from gateway.limits.bucket import Outage, Quota
 from gateway.limits.identity import Caller
-
-
-class Outage(Enum):
-    """What becomes of a limit while Redis is away."""
-
-    LOCAL = "local"
-    """Each worker enforces its share of the limit from memory."""
-    ALLOW = "allow"
-    """The limit does not count."""
-    REFUSE = "refuse"
-    """Requests under the limit are answered with a plain 503."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +17,7 @@ class Exemption:
 
     def covers(self, caller: Caller) -> bool:
         """Whether the caller is exempt, by user id or by address."""
-        return caller.id in self.users or belongs(caller.address, self.networks)
+        return (caller.id != "" and caller.id in self.users) or belongs(caller.address, self.networks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,29 +10,42 @@ spelling                             policy     reason
 ``%41`` for ``A``                    normalise  RFC 3986 section 6.2.2.2
 ``//``, a slash at the end           normalise  most servers fold them
 ``/Orders`` for ``/orders``          normalise  some servers ignore case (setting ``case_sensitive``)
-``;name=value`` behind a segment     normalise  servlet containers strip it (RFC 3986 section 3.3)
+fullwidth letters, ligatures         normalise  some servers take them for the plain ones (Unicode's form NFKC)
+``;name=value`` behind a segment     normalise  servlet containers strip it (RFC 3986 section 3.3), also encoded
+dots and spaces behind a segment     normalise  Windows drops them from file names
+``%3F``, ``%23`` in the last segment normalise  whoever decodes too early reads a query or a fragment there
+``%3F``, ``%23`` in any other        reject     the path ends there for some
 ``/./``, ``/../``, also encoded      reject     clients resolve these before sending (RFC 3986 section 5.2.4)
+``/.../``, only dots and spaces      reject     Windows takes some of them for ``.`` and ``..``
 ``%2F``                              reject     a slash to some, a letter to others (setting ``encoded_slash``)
 backslash, ``%5C``                   reject     a slash to some
 encoded twice (``%252e``)            reject     decoded twice by some
 control bytes, NUL, also encoded     reject     cut the path short in some
 bytes that are not UTF-8, bare       reject     RFC 3986 has no such characters; overlong forms hide slashes
-``%`` without two hex digits         reject     RFC 3986 section 2.1
+``%`` without two hex digits         reject     RFC 3986 section 2.1; ``%u0041`` is a letter to IIS
 ``#``                                reject     a fragment is never sent (RFC 9110 section 7.1)
 ===================================  =========  ====================================================================
+
+``/orders.json`` is left as it is, another resource than ``/orders``. Where a framework serves both (Rails, Spring
+before 6), the operator limits both.
 """
 
 import re
 from dataclasses import dataclass
+from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 
-_PLAIN = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,:=@-][A-Za-z0-9._~!$&'()*+,:=@-]*)+", re.ASCII)
-"""Paths that are their own canonical form but for case: no empty segment, none that starts with a dot."""
+_PLAIN = re.compile(r"(?:/(?!\.)[A-Za-z0-9._~!$&'()*+,:=@-]+(?<!\.))+")
+"""Paths that are their own canonical form but for case: no empty segment, none that starts or ends with a dot."""
 
 _BAD_BYTE = re.compile(r"[^\x21-\x7e]|[\\#]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_ESCAPED_AGAIN = re.compile(r"%(?:2e|2f|5c|25|00)", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+_ENCODED_END = re.compile(r"%(?:23|3[Ff])")
+_ESCAPED_AGAIN = re.compile(r"%(?:[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+_ATTACHED = re.compile(r"[;?#].*")
+_TURKISH = str.maketrans("\u0130\u0131", "ii")
+"""Capital I with a dot and small i without one: an i to servers that compare letters in either case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,8 @@ class PathPolicy:
     def _fold(self, path: str) -> tuple[str, ...] | None:
         if path[:1] != "/" or _BAD_BYTE.search(path) or _BAD_ESCAPE.search(path):
             return None
+        if _ENCODED_END.search(path, 0, path.rindex("/")):
+            return None
         folded = []
         for raw in path.split("/"):
             segment = self._decode(raw)
@@ -66,16 +81,19 @@ class PathPolicy:
         return tuple(folded)
 
     def _decode(self, raw: str) -> str | None:
-        """One segment without escapes and parameters; None when the path has to be refused for it."""
+        """One segment without escapes and what is attached to it; None when the path has to be refused for it."""
         try:
             segment = unquote_to_bytes(raw).decode()
         except UnicodeDecodeError:
             return None
+        if not segment.isascii():
+            segment = normalize("NFKC", segment)
         if _CONTROL.search(segment) or _ESCAPED_AGAIN.search(segment):
             return None
         if "/" in segment and self.encoded_slash == "reject":
             return None
-        segment = segment.partition(";")[0]
-        if segment in {".", ".."} or any(part in {".", ".."} for part in segment.split("/")):
+        segment = _ATTACHED.sub("", segment)
+        if any(part and not part.strip(". ") for part in segment.split("/")):
             return None
-        return segment if self.case_sensitive else segment.lower()
+        segment = segment.rstrip(". ")
+        return segment if self.case_sensitive else segment.translate(_TURKISH).casefold()

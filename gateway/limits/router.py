@@ -3,12 +3,13 @@
 Precedence, in this order:
 
 1. an endpoint with a host beats one without;
-2. segment by segment from the left, a literal beats ``{id}``, and ``{id}`` beats ``{rest...}``; thus of two open-ended
-   templates the longer wins;
+2. segment by segment from the left, a literal beats ``{id}``, and ``{id}`` beats ``{rest...}``, which is also beaten by
+   the end of the path; thus of two open-ended templates the longer wins;
 3. an endpoint that lists the request's method beats one that lists none; HEAD belongs to GET unless it is listed.
 
 Where the best path does not take the method, the next best is tried. What matches nothing belongs to the default
-endpoint. The cost of a match depends on the length of the path, not on the number of endpoints.
+endpoint. A match looks only at templates that fit the path from its start, so their cost depends on the path and not
+on the number of endpoints.
 """
 
 from collections.abc import Iterable
@@ -63,8 +64,7 @@ class Router:
             for method in sorted(endpoint.methods or {_ANY_METHOD})
             if (rival := leaves.setdefault(method, endpoint)) is not endpoint
         ]
-        if rivals:
-            self.clashes.append((rivals[0], endpoint))
+        self.clashes.extend((rival, endpoint) for rival in dict.fromkeys(rivals))
 
     def match(self, method: str, host: str, segments: tuple[str, ...]) -> Endpoint | None:
         """The endpoint of a request; None for the default one.
@@ -85,15 +85,11 @@ class Router:
 def _descend(node: _Node, method: str, segments: tuple[str, ...], depth: int) -> Endpoint | None:
     if depth == len(segments):
         return _pick(node.ends, method) or _pick(node.rests, method)
-    child = node.literals.get(segments[depth])
-    if child is not None:
-        found = _descend(child, method, segments, depth + 1)
-        if found is not None:
-            return found
-    if node.hole is not None:
-        found = _descend(node.hole, method, segments, depth + 1)
-        if found is not None:
-            return found
+    for child in (node.literals.get(segments[depth]), node.hole):
+        if child is not None:
+            found = _descend(child, method, segments, depth + 1)
+            if found is not None:
+                return found
     return _pick(node.rests, method)
 
 

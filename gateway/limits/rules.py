@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
+from urllib.parse import quote
 
 from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.endpoint import DEFAULT, Endpoint
@@ -88,9 +89,10 @@ class Rules:
 
 def _toll(limit: Limit, endpoint: Endpoint) -> _Toll:
     def charge(quota: Quota) -> Charge:
-        return Charge.of(limit.name, quota, endpoint.cost, enforced=limit.enforce)
+        return Charge.of(limit.name, quota, endpoint.cost, enforced=limit.enforce, outage=limit.when_redis_is_down)
 
-    scope = f"{limit.name}:{endpoint.name if limit.per_endpoint else '*'}:"
+    # Quoted, no name holds a colon or a star, so no two buckets share a key; nor a brace, which Redis Cluster would hash.
+    scope = f"{quote(limit.name, safe='')}:{quote(endpoint.name, safe='') if limit.per_endpoint else '*'}:"
     return _Toll(
         limit,
         scope.encode() if limit.per_user else f"{scope}*".encode(),

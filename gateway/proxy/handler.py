@@ -1,6 +1,5 @@
 """One request, from the facts to the answer. This page is the data plane."""
 
-
 from gateway.limits.identity import Asker, Identity
 from gateway.limits.rules import RuleBook
 from gateway.proxy.answers import BAD_REQUEST, TOO_MANY_REQUESTS, UNAVAILABLE, Answer

@@ -1,0 +1,146 @@
+"""`Node`: a value in a YAML file, which knows where it stands.
+
+YAML 1.1 turns ``no`` into false, ``1:30`` into 90, ``010`` into 8 and ``2024-01-01`` into a date. None of that happens
+here: a scalar is taken as it is written, and the reader of each key says what it may look like (`gateway.config.scalar`).
+
+* A key stands once in its mapping, at every level.
+* Anchors and aliases work (``&plans`` at a value, ``*plans`` for the same again). Merge keys (``<<``) and tags
+  (``!name``) do not: YAML 1.2 dropped the first, and nothing here needs the second.
+"""
+
+import re
+from dataclasses import dataclass
+
+import yaml
+
+from gateway.config.problem import InvalidError, Problem
+from gateway.config.source import Source
+
+_PLAIN_KEY = re.compile(r"[\w./*-]{1,64}")
+_STANDARD = "tag:yaml.org,2002:"
+_TAGS = {_STANDARD + kind for kind in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "value", "merge")}
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value, and where it stands.
+
+    Attributes:
+        source: The file.
+        yaml: The value as PyYAML composed it.
+        path: Such as ``limits[3].rate``; empty for the whole file.
+    """
+
+    source: Source
+    yaml: yaml.Node
+    path: str = ""
+
+    def problem(self, message: str, hint: str = "") -> Problem:
+        """A problem with this value."""
+        mark = self.yaml.start_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+        return Problem(self.source.name, line, column, self.path, message, hint)
+
+    def refuse(self, message: str, hint: str = "") -> InvalidError:
+        """Note that this value cannot be used; the caller raises what is returned, or goes on without the value."""
+        self.source.log.problems.append(self.problem(message, hint))
+        return InvalidError()
+
+    def warn(self, message: str) -> None:
+        """Note that this value can be used, but may not be what was meant."""
+        self.source.log.warnings.append(self.problem(message))
+
+    def nearest(self, word: str, words: object) -> str:
+        """The one of `words` nearest to `word`, quoted; empty when none is near."""
+        near = self.source.log.nearest(word, words)  # type: ignore[arg-type]
+        return repr(near) if near else ""
+
+    @property
+    def place(self) -> str:
+        """``file:line``, to point at this value from elsewhere."""
+        return f"{self.source.name}:{self.yaml.start_mark.line + 1}"
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether this is neither a list nor a mapping."""
+        return isinstance(self.yaml, yaml.ScalarNode)
+
+    def scalar(self, expected: str) -> str:
+        """The value as it is written, without its quotes.
+
+        Raises:
+            InvalidError: it is a list or a mapping, or nothing is written at all.
+        """
+        if not isinstance(self.yaml, yaml.ScalarNode) or (not self.yaml.value and not self.yaml.style):
+            raise self.unexpected(expected)
+        self._check_tag()
+        return str(self.yaml.value)
+
+    def plain(self, expected: str) -> str:
+        """The value as it is written, which has to be without quotes: in quotes, a number is a text."""
+        text = self.scalar(expected)
+        if self.yaml.style:
+            raise self.refuse(f"a text in quotes stands where {expected} should; take the quotes away")
+        return text
+
+    def items(self) -> list["Node"]:
+        """The items of a list.
+
+        Raises:
+            InvalidError: it is not a list.
+        """
+        if not isinstance(self.yaml, yaml.SequenceNode):
+            raise self.unexpected("a list")
+        self._check_tag()
+        self.source.spend(len(self.yaml.value), self)
+        return [Node(self.source, item, f"{self.path}[{index}]") for index, item in enumerate(self.yaml.value)]
+
+    def entries(self) -> dict[str, tuple["Node", "Node"]]:
+        """The keys and values of a mapping, by key. A key that stands twice is noted, and the first one counts.
+
+        Raises:
+            InvalidError: it is not a mapping.
+        """
+        if not isinstance(self.yaml, yaml.MappingNode):
+            raise self.unexpected("a mapping of keys to values")
+        self._check_tag()
+        self.source.spend(len(self.yaml.value), self)
+        entries: dict[str, tuple[Node, Node]] = {}
+        for key, value in self.yaml.value:
+            if not isinstance(key, yaml.ScalarNode):
+                Node(self.source, key, self.path).refuse("a key is a single word, not a list or a mapping")
+                continue
+            path = self._below(key.value)
+            key_node = Node(self.source, key, path)
+            if key.value == "<<":
+                key_node.refuse("merge keys (<<) are not read; write the keys out, or alias the whole value (key: *name)")
+            elif key.value in entries:
+                first = entries[key.value][0].yaml.start_mark.line + 1
+                key_node.refuse(f"{quote(key.value)} stands twice; the first is on line {first}")
+            else:
+                entries[key.value] = key_node, Node(self.source, value, path)
+        return entries
+
+    def unexpected(self, expected: str) -> InvalidError:
+        """Refuse this value for its kind."""
+        return self.refuse(f"{self._kind()} stands where {expected} should")
+
+    def _below(self, key: str) -> str:
+        name = key if _PLAIN_KEY.fullmatch(key) else quote(key)
+        return f"{self.path}.{name}" if self.path else name
+
+    def _kind(self) -> str:
+        if isinstance(self.yaml, yaml.MappingNode):
+            return "a mapping"
+        if isinstance(self.yaml, yaml.SequenceNode):
+            return "a list"
+        return "a single value" if self.yaml.value else "nothing"
+
+    def _check_tag(self) -> None:
+        if self.yaml.tag not in _TAGS:
+            raise self.refuse(f"tags such as {quote(self.yaml.tag)} are not read")
+
+
+def quote(text: str) -> str:
+    """A value in an error message: in quotes, on one line, not too long."""
+    return repr(text if len(text) <= 64 else text[:61] + "...")  # noqa: PLR2004

@@ -1,0 +1,82 @@
+"""`Problem`: what is wrong in a file, where, and how to mend it; and the log that problems are noted in.
+
+A value that cannot be used is noted and left out, and reading goes on, so that one run tells everything.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+_MANY = 100
+"""From so many problems on, the search for the nearest word is not worth its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, or, as a warning, one that surprises.
+
+    Attributes:
+        file: As the operator named it; or a flag, such as ``--listen``.
+        line: From 1; 0 when it is about the whole file or a flag.
+        column: From 1, in characters.
+        path: Where in the file's structure, such as ``limits[3].rate``; the first item of a list is 0.
+        message: What is wrong, and what to write instead.
+        hint: The nearest thing that would be valid; empty when nothing is near.
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        path = f"{self.path}: " if self.path else ""
+        hint = f" (did you mean {self.hint}?)" if self.hint else ""
+        return f"{place}: {path}{self.message}{hint}"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used.
+
+    Attributes:
+        problems: All of them, in the order of files and lines.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class InvalidError(Exception):
+    """A value cannot be used; why has been noted in the log."""
+
+
+@dataclass(slots=True)
+class Log:
+    """What was found while reading."""
+
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def nearest(self, word: str, words: Iterable[str]) -> str:
+        """The one of `words` that `word` is most likely a misspelling of; empty when none is near."""
+        if len(self.problems) >= _MANY:
+            return ""
+        return next(iter(get_close_matches(word[:64], words, 1)), "")
+
+    def verdict(self) -> tuple[Problem, ...]:
+        """The warnings.
+
+        Raises:
+            ConfigError: there are problems.
+        """
+        if self.problems:
+            raise ConfigError(sorted(self.problems, key=_place))
+        return tuple(sorted(self.warnings, key=_place))
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    return problem.file, problem.line, problem.column

@@ -1,0 +1,137 @@
+"""`Source`: a YAML file that is being read, and the bounds on what is read from it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import yaml
+
+from gateway.config.problem import InvalidError, Log, Problem
+
+_DEEPEST = 32
+"""Levels of nesting; libyaml's composer, which recurses in C, would crash at some."""
+_LARGEST = 64 * 1024 * 1024
+_MOST_VALUES = 5_000_000
+"""Values read from a file, each alias counted as what it stands for: bounds what little text can blow up to."""
+
+_UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+"""What YAML does not allow, and what it takes for the end of a line where editors do not (U+0085, U+2028, U+2029)."""
+_LINE = re.compile("\r\n?|\n")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Refusable(Protocol):
+    def refuse(self, message: str, hint: str = "", /) -> InvalidError: ...
+
+
+@dataclass(slots=True)
+class Source:
+    """A file that is being read.
+
+    Attributes:
+        name: As the operator named it; or a flag.
+        folder: What paths in it are relative to.
+        log: Where problems are noted.
+        content: The file's bytes, once it has been read.
+    """
+
+    name: str
+    folder: Path
+    log: Log
+    content: bytes = field(default=b"", repr=False)
+    _left: int = field(default=_MOST_VALUES, repr=False)
+
+    @classmethod
+    def of(cls, path: Path, log: Log) -> "Source":
+        """The file at `path`."""
+        return cls(str(path), path.parent, log)
+
+    def spend(self, values: int, node: _Refusable) -> None:
+        """Count values as read.
+
+        Raises:
+            InvalidError: they are too many.
+        """
+        self._left -= values
+        if self._left < 0:
+            raise node.refuse("aliases make this file too large: it comes to millions of values")
+
+    def compose(self) -> yaml.Node:
+        """Read the file into YAML nodes.
+
+        Raises:
+            InvalidError: it cannot be read, is empty, or is not one YAML document in UTF-8.
+        """
+        text = self._text()
+        try:
+            _measure(yaml.parse(text, Loader=_LOADER))
+            node = yaml.compose(text, Loader=_LOADER)
+        except yaml.MarkedYAMLError as error:
+            raise self._misread(error) from None
+        except yaml.YAMLError as error:
+            raise self._refuse(f"not YAML: {error}") from None
+        if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
+            raise self._refuse("the file is empty")
+        return node
+
+    def _text(self) -> str:
+        try:
+            with Path(self.folder, Path(self.name).name).open("rb") as file:
+                content = file.read(_LARGEST + 1)
+        except (OSError, ValueError) as error:
+            raise self._refuse(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        if len(content) > _LARGEST:
+            raise self._refuse(f"the file is larger than {_LARGEST >> 20} MiB")
+        self.content = content
+        try:
+            text = content.decode()
+        except UnicodeDecodeError as error:
+            line, column = _position(content[: error.start].decode())
+            byte = content[error.start]
+            raise self._refuse(f"byte 0x{byte:02x} is not UTF-8; save the file as UTF-8", line, column) from None
+        text = text.removeprefix("\ufeff")
+        bad = _UNREADABLE.search(text)
+        if bad:
+            line, column = _position(text[: bad.start()])
+            raise self._refuse(f"the character U+{ord(bad[0]):04X} may not stand in a YAML file", line, column)
+        return text
+
+    def _refuse(self, message: str, line: int = 0, column: int = 0) -> InvalidError:
+        self.log.problems.append(Problem(self.name, line, column, "", message))
+        return InvalidError()
+
+    def _misread(self, error: yaml.MarkedYAMLError) -> InvalidError:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        message = f"not YAML: {error.problem}"
+        if error.context:
+            message = f"not YAML: {error.context}, {error.problem}"
+        if error.context_mark and error.context_mark.line + 1 != line:
+            message += f"; it begins on line {error.context_mark.line + 1}"
+        if error.problem == "but found another document":
+            message = "a second document starts here; one file is one document, so take the --- away"
+        elif "cannot start any token" in (error.problem or ""):
+            message = "not YAML: a tab, @, ` or % cannot stand here; indent with spaces, put a text in quotes"
+        elif "mapping values are not allowed" in (error.problem or ""):
+            message = "not YAML: a colon cannot stand here; put a text with a colon in quotes, and check the indentation"
+        return self._refuse(message, line, column)
+
+
+def _measure(events: Iterator[yaml.Event]) -> None:
+    """Refuse what is nested too deeply, before anything recurses."""
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST:
+                raise yaml.MarkedYAMLError(problem=f"nested more than {_DEEPEST} deep", problem_mark=event.start_mark)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _position(before: str) -> tuple[int, int]:
+    """Line and column, from 1, of what follows `before`."""
+    lines = _LINE.split(before.removeprefix("\ufeff"))
+    return len(lines), len(lines[-1]) + 1
