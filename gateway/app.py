@@ -1,26 +1,43 @@
 """The composition root: what one worker is made of, and how long each part lives."""
 
 import asyncio
-import signal
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import platform
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from socket import socket
 
 from aiohttp import web
 from aiohttp.http import HttpRequestParser
 
-from gateway.config.settings import Settings
-from gateway.control.api import control_app
-from gateway.limits.rules import RuleBook, Rules
+from gateway import __version__
+from gateway.config.loader import Loaded
+from gateway.config.settings import IdentityPolicy, Intake, Jwt, Store
+from gateway.config.url import RedisUrl
+from gateway.control.health import Health
+from gateway.control.scrape import Scrape
+from gateway.journal import Journal
+from gateway.limits.identity import BearerToken, Identity, TrustedHeader
+from gateway.limits.rules import RuleBook
 from gateway.listeners import tls_context
 from gateway.proxy.client import Server
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
+from gateway.stores.address import Address, Login, Trust
+from gateway.stores.limiter import Limiter
+from gateway.stores.opening import MEMORY, open_limiter
+from gateway.stores.standby import Observer
+from gateway.telemetry import families
+from gateway.telemetry.log import Log, open_log
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tally import Tally
+from gateway.tokens.verifier import Verifier
 
-_LINGER = 2.0
-"""Seconds in which a client may finish sending a body that nobody wants, so that it gets to read the answer."""
+LINGER = 2.0
+"""Seconds a client may go on sending a body that nobody wants, so that it gets to read the answer to it."""
+
+IDLE_GRACE = 1.0
+"""Seconds for which a connection that idles is kept when we are leaving: its next request may be on its way."""
 
 
 class UnsafeParserError(RuntimeError):
@@ -38,3 +55,146 @@ def require_c_parser() -> None:
             "aiohttp runs without its C parser, and the one in Python accepts requests that can be smuggled; "
             "unset AIOHTTP_NO_EXTENSIONS and install aiohttp from a wheel"
         )
+
+
+def identity_of(policy: IdentityPolicy) -> Identity:
+    """Who is asking, with what it takes to verify tokens."""
+    sources = [
+        BearerToken(Verifier(source.policy), source.claim, source.tier_claim, source.header)
+        if isinstance(source, Jwt)
+        else source
+        for source in policy.sources
+    ]
+    return Identity(sources, policy.trusted_proxies, policy.hash_key)
+
+
+def identity_fields(policy: IdentityPolicy) -> list[str]:
+    """Names of the header fields that only a trusted proxy may set."""
+    return [
+        name
+        for source in policy.sources
+        if isinstance(source, TrustedHeader)
+        for name in (source.header, source.tier_header)
+        if name
+    ]
+
+
+def limiter_of(store: Store, observer: Observer, workers: int) -> Limiter:
+    """What decides, with everything behind it.
+
+    Args:
+        store: Where buckets live.
+        observer: Is told when the store goes and comes.
+        workers: Of this gateway.
+    """
+    return open_limiter(
+        MEMORY if store.url is None else address_of(store, store.url),
+        observer,
+        prefix=store.prefix,
+        deadline=store.deadline,
+        max_buckets=store.max_buckets,
+        workers=workers,
+        sentinel=Login(store.sentinel.username, store.sentinel.password) if store.sentinel else None,
+        trust=Trust(store.tls.ca, store.tls.certificate, store.tls.key),
+    )
+
+
+def address_of(store: Store, url: RedisUrl) -> Address:
+    """Where Redis is."""
+    login = Login(url.username, url.password)
+    if url.socket:
+        return Address("socket", path=url.socket, database=url.database, login=login)
+    if store.sentinel:
+        sentinels = tuple((node.host, node.port) for node in store.sentinel.nodes)
+        return Address("sentinel", sentinels, "", store.sentinel.service, url.database, url.tls, login)
+    hosts = ((url.host, url.port), *((node.host, node.port) for node in store.nodes))
+    return Address("cluster" if store.cluster else "server", hosts, database=url.database, tls=url.tls, login=login)
+
+
+class Worker:
+    """One process' share of the gateway: the data plane on one socket, the control plane on another.
+
+    Args:
+        loaded: Settings and rules.
+        public: Where to listen for clients.
+        control: Where to listen for operators.
+        tallies: The counters of all workers of this gateway.
+        number: Which worker this is.
+    """
+
+    def __init__(
+        self, loaded: Loaded, public: socket, control: socket, tallies: Sequence[Tally], number: int = 0
+    ) -> None:
+        self._settings = loaded.settings
+        self._public = public
+        self._control = control
+        self._tallies = tallies
+        self._number = number
+        self._book = RuleBook(loaded.rules)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then let requests in flight finish."""
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            log = open_log(origin={"worker": self._number})
+            stack.push_async_callback(log.close)
+            metrics = self._metrics(log)
+            keeping = asyncio.create_task(metrics.keep())
+            stack.callback(keeping.cancel)
+            journal = Journal(log, metrics, access_log=settings.access_log)
+
+            limiter = limiter_of(settings.store, journal, len(self._tallies))
+            await limiter.start()
+            stack.push_async_callback(limiter.close)
+            forwarder = Forwarder(settings.upstreams, journal, keep_rate_limits=settings.keep_rate_limit_headers)
+            stack.callback(forwarder.close)
+            reader = RequestReader(identity_fields(settings.identity))
+            proxy = Proxy(self._book, identity_of(settings.identity), limiter, forwarder, reader, journal)
+            server = public_server(proxy, settings.intake)
+            metrics.watch(families.REDIS_UP, lambda: not limiter.is_degraded)
+            metrics.watch(families.CONNECTIONS, lambda: len(server.connections))
+
+            await stack.enter_async_context(self._control_plane(server, limiter, metrics))
+            tls = tls_context(settings.listen.tls)
+            listening = await asyncio.get_running_loop().create_server(server, sock=self._public, ssl=tls)
+            await stop.wait()
+            listening.close()
+            broken_off = await server.drain(IDLE_GRACE, settings.drain_time)
+            if broken_off:
+                log.event("drain_time_over", level="warning", connections=broken_off)
+
+    def _metrics(self, log: Log) -> Metrics:
+        metrics = Metrics(self._tallies, self._number)
+        rules = self._book.current
+        metrics.build(__version__, platform.python_version())
+        metrics.rules(rules.revision, rules.endpoints, [limit.name for limit in rules.limits])
+        metrics.watch(families.LOG_LINES_DROPPED, lambda: log.dropped)
+        return metrics
+
+    @asynccontextmanager
+    async def _control_plane(self, server: Server, limiter: Limiter, metrics: Metrics) -> AsyncIterator[None]:
+        app = web.Application()
+        Health(draining=lambda: server.draining, degraded=lambda: limiter.is_degraded).add_to(app)
+        Scrape(metrics.scrape).add_to(app)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            tls = tls_context(self._settings.control.listen.tls)
+            await web.SockSite(runner, self._control, ssl_context=tls).start()
+            yield
+        finally:
+            await runner.cleanup()
+
+
+def public_server(proxy: Proxy, intake: Intake) -> Server:
+    """The data plane's server, with what it takes from clients."""
+    return Server(
+        proxy.handle,
+        keepalive_timeout=intake.idle_timeout,
+        max_line_size=intake.max_line,
+        max_field_size=intake.max_header,
+        max_headers=intake.max_headers,
+        auto_decompress=False,
+        lingering_time=LINGER,
+        access_log=None,
+    )

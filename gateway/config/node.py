@@ -1,7 +1,7 @@
 """`Node`: a value in a YAML file, which knows where it stands.
 
 YAML 1.1 turns ``no`` into false, ``1:30`` into 90, ``010`` into 8 and ``2024-01-01`` into a date. None of that happens
-here: a scalar is taken as it is written, and the reader of each key says what it may look like (`gateway.config.scalar`).
+here: a scalar is taken as it is written, and the reader of each key says what it may look like (`scalar`).
 
 * A key stands once in its mapping, at every level.
 * Anchors and aliases work (``&plans`` at a value, ``*plans`` for the same again). Merge keys (``<<``) and tags
@@ -9,6 +9,7 @@ here: a scalar is taken as it is written, and the reader of each key says what i
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import yaml
@@ -18,7 +19,9 @@ from gateway.config.source import Source
 
 _PLAIN_KEY = re.compile(r"[\w./*-]{1,64}")
 _STANDARD = "tag:yaml.org,2002:"
-_TAGS = {_STANDARD + kind for kind in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "value", "merge")}
+_TAGS = {
+    _STANDARD + kind for kind in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "value", "merge")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +53,16 @@ class Node:
         """Note that this value can be used, but may not be what was meant."""
         self.source.log.warnings.append(self.problem(message))
 
-    def nearest(self, word: str, words: object) -> str:
+    def nearest(self, word: str, words: Collection[str]) -> str:
         """The one of `words` nearest to `word`, quoted; empty when none is near."""
-        near = self.source.log.nearest(word, words)  # type: ignore[arg-type]
+        near = self.source.log.nearest(word, words)
         return repr(near) if near else ""
 
     @property
     def place(self) -> str:
         """``file:line``, to point at this value from elsewhere."""
-        return f"{self.source.name}:{self.yaml.start_mark.line + 1}"
+        line = self.problem("").line
+        return f"{self.source.name}:{line}" if line else self.source.name
 
     @property
     def is_scalar(self) -> bool:
@@ -79,7 +83,7 @@ class Node:
     def plain(self, expected: str) -> str:
         """The value as it is written, which has to be without quotes: in quotes, a number is a text."""
         text = self.scalar(expected)
-        if self.yaml.style:
+        if getattr(self.yaml, "style", None):
             raise self.refuse(f"a text in quotes stands where {expected} should; take the quotes away")
         return text
 
@@ -113,7 +117,7 @@ class Node:
             path = self._below(key.value)
             key_node = Node(self.source, key, path)
             if key.value == "<<":
-                key_node.refuse("merge keys (<<) are not read; write the keys out, or alias the whole value (key: *name)")
+                key_node.refuse("merge keys (<<) are not read; write the keys out, or alias a whole value (*name)")
             elif key.value in entries:
                 first = entries[key.value][0].yaml.start_mark.line + 1
                 key_node.refuse(f"{quote(key.value)} stands twice; the first is on line {first}")

@@ -3,12 +3,12 @@
 A value that cannot be used is noted and left out, and reading goes on, so that one run tells everything.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-_MANY = 100
-"""From so many problems on, the search for the nearest word is not worth its time."""
+_MOST_COMPARED = 20_000
+"""Words compared in one run to find the nearest: a few seconds' worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,12 @@ class Log:
 
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    _compared: int = 0
 
-    def nearest(self, word: str, words: Iterable[str]) -> str:
+    def nearest(self, word: str, words: Collection[str]) -> str:
         """The one of `words` that `word` is most likely a misspelling of; empty when none is near."""
-        if len(self.problems) >= _MANY:
+        self._compared += len(words)
+        if self._compared > _MOST_COMPARED:
             return ""
         return next(iter(get_close_matches(word[:64], words, 1)), "")
 

@@ -28,6 +28,7 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _SIZE = re.compile(r"([1-9][0-9]{0,9}) ?(B|KiB|MiB|GiB)?", re.ASCII)
 _FACTORS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _LONGEST = 366 * 86_400.0
+_LONGEST_TEXT = 1024
 _TRUE = {"yes", "on", "y", "true", "1"}
 _FALSE = {"no", "off", "n", "false", "0"}
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)
@@ -38,6 +39,8 @@ def text(node: Node) -> str:
     value = node.scalar("a text")
     if not value.strip():
         raise node.refuse("the text is empty")
+    if len(value) > _LONGEST_TEXT:
+        raise node.refuse(f"the text is longer than {_LONGEST_TEXT} characters")
     if not value.isprintable():
         raise node.refuse("the text holds a line break or a control character")
     if value != value.strip():

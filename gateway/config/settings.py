@@ -6,11 +6,17 @@ The names are those of `gateway.yaml`: a field here is a key there. Defaults are
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from gateway.config.url import HostPort, RedisUrl
+from gateway.config.url import Origin as Origin  # noqa: PLC0414
+from gateway.limits.address import LOOPBACK, Network
 from gateway.limits.endpoint import DEFAULT
-from gateway.limits.identity import Identity
+from gateway.limits.identity import ApiKey, TrustedHeader
 from gateway.limits.path import PathPolicy
+
+Bytes = Annotated[int, "bytes"]
+"""A number of bytes, which operators may write as ``64KiB``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,9 @@ class Listener:
     port: int = 8080
     tls: Tls | None = None
 
+    def __str__(self) -> str:
+        return f"{HostPort(self.host, self.port)}{', TLS' if self.tls else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class Intake:
@@ -53,27 +62,9 @@ class Intake:
     """
 
     idle_timeout: float = 75.0
-    max_line: int = 8190
-    max_header: int = 8190
+    max_line: Bytes = 8190
+    max_header: Bytes = 8190
     max_headers: int = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """One address of an upstream: ``http://host:port`` or ``https://host:port``."""
-
-    scheme: Literal["http", "https"]
-    host: str
-    port: int
-
-    @property
-    def authority(self) -> str:
-        """``host:port`` as a Host header carries it: an IPv6 address in brackets, the scheme's own port left out."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.authority}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +101,143 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenKey:
+    """A key that tokens may be signed with. The algorithm belongs to the key: what a token says of it is not asked.
+
+    Attributes:
+        algorithm: The one algorithm this key is for.
+        key: For HS256 the shared secret, at least 32 bytes (RFC 7518 section 3.2); otherwise the public key in PEM.
+        kid: The name by which a token's header picks the key; None when there is only one.
+    """
+
+    algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"]
+    key: bytes = field(repr=False)
+    kid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPolicy:
+    """Which JWTs are good.
+
+    Attributes:
+        keys: Keys that may have signed it.
+        audience: What ``aud`` has to name; None to accept any token without one.
+        issuer: What ``iss`` has to be; None for any.
+    """
+
+    keys: tuple[TokenKey, ...]
+    audience: str | None = None
+    issuer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """An identity source: a claim of a verified token, see `gateway.limits.identity.BearerToken`.
+
+    Attributes:
+        policy: Which tokens are good.
+        claim: The claim that holds the user id.
+        tier_claim: The claim that holds the tier; None when tokens say nothing of it.
+        header: Where the token stands, behind the word Bearer.
+    """
+
+    policy: TokenPolicy
+    claim: str = "sub"
+    tier_claim: str | None = None
+    header: str = "Authorization"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityPolicy:
+    """Who is asking; what `gateway.limits.identity.Identity` is made of.
+
+    Attributes:
+        sources: In the order in which they are asked; the client's address comes last by itself.
+        trusted_proxies: Networks whose X-Forwarded-For and identity headers are believed.
+        hash_key: Key of the hash under which user ids are kept. All gateways on one Redis need the same one.
+    """
+
+    sources: tuple[TrustedHeader | Jwt | ApiKey, ...] = (TrustedHeader("X-User-Id", "X-User-Tier"),)
+    trusted_proxies: tuple[Network, ...] = LOOPBACK
+    hash_key: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The control plane.
+
+    Attributes:
+        listen: Its port.
+        admin: Which tokens let their bearer change things; None when nobody can.
+    """
+
+    listen: Listener = Listener(port=8081)
+    admin: TokenPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTls:
+    """TLS towards Redis.
+
+    Attributes:
+        ca: Certificates in PEM to trust; None for the system's.
+        certificate: Our own, for a Redis that asks for one.
+        key: Its private key.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinel:
+    """Sentinels to ask which Redis is the primary. They are spoken to with the store's own TLS.
+
+    Attributes:
+        service: The name under which they know it.
+        nodes: Where they are; asked in turn.
+        username: Their ACL user.
+        password: Theirs, not the store's.
+    """
+
+    service: str
+    nodes: tuple[HostPort, ...]
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """Where buckets live.
 
     Attributes:
-        url: ``memory``, or where Redis is: ``redis://``, ``rediss://`` or ``unix://``, a password as in any URL.
+        url: Where Redis is; None for this process' memory. With a Sentinel, its host is the service's name.
+        sentinel: The Sentinels that know where; None for a Redis that stays where it is.
+        cluster: Whether it is a Redis Cluster; `url` and `nodes` are the first nodes to ask.
+        nodes: More nodes of the cluster, in case the first is down.
+        tls: Certificates for ``rediss://``.
         prefix: What our keys in Redis start with.
         deadline: The longest a request waits for Redis.
         max_buckets: Buckets kept in memory, by the memory store or while Redis is away; the least recently used goes
             first.
     """
 
-    url: str = field(default="memory", repr=False)
+    url: RedisUrl | None = None
+    sentinel: Sentinel | None = None
+    cluster: bool = False
+    nodes: tuple[HostPort, ...] = ()
+    tls: StoreTls = StoreTls()
     prefix: str = "gateway"
     deadline: float = 0.050
     max_buckets: int = 1_000_000
+
+    def __str__(self) -> str:
+        if self.url is None:
+            return "memory"
+        kind = "Sentinel" if self.sentinel else "Cluster" if self.cluster else "Redis"
+        nodes = self.sentinel.nodes if self.sentinel else self.nodes
+        return f"{kind} {', '.join(map(str, (self.url, *nodes)))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +246,7 @@ class Settings:
 
     Attributes:
         listen: The public port.
-        control: The port of the control plane.
+        control: The control plane.
         upstreams: By name; endpoints that name none go to the one called ``default``.
         intake: What the proxy takes from clients.
         store: Where buckets live.
@@ -143,19 +256,21 @@ class Settings:
         workers: Processes; None for as many as the store allows and the machine has cores.
         drain_time: How long requests in flight may take to finish when the gateway stops.
         keep_rate_limit_headers: Whether an upstream's own rate-limit headers reach the client.
+        access_log: Whether each request has a line in the log.
     """
 
     upstreams: Mapping[str, Upstream]
     listen: Listener = Listener()
-    control: Listener = Listener(port=8081)
+    control: Control = Control()
     intake: Intake = Intake()
     store: Store = Store()
-    identity: Identity = Identity()
-    paths: PathPolicy = PathPolicy()
+    identity: IdentityPolicy = IdentityPolicy()
+    paths: PathPolicy = field(default_factory=PathPolicy)
     rules: Path | None = None
     workers: int | None = None
     drain_time: float = 30.0
     keep_rate_limit_headers: bool = False
+    access_log: bool = False
 
     @classmethod
     def of_one(cls, upstream: Origin) -> "Settings":

@@ -13,11 +13,18 @@ from gateway.config.problem import InvalidError, Log, Problem
 _DEEPEST = 32
 """Levels of nesting; libyaml's composer, which recurses in C, would crash at some."""
 _LARGEST = 64 * 1024 * 1024
-_MOST_VALUES = 5_000_000
+_MOST_VALUES = 2_000_000
 """Values read from a file, each alias counted as what it stands for: bounds what little text can blow up to."""
 
 _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 """What YAML does not allow, and what it takes for the end of a line where editors do not (U+0085, U+2028, U+2029)."""
+_MEANT = {
+    "but found another document": "a second document starts here; one file is one document, so take the --- away",
+    "cannot start any token": "not YAML: a tab, @, ` or % cannot stand here; indent with spaces, put a text in quotes",
+    "expected node content": "not YAML: no value can start here; close what is open, or put the value in quotes",
+    "mapping values are not allowed": "not YAML: a colon cannot stand here; check the indentation, or use quotes",
+}
+"""What PyYAML says, and what an operator has to do."""
 _LINE = re.compile("\r\n?|\n")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -78,7 +85,7 @@ class Source:
 
     def _text(self) -> str:
         try:
-            with Path(self.folder, Path(self.name).name).open("rb") as file:
+            with Path(self.name).open("rb") as file:
                 content = file.read(_LARGEST + 1)
         except (OSError, ValueError) as error:
             raise self._refuse(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
@@ -105,17 +112,11 @@ class Source:
     def _misread(self, error: yaml.MarkedYAMLError) -> InvalidError:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        message = f"not YAML: {error.problem}"
-        if error.context:
-            message = f"not YAML: {error.context}, {error.problem}"
-        if error.context_mark and error.context_mark.line + 1 != line:
-            message += f"; it begins on line {error.context_mark.line + 1}"
-        if error.problem == "but found another document":
-            message = "a second document starts here; one file is one document, so take the --- away"
-        elif "cannot start any token" in (error.problem or ""):
-            message = "not YAML: a tab, @, ` or % cannot stand here; indent with spaces, put a text in quotes"
-        elif "mapping values are not allowed" in (error.problem or ""):
-            message = "not YAML: a colon cannot stand here; put a text with a colon in quotes, and check the indentation"
+        message = next((meant for part, meant in _MEANT.items() if part in (error.problem or "")), "")
+        if not message:
+            message = f"not YAML: {error.context}, {error.problem}" if error.context else f"not YAML: {error.problem}"
+            if error.context_mark and error.context_mark.line + 1 != line:
+                message += f"; it begins on line {error.context_mark.line + 1}"
         return self._refuse(message, line, column)
 
 
@@ -126,7 +127,8 @@ def _measure(events: Iterator[yaml.Event]) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _DEEPEST:
-                raise yaml.MarkedYAMLError(problem=f"nested more than {_DEEPEST} deep", problem_mark=event.start_mark)
+                problem = f"nested more than {_DEEPEST} deep"
+                raise yaml.MarkedYAMLError(None, None, problem, event.start_mark)  # type: ignore[arg-type]
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 

@@ -41,7 +41,7 @@ def _parse(text: str) -> Address | None:
         text, _, port = text.partition(":")
         if not _is_port(":" + port):
             return None
-    if "%" in text or not text.isascii():
+    if "%" in text:
         return None
     try:
         address = ip_address(text)

@@ -91,7 +91,8 @@ def _toll(limit: Limit, endpoint: Endpoint) -> _Toll:
     def charge(quota: Quota) -> Charge:
         return Charge.of(limit.name, quota, endpoint.cost, enforced=limit.enforce, outage=limit.when_redis_is_down)
 
-    # Quoted, no name holds a colon or a star, so no two buckets share a key; nor a brace, which Redis Cluster would hash.
+    # Quoted, no name holds a colon or a star, so no two buckets share a key; nor a brace, which means something to
+    # Redis Cluster.
     scope = f"{quote(limit.name, safe='')}:{quote(endpoint.name, safe='') if limit.per_endpoint else '*'}:"
     return _Toll(
         limit,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from time import perf_counter
 
 from aiohttp import EMPTY_PAYLOAD, web
 
@@ -13,6 +14,7 @@ from gateway.proxy.relay import Relay
 from gateway.proxy.request import RequestHead
 from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream import ForwardError, UpstreamConnection
+from gateway.proxy.witness import Fate, Witness
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that may be repeated (RFC 9110 section 9.2.2); TRACE is not forwarded."""
@@ -23,14 +25,16 @@ class Forwarder:
 
     Args:
         upstreams: By name.
+        witness: Is told how long they took.
         keep_rate_limits: Whether an upstream's own rate-limit fields reach the client.
     """
 
-    __slots__ = ("_keep_rate_limits", "_pools")
+    __slots__ = ("_keep_rate_limits", "_pools", "_witness")
 
-    def __init__(self, upstreams: Mapping[str, Upstream], *, keep_rate_limits: bool) -> None:
+    def __init__(self, upstreams: Mapping[str, Upstream], witness: Witness, *, keep_rate_limits: bool) -> None:
         loop = asyncio.get_running_loop()
         self._pools = {name: Pool(upstream, loop) for name, upstream in upstreams.items()}
+        self._witness = witness
         self._keep_rate_limits = keep_rate_limits
 
     def close(self) -> None:
@@ -38,26 +42,30 @@ class Forwarder:
         for pool in self._pools.values():
             pool.close()
 
-    async def forward(self, exchange: Exchange, head: RequestHead, name: str) -> None:
+    async def forward(self, exchange: Exchange, head: RequestHead, name: str) -> Fate:
         """Forward a request to the upstream called `name`, and its answer back.
 
         What goes wrong ends here: as an answer of our own if the upstream's has not begun, else as a connection broken
         off, so that half an answer is not taken for a whole one.
         """
         pool = self._pools[name]
+        began = perf_counter()
         try:
             try:
                 await self._attempt(exchange, head, pool)
             except ForwardError as error:
-                repeatable = exchange.message.method in _IDEMPOTENT and exchange.body is EMPTY_PAYLOAD
+                repeatable = head.method in _IDEMPOTENT and exchange.body is EMPTY_PAYLOAD
                 if not (error.replayable and repeatable):
                     raise
                 await self._attempt(exchange, head, pool, fresh=True)
         except ForwardError as error:
-            if exchange.started:
+            if exchange.status:
                 exchange.abort()
             else:
                 exchange.answer(error.answer)
+            return error.fate
+        self._witness.upstream_took(name, perf_counter() - began)
+        return Fate.ALLOWED
 
     async def _attempt(self, exchange: Exchange, head: RequestHead, pool: Pool, *, fresh: bool = False) -> None:
         connection, origin = await pool.take(fresh=fresh)
@@ -65,11 +73,11 @@ class Forwarder:
         relay = Relay(exchange, keep_rate_limits=self._keep_rate_limits)
         first = head.to(upstream, origin)
         upload: asyncio.Task[None] | None = None
-        exchange.on_gone = lambda: connection.hang_up(ForwardError("the client is gone"))
+        exchange.on_gone = lambda: connection.hang_up(ForwardError("the client is gone", fate=Fate.CLIENT_GONE))
         client.on_pause = connection.pause
         try:
             connection.pause(client.writing_paused)
-            connection.start(exchange.message.method, first, relay)
+            connection.start(head.method, first, relay, may_switch=head.wants_websocket)
             if body is EMPTY_PAYLOAD:
                 connection.expect(upstream.head_timeout, upstream.idle_timeout)
             else:
@@ -105,10 +113,12 @@ async def _upload(exchange: Exchange, connection: UpstreamConnection, upstream: 
                 raise ForwardError("the upstream does not take the request's body", GATEWAY_TIMEOUT) from None
     except TimeoutError:
         exchange.keep_alive = False
-        connection.hang_up(ForwardError("the client does not send the request's body", REQUEST_TIMEOUT))
+        connection.hang_up(
+            ForwardError("the client does not send the request's body", REQUEST_TIMEOUT, Fate.BAD_REQUEST)
+        )
     except (web.RequestPayloadError, OSError, RuntimeError):
         exchange.keep_alive = False
-        connection.hang_up(ForwardError("the request's body is broken", BAD_REQUEST))
+        connection.hang_up(ForwardError("the request's body is broken", BAD_REQUEST, Fate.BAD_REQUEST))
     except ForwardError as error:
         connection.hang_up(error)
     else:

@@ -23,10 +23,9 @@ class Relay:
         done: Set when the answer is complete, or to the `ForwardError` that ended it. The result is whether the
             connection has been switched to another protocol; then `closed` is set when that has ended.
         closed: See `done`.
-        status: Of the answer; 0 before its head has come.
     """
 
-    __slots__ = ("_chunked", "_exchange", "_keep_rate_limits", "_modern", "_out", "closed", "done", "status")
+    __slots__ = ("_chunked", "_exchange", "_keep_rate_limits", "_modern", "_out", "_status", "closed", "done")
 
     def __init__(self, exchange: Exchange, *, keep_rate_limits: bool) -> None:
         self._exchange = exchange
@@ -37,7 +36,7 @@ class Relay:
         loop = asyncio.get_running_loop()
         self.done: asyncio.Future[bool] = loop.create_future()
         self.closed: asyncio.Future[None] | None = None
-        self.status = 0
+        self._status = 0
 
     def interim(self, status: int, reason: bytes, fields: RawFields) -> None:
         """Pass on 100 Continue and 103 Early Hints to clients that know of them (RFC 9110 section 15.2)."""
@@ -47,7 +46,7 @@ class Relay:
 
     def head(self, status: int, reason: bytes, fields: RawFields, framing: Framing, length: bytes) -> None:
         """Pass on the head, with the framing towards the client."""
-        self.status = status
+        self._status = status
         exchange = self._exchange
         lines = [b"HTTP/1.1 %d %b" % (status, reason)]
         lines += answer_lines(fields, status, keep_rate_limits=self._keep_rate_limits)
@@ -81,6 +80,7 @@ class Relay:
         out = self._out
         if out:
             self._out = []
+            self._exchange.status = self._status
             self._exchange.write(out[0] if len(out) == 1 else b"".join(out))
 
     def upgraded(self) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.proxy.answers import BAD_GATEWAY, GATEWAY_TIMEOUT, Answer
+from gateway.proxy.witness import Fate
 
 RawFields = list[tuple[bytes, bytes]]
 
@@ -22,13 +23,22 @@ class ForwardError(Exception):
 
     Attributes:
         answer: What the client is told if it has not been told anything yet.
+        fate: Whose fault it is.
         replayable: Nothing of an answer came on a connection that had been used before: the upstream had closed it
             while it was idle, and has most likely not read the request.
     """
 
-    def __init__(self, reason: str, answer: Answer = BAD_GATEWAY, *, replayable: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        answer: Answer = BAD_GATEWAY,
+        fate: Fate = Fate.UPSTREAM_ERROR,
+        *,
+        replayable: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.answer = answer
+        self.fate = fate
         self.replayable = replayable
 
 
@@ -93,6 +103,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_interim",
         "_length",
         "_loop",
+        "_may_switch",
         "_method",
         "_parser",
         "_patience",
@@ -119,6 +130,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._writing_paused = False
         self._used = False
+        self._may_switch = False
         self._tunnel = False
         self._held = False
         self.reusable = True
@@ -142,9 +154,17 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether bytes can still be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def start(self, method: str, head: bytes, reader: Reader) -> None:
-        """Send a request's head, and maybe its body. `reader` hears of the answer, and exactly once `end` or `fail`."""
+    def start(self, method: str, head: bytes, reader: Reader, *, may_switch: bool = False) -> None:
+        """Send a request's head. `reader` hears of the answer as it comes, and exactly once `end` or `fail`.
+
+        Args:
+            method: On which it depends whether the answer has a body.
+            head: With the empty line that ends it.
+            reader: Takes the answer.
+            may_switch: Whether the request asks to switch to another protocol.
+        """
         self._begin(method)
+        self._may_switch = may_switch
         self._reader = reader
         self.write(head)
 
@@ -239,7 +259,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.close()  # bytes that nobody asked for
             return
         if self._patience:
-            self._deadline = self._loop.time() + self._patience
+            self._set_deadline(self._patience)
         if self._tunnel:
             self._reader.piece(data)
         else:
@@ -335,6 +355,8 @@ class UpstreamConnection(asyncio.Protocol):
             if status != _SWITCHING:
                 reader.interim(status, reason, fields)
                 return
+            if not self._may_switch:
+                raise HttpParserError("it switches protocols unasked")
         self._framing, self._length = self._read_framing(status, fields)
         self.reusable = self._parser.should_keep_alive() and self._framing is not Framing.CLOSE
         reader.head(status, reason, fields, self._framing, self._length)

@@ -1,83 +1,116 @@
-"""Checks that wait for the store together travel together.
+"""`Coalescer`: many callers, one round trip.
 
-One call is under way at a time. Checks that arrive meanwhile wait, and go into the next call: the busier the gateway,
-the less a check costs, and no check waits for a timer.
+Checks that arrive while a call is in flight wait and go together in the next one. A check waits no longer than the
+deadline, whatever becomes of its call. A call that has let a check down is abandoned: it is not cancelled (its answer
+has to be read by somebody, or by nobody), but nobody waits for it any more and the next call may go out.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
 from gateway.limits.bucket import Decision, Demand
 from gateway.stores.port import StoreAwayError
 
-Batch = list[Sequence[Demand]]
+Check = Sequence[Demand]
+Decide = Callable[[list[Check]], Awaitable[list[Decision | StoreAwayError]]]
+_Waiting = tuple[Check, asyncio.Future[Decision]]
 
+_MOST_CHECKS = 128
+"""In one call: a script that runs much longer than a millisecond keeps everybody else waiting."""
 
-class _Waiting(NamedTuple):
-    demands: Sequence[Demand]
-    decision: asyncio.Future[Decision]
-    since: float
+_STALL = 0.002
+"""Seconds: a timer this late says that we were busy ourselves, and the answer may lie in the socket unread."""
 
 
 class Coalescer:
-    """Gathers checks into calls.
+    """Collects checks and sends them together.
 
     Args:
-        decide: Decides on several checks in one call, in order.
-        deadline: Seconds that a check may wait, from when it was asked. A call that takes longer is given up, and so
-            are all checks that wait behind it: a store that hangs holds nobody for longer.
-        most: Checks in one call at most.
+        decide: Decides a list of checks in one round trip; never raises but when it is cancelled.
+        deadline: Seconds a check waits at most.
     """
 
-    __slots__ = ("_deadline", "_decide", "_loop", "_most", "_task", "_waiting")
+    __slots__ = ("_call", "_calls", "_deadline", "_deadlines", "_decide", "_is_called", "_timer", "_waiting")
 
-    def __init__(self, decide: Callable[[Batch], Awaitable[list[Decision]]], deadline: float, most: int = 256) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, decide: Decide, deadline: float) -> None:
         self._decide = decide
         self._deadline = deadline
-        self._most = most
         self._waiting: list[_Waiting] = []
-        self._task: asyncio.Task[None] | None = None
+        self._deadlines: deque[tuple[float, asyncio.Future[Decision]]] = deque()
+        self._call: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self._is_called = False
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def take(self, demands: Sequence[Demand]) -> Decision:
-        """The store's decision on one check.
-
-        Whoever asks may go away at any time: its check is decided all the same, and nobody else reads its answer.
+    async def ask(self, check: Check) -> Decision:
+        """Have a check decided.
 
         Raises:
-            StoreAwayError: there was no decision in time.
+            StoreAwayError: there is no decision, or none came before the deadline.
         """
-        decision: asyncio.Future[Decision] = self._loop.create_future()
-        self._waiting.append(_Waiting(demands, decision, self._loop.time()))
-        if self._task is None:
-            self._task = self._loop.create_task(self._work())
-        return await decision
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Decision] = loop.create_future()
+        self._waiting.append((check, future))
+        at = loop.time() + self._deadline
+        self._deadlines.append((at, future))
+        if self._timer is None:
+            self._timer = loop.call_at(at, self._expire)
+        if self._call is None and not self._is_called:
+            # Not at once: whoever is ready in this turn of the loop comes along.
+            self._is_called = True
+            loop.call_soon(self._send)
+        return await future
+
+    def _send(self) -> None:
+        self._is_called = False
+        if self._call is not None:
+            return
+        # Who has gone away or given up is not charged.
+        self._waiting = [waiting for waiting in self._waiting if not waiting[1].done()]
+        batch, self._waiting = self._waiting[:_MOST_CHECKS], self._waiting[_MOST_CHECKS:]
+        if batch:
+            self._call = asyncio.get_running_loop().create_task(self._run(batch))
+            self._calls.add(self._call)
+            self._call.add_done_callback(self._finish)
+
+    async def _run(self, batch: list[_Waiting]) -> None:
+        for (_, future), answer in zip(batch, await self._decide([check for check, _ in batch]), strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, StoreAwayError):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    def _finish(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        if call is self._call:
+            self._call = None
+            if self._waiting:
+                self._send()
+
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, timer, deadlines = loop.time(), self._timer, self._deadlines
+        if timer is not None and now - timer.when() > _STALL:
+            self._timer = loop.call_later(_STALL, self._expire)
+            return
+        is_late = False
+        while deadlines and (deadlines[0][1].done() or deadlines[0][0] <= now):
+            _, future = deadlines.popleft()
+            if not future.done():
+                is_late = True
+                future.set_exception(StoreAwayError(f"no answer within {self._deadline * 1000:.0f} ms"))
+        self._timer = loop.call_at(deadlines[0][0], self._expire) if deadlines else None
+        if is_late:
+            self._call = None
+            self._send()
 
     async def close(self) -> None:
-        """Let the call under way finish, or its deadline pass."""
-        if self._task is not None:
-            await self._task
-
-    async def _work(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-                try:
-                    async with asyncio.timeout_at(batch[0].since + self._deadline):
-                        decisions = await self._decide([waiting.demands for waiting in batch])
-                except (StoreAwayError, TimeoutError) as error:
-                    reason = str(error) or f"no answer within {self._deadline * 1000:.0f} ms"
-                    self._give_up(batch, reason)
-                else:
-                    for waiting, decision in zip(batch, decisions, strict=True):
-                        if not waiting.decision.done():
-                            waiting.decision.set_result(decision)
-        finally:
-            self._task = None
-
-    def _give_up(self, batch: list[_Waiting], reason: str) -> None:
-        waiting, self._waiting = batch + self._waiting, []
-        for one in waiting:
-            if not one.decision.done():
-                one.decision.set_exception(StoreAwayError(reason))
+        """Give up all calls in flight."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for call in self._calls:
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)

@@ -1,30 +1,36 @@
-"""Buckets in the memory of one process: the memory store, and what carries on while Redis is away."""
+"""`LocalStore`: buckets in this process, the least recently used of them forgotten when there are too many."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from gateway.limits.bucket import Decision, Demand, State, take
 
+_INTERVAL_BITS = 45
+_INTERVAL_MASK = (1 << _INTERVAL_BITS) - 1
+
+BYTES_PER_BUCKET = 320
+"""What a bucket costs at most, its key of up to 64 bytes included: a million of them on CPython 3.11, x86-64."""
+
 
 class LocalStore:
-    """Buckets in memory, at most so many; the least recently used goes first.
+    """Buckets in memory.
 
-    A bucket that is full again is no different from one that was never there, so nothing is lost when it is evicted. One
-    that is not full is forgiven what it owes: the price of bounded memory. A bucket costs about 330 bytes.
+    A state is kept as one integer, the instant above the interval (below 2**45: the longest period is 366 days). The
+    garbage collector has nothing to visit then, however many buckets there are.
 
     Args:
-        max_buckets: How many to keep.
-        clock: Microseconds since 1970, never going back.
+        max_buckets: How many are kept; the least recently used goes first, and is full when it is seen again.
+        clock: Microseconds since 1970.
 
     Attributes:
-        evicted: How many buckets have been evicted.
+        evicted: Buckets forgotten before they were full.
     """
 
-    __slots__ = ("_buckets", "_clock", "_max_buckets", "evicted")
+    __slots__ = ("_buckets", "_clock", "_max", "evicted")
 
     def __init__(self, max_buckets: int, clock: Callable[[], int]) -> None:
-        self._buckets: OrderedDict[bytes, State] = OrderedDict()
-        self._max_buckets = max_buckets
+        self._buckets: OrderedDict[bytes, int] = OrderedDict()
+        self._max = max_buckets
         self._clock = clock
         self.evicted = 0
 
@@ -32,23 +38,41 @@ class LocalStore:
         return len(self._buckets)
 
     async def take(self, demands: Sequence[Demand]) -> Decision:
-        """Charge all enforced demands or none; never fails."""
-        return self.take_now(demands)
-
-    def take_now(self, demands: Sequence[Demand]) -> Decision:
-        """As `take`, for those who cannot wait."""
-        buckets = self._buckets
-        decision, states = take(demands, [buckets.get(demand.key) for demand in demands], self._clock())
+        """Charge all enforced demands or none, see `gateway.limits.bucket.take`."""
+        decision, states = take(demands, [self.state(key) for key, _ in demands], self._clock())
         for (key, _), state in zip(demands, states, strict=True):
             if state is not None:
-                buckets[key] = state
-                buckets.move_to_end(key)
-            elif key in buckets:
-                buckets.move_to_end(key)
-        while len(buckets) > self._max_buckets:
-            buckets.popitem(last=False)
-            self.evicted += 1
+                self.put(key, state)
         return decision
+
+    def state(self, key: bytes) -> State | None:
+        """A bucket's state; None if it is full as far as is known. Counts as a use."""
+        packed = self._buckets.get(key)
+        if packed is None:
+            return None
+        self._buckets.move_to_end(key)
+        return State(packed >> _INTERVAL_BITS, packed & _INTERVAL_MASK)
+
+    def put(self, key: bytes, state: State) -> None:
+        """Keep a bucket's state."""
+        buckets = self._buckets
+        buckets[key] = state.full_at << _INTERVAL_BITS | state.interval
+        buckets.move_to_end(key)
+        if len(buckets) > self._max:
+            _, packed = buckets.popitem(last=False)
+            self.evicted += packed >> _INTERVAL_BITS > self._clock()
+
+    def forget(self, keys: Sequence[bytes] | None = None) -> None:
+        """Take buckets for full; all of them if none are named."""
+        if keys is None:
+            self._buckets.clear()
+        else:
+            for key in keys:
+                self._buckets.pop(key, None)
+
+    async def reset(self, keys: Sequence[bytes]) -> None:
+        """Fill buckets."""
+        self.forget(keys)
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -23,5 +23,12 @@ class Store(Protocol):
             StoreAwayError: there is no decision.
         """
 
+    async def reset(self, keys: Sequence[bytes]) -> None:
+        """Fill buckets.
+
+        Raises:
+            StoreAwayError: they may or may not be full.
+        """
+
     async def close(self) -> None:
         """Let go of connections."""

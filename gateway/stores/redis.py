@@ -1,106 +1,139 @@
-"""Buckets in Redis, shared by every process that asks it.
-
-One connection carries one script call at a time (`Coalescer`), so an answer can only belong to the call before it. A
-call that is given up takes its connection with it. Nothing is ever sent twice but a script that Redis said it did not
-run (NOSCRIPT).
-"""
+"""`RedisStore`: buckets in Redis, shared by every worker of every gateway."""
 
 from collections.abc import Sequence
-from hashlib import sha1
-from importlib.resources import files
+from typing import NamedTuple
 
-from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import NoScriptError
-
-from gateway.limits.bucket import Charge, Decision, Demand, judge
-from gateway.stores.coalescer import Batch, Coalescer
+from gateway.limits.bucket import Decision, Demand, judge
+from gateway.stores.channel import Answer, Channel
+from gateway.stores.clock import StoreClock, monotonic
+from gateway.stores.coalescer import Check, Coalescer
 from gateway.stores.port import StoreAwayError
+from gateway.stores.scripts import BEAT, Call, Debt, call_settle, call_take
 
-SCRIPT = (files("gateway.stores") / "take.lua").read_bytes()
-_SHA = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
+
+class Beat(NamedTuple):
+    """What the store says to a worker's sign of life.
+
+    Attributes:
+        now: The store's clock, microseconds since 1970.
+        workers: Workers in the fleet.
+        present: Those of them heard of lately.
+        was_known: Whether this worker had been in the fleet before; not so if the store lost its data.
+    """
+
+    now: int
+    workers: int
+    present: int
+    was_known: bool
+
+
+class Settled(NamedTuple):
+    """What the store says to debts.
+
+    Attributes:
+        now: The store's clock, microseconds since 1970.
+        owed: What each bucket owed before, in microseconds, in the order of the debts.
+    """
+
+    now: int
+    owed: tuple[int, ...]
 
 
 class RedisStore:
-    """Buckets in one Redis server, or the master of a group of them.
+    """Buckets in one Redis, or the master of several.
 
     Args:
-        pool: Where connections come from; it must not retry.
+        channel: The way to Redis.
+        clock: Is told Redis' time with every answer.
         prefix: What our keys start with.
-        deadline: Seconds that a check may wait.
+        deadline: Seconds a check waits at most.
+
+    Attributes:
+        gives_back: Whether what a bucket owes can become less but by time.
     """
 
-    __slots__ = ("_coalescer", "_connection", "_pool", "_prefix")
+    gives_back = False
 
-    def __init__(self, pool: ConnectionPool, *, prefix: str, deadline: float) -> None:
-        self._pool = pool
-        self._prefix = prefix.encode() + b":"
-        self._connection: AbstractConnection | None = None
+    def __init__(self, channel: Channel, clock: StoreClock, *, prefix: str, deadline: float) -> None:
+        self._channel = channel
+        self._clock = clock
+        self._buckets = f"{prefix}:bucket:".encode()
+        self._fleet = f"{prefix}:fleet".encode()
         self._coalescer = Coalescer(self._decide, deadline)
 
     async def take(self, demands: Sequence[Demand]) -> Decision:
-        """Charge all enforced demands or none.
+        """Charge all enforced demands or none, together with whoever else waits."""
+        return await self._coalescer.ask(demands)
+
+    async def _decide(self, checks: list[Check]) -> list[Decision | StoreAwayError]:
+        sent = monotonic()
+        (answer,) = await self._channel.run([call_take(self._buckets, checks)])
+        return self._read(checks, answer, sent)
+
+    def _read(self, checks: Sequence[Check], answer: Answer, sent: int) -> list[Decision | StoreAwayError]:
+        """Decisions from an answer of take.lua, by the law that it mirrors."""
+        if not isinstance(answer, StoreAwayError) and len(answer) != 1 + sum(map(len, checks)):
+            answer = StoreAwayError("the answer has another length than the question")
+        if isinstance(answer, StoreAwayError):
+            return [answer] * len(checks)
+        now = answer[0]
+        self._clock.hear(now, sent)
+        decisions: list[Decision | StoreAwayError] = []
+        at = 1
+        for demands in checks:
+            end = at + len(demands)
+            decisions.append(judge(demands, answer[at:end], now))
+            at = end
+        return decisions
+
+    async def settle(self, debts: Sequence[Debt]) -> Settled:
+        """Charge what was decided without the store, or give back what was taken in vain. Each bucket at most once.
 
         Raises:
-            StoreAwayError: there was no decision that can be trusted.
+            StoreAwayError: it may or may not have happened.
         """
-        return await self._coalescer.take(demands)
+        (answer,) = await self._channel.run([call_settle(self._buckets, debts)])
+        if isinstance(answer, StoreAwayError):
+            raise answer
+        return Settled(answer[0], tuple(answer[1:]))
+
+    async def beat(self, worker: str, *, silence: int, since: int) -> Beat:
+        """Say that a worker is there.
+
+        Args:
+            worker: Its name.
+            silence: Microseconds after which a silent worker is struck off; 0 to strike off nobody.
+            since: The instant, by the store's clock, since which a worker has to have been heard of to be present.
+
+        Raises:
+            StoreAwayError: the store is not fit to be asked, or to be written to.
+        """
+        sent = monotonic()
+        (answer,) = await self._channel.run([Call(BEAT, [self._fleet], [worker, silence, since])])
+        if isinstance(answer, StoreAwayError):
+            raise answer
+        now, workers, present, was_known = answer
+        self._clock.hear(now, sent)
+        return Beat(now, workers, present, bool(was_known))
+
+    async def leave(self, worker: str) -> None:
+        """Strike a worker off the fleet.
+
+        Raises:
+            StoreAwayError: it may or may not have happened.
+        """
+        await self._channel.command("ZREM", self._fleet, worker)
+
+    async def reset(self, keys: Sequence[bytes]) -> None:
+        """Fill buckets.
+
+        Raises:
+            StoreAwayError: they may or may not be full.
+        """
+        for key in keys:
+            await self._channel.command("DEL", self._buckets + key)
 
     async def close(self) -> None:
-        """Let the call under way finish, and disconnect."""
+        """Let go of connections."""
         await self._coalescer.close()
-        await self._pool.disconnect()
-
-    async def _decide(self, batch: Batch) -> list[Decision]:
-        """Decide on several checks in one script call. The one place where what Redis does wrong becomes 'away'."""
-        keys, arguments = _pack(batch, self._prefix)
-        try:
-            reply = await self._call(keys, arguments)
-            return _unpack(batch, reply)
-        except Exception as error:
-            raise StoreAwayError(f"{type(error).__name__}: {error}") from error
-
-    async def _call(self, keys: list[bytes], arguments: list[bytes]) -> list[int]:
-        connection = self._connection
-        if connection is None:
-            connection = self._connection = await self._pool.get_connection()
-        elif connection.is_connected and await connection.can_read():
-            await connection.disconnect(nowait=True)  # closed while idle, or bytes that nobody asked for
-        await connection.send_command(b"EVALSHA", _SHA, len(keys), *keys, *arguments)
-        try:
-            return await connection.read_response()  # type: ignore[no-any-return]
-        except NoScriptError:
-            await connection.send_command(b"EVAL", SCRIPT, len(keys), *keys, *arguments)
-            return await connection.read_response()  # type: ignore[no-any-return]
-
-
-def _pack(batch: Batch, prefix: bytes) -> tuple[list[bytes], list[bytes]]:
-    """Keys and arguments of a call, as the script's header says: each bucket and each charge is sent once."""
-    keys: dict[bytes, bytes] = {}
-    charges: dict[int, tuple[bytes, Charge]] = {}
-    checks: list[bytes] = []
-    for demands in batch:
-        checks.append(b"%d" % len(demands))
-        for key, charge in demands:
-            number = keys.get(key)
-            if number is None:
-                number = keys[key] = b"%d" % (len(keys) + 1)
-            known = charges.get(id(charge))
-            if known is None:
-                known = charges[id(charge)] = (b"%d" % (len(charges) + 1), charge)
-            checks += (number, known[0])
-    arguments = [b"%d" % len(charges)]
-    for _, charge in charges.values():
-        quota = charge.quota
-        arguments += (b"%d" % charge.due, b"%d" % quota.capacity, b"%d" % quota.interval, b"%d" % charge.enforced)
-    return [prefix + key for key in keys], arguments + checks
-
-
-def _unpack(batch: Batch, reply: list[int]) -> list[Decision]:
-    """Decisions from what the script saw, by the rule it went by itself."""
-    now, position, decisions = reply[0], 1, []
-    for demands in batch:
-        end = position + len(demands)
-        decisions.append(judge(demands, reply[position:end], now))
-        position = end
-    return decisions
+        await self._channel.close()

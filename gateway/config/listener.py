@@ -1,0 +1,33 @@
+"""Reads `listen` and `control`: where the gateway listens."""
+
+from dataclasses import replace
+
+from gateway.config.fields import Fields, section, table_of
+from gateway.config.node import Node
+from gateway.config.scalar import Reader, parsed, text, whole
+from gateway.config.settings import Control, Listener, Tls
+from gateway.config.token import token_policy
+from gateway.config.url import HostPort
+
+KEYS = table_of(
+    Listener,
+    host=text,
+    port=whole(0, 65_535),
+    tls=section(Tls, table_of(Tls), required=("certificate", "key")),
+)
+
+
+def listener(standard: Listener) -> Reader:
+    """``HOST:PORT``, or a mapping; what is not said is as in `standard`."""
+
+    def read(node: Node) -> Listener:
+        if not node.is_scalar:
+            return replace(standard, **Fields(node, KEYS).values)
+        address = parsed(HostPort.parse)(node)
+        return replace(standard, host=address.host, port=address.port)
+
+    return read
+
+
+CONTROL_KEYS = table_of(Control, listen=listener(Control().listen), admin=token_policy)
+control = section(Control, CONTROL_KEYS)

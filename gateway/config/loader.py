@@ -1,0 +1,72 @@
+"""The entry: from files and flags to what the gateway runs on, or to all that is wrong with them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.config.flags import Flags
+from gateway.config.gateway_file import gateway_file
+from gateway.config.problem import Log, Problem
+from gateway.config.rulebook import read_rules
+from gateway.config.settings import Settings
+from gateway.limits.path import PathPolicy
+from gateway.limits.rules import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the gateway runs on.
+
+    Attributes:
+        settings: From `gateway.yaml` and the flags.
+        rules: From the rule files.
+        warnings: What can be used, but may not be what was meant.
+    """
+
+    settings: Settings
+    rules: Rules
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """New rules.
+
+    Attributes:
+        rules: From the rule files.
+        warnings: What can be used, but may not be what was meant.
+    """
+
+    rules: Rules
+    warnings: tuple[Problem, ...] = ()
+
+
+def load(path: Path | None = None, flags: Flags | None = None) -> Loaded:
+    """Read `gateway.yaml` and the rules it names.
+
+    Args:
+        path: The file; None for the defaults, which need a flag for the upstream.
+        flags: What the command line says over it.
+
+    Raises:
+        ConfigError: with all problems of all files.
+    """
+    log = Log()
+    fields = gateway_file(path, flags or Flags(), log)
+    where: Path | None = fields.values.get("rules")
+    paths: PathPolicy = fields.values.get("paths", PathPolicy())
+    rules = Rules(paths=paths) if where is None else read_rules(where, paths, fields.values.get("upstreams"), log)
+    warnings = log.verdict()
+    return Loaded(fields.build(Settings), rules, warnings)
+
+
+def load_rules(settings: Settings) -> Reloaded:
+    """Read the rules again, for settings that are in force.
+
+    Raises:
+        ConfigError: with all problems of all rule files; the rules in force should stay.
+    """
+    if settings.rules is None:
+        return Reloaded(Rules(paths=settings.paths))
+    log = Log()
+    rules = read_rules(settings.rules, settings.paths, settings.upstreams, log)
+    return Reloaded(rules, log.verdict())

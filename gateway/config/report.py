@@ -1,0 +1,89 @@
+"""What would be in force, as text for people: the answer of `gateway check`."""
+
+from collections.abc import Iterable, Sequence
+
+from gateway.config.loader import Loaded
+from gateway.config.settings import Settings
+from gateway.limits.endpoint import DEFAULT, Endpoint
+from gateway.limits.limit import Limit
+from gateway.limits.rules import Rules
+
+_MOST_NAMES = 3
+"""So many names of a longer list are shown in a cell."""
+
+
+def report(loaded: Loaded) -> str:
+    """Settings, endpoints and limits in tables. Holds no secret and no user id."""
+    parts = [
+        "\n".join(f"{key:<10}{value}" for key, value in _settings(loaded.settings, loaded.rules)),
+        _table(
+            ("ENDPOINT", "METHODS", "HOST", "PATH", "UPSTREAM", "COST", "LIMITS"),
+            (_endpoint(endpoint, loaded.rules) for endpoint in _default_last(loaded.rules)),
+        ),
+    ]
+    if loaded.rules.limits:
+        parts.append(
+            _table(
+                ("LIMIT", "PER", "ENDPOINTS", "RATE", "BURST", "ENFORCED", "EXEMPT", "WHEN REDIS IS DOWN"),
+                (row for limit in loaded.rules.limits for row in _limit(limit)),
+            )
+        )
+    else:
+        parts.append("No limits: every request passes.")
+    return "\n\n".join(parts)
+
+
+def _settings(settings: Settings, rules: Rules) -> list[tuple[str, str]]:
+    return [
+        ("listen", f"{settings.listen}"),
+        ("control", f"{settings.control.listen}{'' if settings.control.admin else ', nobody may change anything'}"),
+        ("store", str(settings.store)),
+        *(("upstream", f"{each.name}: {', '.join(map(str, each.urls))}") for each in settings.upstreams.values()),
+        ("rules", f"{settings.rules} revision {rules.revision}" if settings.rules else "none"),
+    ]
+
+
+def _default_last(rules: Rules) -> list[Endpoint]:
+    return [*(each for each in rules.endpoints.values() if each.name != DEFAULT), rules.default]
+
+
+def _endpoint(endpoint: Endpoint, rules: Rules) -> tuple[str, ...]:
+    return (
+        endpoint.name,
+        _few(sorted(endpoint.methods)) or "any",
+        endpoint.host or "any",
+        endpoint.template.text if endpoint.template else "(whatever matches nothing else)",
+        endpoint.upstream,
+        str(endpoint.cost),
+        _few([limit.name for limit in rules.limits if limit.counts(endpoint.name)]) or "none",
+    )
+
+
+def _limit(limit: Limit) -> list[tuple[str, ...]]:
+    per = " and ".join(["user"] * limit.per_user + ["endpoint"] * limit.per_endpoint)
+    exempt = [f"{len(limit.exempt.users)} users"] * bool(limit.exempt.users) + [str(n) for n in limit.exempt.networks]
+    first = (
+        limit.name,
+        per,
+        _few(sorted(limit.endpoints)) or "all",
+        str(limit.quota.rate),
+        str(limit.quota.burst),
+        "yes" if limit.enforce else "no, shadow",
+        _few(exempt) or "nobody",
+        limit.when_redis_is_down.value,
+    )
+    tiers = [
+        (f"  tier {tier}", "", "", str(quota.rate), str(quota.burst), "", "", "") for tier, quota in limit.tiers.items()
+    ]
+    return [first, *tiers]
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -1,0 +1,69 @@
+"""Reads the rule files: all files of a folder are one set of rules."""
+
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from gateway.config.endpoint import Endpoints
+from gateway.config.fields import Fields, Table
+from gateway.config.limit import Limits, exemption
+from gateway.config.node import Node
+from gateway.config.problem import InvalidError, Log, Problem
+from gateway.config.source import Source
+from gateway.limits.limit import Exemption
+from gateway.limits.path import PathPolicy
+from gateway.limits.rules import Rules
+
+KEYS: Table = {
+    "endpoints": lambda node: node.items(),
+    "limits": lambda node: node.items(),
+    "exempt": exemption,
+}
+_SUFFIXES = (".yaml", ".yml")
+
+
+def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None, log: Log) -> Rules:
+    """Read a rule file, or all files of a folder that end in .yaml or .yml, in the order of their names.
+
+    Args:
+        path: The file or folder.
+        paths: How to read a request's path.
+        upstreams: Names of the upstreams that endpoints may name; None when that is not known.
+        log: Where problems are noted. With any in it, the rules must not be used.
+    """
+    revision = sha256()
+    files: list[Fields] = []
+    for file in _files(path, log):
+        source = Source.of(file, log)
+        with suppress(InvalidError):
+            files.append(Fields(Node(source, source.compose()), KEYS))
+        revision.update(source.content)
+    endpoints = Endpoints(_items(files, "endpoints"), upstreams)
+    exempt = [file.values["exempt"] for file in files if "exempt" in file.values]
+    everywhere = Exemption(
+        frozenset[str]().union(*(each.users for each in exempt)),
+        tuple(network for each in exempt for network in each.networks),
+    )
+    limits = Limits(_items(files, "limits"), endpoints.known, everywhere)
+    limits.warn_of_unpayable(endpoints.known.values())
+    rules = Rules(endpoints.known.values(), limits.known.values(), paths=paths, revision=revision.hexdigest()[:12])
+    endpoints.note_clashes(rules.clashes)
+    return rules
+
+
+def _items(files: Iterable[Fields], key: str) -> list[Node]:
+    return [item for file in files for item in file.values.get(key, ())]
+
+
+def _files(path: Path, log: Log) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    try:
+        found = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES and not file.name.startswith("."))
+    except OSError as error:
+        log.problems.append(Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}"))
+        return []
+    if not found:
+        log.problems.append(Problem(str(path), 0, 0, "", "no file in this folder ends in .yaml"))
+    return found

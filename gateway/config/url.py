@@ -1,0 +1,182 @@
+"""Where servers are, as operators write it: `HostPort`, `Origin`, `RedisUrl`. Each parses, and says what is wrong."""
+
+import re
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
+from typing import Literal, Self
+from urllib.parse import unquote
+
+_HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
+_NUMERIC = re.compile(r"[0-9.]+", re.ASCII)
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_HIGHEST_PORT = 65_535
+_REDIS_PORT = 6379
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """An address to connect to or to listen on; an IPv6 address without brackets."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, default_port: int | None = None) -> Self:
+        """Read ``127.0.0.1:8080``, ``[::1]:8080``, ``name:8080``.
+
+        Args:
+            text: Host and port.
+            default_port: The port when `text` names none; None to insist on one.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        host, colon, port = text.rpartition(":")
+        if not colon or text.endswith("]"):
+            host, port = text, ""
+        if not host or (not colon and _PORT.fullmatch(text)):
+            port = port or (text if not colon and text else "PORT")
+            raise ValueError(f"no host is named; write 127.0.0.1:{port}, or 0.0.0.0:{port} for every IPv4 interface")
+        if not port and default_port is None:
+            raise ValueError("no port is named; write HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080")
+        return cls(_host(host), _port(port) if port else default_port or 0)
+
+    def __str__(self) -> str:
+        return f"{bracketed(self.host)}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One address of an upstream: ``http://host:port`` or ``https://host:port``."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``http://127.0.0.1:9000`` or ``https://api.example``.
+
+        Raises:
+            ValueError: it is neither, or more than a scheme, a host and a port.
+        """
+        scheme, sign, rest = text.partition("://")
+        if not sign or scheme not in {"http", "https"}:
+            raise ValueError("an upstream is http://HOST:PORT or https://HOST:PORT")
+        if "@" in rest:
+            raise ValueError("an upstream's URL holds no user and no password")
+        if re.search(r"[/?#]", rest.removesuffix("/")):
+            raise ValueError("an upstream's URL ends behind the port; a request's path is passed on as it came")
+        address = HostPort.parse(rest.removesuffix("/"), 80 if scheme == "http" else 443)
+        return cls("http" if scheme == "http" else "https", address.host, _not_zero(address.port))
+
+    @property
+    def authority(self) -> str:
+        """``host:port`` as a Host header carries it: an IPv6 address in brackets, the scheme's own port left out."""
+        host = bracketed(self.host)
+        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUrl:
+    """Where Redis is, and as whom to speak to it. As text it is a URL without its password.
+
+    Attributes:
+        scheme: ``rediss`` is TLS; ``unix`` a socket.
+        host: The address or name; empty for a socket.
+        port: The port; 0 for a socket.
+        socket: The path of the socket; empty otherwise.
+        username: The ACL user; None for Redis' default one.
+        password: In no repr and no text.
+        database: Its number.
+    """
+
+    scheme: Literal["redis", "rediss", "unix"]
+    host: str = ""
+    port: int = 0
+    socket: str = ""
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    database: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``redis://user@host:6379/0``, ``rediss://...``, or ``unix:///run/redis.sock``. No error names `text`.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        scheme, sign, rest = text.partition("://")
+        if not sign or scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("a store is memory, redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix:///PATH")
+        if "?" in rest or "#" in rest:
+            raise ValueError("options do not belong into the URL; they are keys of `store`")
+        credentials, _, rest = rest.rpartition("@")
+        user, _, password = credentials.partition(":")
+        if scheme == "unix":
+            if not rest.startswith("/") or len(rest) == 1:
+                raise ValueError("the path of a socket starts with /, as in unix:///run/redis.sock")
+            return cls("unix", socket=unquote(rest), username=unquote(user) or None, password=unquote(password) or None)
+        where, _, database = rest.partition("/")
+        if database and not re.fullmatch(r"[0-9]{1,5}", database, re.ASCII):
+            raise ValueError(
+                "behind the port stands the number of a database or nothing, as in redis://127.0.0.1:6379/0"
+            )
+        address = HostPort.parse(where, _REDIS_PORT)
+        return cls(
+            "redis" if scheme == "redis" else "rediss",
+            address.host,
+            _not_zero(address.port),
+            username=unquote(user) or None,
+            password=unquote(password) or None,
+            database=int(database or 0),
+        )
+
+    @property
+    def tls(self) -> bool:
+        """Whether to speak TLS."""
+        return self.scheme == "rediss"
+
+    def __str__(self) -> str:
+        user = f"{self.username}@" if self.username else ""
+        if self.scheme == "unix":
+            return f"unix://{user}{self.socket}"
+        return f"{self.scheme}://{user}{bracketed(self.host)}:{self.port}/{self.database}"
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _host(text: str) -> str:
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            return str(IPv6Address(text[1:-1]))
+        except ValueError:
+            raise ValueError("there is no IPv6 address in the brackets; write them as in [::1]:8080") from None
+    if ":" in text:
+        raise ValueError("an IPv6 address stands in brackets, as in [::1]:8080")
+    if _NUMERIC.fullmatch(text):
+        try:
+            return str(ip_address(text))
+        except ValueError:
+            raise ValueError("the host is not an IPv4 address, as 127.0.0.1 is") from None
+    if _HOST.fullmatch(text) is None:
+        raise ValueError("the host is neither an address nor a name")
+    return text
+
+
+def _port(text: str) -> int:
+    if _PORT.fullmatch(text) is None or int(text) > _HIGHEST_PORT:
+        raise ValueError(f"a port is a number up to {_HIGHEST_PORT}")
+    return int(text)
+
+
+def _not_zero(port: int) -> int:
+    if port == 0:
+        raise ValueError("port 0 is no port to connect to")
+    return port

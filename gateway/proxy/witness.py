@@ -1,0 +1,47 @@
+"""The port through which the data plane says what it did; whoever stands behind it counts and logs."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Protocol
+
+from gateway.limits.bucket import Demand
+from gateway.stores.verdict import Verdict
+
+
+class Fate(Enum):
+    """What became of a request."""
+
+    ALLOWED = "allowed"
+    """It was forwarded, and the upstream's answer came back."""
+    REFUSED = "refused"
+    """It was over a limit."""
+    UNAVAILABLE = "unavailable"
+    """A limit that refuses while Redis is away."""
+    BAD_REQUEST = "bad_request"
+    """It could not be read in one way, or not to the end."""
+    UPSTREAM_ERROR = "upstream_error"
+    """It was forwarded, and no whole answer came back."""
+    CLIENT_GONE = "client_gone"
+    """The client left before it had its answer."""
+
+
+class Witness(Protocol):
+    """Is told about each request. Must not wait and must not fail."""
+
+    def decided(self, demands: Sequence[Demand], verdict: Verdict) -> None:
+        """Limits were asked."""
+
+    def upstream_took(self, upstream: str, seconds: float) -> None:
+        """An upstream has answered to the end."""
+
+    def served(self, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float) -> None:
+        """A request has come to its end.
+
+        Args:
+            endpoint: Its name; empty when the request was not read so far.
+            method: As it came.
+            caller: The keyed digest of who asked; empty as above.
+            fate: What became of it.
+            status: Of the answer; 0 if there was none.
+            seconds: How long it took.
+        """

@@ -1,0 +1,48 @@
+-- The data model, and the law of gateway/limits/bucket.py in Lua. Every script that touches a bucket starts with this.
+--
+-- A bucket is a string key, <prefix>:bucket:<limit>:<endpoint>:<user>, that holds "<full_at> <interval>":
+--   full_at   the instant at which the bucket is full again, microseconds since 1970 by this server's clock;
+--   interval  microseconds a token took to come back when this was written.
+-- A key lives until full_at, rounded up to a millisecond: a bucket that is full has no key.
+-- To look at one: GET it. To fill it: DEL it.
+--
+-- <prefix>:fleet is a sorted set: the workers of all gateways, scored by when they were last heard of (same clock).
+--
+-- Lua's numbers are doubles. Whole numbers below 2^53 are exact in them as long as nothing rounds on the way: hence
+-- math.fmod rather than %, string.format('%.0f') rather than tostring.
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local full_at, written_under = {}, {}  -- by position in KEYS; what is not there is full
+
+local function read()
+  for k, text in ipairs(redis.call('MGET', unpack(KEYS))) do
+    local instant, interval
+    if text then instant, interval = string.match(text, '^(%d+) (%d+)$') end
+    if instant then
+      full_at[k], written_under[k] = tonumber(instant), tonumber(interval)
+    end
+  end
+end
+
+-- Microseconds until bucket k is full, at most capacity.
+local function owe(k, interval, capacity)
+  local debt = (full_at[k] or 0) - now
+  if debt <= 0 then return 0 end
+  local old = written_under[k]
+  if old ~= interval then
+    local part = math.fmod(debt, old)
+    debt = (debt - part) / old * interval + math.ceil(part * interval / old)
+  end
+  return math.min(debt, capacity)
+end
+
+local function write(k)
+  local life = math.ceil((full_at[k] - now) / 1000)
+  if life > 0 then
+    redis.call('SET', KEYS[k], string.format('%.0f %.0f', full_at[k], written_under[k]),
+      'PX', string.format('%.0f', life))
+  else
+    redis.call('DEL', KEYS[k])
+  end
+end

@@ -1,0 +1,176 @@
+"""`ClusterStore`: buckets in a Redis Cluster, where a script may touch one slot only.
+
+What a reader may rely on:
+
+* Each bucket is exact: it never gives more than its rate and burst allow.
+* A check takes from its slots at the same time, all or nothing within each. If one refuses, what the others gave is
+  given back at once, and the check is refused. In between, for about one round trip, another check may find a bucket
+  poorer than it will be and be refused; none is ever allowed that should not be.
+* What was taken and whose giving back got lost, or whose check went without an answer, is gone until it refills.
+* One server that does not answer is the whole Cluster away: checks are then decided by the standby.
+* Refusals are not remembered (`gateway.stores.seen`): what a bucket owes may be given back.
+* The servers' clocks should agree. A bucket only ever sees its own server's, or that of the replica that takes over.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from redis.asyncio.cluster import RedisCluster
+from redis.crc import key_slot
+from redis.exceptions import NoScriptError, ResponseError
+
+from gateway.limits.bucket import Decision, Demand
+from gateway.stores.channel import Answer, Channel, away, checked, evalsha, evaluate
+from gateway.stores.clock import StoreClock, monotonic
+from gateway.stores.coalescer import Check
+from gateway.stores.port import StoreAwayError
+from gateway.stores.redis import Beat, RedisStore, Settled
+from gateway.stores.scripts import Call, Debt, call_settle, call_take
+
+
+class ClusterChannel:
+    """The servers of a Cluster; each gets the calls of its slots in one round trip."""
+
+    def __init__(self, cluster: RedisCluster) -> None:
+        self._cluster = cluster
+
+    async def run(self, calls: Sequence[Call]) -> list[Answer]:
+        """Run scripts, each of which touches one slot."""
+        try:
+            replies = await self._send(evalsha(call) for call in calls)
+            unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if unknown:
+                again = await self._send(evaluate(calls[place]) for place in unknown)
+                for place, reply in zip(unknown, again, strict=True):
+                    replies[place] = reply
+        except Exception as error:  # noqa: BLE001 - redis-py's failures have no common class
+            replies = [error] * len(calls)
+        if any(isinstance(reply, Exception) and not isinstance(reply, ResponseError) for reply in replies):
+            await self._rediscover()
+        return [away(reply) if isinstance(reply, Exception) else checked(reply) for reply in replies]
+
+    async def _send(self, commands: Iterable[Sequence[bytes | str | int]]) -> list[Any]:
+        await self._cluster.initialize()
+        pipeline = self._cluster.pipeline()
+        for command in commands:
+            pipeline.execute_command(*command)
+        return await pipeline.execute(raise_on_error=False)
+
+    async def command(self, *words: bytes | str | int) -> Any:
+        """Run one plain command on the server of its key, or on all masters if it has none."""
+        try:
+            if len(words) == 1:
+                return await self._cluster.execute_command(*words, target_nodes=RedisCluster.PRIMARIES)
+            return await self._cluster.execute_command(*words)
+        except Exception as error:
+            await self._rediscover()
+            raise away(error) from error
+
+    async def _rediscover(self) -> None:
+        """Ask afresh who has which slot; redis-py does when it is used the next time."""
+        with suppress(Exception):  # what cannot be closed is closed
+            await self._cluster.aclose()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._cluster.aclose()
+
+
+class ClusterStore(RedisStore):
+    """Buckets in a Cluster; takes the arguments of `RedisStore`."""
+
+    gives_back = True
+
+    def __init__(self, channel: Channel, clock: StoreClock, *, prefix: str, deadline: float) -> None:
+        super().__init__(channel, clock, prefix=prefix, deadline=deadline)
+        self._returns: set[asyncio.Task[None]] = set()
+
+    async def _decide(self, checks: list[Check]) -> list[Decision | StoreAwayError]:
+        parts: dict[int, dict[int, list[int]]] = {}  # slot -> check -> places of the demands
+        for number, demands in enumerate(checks):
+            for place, (key, _) in enumerate(demands):
+                parts.setdefault(self._slot(key), {}).setdefault(number, []).append(place)
+        asked = [
+            [[checks[number][place] for place in places] for number, places in part.items()] for part in parts.values()
+        ]
+        sent = monotonic()
+        answers = await self._channel.run([call_take(self._buckets, part) for part in asked])
+        found: list[dict[tuple[int, ...], Decision | StoreAwayError]] = [{} for _ in checks]
+        for part, demands_of, answer in zip(parts.values(), asked, answers, strict=True):
+            for (number, places), decision in zip(part.items(), self._read(demands_of, answer, sent), strict=True):
+                found[number][tuple(places)] = decision
+        vain: list[Demand] = []
+        joined = [_join(demands, split, vain) for demands, split in zip(checks, found, strict=True)]
+        if vain:
+            task = asyncio.get_running_loop().create_task(self._give_back(vain))
+            self._returns.add(task)
+            task.add_done_callback(self._returns.discard)
+        return joined
+
+    async def _give_back(self, vain: Sequence[Demand]) -> None:
+        debts: dict[bytes, Debt] = {}
+        for key, charge in vain:
+            before = debts.get(key)
+            debts[key] = Debt(key, charge.quota, (before.due if before else 0) - charge.due)
+        await self._channel.run([call_settle(self._buckets, part) for part in self._by_slot(debts.values())])
+
+    async def settle(self, debts: Sequence[Debt]) -> Settled:
+        """Charge what was decided without the store. Each bucket at most once.
+
+        Raises:
+            StoreAwayError: some of it may or may not have happened.
+        """
+        parts = self._by_slot(debts)
+        owed: dict[bytes, int] = {}
+        now = 0
+        answers = await self._channel.run([call_settle(self._buckets, part) for part in parts])
+        for part, answer in zip(parts, answers, strict=True):
+            if isinstance(answer, StoreAwayError):
+                raise answer
+            now = max(now, answer[0])
+            owed |= zip([debt.key for debt in part], answer[1:], strict=True)
+        return Settled(now, tuple(owed[debt.key] for debt in debts))
+
+    async def beat(self, worker: str, *, silence: int, since: int) -> Beat:
+        """Say that a worker is there; the Cluster answers only if all of its masters do."""
+        await self._channel.command("PING")
+        return await super().beat(worker, silence=silence, since=since)
+
+    def _slot(self, key: bytes) -> int:
+        return key_slot(self._buckets + key)
+
+    def _by_slot(self, debts: Iterable[Debt]) -> list[list[Debt]]:
+        parts: dict[int, list[Debt]] = {}
+        for debt in debts:
+            parts.setdefault(self._slot(debt.key), []).append(debt)
+        return list(parts.values())
+
+    async def close(self) -> None:
+        """Let go of connections, when what was taken in vain is given back."""
+        await asyncio.gather(*self._returns)
+        await super().close()
+
+
+def _join(
+    demands: Check, parts: dict[tuple[int, ...], Decision | StoreAwayError], vain: list[Demand]
+) -> Decision | StoreAwayError:
+    """One decision of the parts of a check; what was taken in vain is added to `vain`."""
+    answers = parts.values()
+    failure = next((answer for answer in answers if isinstance(answer, StoreAwayError)), None)
+    decisions = {places: answer for places, answer in parts.items() if not isinstance(answer, StoreAwayError)}
+    allowed = failure is None and all(decision.allowed for decision in decisions.values())
+    owed = [0] * len(demands)
+    refused: list[int] = []
+    for places, decision in decisions.items():
+        for at, place in enumerate(places):
+            owed[place] = decision.owed[at]
+            if at in decision.refused:
+                refused.append(place)
+            elif decision.allowed and not allowed and demands[place].charge.due:
+                vain.append(demands[place])
+    if failure is not None:
+        return failure
+    now = max(decision.now for decision in decisions.values())
+    return Decision(allowed, now, tuple(owed), tuple(sorted(refused)))

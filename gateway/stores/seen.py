@@ -1,0 +1,65 @@
+"""`Seen`: what the store last said of each bucket.
+
+It serves twice. While the store answers, it is the denial memory: others can only add to what a bucket owes, so a
+bucket that cannot pay by what was last said of it cannot pay by what the store would say now. When the store is gone,
+it is where the local fallback starts from: a bucket known to be empty stays empty.
+
+What would make it wrong is a bucket that was filled behind its back (an override, a reset, a reload, a store that lost
+its data). Whoever does or notices that calls `forget`.
+"""
+
+from collections.abc import Sequence
+
+from gateway.limits.bucket import Decision, Demand, Quota, State, judge, owe
+from gateway.stores.clock import StoreClock
+from gateway.stores.local import LocalStore
+
+
+class Seen:
+    """What the store last said of each bucket, the least recently used forgotten first.
+
+    Args:
+        max_buckets: How many are remembered.
+        clock: The store's time. As it is never behind, no refusal outlasts its reason.
+
+    Attributes:
+        clock: As given.
+        buckets: What is remembered.
+        epoch: Counts the times something was forgotten; an answer to a question asked before that is not heard.
+    """
+
+    __slots__ = ("buckets", "clock", "epoch")
+
+    def __init__(self, max_buckets: int, clock: StoreClock) -> None:
+        self.clock = clock
+        self.buckets = LocalStore(max_buckets, clock)
+        self.epoch = 0
+
+    def refuse(self, demands: Sequence[Demand]) -> Decision | None:
+        """A refusal that the store is certain to give; None if it has to be asked."""
+        state = self.buckets.state
+        now = self.clock()
+        for key, charge in demands:
+            if charge.enforced:
+                seen = state(key)
+                if seen is not None and owe(seen, charge.quota, now) + charge.due > charge.quota.capacity:
+                    return judge(demands, [owe(state(key), charge.quota, now) for key, charge in demands], now)
+        return None
+
+    def hear(self, demands: Sequence[Demand], decision: Decision) -> None:
+        """Remember what the store said."""
+        for place, (key, charge) in enumerate(demands):
+            owed = decision.owed[place]
+            if decision.allowed and place not in decision.refused:
+                owed += charge.due
+            if owed:
+                self.buckets.put(key, State(decision.now + owed, charge.quota.interval))
+
+    def hear_owed(self, key: bytes, quota: Quota, owed: int, now: int) -> None:
+        """Remember what a bucket owes."""
+        self.buckets.put(key, State(now + owed, quota.interval))
+
+    def forget(self, keys: Sequence[bytes] | None = None) -> None:
+        """Take buckets for full until the store says otherwise; all of them if none are named."""
+        self.epoch += 1
+        self.buckets.forget(keys)

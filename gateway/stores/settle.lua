@@ -1,0 +1,24 @@
+-- Charges buckets with what was decided without them, or gives back what was taken in vain. Never refuses.
+--
+-- KEYS     buckets.
+-- ARGV[1]  JSON: a flat list, four numbers for each bucket, in the order of KEYS:
+--          interval, capacity, due (negative to give back), and the full_at that the bucket is known to have had at
+--          least, 0 if unknown: a server that lost its data is told again.
+-- Returns  now, then what each bucket owed before it was charged.
+
+read()
+local debts = cjson.decode(ARGV[1])
+local reply = {now}
+for k = 1, #KEYS do
+  local at = 4 * k - 3
+  local interval, capacity, due, known = debts[at], debts[at + 1], debts[at + 2], debts[at + 3]
+  local had = owe(k, interval, capacity)
+  local owed = math.max(had, math.min(known - now, capacity))
+  reply[k + 1] = owed
+  local owes = math.max(0, math.min(owed + due, capacity))
+  if owes ~= had then
+    full_at[k], written_under[k] = now + owes, interval
+    write(k)
+  end
+end
+return reply

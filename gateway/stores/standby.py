@@ -1,0 +1,88 @@
+"""`Standby`: what takes over when the store is away, and hands back when it returns."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.limits.bucket import Decision, Demand
+from gateway.stores.port import StoreAwayError
+from gateway.stores.verdict import Verdict
+
+
+class Observer(Protocol):
+    """Is told when the store goes and comes: once each, never per request."""
+
+    def store_lost(self, why: str) -> None:
+        """Requests are decided without the store from now on."""
+
+    def store_back(self, seconds: float) -> None:
+        """The store decides again, after so long."""
+
+
+class Standby(Protocol):
+    """What the limiter falls back on."""
+
+    @property
+    def epoch(self) -> int:
+        """Changes whenever something is forgotten."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the store is not to be asked."""
+
+    def refuse(self, demands: Sequence[Demand]) -> Decision | None:
+        """A refusal that the store is certain to give; None if it has to be asked."""
+
+    def hear(self, demands: Sequence[Demand], decision: Decision, epoch: int) -> None:
+        """Remember what the store said to a question asked in `epoch`."""
+
+    def lose(self, why: StoreAwayError) -> None:
+        """Note that the store gave no answer."""
+
+    def decide(self, demands: Sequence[Demand]) -> Verdict:
+        """Decide without the store."""
+
+    def forget(self, keys: Sequence[bytes] | None = None) -> None:
+        """Do not refuse by memory what was filled or given a new size: these buckets, or all."""
+
+    def refill(self, keys: Sequence[bytes]) -> None:
+        """Take buckets for full."""
+
+    async def start(self) -> None:
+        """Begin to watch the store."""
+
+    async def close(self) -> None:
+        """Stop watching."""
+
+
+class NoStandby:
+    """Behind a store that never goes away, because it is in this process."""
+
+    epoch = 0
+    is_active = False
+
+    def refuse(self, demands: Sequence[Demand]) -> Decision | None:  # noqa: ARG002
+        """Nothing is certain but what the store says."""
+        return None
+
+    def hear(self, demands: Sequence[Demand], decision: Decision, epoch: int) -> None:
+        """Nothing to remember."""
+
+    def lose(self, why: StoreAwayError) -> None:
+        """Cannot happen."""
+        raise why
+
+    def decide(self, demands: Sequence[Demand]) -> Verdict:
+        """Cannot happen."""
+        raise NotImplementedError(demands)
+
+    def forget(self, keys: Sequence[bytes] | None = None) -> None:
+        """Nothing to forget."""
+
+    def refill(self, keys: Sequence[bytes]) -> None:
+        """Nothing to refill."""
+
+    async def start(self) -> None:
+        """Nothing to watch."""
+
+    async def close(self) -> None:
+        """Nothing to stop."""

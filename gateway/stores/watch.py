@@ -1,0 +1,201 @@
+"""`Watch`: keeps an eye on the store in the background, and stands in for it while it is away.
+
+A worker gives a sign of life every second, and so learns how many workers share the limits. While the store is away the
+same call, every fifth of a second, is the probe: it reads and writes, so a store that is loading, read-only or full
+does not pass for healthy.
+
+When the store is back, three things happen before it decides again:
+
+1. The worker's own buckets stop refilling, for the store's do.
+2. What was spent without the store is charged to it.
+3. The worker waits, half a second at most, for the others to have got as far: otherwise the first to come back would
+   find in the store the tokens that the others have spent but not yet charged.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from uuid import uuid4
+
+from gateway.limits.breaker import Breaker
+from gateway.limits.bucket import Decision, Demand
+from gateway.stores.clock import StoreClock, monotonic
+from gateway.stores.port import StoreAwayError
+from gateway.stores.redis import Beat, RedisStore
+from gateway.stores.scripts import Debt
+from gateway.stores.seen import Seen
+from gateway.stores.share import Share
+from gateway.stores.standby import Observer
+from gateway.stores.verdict import Verdict
+
+BEAT = 1.0
+"""Seconds between two signs of life."""
+
+PROBE = 0.2
+"""Seconds between two probes."""
+
+GRACE = 0.5
+"""Seconds to wait at most for other workers that come back."""
+
+SILENCE = 5_000_000
+"""Microseconds after which a silent worker is struck off, and for which we must have been there to see its silence."""
+
+_LOOK = 0.02
+"""Seconds between two looks at who is back."""
+
+_MOST_DEBTS = 500
+"""Settled in one call."""
+
+_Settlement = tuple[Debt, int, int]
+"""What was charged, what the bucket owes now, and the store's time."""
+
+
+class Watch:
+    """The standby of a shared store.
+
+    Args:
+        store: The store.
+        clock: Its time.
+        max_buckets: Buckets remembered, and as many decided on locally.
+        workers: Workers of this gateway: the fleet is never taken for smaller.
+        observer: Is told when the store goes and comes.
+
+    Attributes:
+        share: Decides while the store is away.
+        seen: What the store last said.
+    """
+
+    def __init__(
+        self, store: RedisStore, clock: StoreClock, *, max_buckets: int, workers: int, observer: Observer
+    ) -> None:
+        self.seen = Seen(max_buckets, clock)
+        self.share = Share(self.seen, max_buckets)
+        self.share.workers = workers
+        self._store = store
+        self._workers = workers
+        self._observer = observer
+        self._breaker = Breaker()
+        self._name = uuid4().hex
+        self._there_since: int | None = None
+        self._opened = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def epoch(self) -> int:
+        """See `Seen`."""
+        return self.seen.epoch
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the store is not to be asked."""
+        return self._breaker.opened_at is not None
+
+    def refuse(self, demands: Sequence[Demand]) -> Decision | None:
+        """A refusal that the store is certain to give; None if it has to be asked."""
+        return None if self._store.gives_back else self.seen.refuse(demands)
+
+    def hear(self, demands: Sequence[Demand], decision: Decision, epoch: int) -> None:
+        """Remember what the store said, if nothing was forgotten since it was asked."""
+        self._breaker.succeed()
+        if epoch == self.seen.epoch:
+            self.seen.hear(demands, decision)
+
+    def lose(self, why: StoreAwayError) -> None:
+        """Note that the store gave no answer."""
+        self._there_since = None
+        if self._breaker.fail(monotonic()):
+            self._opened.set()
+            self._observer.store_lost(str(why))
+
+    def decide(self, demands: Sequence[Demand]) -> Verdict:
+        """Decide without the store."""
+        return self.share.decide(demands)
+
+    def forget(self, keys: Sequence[bytes] | None = None) -> None:
+        """Do not refuse by memory. While the store is away, what is known of it is all there is, and stays."""
+        if not self.is_active:
+            self.seen.forget(keys)
+
+    def refill(self, keys: Sequence[bytes]) -> None:
+        """Take buckets for full."""
+        self.seen.forget(keys)
+        self.share.forget(keys)
+
+    async def start(self) -> None:
+        """Look at the store once, then go on in the background."""
+        try:
+            await self._beat()
+        except StoreAwayError as why:
+            self._breaker.open(monotonic())
+            self._observer.store_lost(str(why))
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Charge what is left to charge, and leave the fleet."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if not self.is_active:
+            with suppress(StoreAwayError):
+                await self._settle()
+                await self._store.leave(self._name)
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE if self.is_active else BEAT):
+                    await self._opened.wait()
+            self._opened.clear()
+            try:
+                await self._beat()
+                if self.is_active:
+                    await self._recover()
+                elif len(self.share):
+                    self._hear(await self._settle())
+                    self.share.resume()
+            except StoreAwayError as why:
+                self.lose(why)
+
+    async def _beat(self, since: int = 0) -> Beat:
+        is_settled = self._there_since is not None and monotonic() - self._there_since > SILENCE
+        beat = await self._store.beat(self._name, silence=SILENCE if is_settled else 0, since=since)
+        # Others that came back later than we did, or a store that came back empty, do not make the fleet smaller.
+        if is_settled or beat.workers > self.share.workers:
+            self.share.workers = max(beat.workers, self._workers)
+        if self._there_since is None:
+            self._there_since = monotonic()
+        elif not beat.was_known:
+            self.seen.forget()
+        return beat
+
+    async def _recover(self) -> None:
+        share, loop = self.share, asyncio.get_running_loop()
+        share.freeze()
+        try:
+            settled = await self._settle(touched=True)
+            until = loop.time() + GRACE
+            since = self.seen.clock() - int(2 * PROBE * 1_000_000)
+            while (await self._beat(since)).present < share.workers and loop.time() < until:  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK)
+            settled += await self._settle()
+        except BaseException:
+            share.thaw()
+            raise
+        # From here on without a pause, so that no decision falls in between.
+        self.seen.forget()
+        self._hear(settled)
+        share.resume()
+        self._observer.store_back(self._breaker.close(monotonic()) / 1_000_000)
+
+    async def _settle(self, *, touched: bool = False) -> list[_Settlement]:
+        settled: list[_Settlement] = []
+        for debts in self.share.owing(_MOST_DEBTS, touched=touched):
+            answer = await self._store.settle(debts)
+            for debt, owed in zip(debts, answer.owed, strict=True):
+                self.share.settle(debt, owed)
+                settled.append((debt, min(owed + debt.due, debt.quota.capacity), answer.now))
+        return settled
+
+    def _hear(self, settled: Sequence[_Settlement]) -> None:
+        for debt, owes, now in settled:
+            self.seen.hear_owed(debt.key, debt.quota, owes, now)

@@ -1,0 +1,1 @@
+"""Signed JWTs: which are good."""

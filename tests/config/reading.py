@@ -1,0 +1,49 @@
+"""Files as an operator has them, and what the loader says to them."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config.flags import Flags
+from gateway.config.loader import Loaded, load
+from gateway.config.problem import ConfigError
+
+UPSTREAMS = "upstreams: {default: {urls: [http://127.0.0.1:9000]}}\n"
+
+
+def load_rules_text(folder: Path, text: str | bytes) -> Loaded:
+    """The gateway with one rule file, `rules.yaml`."""
+    file = folder / "rules.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load(None, Flags(upstream="http://127.0.0.1:9000", rules=str(file)))
+
+
+def load_gateway_text(folder: Path, text: str, *, upstreams: str = UPSTREAMS) -> Loaded:
+    """The gateway with one `gateway.yaml`; without rules, of which it warns."""
+    file = folder / "gateway.yaml"
+    file.write_text(text + upstreams)
+    return load(file)
+
+
+def rules_problems(folder: Path, text: str | bytes) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        load_rules_text(folder, text)
+    return [str(problem).removeprefix(f"{folder}/") for problem in error.value.problems]
+
+
+def gateway_problems(folder: Path, text: str, *, upstreams: str = UPSTREAMS) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        load_gateway_text(folder, text, upstreams=upstreams)
+    return [str(problem).removeprefix(f"{folder}/") for problem in error.value.problems]
+
+
+def gateway_warnings(folder: Path, text: str) -> list[str]:
+    """All but the one that there are no rules."""
+    warnings = load_gateway_text(folder, text).warnings
+    return [str(each).removeprefix(f"{folder}/") for each in warnings if "no key 'rules'" not in each.message]
+
+
+def flag_problems(flags: Flags) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        load(None, flags)
+    return [str(problem) for problem in error.value.problems]

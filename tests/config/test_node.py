@@ -1,0 +1,58 @@
+"""Mappings, lists and single values: what is refused before anybody asks what they mean."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.config.reading import rules_problems
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("limits: {}\n", "rules.yaml:1:9: limits: a mapping stands where a list should"),
+        ("limits: 7\n", "rules.yaml:1:9: limits: a single value stands where a list should"),
+        ("limits:\n", "rules.yaml:1:8: limits: nothing stands where a list should"),
+        ("- limits\n", "rules.yaml:1:1: a list stands where a mapping of keys to values should"),
+        ("hello\n", "rules.yaml:1:1: a single value stands where a mapping of keys to values should"),
+        ("limits: [x]\n", "rules.yaml:1:10: limits[0]: a single value stands where a mapping of keys to values should"),
+        ("limits: []\nlimits: []\n", "rules.yaml:2:1: limits: 'limits' stands twice; the first is on line 1"),
+        (
+            "limits:\n  - {name: a, per: user, rate: 1/s, tiers: {gold: {rate: 1/s}, gold: {rate: 2/s}}}\n",
+            "rules.yaml:2:64: limits[0].tiers.gold: 'gold' stands twice; the first is on line 2",
+        ),
+        (
+            "limits: [{name: a, per: user, rate: 1/s, rate: 2/s}]\n",
+            "rules.yaml:1:42: limits[0].rate: 'rate' stands twice; the first is on line 1",
+        ),
+        (
+            'limits: [{name: a, per: user, rate: 1/s, "ra\\u0074e": 2/s}]\n',
+            "rules.yaml:1:42: limits[0].rate: 'rate' stands twice; the first is on line 1",
+        ),
+        ("? [a]\n: 1\n", "rules.yaml:1:3: a key is a single word, not a list or a mapping"),
+        (
+            "exempt: &e {users: [a]}\nlimits: [{name: a, per: user, rate: 1/s, exempt: {<<: *e}}]\n",
+            (
+                "rules.yaml:2:51: limits[0].exempt.'<<': merge keys (<<) are not read; write the keys out, or alias a whole "
+                "value (*name)"
+            ),
+        ),
+        ("limits: !list []\n", "rules.yaml:1:9: limits: tags such as '!list' are not read"),
+        (
+            "exempt: {users: [!env USER]}\n",
+            "rules.yaml:1:18: exempt.users[0]: tags such as '!env' are not read",
+        ),
+        ("exempt: !all {}\n", "rules.yaml:1:9: exempt: tags such as '!all' are not read"),
+        (
+            '"two\\nlines": 1\n',
+            "rules.yaml:1:1: 'two\\nlines': there is no key 'two\\nlines' here; there is endpoints, exempt, limits",
+        ),
+    ],
+)
+def test_wrong_kind_is_refused_where_it_stands(tmp_path: Path, text: str, problem: str) -> None:
+    assert rules_problems(tmp_path, text) == [problem]
+
+
+def test_long_value_is_cut_in_a_message(tmp_path: Path) -> None:
+    (problem,) = rules_problems(tmp_path, f"limits: [{{name: a, per: user, rate: {'x' * 1000}}}]\n")
+    assert len(problem) < 300

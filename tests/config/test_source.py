@@ -1,0 +1,119 @@
+"""From bytes to YAML: what is refused, and that lines and columns are those an editor shows."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.config.flags import Flags
+from tests.config.reading import flag_problems, load_rules_text, rules_problems
+
+BAD = "limits:\n  - name: a\n    per: user\n    rate: often\n"
+UPSTREAM = "http://127.0.0.1:9000"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (BAD, "rules.yaml:4:11: "),
+        (BAD.replace("\n", "\r\n"), "rules.yaml:4:11: "),
+        (BAD.replace("\n", "\r"), "rules.yaml:4:11: "),
+        ("\ufeff" + BAD, "rules.yaml:4:11: "),
+        ("# äöü 漢字 🚦\n" + BAD, "rules.yaml:5:11: "),
+        ('limits: [{name: a, per: user, exempt: {users: ["äöü🚦"]}, rate: often}]', "rules.yaml:1:64: "),
+        ("limits:\n  - name: a\t\n    per:\tuser\n    rate:\toften\n", "rules.yaml:4:11: "),
+    ],
+    ids=["LF", "CRLF", "CR", "BOM", "unicode above", "unicode before", "tabs after a colon"],
+)
+def test_position_is_what_an_editor_shows(tmp_path: Path, text: str, place: str) -> None:
+    (problem,) = rules_problems(tmp_path, text)
+    assert problem.startswith(place + "limits[0].rate: 'often' is not a rate")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "rules.yaml: the file is empty"),
+        (b"# only this\n", "rules.yaml: the file is empty"),
+        (b"---\n...\n", "rules.yaml: the file is empty"),
+        (b"limits: []\n# caf\xe9\n", "rules.yaml:2:6: byte 0xe9 is not UTF-8; save the file as UTF-8"),
+        ("limits: []\n".encode("utf-16"), "rules.yaml:1:1: byte 0xff is not UTF-8; save the file as UTF-8"),
+        (b"\xef\xbb\xbfa\xff", "rules.yaml:1:2: byte 0xff is not UTF-8; save the file as UTF-8"),
+        (b"limits: [\x00]\n", "rules.yaml:1:10: the character U+0000 may not stand in a YAML file"),
+        (
+            "limits: []\n# a\u2028b".encode(),
+            "rules.yaml:2:4: the character U+2028 may not stand in a YAML file",
+        ),
+        (
+            b"limits:\n\t- name: a\n",
+            "rules.yaml:2:1: not YAML: a tab, @, ` or % cannot stand here; indent with spaces, put a text in quotes",
+        ),
+        (
+            b"limits: []\n---\nlimits: []\n",
+            "rules.yaml:2:1: a second document starts here; one file is one document, so take the --- away",
+        ),
+        (
+            b"limits:\n  - name: a: b\n",
+            "rules.yaml:2:12: not YAML: a colon cannot stand here; check the indentation, or use quotes",
+        ),
+        (
+            b"exempt: {networks: [::1/128]}\n",
+            "rules.yaml:1:21: not YAML: no value can start here; close what is open, or put the value in quotes",
+        ),
+        (
+            b"limits: [\n\n\n",
+            "rules.yaml:4:1: not YAML: no value can start here; close what is open, or put the value in quotes",
+        ),
+        (
+            b"limits:\n  - name: a\n   per: user\n",
+            (
+                "rules.yaml:3:4: not YAML: while parsing a block collection, did not find expected '-' indicator; "
+                "it begins on line 2"
+            ),
+        ),
+        (b"limits: *none\n", "rules.yaml:1:9: not YAML: found undefined alias"),
+        (b"limits: " + b"[" * 100_000, "rules.yaml:1:40: not YAML: nested more than 32 deep"),
+        (b"limits: !!python/object:os.system []\n", None),
+    ],
+)
+def test_what_is_not_one_yaml_document_in_utf8_is_refused(tmp_path: Path, content: bytes, problem: str | None) -> None:
+    (found,) = rules_problems(tmp_path, content)
+    if problem is None:
+        problem = "rules.yaml:1:9: limits: tags such as 'tag:yaml.org,2002:python/object:os.system' are not read"
+    assert found == problem
+
+
+def test_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    (problem,) = flag_problems(Flags(upstream=UPSTREAM, rules=str(tmp_path / "none.yaml")))
+    assert problem == f"{tmp_path}/none.yaml: cannot be read: No such file or directory"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_file_that_may_not_be_read_is_a_problem(tmp_path: Path) -> None:
+    file = tmp_path / "secret.yaml"
+    file.touch(mode=0)
+    assert flag_problems(Flags(upstream=UPSTREAM, rules=str(file))) == [f"{file}: cannot be read: Permission denied"]
+
+
+def test_alias_repeats_a_value(tmp_path: Path) -> None:
+    loaded = load_rules_text(
+        tmp_path,
+        "limits:\n"
+        "  - {name: a, per: user, rate: 1/s, tiers: &plans {gold: {rate: 9/s}}}\n"
+        "  - {name: b, per: user, rate: 2/s, tiers: *plans}\n",
+    )
+    assert loaded.rules.limits[0].tiers == loaded.rules.limits[1].tiers != {}
+
+
+def test_alias_that_holds_itself_is_only_a_value_of_the_wrong_kind(tmp_path: Path) -> None:
+    assert rules_problems(tmp_path, "limits: &a [*a]\n") == [
+        "rules.yaml:1:9: limits[0]: a list stands where a mapping of keys to values should"
+    ]
+
+
+def test_aliases_that_blow_up_are_refused(tmp_path: Path) -> None:
+    users = ", ".join(f"u{number}" for number in range(3_000))
+    first = f"limits:\n  - {{name: l, per: user, rate: 1/s, exempt: {{users: &all [{users}]}}}}\n"
+    more = "  - {name: m, per: user, rate: 1/s, exempt: {users: *all}}\n" * 700
+    problems = rules_problems(tmp_path, first + more)
+    assert problems[0].endswith("aliases make this file too large: it comes to millions of values")

@@ -1,0 +1,89 @@
+"""Path templates: what can be written, and what it comes to."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.limits.endpoint import DEFAULT, Endpoint, Template
+from gateway.limits.path import PathPolicy
+
+WRITABLE = "ABCXYZabcxyz0189._~!$&'()*+,:=@-"
+
+
+@pytest.mark.parametrize(
+    ("text", "segments", "open_ended"),
+    [
+        ("/", (), False),
+        ("/orders", ("orders",), False),
+        ("/v1/orders/{id}", ("v1", "orders", None), False),
+        ("/v1/orders/{id}/items/{item_2}", ("v1", "orders", None, "items", None), False),
+        ("/{_x}", (None,), False),
+        ("/files/{rest...}", ("files",), True),
+        ("/{user}/{rest...}", (None,), True),
+        ("/{rest...}", (), True),
+        ("/.well-known/jwks.json", (".well-known", "jwks.json"), False),
+        ("/a:b@c,d=e", ("a:b@c,d=e",), False),
+        ("/Orders", ("Orders",), False),
+    ],
+)
+def test_good_templates(text: str, segments: tuple[str | None, ...], *, open_ended: bool) -> None:
+    template = Template.parse(text)
+    assert (template.text, template.segments, template.open_ended) == (text, segments, open_ended)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "starts with /"),
+        ("orders", "starts with /"),
+        ("*", "starts with /"),
+        ("//", "an empty segment"),
+        ("//orders", "an empty segment"),
+        ("/orders/", "an empty segment"),
+        ("/a//b", "an empty segment"),
+        ("/{id}/{id}", "stands twice"),
+        ("/{id}/{id...}", "stands twice"),
+        ("/{rest...}/a", "can only stand at the end"),
+        ("/{rest...}/{id}", "can only stand at the end"),
+        ("/order-{id}", "a hole is a whole segment"),
+        ("/{id}.json", "a hole is a whole segment"),
+        ("/{}", "a hole is a whole segment"),
+        ("/{1}", "a hole is a whole segment"),
+        ("/{a-b}", "a hole is a whole segment"),
+        ("/{a....}", "a hole is a whole segment"),
+        ("/{\u00e9}", "a hole is a whole segment"),
+        ("/{id", "a hole is a whole segment"),
+        ("/id}", "a hole is a whole segment"),
+        ("/%41", "without % escapes"),
+        ("/a b", "letters, digits"),
+        ("/caf\u00e9", "letters, digits"),
+        ("/a\n", "letters, digits"),
+        ("/a;b", "letters, digits"),
+        ("/a?b", "letters, digits"),
+        ("/a#b", "letters, digits"),
+        ("/a\\b", "letters, digits"),
+        ("/a/.", "dots at the end"),
+        ("/a/../b", "dots at the end"),
+        ("/Inc.", "dots at the end"),
+    ],
+)
+def test_bad_templates(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Template.parse(text)
+
+
+@given(
+    st.lists(st.text(WRITABLE, min_size=1, max_size=8), min_size=1, max_size=5).map(lambda parts: "/" + "/".join(parts))
+)
+def test_a_template_of_literals_matches_the_path_that_reads_the_same(text: str) -> None:
+    """What can be written as a template can be matched: its literals are canonical, see `PathPolicy`."""
+    try:
+        template = Template.parse(text)
+    except ValueError:
+        assert any(part.endswith(".") for part in text.split("/"))
+    else:
+        assert PathPolicy(case_sensitive=True).segments(text) == template.segments
+
+
+def test_the_default_endpoint_has_no_template_and_costs_one() -> None:
+    assert Endpoint(DEFAULT) == Endpoint(DEFAULT, None, frozenset(), None, DEFAULT, 1)

@@ -1,0 +1,301 @@
+"""Who is asking, and under what hash."""
+
+from hashlib import sha256
+from ipaddress import IPv4Network, ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from gateway.limits.identity import (
+    ApiKey,
+    Asker,
+    BearerToken,
+    Caller,
+    Claim,
+    Identity,
+    Source,
+    TrustedHeader,
+)
+
+LOCAL = ip_address("127.0.0.1")
+STRANGER = ip_address("203.0.113.9")
+HEADER = TrustedHeader("X-User-Id", "X-User-Tier")
+CLAIMS: dict[str, dict[str, object]] = {
+    "good": {"sub": "alice", "plan": "pro"},
+    "plain": {"sub": "alice"},
+    "other": {"email": "alice@example.test", "sub": ""},
+    "list": {"sub": ["alice"], "plan": ["pro"]},
+    "int": {"sub": 7, "plan": 7},
+    "none": {"sub": None, "plan": None},
+    "bool": {"sub": True},
+    "dict": {"sub": {"id": "alice"}},
+    "odd plan": {"sub": "alice", "plan": ["pro"]},
+    "empty": {},
+}
+TOKEN = BearerToken(CLAIMS.get, tier_claim="plan")
+API_KEY = ApiKey({sha256(b"k1").hexdigest(): Claim("alice", "pro"), sha256(b"\xff\xfe").hexdigest(): Claim("raw")})
+
+
+def asker(*fields: tuple[str, str], trusted: bool = True) -> Asker:
+    return Asker(LOCAL if trusted else STRANGER, trusted, CIMultiDict(fields))
+
+
+def user_of(source: Source, *fields: tuple[str, str], trusted: bool = True) -> str | None:
+    claim = source(asker(*fields, trusted=trusted))
+    return claim.user if claim else None
+
+
+# A header set by a trusted proxy.
+
+
+@pytest.mark.parametrize(
+    ("fields", "claim"),
+    [
+        ([("X-User-Id", "alice")], Claim("alice")),
+        ([("x-user-id", "alice")], Claim("alice")),
+        ([("X-User-Id", "alice"), ("X-User-Tier", "pro")], Claim("alice", "pro")),
+        ([("X-User-Id", " \talice \t")], Claim("alice")),
+        ([("X-User-Id", "ALICE")], Claim("ALICE")),
+        ([("X-User-Id", "\uff41lice")], Claim("\uff41lice")),
+        ([("X-User-Id", "alice\xa0")], Claim("alice\xa0")),
+        ([("X-User-Id", "ali\tce")], Claim("ali\tce")),
+        ([("X-User-Id", "*")], Claim("*")),
+        ([("X-User-Id", "']; redis.call('FLUSHALL') --")], Claim("']; redis.call('FLUSHALL') --")),
+        ([("X-User-Id", "alice"), ("X-User-Tier", "pro"), ("X-User-Tier", "free")], Claim("alice")),
+        ([], None),
+        ([("X-User-Id", "")], None),
+        ([("X-User-Id", " \t ")], None),
+        ([("X-User-Id", "alice"), ("X-User-Id", "bob")], None),
+        ([("X-User-Id", "alice"), ("x-user-id", "alice")], None),
+        ([("X-User-Id", ""), ("X-User-Id", "alice")], None),
+        ([("X_User_Id", "alice")], None),
+        ([("X-User-Tier", "pro")], None),
+    ],
+)
+def test_a_trusted_header_is_believed_when_it_stands_once(fields: list[tuple[str, str]], claim: Claim | None) -> None:
+    assert HEADER(asker(*fields)) == claim
+
+
+def test_a_trusted_header_of_a_stranger_is_nothing() -> None:
+    assert user_of(HEADER, ("X-User-Id", "alice"), trusted=False) is None
+
+
+def test_a_trusted_header_without_a_tier_header_knows_no_tier() -> None:
+    assert TrustedHeader("X-User-Id")(asker(("X-User-Id", "alice"), ("X-User-Tier", "pro"))) == Claim("alice")
+
+
+# A signed token.
+
+
+@pytest.mark.parametrize(
+    ("text", "claim"),
+    [
+        ("Bearer good", Claim("alice", "pro")),
+        ("bearer good", Claim("alice", "pro")),
+        ("BEARER  good ", Claim("alice", "pro")),
+        ("Bearer plain", Claim("alice")),
+        ("Bearer odd plan", Claim("alice")),
+        ("Bearer list", None),
+        ("Bearer int", None),
+        ("Bearer none", None),
+        ("Bearer bool", None),
+        ("Bearer dict", None),
+        ("Bearer other", None),
+        ("Bearer empty", None),
+        ("Bearer forged", None),
+        ("Bearer", None),
+        ("Bearer ", None),
+        ("good", None),
+        ("Basic good", None),
+        ("Bearer\tgood", None),
+        ("", None),
+    ],
+)
+def test_a_token_is_believed_for_a_claim_that_is_a_string(text: str, claim: Claim | None) -> None:
+    assert TOKEN(asker(("Authorization", text), trusted=False)) == claim
+
+
+def test_a_second_token_makes_both_nothing() -> None:
+    assert user_of(TOKEN, ("Authorization", "Bearer good"), ("Authorization", "Bearer good")) is None
+
+
+def test_no_token_is_nothing() -> None:
+    assert user_of(TOKEN) is None
+
+
+def test_claim_and_header_of_a_token_can_be_chosen() -> None:
+    source = BearerToken(CLAIMS.get, claim="email", header="X-Token")
+    assert source(asker(("X-Token", "Bearer other"))) == Claim("alice@example.test")
+    assert user_of(source, ("Authorization", "Bearer other")) is None
+
+
+# A known key.
+
+
+@pytest.mark.parametrize(
+    ("fields", "user"),
+    [
+        ([("X-Api-Key", "k1")], "alice"),
+        ([("x-api-key", " k1 ")], "alice"),
+        ([("X-Api-Key", "\udcff\udcfe")], "raw"),
+        ([("X-Api-Key", "k2")], None),
+        ([("X-Api-Key", "K1")], None),
+        ([("X-Api-Key", sha256(b"k1").hexdigest())], None),
+        ([("X-Api-Key", "")], None),
+        ([("X-Api-Key", "k1"), ("X-Api-Key", "k1")], None),
+        ([], None),
+    ],
+)
+def test_a_key_is_known_by_its_hash(fields: list[tuple[str, str]], user: str | None) -> None:
+    assert user_of(API_KEY, *fields, trusted=False) == user
+
+
+# All together.
+
+
+def test_the_first_source_that_knows_the_caller_wins() -> None:
+    fields = (("X-User-Id", "carol"), ("Authorization", "Bearer good"), ("X-Api-Key", "k1"))
+    assert Identity([TOKEN, HEADER]).identify(asker(*fields)).id == "alice"
+    assert Identity([HEADER, TOKEN]).identify(asker(*fields)).id == "carol"
+    assert Identity([HEADER, TOKEN]).identify(asker(*fields, trusted=False)).id == "alice"
+    assert Identity([HEADER, API_KEY]).identify(asker(*fields, trusted=False)).tier == "pro"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        ("Authorization", "Bearer forged"),
+        ("X-Api-Key", "invented"),
+        ("X-User-Id", "spoofed"),
+        ("X-Forwarded-For", "9.9.9.9"),
+    ],
+)
+def test_what_a_stranger_invents_buys_no_fresh_bucket(field: tuple[str, str]) -> None:
+    identity = Identity([TOKEN, HEADER, API_KEY])
+    assert identity.identify(asker(field, trusted=False)) == identity.identify(asker(trusted=False))
+
+
+def test_without_a_source_the_address_is_charged() -> None:
+    caller = Identity().identify(asker(trusted=False))
+    assert (caller.id, caller.tier, caller.address) == ("", None, STRANGER)
+
+
+def test_behind_a_trusted_proxy_the_forwarded_address_is_charged() -> None:
+    identity = Identity()
+    direct = identity.identify(asker(trusted=False))
+    assert identity.identify(asker(("X-Forwarded-For", f"1.1.1.1, {STRANGER}"))) == direct
+    assert identity.identify(asker(("X-Forwarded-For", "1.1.1.1"), ("X-Forwarded-For", str(STRANGER)))) == direct
+
+
+def test_whether_the_proxy_is_trusted_is_for_the_asker_to_say() -> None:
+    fields = CIMultiDict({"X-Forwarded-For": str(STRANGER)})
+    assert Identity().identify(Asker(LOCAL, trusted=False, headers=fields)).address == LOCAL
+
+
+def test_a_user_comes_with_the_address_for_exemptions_by_network() -> None:
+    caller = Identity().identify(asker(("X-User-Id", "alice"), ("X-Forwarded-For", str(STRANGER))))
+    assert (caller.id, caller.address) == ("alice", STRANGER)
+
+
+def test_an_ipv6_customer_is_one_caller() -> None:
+    identity = Identity()
+    digests = {
+        identity.identify(Asker(ip_address(text), trusted=False, headers=CIMultiDict())).digest
+        for text in ("2001:db8:1:2::1", "2001:db8:1:2:ffff::", "2001:DB8:1:2:0:0:0:2")
+    }
+    assert len(digests) == 1
+
+
+def test_loopback_is_trusted_and_nobody_else_unless_said() -> None:
+    identity = Identity()
+    assert identity.trusts(LOCAL)
+    assert identity.trusts(ip_address("::1"))
+    assert not identity.trusts(STRANGER)
+    assert not identity.trusts(ip_address("10.0.0.1"))
+    assert Identity(trusted_proxies=(IPv4Network("10.0.0.0/8"),)).trusts(ip_address("10.0.0.1"))
+
+
+def test_a_peer_that_nobody_knows_is_not_trusted() -> None:
+    """Under uvloop, a connection reset before it was accepted has no peer, yet its request is read."""
+    identity = Identity()
+    assert not identity.trusts(None)
+    fields = CIMultiDict({"X-User-Id": "alice", "X-Forwarded-For": "9.9.9.9"})
+    caller = identity.identify(Asker(None, trusted=identity.trusts(None), headers=fields))
+    assert caller == identity.identify(Asker(None, trusted=False, headers=CIMultiDict()))
+    assert (caller.id, caller.address) == ("", None)
+
+
+# Digests.
+
+
+def test_a_digest_is_32_hex_digits() -> None:
+    digest = Identity().user("alice").digest
+    assert len(bytes.fromhex(digest.decode())) == 16
+
+
+def test_a_digest_is_the_same_in_every_gateway_and_release() -> None:
+    """Buckets in Redis outlive the process: a changed digest would hand out fresh ones."""
+    identity = Identity(hash_key=b"secret")
+    assert identity.user("alice").digest == b"47e43e6cd99838ae1f195610d845a03e"
+    assert identity.identify(asker(trusted=False)).digest == b"70e4091aedb6eb7dc5f251e790587fbc"
+
+
+def test_a_user_has_one_digest_whichever_source_knows_them() -> None:
+    fields = (("X-User-Id", "alice"), ("Authorization", "Bearer good"), ("X-Api-Key", "k1"))
+    digests = {Identity([source]).identify(asker(*fields)).digest for source in (HEADER, TOKEN, API_KEY)}
+    assert digests == {Identity().user("alice").digest}
+
+
+@given(st.text(st.characters()), st.text(st.characters()))
+def test_two_users_have_two_digests(one: str, other: str) -> None:
+    identity = Identity(hash_key=b"secret")
+    assert (identity.user(one).digest == identity.user(other).digest) == (one == other)
+
+
+@pytest.mark.parametrize("user", ["\udcff\udcfe", "\ud800", "caf\u00e9", "\x00", "x" * 100_000])
+def test_any_user_id_has_a_digest(user: str) -> None:
+    """Bytes that are not UTF-8 in a header, half a surrogate pair in a token's JSON."""
+    assert len(Identity().user(user).digest) == 32
+
+
+def test_bytes_that_are_not_utf8_do_not_pass_for_those_that_are() -> None:
+    """A token can spell the way in which headers escape such bytes."""
+    assert Identity().user("\udcc3\udca9").digest != Identity().user("\u00e9").digest
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_a_user_named_like_an_address_is_not_that_address(address: str) -> None:
+    identity = Identity()
+    by_address = identity.identify(Asker(ip_address(address), trusted=False, headers=CIMultiDict()))
+    names = (address, "2001:db8::/64", "unknown", "address", "")
+    assert by_address.digest not in {identity.user(name).digest for name in names}
+
+
+def test_the_hash_key_changes_every_digest() -> None:
+    digests = {Identity(hash_key=key).user("alice").digest for key in (b"", b"a", b"b", b"a\0", b"a" * 64)}
+    assert len(digests) == 5
+
+
+def test_a_hash_key_has_at_most_64_bytes() -> None:
+    with pytest.raises(ValueError, match="at most 64 bytes, this one has 65"):
+        Identity(hash_key=b"a" * 65)
+
+
+# Secrets.
+
+
+def test_no_repr_tells_a_secret() -> None:
+    secret = "sesame"
+    shown = repr(
+        [
+            Identity(hash_key=secret.encode()),
+            Identity().user(secret, "pro", ip_address("203.0.113.9")),
+            Caller(secret, b"digest"),
+            ApiKey({secret: Claim(secret)}),
+            BearerToken({secret: {"sub": secret}}.get),
+        ]
+    )
+    assert secret not in shown
+    assert "203.0.113.9" not in shown

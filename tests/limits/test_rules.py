@@ -1,0 +1,213 @@
+"""From a request to the buckets it pays."""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, ip_address
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.limits.bucket import Outage, Quota
+from gateway.limits.endpoint import DEFAULT, Endpoint, Template
+from gateway.limits.identity import Caller, Identity
+from gateway.limits.limit import Exemption, Limit
+from gateway.limits.path import PathPolicy
+from gateway.limits.rate import Rate
+from gateway.limits.rules import RuleBook, Rules
+
+QUOTA = Quota(Rate(100, 60), 20)
+LARGE = Quota(Rate(1_000, 60), 200)
+IDENTITY = Identity(hash_key=b"secret")
+ALICE = IDENTITY.user("alice", "pro", ip_address("192.0.2.1"))
+BOB = IDENTITY.user("bob", None, ip_address("10.0.0.7"))
+ORDERS = Endpoint("orders", Template.parse("/orders"))
+SEARCH = Endpoint("search", Template.parse("/search"), cost=5)
+
+
+def limit(
+    name: str = "limit",
+    *,
+    per_user: bool = True,
+    per_endpoint: bool = False,
+    endpoints: str = "",
+    tiers: Mapping[str, Quota] | None = None,
+    enforce: bool = True,
+    exempt: Exemption | None = None,
+) -> Limit:
+    return Limit(
+        name, per_user, per_endpoint, QUOTA, frozenset(endpoints.split()), tiers or {}, enforce, exempt or Exemption()
+    )
+
+
+def keys(rules: Rules, endpoint: Endpoint, caller: Caller = ALICE) -> list[bytes]:
+    return [demand.key for demand in rules.demands(endpoint, caller)]
+
+
+def test_a_limit_per_user_has_one_bucket_for_all_endpoints() -> None:
+    rules = Rules([ORDERS, SEARCH], [limit()])
+    assert keys(rules, ORDERS) == keys(rules, SEARCH) == keys(rules, rules.default) == [b"limit:*:" + ALICE.digest]
+    assert keys(rules, ORDERS, BOB) != keys(rules, ORDERS)
+
+
+def test_a_limit_per_endpoint_has_one_bucket_for_all_users() -> None:
+    rules = Rules([ORDERS, SEARCH], [limit(per_user=False, per_endpoint=True)])
+    assert keys(rules, ORDERS) == keys(rules, ORDERS, BOB) == [b"limit:orders:*"]
+    assert keys(rules, SEARCH) == [b"limit:search:*"]
+
+
+def test_a_limit_per_user_and_endpoint_has_a_bucket_for_each_pair() -> None:
+    rules = Rules([ORDERS, SEARCH], [limit(per_endpoint=True)])
+    pairs = [(endpoint, caller) for endpoint in (ORDERS, SEARCH, rules.default) for caller in (ALICE, BOB)]
+    assert len({keys(rules, endpoint, caller)[0] for endpoint, caller in pairs}) == len(pairs)
+
+
+def test_a_limit_per_nothing_has_one_bucket() -> None:
+    rules = Rules([ORDERS], [limit(per_user=False)])
+    assert keys(rules, ORDERS) == keys(rules, rules.default, BOB) == [b"limit:*:*"]
+
+
+def test_limits_are_demanded_in_their_order() -> None:
+    rules = Rules([ORDERS], [limit("b"), limit("a"), limit("c", endpoints="search")])
+    assert [demand.charge.limit for demand in rules.demands(ORDERS, ALICE)] == ["b", "a"]
+
+
+names = st.text(alphabet=st.sampled_from(":*%{}a%2A/ \u00e9"), min_size=1, max_size=4)
+cases = st.tuples(names, st.booleans(), st.booleans(), names, st.sampled_from(["alice", "bob", "*"]))
+
+
+@given(cases, cases)
+@example(("a:b", True, True, "c", "alice"), ("a", True, True, "b:c", "alice"))
+@example(("a", True, True, "*", "alice"), ("a", True, False, "*", "alice"))
+@example(("a", False, True, "*", "alice"), ("a", False, False, "*", "alice"))
+@example(("a", True, True, "%2A", "alice"), ("a", True, True, "*", "alice"))
+@example(("a", True, False, "b", "*"), ("a", False, False, "b", "*"))
+def test_no_two_buckets_share_a_key(
+    one: tuple[str, bool, bool, str, str], other: tuple[str, bool, bool, str, str]
+) -> None:
+    """Whatever the names of limits and endpoints are."""
+
+    def bucket(case: tuple[str, bool, bool, str, str]) -> tuple[object, ...]:
+        name, per_user, per_endpoint, endpoint, user = case
+        return name, endpoint if per_endpoint else None, user if per_user else None
+
+    def key(case: tuple[str, bool, bool, str, str]) -> bytes:
+        name, per_user, per_endpoint, endpoint, user = case
+        entry = Endpoint(endpoint)
+        rules = Rules([entry], [limit(name, per_user=per_user, per_endpoint=per_endpoint)])
+        return keys(rules, entry, IDENTITY.user(user))[0]
+
+    assert (key(one) == key(other)) == (bucket(one) == bucket(other))
+
+
+def test_a_key_holds_no_brace_whatever_its_limit_is_called() -> None:
+    """Redis Cluster would take what stands in braces for the slot."""
+    braced = Endpoint("{e}")
+    assert keys(Rules([braced], [limit("{l}", per_user=False, per_endpoint=True)]), braced) == [b"%7Bl%7D:%7Be%7D:*"]
+
+
+@given(st.text(min_size=3))
+def test_no_key_holds_a_user_id(user: str) -> None:
+    rules = Rules([ORDERS], [limit("1", per_endpoint=True), limit("2")])
+    caller = IDENTITY.user(user)
+    head = {b"1:orders:", b"2:*:"}
+    assert {key.removesuffix(caller.digest) for key in keys(rules, ORDERS, caller)} == head
+    assert len(caller.digest) == 32
+    assert set(caller.digest) <= set(b"0123456789abcdef")
+
+
+def test_a_plan_has_its_own_quota_in_the_same_bucket() -> None:
+    rules = Rules([ORDERS], [limit(tiers={"pro": LARGE})])
+    quotas = {
+        tier: rules.demands(ORDERS, IDENTITY.user("alice", tier))[0].charge.quota for tier in ("pro", "free", "", None)
+    }
+    assert quotas == {"pro": LARGE, "free": QUOTA, "": QUOTA, None: QUOTA}
+    assert keys(rules, ORDERS, IDENTITY.user("alice", "pro")) == keys(rules, ORDERS, IDENTITY.user("alice"))
+
+
+@pytest.mark.parametrize("tiers", [{}, {"pro": LARGE}])
+def test_an_endpoint_sets_the_cost_and_a_limit_the_rest(tiers: dict[str, Quota]) -> None:
+    rules = Rules([SEARCH], [limit(tiers=tiers)])
+    (demand,) = rules.demands(SEARCH, ALICE)
+    quota = LARGE if tiers else QUOTA
+    assert (demand.charge.limit, demand.charge.quota, demand.charge.cost) == ("limit", quota, 5)
+    assert demand.charge.due == 5 * quota.interval
+    assert demand.charge.enforced
+
+
+def test_a_shadow_limit_demands_without_force() -> None:
+    rules = Rules([ORDERS], [limit(enforce=False, tiers={"pro": LARGE})])
+    assert [rules.demands(ORDERS, caller)[0].charge.enforced for caller in (ALICE, BOB)] == [False, False]
+
+
+@pytest.mark.parametrize("outage", list(Outage))
+def test_a_charge_says_what_becomes_of_its_limit_in_an_outage(outage: Outage) -> None:
+    rules = Rules([ORDERS], [Limit("limit", per_user=True, per_endpoint=False, quota=QUOTA, when_redis_is_down=outage)])
+    assert rules.demands(ORDERS, ALICE)[0].charge.outage is outage
+
+
+def test_who_is_exempt_pays_the_other_limits_only() -> None:
+    rules = Rules(
+        [ORDERS],
+        [
+            limit("users", exempt=Exemption(frozenset({"alice"}))),
+            limit("networks", exempt=Exemption(networks=(IPv4Network("10.0.0.0/8"),))),
+            limit("all"),
+        ],
+    )
+    assert [demand.charge.limit for demand in rules.demands(ORDERS, ALICE)] == ["networks", "all"]
+    assert [demand.charge.limit for demand in rules.demands(ORDERS, BOB)] == ["users", "all"]
+
+
+def test_what_no_limit_counts_demands_nothing() -> None:
+    rules = Rules([ORDERS, SEARCH], [limit(endpoints="search")])
+    assert rules.demands(ORDERS, ALICE) == []
+    assert rules.demands(rules.default, ALICE) == []
+
+
+def test_the_default_endpoint_takes_what_is_left() -> None:
+    rules = Rules([ORDERS])
+    assert rules.match("GET", "any.test", "/nothing") is rules.default
+    assert rules.endpoints == {"orders": ORDERS, DEFAULT: Endpoint(DEFAULT)}
+
+
+def test_the_default_endpoint_can_have_a_cost_and_limits_of_its_own() -> None:
+    costly = Endpoint(DEFAULT, cost=3)
+    rules = Rules([ORDERS, costly], [limit("rest", per_endpoint=True, endpoints=DEFAULT), limit("all")])
+    assert rules.match("GET", "any.test", "/nothing") is costly
+    assert keys(rules, costly) == [b"rest:default:" + ALICE.digest, b"all:*:" + ALICE.digest]
+    assert [demand.charge.cost for demand in rules.demands(costly, ALICE)] == [3, 3]
+    assert keys(rules, ORDERS) == [b"all:*:" + ALICE.digest]
+
+
+def test_rules_without_anything_let_everything_pass() -> None:
+    rules = Rules()
+    assert rules.match("GET", "", "/") is rules.default
+    assert rules.demands(rules.default, ALICE) == []
+    assert (rules.limits, rules.revision, rules.clashes) == ((), "", [])
+
+
+def test_a_request_is_matched_by_the_canonical_form_of_its_path() -> None:
+    rules = Rules([ORDERS])
+    assert rules.match("GET", "any.test", "//%4Frders/;x=y") is ORDERS
+    assert rules.match("GET", "any.test", "/x/../orders") is None
+
+
+def test_paths_and_literals_are_compared_in_the_same_case() -> None:
+    upper = Endpoint("upper", Template.parse("/Orders"))
+    assert Rules([upper]).match("GET", "", "/oRDERS") is upper
+    exact = Rules([upper, ORDERS], paths=PathPolicy(case_sensitive=True), revision="abc")
+    assert exact.match("GET", "", "/Orders") is upper
+    assert exact.match("GET", "", "/orders") is ORDERS
+    assert exact.match("GET", "", "/oRDERS") is exact.default
+    assert (exact.clashes, exact.revision) == ([], "abc")
+
+
+def test_clashes_are_told() -> None:
+    twin = Endpoint("twin", Template.parse("/ORDERS"))
+    assert Rules([ORDERS, twin]).clashes == [(ORDERS, twin)]
+
+
+def test_a_rule_book_is_a_cell() -> None:
+    book = RuleBook(Rules(revision="1"))
+    book.current = Rules(revision="2")
+    assert book.current.revision == "2"

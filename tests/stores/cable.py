@@ -1,0 +1,103 @@
+"""`Cable`: a TCP proxy between the gateway and Redis that does harm when it is told to."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+class Cable:
+    """Carries bytes both ways.
+
+    Attributes:
+        port: Where to connect.
+        delay: Seconds each answer is held back.
+        reset_after: Bytes of the next answer that get through before all connections are reset; None to carry on.
+        is_hung: Answers disappear; connections stay.
+        answers: Pieces of answers carried.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.port = 0
+        self.delay = 0.0
+        self.reset_after: int | None = None
+        self.is_hung = False
+        self.answers = 0
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def plug(self) -> None:
+        """Take connections, at the same port as before."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """Reset all connections and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.reset()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def reset(self) -> None:
+        """Reset all connections."""
+        for writer in self._writers:
+            raw = writer.get_extra_info("socket")
+            if raw is not None:
+                with suppress(OSError):
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+            self._writers.add(back)
+            await asyncio.gather(self._carry(reader, back, is_answer=False), self._carry(there, writer, is_answer=True))
+            back.close()
+            self._writers.discard(back)
+        except OSError:
+            pass
+        finally:
+            writer.close()
+            self._writers.discard(writer)
+            self._tasks.discard(task)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                if is_answer:
+                    self.answers += 1
+                    if self.delay:
+                        await asyncio.sleep(self.delay)
+                    if self.is_hung:
+                        continue
+                    if self.reset_after is not None:
+                        writer.write(data[: self.reset_after])
+                        await writer.drain()
+                        self.reset_after = None
+                        # Let what was written leave before the reset follows it.
+                        await asyncio.sleep(0.01)
+                        self.reset()
+                        return
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def cable(target: int) -> AsyncIterator[Cable]:
+    """A sound cable to a port."""
+    proxy = Cable(target)
+    await proxy.plug()
+    try:
+        yield proxy
+    finally:
+        await proxy.cut()

@@ -1,0 +1,89 @@
+"""Parts that the tests of the stores are built from."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.limits.bucket import Charge, Demand, Outage, Quota
+from gateway.limits.rate import Rate
+from gateway.stores.address import Address
+from gateway.stores.channel import PooledChannel
+from gateway.stores.clock import StoreClock
+from gateway.stores.limiter import Limiter
+from gateway.stores.opening import open_limiter
+from gateway.stores.redis import RedisStore
+from gateway.stores.watch import Watch
+
+DEADLINE = 10.0
+"""Seconds after which what has not happened does not happen."""
+
+PATIENT = 5.0
+"""Deadline, in seconds, of stores in tests that are not about deadlines: this machine may be busy."""
+
+
+def demand(
+    key: str = "a",
+    *,
+    rate: str = "1/h",
+    burst: int = 10,
+    cost: int = 1,
+    enforced: bool = True,
+    outage: Outage = Outage.LOCAL,
+) -> Demand:
+    charge = Charge.of(key.partition(":")[0], Quota(Rate.parse(rate), burst), cost, enforced=enforced, outage=outage)
+    return Demand(key.encode(), charge)
+
+
+@dataclass
+class Recorder:
+    """An observer that keeps what it is told."""
+
+    lost: list[str] = field(default_factory=list)
+    back: list[float] = field(default_factory=list)
+
+    def store_lost(self, why: str) -> None:
+        self.lost.append(why)
+
+    def store_back(self, seconds: float) -> None:
+        self.back.append(seconds)
+
+
+async def until(condition: Callable[[], Any], seconds: float = DEADLINE) -> None:
+    """Return as soon as a condition holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def redis_store(url: str, *, prefix: str = "gateway", deadline: float = PATIENT) -> AsyncIterator[RedisStore]:
+    store = RedisStore(Address.parse(url).open(), StoreClock(), prefix=prefix, deadline=deadline)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def limiter(url: str, observer: Recorder | None = None, **options: Any) -> AsyncIterator[Limiter]:
+    opened = open_limiter(url, observer or Recorder(), **{"deadline": PATIENT, **options})
+    await opened.start()
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+def watch_of(opened: Limiter) -> Watch:
+    """The watch behind a limiter."""
+    watch = opened._standby
+    assert isinstance(watch, Watch)
+    return watch
+
+
+def channel_of(store: RedisStore) -> PooledChannel:
+    channel = store._channel
+    assert isinstance(channel, PooledChannel)
+    return channel

@@ -1,0 +1,91 @@
+"""The alert rules. What promtool would say is checked as far as Python can; promtool itself is asked when it is there."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.telemetry.families import BY_NAME, Kind
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docker" / "prometheus"
+OPERATIONS = ROOT / "docs" / "operations.md"
+DURATION = re.compile(r"\d+[smhd]")
+NAME = re.compile(r"\bgateway_\w+")
+SELECTOR = re.compile(r"(gateway_\w+)\{([^}]*)\}")
+
+
+def rules() -> Iterator[dict[str, Any]]:
+    for group in yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"]:
+        assert group.keys() == {"name", "rules"}
+        yield from group["rules"]
+
+
+each_rule = pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+
+
+@each_rule
+def test_a_rule_says_what_is_wrong_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+    assert rule.keys() - {"for"} == {"alert", "expr", "labels", "annotations"}
+    assert rule["alert"].startswith("Gateway")
+    assert rule["labels"].keys() == {"severity"}
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert rule["annotations"].keys() == {"summary", "description", "runbook"}
+    assert rule["annotations"]["runbook"].startswith("docs/operations.md#")
+    if "for" in rule:
+        assert DURATION.fullmatch(rule["for"])
+
+
+@each_rule
+def test_a_rule_names_metrics_that_there_are(rule: dict[str, Any]) -> None:
+    expression = rule["expr"]
+    names = set(NAME.findall(expression))
+    assert names <= BY_NAME.keys()
+    assert names or re.match(r"up\{", expression)
+    assert expression.count("(") == expression.count(")")
+    for name, matchers in SELECTOR.findall(expression):
+        labels = {matcher.split("=")[0].strip("~! ") for matcher in matchers.split(",")}
+        assert labels <= {*BY_NAME[name].labels, "worker", "job"}
+    for name in names:
+        # Counters only grow, so what they are says nothing: it is how fast they do. Lost series never come back.
+        if BY_NAME[name].kind is Kind.COUNTER and name != "gateway_series_lost_total":
+            assert re.search(rf"(rate|increase)\({name}[^)]*\[\d+m\]\)", expression)
+
+
+@each_rule
+def test_a_rule_uses_only_labels_that_are_there(rule: dict[str, Any]) -> None:
+    told = " ".join(rule["annotations"].values())
+    used = set(re.findall(r"\$labels\.(\w+)", told))
+    grouped = re.search(r"by \(([^)]*)\)", rule["expr"])
+    if grouped is not None:
+        assert used <= set(re.split(r",\s*", grouped[1]))
+    else:
+        assert used <= {"instance", "job", "worker"}
+
+
+def test_every_rule_is_tested_to_fire() -> None:
+    tests = (FOLDER / "alerts.test.yaml").read_text()
+    for rule in rules():
+        assert f'alertname="{rule["alert"]}", severity="{rule["labels"]["severity"]}"' in tests
+
+
+@each_rule
+def test_a_runbook_is_there(rule: dict[str, Any]) -> None:
+    if not OPERATIONS.exists():
+        pytest.skip("docs/operations.md is not written yet")
+    heading = rule["annotations"]["runbook"].partition("#")[2].replace("-", "[ -]")
+    assert re.search(rf"^#+ {heading}$", OPERATIONS.read_text(), re.MULTILINE | re.IGNORECASE)
+
+
+@pytest.mark.parametrize("words", [("check", "rules", "alerts.yaml"), ("test", "rules", "alerts.test.yaml")])
+def test_promtool_agrees(words: tuple[str, ...]) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
+    done = subprocess.run([promtool, *words], cwd=FOLDER, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

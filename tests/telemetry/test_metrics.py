@@ -1,0 +1,259 @@
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.telemetry import families, scrape
+from gateway.telemetry import metrics as module
+from gateway.telemetry.families import FAMILIES, Kind
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.scrape import STALE, Snapshot, exposition
+from gateway.telemetry.tally import WIDEST, Tally
+
+Labels = dict[str, str]
+
+
+class Charge(NamedTuple):
+    limit: str
+    enforced: bool = True
+
+
+async def said(metrics: Metrics) -> dict[str, list[tuple[Labels, float]]]:
+    """What a scrape says: by name, all labels and values."""
+    return parsed((await metrics.scrape())[0])
+
+
+def parsed(text: bytes) -> dict[str, list[tuple[Labels, float]]]:
+    samples: dict[str, list[tuple[Labels, float]]] = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            samples.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return samples
+
+
+@pytest.fixture
+def tallies() -> list[Tally]:
+    return [Tally(), Tally()]
+
+
+@pytest.fixture
+def metrics(tallies: list[Tally]) -> Metrics:
+    return Metrics(tallies, 0)
+
+
+async def test_requests_are_counted_by_endpoint_outcome_and_status_class(metrics: Metrics) -> None:
+    for status in (200, 204, 404):
+        metrics.request("orders", "allowed", status)
+    metrics.request("orders", "refused", 429)
+    metrics.request("", "bad_request", 400)
+    metrics.request("orders", "allowed", 999)
+    assert (await said(metrics))["gateway_requests_total"] == [
+        ({"endpoint": "", "outcome": "bad_request", "status": "4xx"}, 1),
+        ({"endpoint": "orders", "outcome": "allowed", "status": "2xx"}, 2),
+        ({"endpoint": "orders", "outcome": "allowed", "status": "4xx"}, 1),
+        ({"endpoint": "orders", "outcome": "allowed", "status": "other"}, 1),
+        ({"endpoint": "orders", "outcome": "refused", "status": "4xx"}, 1),
+    ]
+
+
+async def test_each_limit_has_its_decisions_counted(metrics: Metrics) -> None:
+    demands = [(b"1", Charge("user")), (b"2", Charge("endpoint")), (b"3", Charge("new", enforced=False))]
+    metrics.decided(demands)
+    metrics.decided(demands, (1, 2))
+    metrics.decided(demands, (0,), degraded=True)
+    metrics.bypassed("user")
+    got = {
+        (labels["limit"], labels["outcome"], labels["mode"]): value
+        for labels, value in (await said(metrics))["gateway_limit_decisions_total"]
+    }
+    assert got == {
+        ("user", "allowed", "normal"): 2,
+        ("user", "refused", "degraded"): 1,
+        ("user", "bypassed", "normal"): 1,
+        ("endpoint", "allowed", "normal"): 1,
+        ("endpoint", "refused", "normal"): 1,
+        ("endpoint", "allowed", "degraded"): 1,
+        ("new", "allowed", "normal"): 1,
+        ("new", "shadow_refused", "normal"): 1,
+        ("new", "allowed", "degraded"): 1,
+    }
+
+
+async def test_a_histogram_counts_what_is_at_most_its_bound(metrics: Metrics) -> None:
+    for seconds in (0.0005, 0.001, 0.0011, 59.0, 61.0):
+        metrics.upstream_took("default", seconds)
+    metrics.store_asked(16)
+    got = await said(metrics)
+    buckets = {labels["le"]: value for labels, value in got["gateway_upstream_seconds_bucket"]}
+    assert (buckets["0.001"], buckets["0.002"], buckets["30.0"], buckets["60.0"], buckets["+Inf"]) == (2, 3, 3, 4, 5)
+    assert got["gateway_upstream_seconds_count"] == [({"upstream": "default"}, 5)]
+    assert got["gateway_upstream_seconds_sum"] == [({"upstream": "default"}, pytest.approx(120.0026))]
+    assert got["gateway_store_checks_sum"] == [({}, 16)]
+
+
+async def test_events_are_counted_and_start_at_zero(metrics: Metrics) -> None:
+    before = await said(metrics)
+    metrics.redis_turned("away")
+    metrics.audited("failed")
+    metrics.reloaded("rejected")
+    metrics.rejected("too_many")
+    after = await said(metrics)
+    for name, labels in (
+        ("gateway_redis_transitions_total", {"to": "away"}),
+        ("gateway_audit_lines_total", {"outcome": "failed"}),
+        ("gateway_rules_reloads_total", {"outcome": "rejected"}),
+    ):
+        assert (labels, 0) in before[name]
+        assert (labels, 1) in after[name]
+    assert after["gateway_connections_rejected_total"] == [({"cause": "too_many"}, 1)]
+
+
+async def test_a_watched_gauge_is_read_at_each_scrape(metrics: Metrics) -> None:
+    connections = [1, 2, 3]
+    metrics.watch(families.CONNECTIONS, lambda: len(connections))
+    connections.append(4)
+    assert (await said(metrics))["gateway_connections"] == [({"worker": "0"}, 4)]
+
+
+async def test_a_watched_counter_goes_on_where_the_worker_before_stopped(tallies: list[Tally]) -> None:
+    for evicted in (5, 3):
+        metrics = Metrics(tallies, 0)
+        metrics.watch(families.EVICTIONS, lambda evicted=evicted: evicted)
+        metrics.publish()
+    assert (await said(metrics))["gateway_local_evictions_total"] == [({}, 8)]
+
+
+async def test_only_the_rules_in_force_are_shown(metrics: Metrics) -> None:
+    for revision in ("r1", "r2", "r1"):
+        metrics.rules(revision, ["orders"], ["user"])
+        got = await said(metrics)
+        assert got["gateway_rules_info"] == [({"worker": "0", "revision": revision}, 1)]
+    assert ({"endpoint": "orders", "outcome": "refused", "status": "4xx"}, 0) in got["gateway_requests_total"]
+    assert ({"limit": "user", "outcome": "refused", "mode": "normal"}, 0) in got["gateway_limit_decisions_total"]
+    assert got["gateway_rules_loaded_timestamp_seconds"][0][1] > 1_700_000_000
+
+
+async def test_what_runs_here_is_shown(metrics: Metrics) -> None:
+    metrics.build("0.1.0", "3.13.0")
+    assert (await said(metrics))["gateway_build_info"] == [({"worker": "0", "version": "0.1.0", "python": "3.13.0"}, 1)]
+
+
+async def test_workers_are_one_target(tallies: list[Tally]) -> None:
+    workers = [Metrics(tallies, number) for number in (0, 1)]
+    for number, worker in enumerate(workers):
+        worker.request("orders", "allowed", 200)
+        worker.watch(families.CONNECTIONS, lambda number=number: 10 + number)
+        worker.publish()
+    got = [await said(worker) for worker in workers]
+    for name in ("gateway_requests_total", "gateway_connections", "gateway_worker_up", "gateway_worker_starts_total"):
+        assert got[0][name] == got[1][name]
+    assert got[0]["gateway_requests_total"][0][1] == 2
+    assert got[0]["gateway_connections"] == [({"worker": "0"}, 10), ({"worker": "1"}, 11)]
+
+
+async def test_a_worker_without_a_sign_of_life_is_down_and_only_its_counts_are_left(tallies: list[Tally]) -> None:
+    worker = Metrics(tallies, 1)
+    worker.watch(families.CONNECTIONS, lambda: 7)
+    worker.request("orders", "allowed", 200)
+    worker.publish()
+    beat = tallies[1].beat
+    fresh = parsed(exposition(Snapshot(tallies, beat + STALE - 0.1))[0])
+    stale = parsed(exposition(Snapshot(tallies, beat + STALE))[0])
+    assert fresh["gateway_worker_up"][1] == ({"worker": "1"}, 1)
+    assert fresh["gateway_connections"] == [({"worker": "1"}, 7)]
+    assert stale["gateway_worker_up"][1] == ({"worker": "1"}, 0)
+    assert "gateway_connections" not in stale
+    assert stale["gateway_requests_total"] == fresh["gateway_requests_total"]
+
+
+async def test_keeping_publishes_until_cancelled(
+    metrics: Metrics, tallies: list[Tally], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BEAT", 0.0)
+    dropped = 0
+    metrics.watch(families.LOG_LINES_DROPPED, lambda: dropped)
+    keep = asyncio.create_task(metrics.keep())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert tallies[0].beat > 0
+    dropped = 4
+    keep.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keep
+    assert tallies[0].beat == 0
+    got = parsed(exposition(Snapshot(tallies, 1e9))[0])
+    assert got["gateway_log_lines_dropped_total"] == [({}, 4)]
+    assert (await said(metrics))["gateway_event_loop_lag_seconds"][0][1] >= 0
+
+
+async def test_cpu_time_is_counted(metrics: Metrics) -> None:
+    first = (await said(metrics))["gateway_worker_cpu_seconds_total"][0][1]
+    while (await said(metrics))["gateway_worker_cpu_seconds_total"][0][1] == first:
+        pass
+
+
+async def test_series_that_find_no_room_are_told(metrics: Metrics, tallies: list[Tally]) -> None:
+    number = 0
+    while not tallies[0].lost:
+        metrics.request("x" * 1000 + str(number), "allowed", 200)
+        number += 1
+    metrics.request("one more", "allowed", 200)
+    assert (await said(metrics))["gateway_series_lost_total"][0][1] >= 1
+
+
+@pytest.mark.parametrize(
+    ("accept", "begins"),
+    [
+        ("", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5", "application/openmetrics-text"),
+    ],
+)
+async def test_the_format_is_what_prometheus_asks_for(metrics: Metrics, accept: str, begins: str) -> None:
+    metrics.request("orders", "allowed", 200)
+    text, content_type = await metrics.scrape(accept)
+    assert content_type.startswith(begins)
+    assert text.endswith(b"# EOF\n") == ("openmetrics" in accept)
+
+
+async def test_every_family_is_described_even_before_it_has_a_value(metrics: Metrics) -> None:
+    text = (await metrics.scrape())[0].decode()
+    for family in FAMILIES:
+        assert f"# HELP {family.name} " in text
+        assert f"# TYPE {family.name} {family.kind.value}\n" in text
+
+
+def test_names_follow_the_conventions_of_prometheus() -> None:
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES) == len(families.BY_NAME)
+    for family in FAMILIES:
+        assert family.name.startswith("gateway_")
+        assert family.name.endswith("_total") == (family.kind is Kind.COUNTER)
+        assert len(family.bounds) + 2 <= WIDEST
+        assert list(family.bounds) == sorted(set(family.bounds))
+        assert not set(family.labels) & {"le", "job", "instance", "worker"}
+
+
+async def test_promtool_finds_nothing_to_complain_about(metrics: Metrics) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
+    use_everything(metrics, ["default"])
+    done = subprocess.run([promtool, "check", "metrics"], input=(await metrics.scrape())[0], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def use_everything(metrics: Metrics, upstreams: Sequence[str]) -> None:
+    metrics.rules("r1", ["orders"], ["user"])
+    metrics.build("0.1.0", "3.13.0")
+    metrics.request("orders", "allowed", 200)
+    metrics.rejected("too_many")
+    metrics.store_took(0.001)
+    metrics.store_asked(3)
+    for upstream in upstreams:
+        metrics.upstream_took(upstream, 0.01)
+    for family in (families.REDIS_UP, families.FLEET, families.LOCAL_BUCKETS, families.OVERRIDES, families.CONNECTIONS):
+        metrics.watch(family, lambda: 1)
+    assert scrape.STALE > 1

@@ -1,0 +1,137 @@
+"""Tallies, shared by real processes."""
+
+import json
+import subprocess
+import sys
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.telemetry.tally import WIDEST, Key, Tally
+
+
+def test_a_series_keeps_its_cells() -> None:
+    tally = Tally()
+    first = tally.cell(Key("a", ("x", "y")))
+    wide = tally.cell(Key("b"), 5)
+    assert tally.cell(Key("a", ("x", "y"))) == first
+    assert tally.cell(Key("b"), 5) == wide
+    assert wide == first + 1
+    assert tally.cell(Key("c")) == wide + 5
+
+
+def test_labels_may_hold_anything() -> None:
+    tally = Tally()
+    nasty = Key('a"\n', ('"', "\n", "\\", "ö", ""))
+    tally.cells[tally.cell(nasty)] += 3
+    assert tally.cells[tally.spans()[nasty].start] == 3
+
+
+def test_what_finds_no_room_spoils_nothing_and_is_counted() -> None:
+    tally = Tally()
+    first = tally.cell(Key("first"))
+    tally.cells[first] = 7
+    number = 0
+    while not tally.lost:
+        last = tally.cell(Key("wide", (str(number),)), WIDEST)
+        tally.cells[last : last + WIDEST] = tally.cells[last : last + WIDEST]
+        number += 1
+    spill = tally.cell(Key("too", ("many",)), WIDEST)
+    for cell in range(spill, spill + WIDEST):
+        tally.cells[cell] += 1
+    assert tally.cells[first] == 7
+    assert tally.lost == 2
+    assert all(span.start >= spill + WIDEST for span in tally.spans().values())
+    assert len(tally.spans()) == number
+
+
+def test_names_that_find_no_room_are_counted_too() -> None:
+    tally = Tally()
+    for number in range(10):
+        tally.cell(Key("x" * 1_000_000, (str(number),)))
+    assert tally.lost > 0
+    assert len(tally.spans()) + tally.lost == 10
+
+
+GATEWAY = """
+import asyncio, json, os, signal, sys
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tally import Tally
+
+tallies = [Tally(), Tally()]
+
+def worker(number, work):
+    ready, done = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        work(Metrics(tallies, number))
+        os.write(done, b".")
+        signal.pause()
+    os.read(ready, 1)
+    return pid
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+def count(metrics):
+    metrics.watch_connections()
+    for _ in range(1000):
+        metrics.request("orders", "allowed", 200)
+        metrics.store_took(0.0007)
+
+from gateway.telemetry import families
+Metrics.watch_connections = lambda self: (self.watch(families.CONNECTIONS, lambda: 5.0), self.publish())
+
+def scrape_in_a_process():
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        from gateway.telemetry.scrape import Snapshot, exposition
+        import time
+        os.write(write, exposition(Snapshot(tallies, time.monotonic()))[0])
+        os._exit(0)
+    os.close(write)
+    text = b""
+    while piece := os.read(read, 65536):
+        text += piece
+    os.waitpid(pid, 0)
+    said.append(text.decode())
+
+said = []
+a = worker(0, count)
+b = worker(1, count)
+scrape_in_a_process()
+kill(a)
+scrape_in_a_process()
+a = worker(0, lambda metrics: metrics.request("orders", "allowed", 200))
+scrape_in_a_process()
+kill(a)
+kill(b)
+scrape_in_a_process()
+print(json.dumps(said))
+"""
+
+
+def _value(text: str, name: str, **labels: str) -> float | None:
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return float(sample.value)
+    return None
+
+
+def test_any_worker_answers_for_all_the_killed_ones_included_and_no_counter_goes_back() -> None:
+    done = subprocess.run([sys.executable, "-c", GATEWAY], stdout=subprocess.PIPE, check=True)
+    said = json.loads(done.stdout)
+
+    def series(name: str, **labels: str) -> list[float | None]:
+        return [_value(text, name, **labels) for text in said]
+
+    requests = series("gateway_requests_total", endpoint="orders", outcome="allowed", status="2xx")
+    assert requests == [2000, 2000, 2001, 2001]
+    assert series("gateway_store_seconds_count") == [2000, 2000, 2000, 2000]
+    assert series("gateway_worker_starts_total", worker="0") == [1, 1, 2, 2]
+    assert series("gateway_worker_starts_total", worker="1") == [1, 1, 1, 1]
+    # The successor of worker 0 has not yet said how many connections it has: its predecessor's are not shown for it.
+    assert series("gateway_connections", worker="0")[2] is None
+    assert series("gateway_connections", worker="1")[:3] == [5, 5, 5]

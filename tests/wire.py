@@ -1,0 +1,188 @@
+"""Both ends of the wire: a raw client, and an upstream that records what it gets and does what it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+DEADLINE = 10.0
+"""Seconds after which a test that waits has failed."""
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@dataclass
+class Message:
+    """One HTTP message as it stood on the wire."""
+
+    start: bytes
+    fields: list[tuple[bytes, bytes]]
+    body: bytes
+    raw_head: bytes
+
+    def all(self, name: bytes) -> list[bytes]:
+        return [value for field_name, value in self.fields if field_name.lower() == name.lower()]
+
+    def one(self, name: bytes) -> bytes:
+        values = self.all(name)
+        assert len(values) == 1, (name, self.fields)
+        return values[0]
+
+    @property
+    def status(self) -> int:
+        return int(self.start.split(b" ")[1])
+
+
+async def read_head(reader: asyncio.StreamReader) -> Message:
+    raw = await reader.readuntil(b"\r\n\r\n")
+    start, *lines = raw[:-4].split(b"\r\n")
+    fields = [(name, value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
+    return Message(start, fields, b"", raw)
+
+
+async def read_message(reader: asyncio.StreamReader, *, bodiless: bool = False) -> Message:
+    """Read a message to the end of its body. Without framing, a request has none and an answer goes on to the close."""
+    message = await read_head(reader)
+    is_answer = message.start.startswith(b"HTTP/")
+    if bodiless or (is_answer and (message.status < 200 or message.status in {204, 304})):
+        return message
+    if b"chunked" in b",".join(message.all(b"transfer-encoding")).lower():
+        pieces = []
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            pieces.append(await reader.readexactly(size))
+            assert await reader.readexactly(2) == b"\r\n"
+        while await reader.readuntil(b"\r\n") != b"\r\n":
+            pass
+        message.body = b"".join(pieces)
+    elif message.all(b"content-length"):
+        message.body = await reader.readexactly(int(message.one(b"content-length")))
+    elif is_answer:
+        message.body = await reader.read()
+    return message
+
+
+class Client:
+    """A connection over which a test says exactly what it means to say."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, port: int, host: str = "127.0.0.1", **options: object) -> AsyncIterator[Self]:
+        reader, writer = await asyncio.open_connection(host, port, **options)  # type: ignore[arg-type]
+        try:
+            yield cls(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self, *, bodiless: bool = False) -> Message:
+        async with asyncio.timeout(DEADLINE):
+            return await read_message(self.reader, bodiless=bodiless)
+
+    async def ask(self, data: bytes) -> Message:
+        await self.send(data)
+        return await self.answer(bodiless=data.startswith(b"HEAD "))
+
+    async def closed(self) -> bytes:
+        """Wait until the other side closes; returns what it still sent."""
+        async with asyncio.timeout(DEADLINE):
+            try:
+                return await self.reader.read()
+            except ConnectionResetError:
+                return b""
+
+
+async def ask(port: int, data: bytes, host: str = "127.0.0.1") -> Message:
+    """One request on a connection of its own."""
+    async with Client.connect(port, host) as client:
+        return await client.ask(data)
+
+
+def get(path: str = "/", *fields: str, method: str = "GET") -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: gw.test", *fields, "", ""]).encode()
+
+
+@dataclass
+class Conversation:
+    """An upstream's end of one connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    upstream: "Upstream"
+    number: int
+
+    async def request(self) -> Message:
+        """Read the next request, and note it."""
+        message = await read_message(self.reader)
+        self.upstream.requests.append(message)
+        return message
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+
+Script = Callable[[Conversation], Awaitable[None]]
+
+
+async def always_ok(talk: Conversation) -> None:
+    while True:
+        await talk.request()
+        await talk.send(OK)
+
+
+def says(raw: bytes) -> Script:
+    """Answers every request with the same bytes."""
+
+    async def script(talk: Conversation) -> None:
+        while True:
+            await talk.request()
+            await talk.send(raw)
+
+    return script
+
+
+@dataclass
+class Upstream:
+    """A server that does what its script says, on a port of its own."""
+
+    port: int = 0
+    connections: int = 0
+    requests: list[Message] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def upstream(script: Script = always_ok, **options: object) -> AsyncIterator[Upstream]:
+    """Serve `script` on every connection while the block runs; the connection is closed when the script ends."""
+    served = Upstream()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        served.connections += 1
+        try:
+            await script(Conversation(reader, writer, served, served.connections))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            tasks.discard(task)
+            writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, limit=2**20, **options)  # type: ignore[arg-type]
+    served.port = server.sockets[0].getsockname()[1]
+    try:
+        yield served
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
