@@ -44,5 +44,5 @@ format: .venv/installed ## Format the code
 
 .PHONY: pins
 pins: ## Pin all dependencies anew, with hashes
-	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--allow-unsafe --strip-extras --no-header --extra dev --output-file requirements.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra dev --output-file requirements.txt pyproject.toml

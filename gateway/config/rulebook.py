@@ -13,6 +13,7 @@ from gateway.config.problem import InvalidError, Log, Problem
 from gateway.config.source import Source
 from gateway.limits.limit import Exemption
 from gateway.limits.path import PathPolicy
+from gateway.limits.router import Router
 from gateway.limits.rules import Rules
 
 KEYS: Table = {
@@ -30,7 +31,7 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
         path: The file or folder.
         paths: How to read a request's path.
         upstreams: Names of the upstreams that endpoints may name; None when that is not known.
-        log: Where problems are noted. With any in it, the rules must not be used.
+        log: Where problems are noted. With any in it, the rules returned are empty.
     """
     revision = sha256()
     files: list[Fields] = []
@@ -47,9 +48,10 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
     )
     limits = Limits(_items(files, "limits"), endpoints.known, everywhere)
     limits.warn_of_unpayable(endpoints.known.values())
-    rules = Rules(endpoints.known.values(), limits.known.values(), paths=paths, revision=revision.hexdigest()[:12])
-    endpoints.note_clashes(rules.clashes)
-    return rules
+    endpoints.note_clashes(Router(endpoints.known.values(), case_sensitive=paths.case_sensitive).clashes)
+    if log.problems:
+        return Rules(paths=paths)
+    return Rules(endpoints.known.values(), limits.known.values(), paths=paths, revision=revision.hexdigest()[:12])
 
 
 def _items(files: Iterable[Fields], key: str) -> list[Node]:

@@ -13,7 +13,7 @@ from gateway.config.problem import InvalidError, Log, Problem
 _DEEPEST = 32
 """Levels of nesting; libyaml's composer, which recurses in C, would crash at some."""
 _LARGEST = 64 * 1024 * 1024
-_MOST_VALUES = 2_000_000
+_MOST_VALUES = 1_000_000
 """Values read from a file, each alias counted as what it stands for: bounds what little text can blow up to."""
 
 _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")

@@ -33,8 +33,8 @@ from tests.config.reading import rules_problems
         (
             "exempt: &e {users: [a]}\nlimits: [{name: a, per: user, rate: 1/s, exempt: {<<: *e}}]\n",
             (
-                "rules.yaml:2:51: limits[0].exempt.'<<': merge keys (<<) are not read; write the keys out, or alias a whole "
-                "value (*name)"
+                "rules.yaml:2:51: limits[0].exempt.'<<': merge keys (<<) are not read; write the keys out, or alias a "
+                "whole value (*name)"
             ),
         ),
         ("limits: !list []\n", "rules.yaml:1:9: limits: tags such as '!list' are not read"),

@@ -60,8 +60,8 @@ def test_example_of_the_issue_loads_with_a_warning(tmp_path: Path) -> None:
     loaded = load_rules_text(tmp_path, ISSUE)
     assert [str(warning).removeprefix(f"{tmp_path}/") for warning in loaded.warnings] == [
         (
-            "rules.yaml:22:12: limits[2].burst: no request to create-order can pass under orders-each, because it costs 5 "
-            "and at most 3 are held; raise the burst to 5 or more, or lower the cost"
+            "rules.yaml:22:12: limits[2].burst: no request to create-order can pass under orders-each, because it costs "
+            "5 and at most 3 are held; raise the burst to 5 or more, or lower the cost"
         )
     ]
     read, create = loaded.rules.endpoints["read-order"], loaded.rules.endpoints["create-order"]
@@ -98,9 +98,9 @@ def test_all_errors_of_all_files_come_in_one_go(tmp_path: Path) -> None:
             "name, per, rate, tiers, when_redis_is_down (did you mean 'burst'?)"
         ),
         "rules/b.yaml:2:1: not YAML: no value can start here; close what is open, or put the value in quotes",
-        "rules/c.yaml:2:20: endpoints[0].path: a path starts with /",
+        "rules/c.yaml:2:21: endpoints[0].path: a path starts with /",
         (
-            "rules/c.yaml:2:34: endpoints[0].upstream: there is no upstream 'defautl' in gateway.yaml "
+            "rules/c.yaml:2:35: endpoints[0].upstream: there is no upstream 'defautl' in gateway.yaml "
             "(did you mean 'default'?)"
         ),
         (

@@ -410,7 +410,7 @@ def read(path: str, habits: set[str]) -> tuple[str, ...]:
     return tuple(segments)
 
 
-@settings(max_examples=2_000)
+@settings(max_examples=1_000)
 @given(paths(), st.sets(st.sampled_from(sorted(HABITS))).map({"decodes"}.union))
 def test_no_server_reads_the_limited_path_where_we_read_another(path: str, habits: set[str]) -> None:
     """Whatever its habits are: what it serves as the limited resource, we have limited as that or refused."""

@@ -1,9 +1,8 @@
-"""The alert rules. What promtool would say is checked as far as Python can; promtool itself is asked when it is there."""
+"""The alert rules: checked as far as Python can, and by promtool when it is there."""
 
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,12 @@ NAME = re.compile(r"\bgateway_\w+")
 SELECTOR = re.compile(r"(gateway_\w+)\{([^}]*)\}")
 
 
-def rules() -> Iterator[dict[str, Any]]:
-    for group in yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"]:
-        assert group.keys() == {"name", "rules"}
-        yield from group["rules"]
+RULES: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"] for rule in group["rules"]
+]
 
 
-each_rule = pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 
 
 @each_rule
@@ -70,7 +68,7 @@ def test_a_rule_uses_only_labels_that_are_there(rule: dict[str, Any]) -> None:
 
 def test_every_rule_is_tested_to_fire() -> None:
     tests = (FOLDER / "alerts.test.yaml").read_text()
-    for rule in rules():
+    for rule in RULES:
         assert f'alertname="{rule["alert"]}", severity="{rule["labels"]["severity"]}"' in tests
 
 
@@ -87,5 +85,5 @@ def test_promtool_agrees(words: tuple[str, ...]) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
-    done = subprocess.run([promtool, *words], cwd=FOLDER, capture_output=True, text=True)
+    done = subprocess.run([promtool, *words], check=False, cwd=FOLDER, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,13 +1,12 @@
 import asyncio
 import shutil
 import subprocess
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry import families, scrape
+from gateway.telemetry import families
 from gateway.telemetry import metrics as module
 from gateway.telemetry.families import FAMILIES, Kind
 from gateway.telemetry.metrics import Metrics
@@ -91,7 +90,7 @@ async def test_a_histogram_counts_what_is_at_most_its_bound(metrics: Metrics) ->
     buckets = {labels["le"]: value for labels, value in got["gateway_upstream_seconds_bucket"]}
     assert (buckets["0.001"], buckets["0.002"], buckets["30.0"], buckets["60.0"], buckets["+Inf"]) == (2, 3, 3, 4, 5)
     assert got["gateway_upstream_seconds_count"] == [({"upstream": "default"}, 5)]
-    assert got["gateway_upstream_seconds_sum"] == [({"upstream": "default"}, pytest.approx(120.0026))]
+    assert got["gateway_upstream_seconds_sum"][0][1] == pytest.approx(120.0026)
     assert got["gateway_store_checks_sum"] == [({}, 16)]
 
 
@@ -120,9 +119,9 @@ async def test_a_watched_gauge_is_read_at_each_scrape(metrics: Metrics) -> None:
 
 
 async def test_a_watched_counter_goes_on_where_the_worker_before_stopped(tallies: list[Tally]) -> None:
-    for evicted in (5, 3):
+    for evicted in ([1] * 5, [1] * 3):
         metrics = Metrics(tallies, 0)
-        metrics.watch(families.EVICTIONS, lambda evicted=evicted: evicted)
+        metrics.watch(families.EVICTIONS, evicted.__len__)
         metrics.publish()
     assert (await said(metrics))["gateway_local_evictions_total"] == [({}, 8)]
 
@@ -144,15 +143,15 @@ async def test_what_runs_here_is_shown(metrics: Metrics) -> None:
 
 async def test_workers_are_one_target(tallies: list[Tally]) -> None:
     workers = [Metrics(tallies, number) for number in (0, 1)]
-    for number, worker in enumerate(workers):
+    for connections, worker in zip(([1], [1, 2]), workers, strict=True):
         worker.request("orders", "allowed", 200)
-        worker.watch(families.CONNECTIONS, lambda number=number: 10 + number)
+        worker.watch(families.CONNECTIONS, connections.__len__)
         worker.publish()
     got = [await said(worker) for worker in workers]
     for name in ("gateway_requests_total", "gateway_connections", "gateway_worker_up", "gateway_worker_starts_total"):
         assert got[0][name] == got[1][name]
     assert got[0]["gateway_requests_total"][0][1] == 2
-    assert got[0]["gateway_connections"] == [({"worker": "0"}, 10), ({"worker": "1"}, 11)]
+    assert got[0]["gateway_connections"] == [({"worker": "0"}, 1), ({"worker": "1"}, 2)]
 
 
 async def test_a_worker_without_a_sign_of_life_is_down_and_only_its_counts_are_left(tallies: list[Tally]) -> None:
@@ -174,13 +173,13 @@ async def test_keeping_publishes_until_cancelled(
     metrics: Metrics, tallies: list[Tally], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BEAT", 0.0)
-    dropped = 0
-    metrics.watch(families.LOG_LINES_DROPPED, lambda: dropped)
+    dropped: list[str] = []
+    metrics.watch(families.LOG_LINES_DROPPED, dropped.__len__)
     keep = asyncio.create_task(metrics.keep())
     for _ in range(3):
         await asyncio.sleep(0)
     assert tallies[0].beat > 0
-    dropped = 4
+    dropped.extend("abcd")
     keep.cancel()
     with pytest.raises(asyncio.CancelledError):
         await keep
@@ -199,7 +198,7 @@ async def test_cpu_time_is_counted(metrics: Metrics) -> None:
 async def test_series_that_find_no_room_are_told(metrics: Metrics, tallies: list[Tally]) -> None:
     number = 0
     while not tallies[0].lost:
-        metrics.request("x" * 1000 + str(number), "allowed", 200)
+        metrics.request("x" * 100_000 + str(number), "allowed", 200)
         number += 1
     metrics.request("one more", "allowed", 200)
     assert (await said(metrics))["gateway_series_lost_total"][0][1] >= 1
@@ -236,24 +235,17 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
         assert not set(family.labels) & {"le", "job", "instance", "worker"}
 
 
-async def test_promtool_finds_nothing_to_complain_about(metrics: Metrics) -> None:
+def test_promtool_finds_nothing_to_complain_about(metrics: Metrics, tallies: list[Tally]) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
-    use_everything(metrics, ["default"])
-    done = subprocess.run([promtool, "check", "metrics"], input=(await metrics.scrape())[0], capture_output=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-
-
-def use_everything(metrics: Metrics, upstreams: Sequence[str]) -> None:
     metrics.rules("r1", ["orders"], ["user"])
     metrics.build("0.1.0", "3.13.0")
-    metrics.request("orders", "allowed", 200)
     metrics.rejected("too_many")
-    metrics.store_took(0.001)
-    metrics.store_asked(3)
-    for upstream in upstreams:
-        metrics.upstream_took(upstream, 0.01)
+    metrics.upstream_took("default", 0.01)
     for family in (families.REDIS_UP, families.FLEET, families.LOCAL_BUCKETS, families.OVERRIDES, families.CONNECTIONS):
         metrics.watch(family, lambda: 1)
-    assert scrape.STALE > 1
+    metrics.publish()
+    text, _ = exposition(Snapshot(tallies, tallies[0].beat))
+    done = subprocess.run([promtool, "check", "metrics"], check=False, input=text, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -53,13 +53,16 @@ def test_names_that_find_no_room_are_counted_too() -> None:
 
 
 GATEWAY = """
-import asyncio, json, os, signal, sys
+import json, os, signal, time
+from gateway.telemetry import families
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.scrape import Snapshot, exposition
 from gateway.telemetry.tally import Tally
 
 tallies = [Tally(), Tally()]
+said = []
 
-def worker(number, work):
+def start(number, work):
     ready, done = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -73,46 +76,41 @@ def kill(pid):
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 
-def count(metrics):
-    metrics.watch_connections()
+def busy(metrics):
+    metrics.watch(families.CONNECTIONS, lambda: 5)
+    metrics.publish()
     for _ in range(1000):
         metrics.request("orders", "allowed", 200)
         metrics.store_took(0.0007)
 
-from gateway.telemetry import families
-Metrics.watch_connections = lambda self: (self.watch(families.CONNECTIONS, lambda: 5.0), self.publish())
+def young(metrics):
+    metrics.request("orders", "allowed", 200)
 
-def scrape_in_a_process():
+def scrape():
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        from gateway.telemetry.scrape import Snapshot, exposition
-        import time
         os.write(write, exposition(Snapshot(tallies, time.monotonic()))[0])
         os._exit(0)
     os.close(write)
-    text = b""
-    while piece := os.read(read, 65536):
-        text += piece
+    with os.fdopen(read) as text:
+        said.append(text.read())
     os.waitpid(pid, 0)
-    said.append(text.decode())
 
-said = []
-a = worker(0, count)
-b = worker(1, count)
-scrape_in_a_process()
+a, b = start(0, busy), start(1, busy)
+scrape()
 kill(a)
-scrape_in_a_process()
-a = worker(0, lambda metrics: metrics.request("orders", "allowed", 200))
-scrape_in_a_process()
+scrape()
+a = start(0, young)
+scrape()
 kill(a)
 kill(b)
-scrape_in_a_process()
+scrape()
 print(json.dumps(said))
 """
 
 
-def _value(text: str, name: str, **labels: str) -> float | None:
+def value_of(text: str, name: str, **labels: str) -> float | None:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == name and sample.labels == labels:
@@ -125,7 +123,7 @@ def test_any_worker_answers_for_all_the_killed_ones_included_and_no_counter_goes
     said = json.loads(done.stdout)
 
     def series(name: str, **labels: str) -> list[float | None]:
-        return [_value(text, name, **labels) for text in said]
+        return [value_of(text, name, **labels) for text in said]
 
     requests = series("gateway_requests_total", endpoint="orders", outcome="allowed", status="2xx")
     assert requests == [2000, 2000, 2001, 2001]
