@@ -173,12 +173,15 @@ def _demo(options: argparse.Namespace) -> int:
     public, control = bind(settings.listen), bind(settings.control.listen)
     upstream = settings.upstreams["default"].urls[0]
     _say(_greeting(loaded, public[0], control[0], 1))
+    here = f"http://{_at(public[0])}"
     _say(
         f"""
-Try, in another terminal:
-  curl -i http://{_at(public[0])}/v1/orders/7                  # 200, from the demo upstream
-  for i in $(seq 12); do curl -s -o /dev/null -w '%{{http_code}}\\n' -X POST http://{_at(public[0])}/v1/orders; done   # ends in 429
-The rules are in {settings.rules}. Change them and start again. Ctrl-C ends this."""
+Try, in another terminal. This answers 200, from the demo upstream:
+  curl -i {here}/v1/orders/7
+and this ends in 429:
+  for i in $(seq 12); do curl -s -o /dev/null -w '%{{http_code}}\\n' -X POST {here}/v1/orders; done
+
+The rules are in {settings.rules}: change them and start again. Ctrl-C ends this."""
     )
 
     async def run() -> None:

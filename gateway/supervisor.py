@@ -44,7 +44,7 @@ class Supervisor:
     def run(self) -> int:
         """Run until told to stop. Returns the exit code: 0, or 1 when a worker had to be killed."""
         read, write = os.pipe()
-        os.set_blocking(write, False)  # noqa: FBT003
+        os.set_blocking(write, False)
         woken = signal.set_wakeup_fd(write)
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:

@@ -23,7 +23,7 @@ def store_url(node: Node) -> RedisUrl | None:
         return None
     url: RedisUrl = parsed(RedisUrl.parse)(node)
     if url.password and node.yaml.start_mark:
-        node.warn("the password stands here for all to read; write password_file or password_env instead")
+        node.warn("the password stands here for all to read; write password_file or password_env")
     return url
 
 

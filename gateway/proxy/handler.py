@@ -50,12 +50,12 @@ class Proxy:
         peer = exchange.client.peer
         trusted = self._identity.trusts(peer)
         head = self._reader.read(exchange, trusted=trusted)
+        if isinstance(head, Answer):
+            return self._turn_away(exchange, head, began)
         rules = self._book.current
-        endpoint = None if isinstance(head, Answer) else rules.match(head.method, head.target.host, head.target.path)
+        endpoint = rules.match(head.method, head.target.host, head.target.path)
         if endpoint is None:
-            exchange.refuse(head if isinstance(head, Answer) else BAD_REQUEST)
-            self._bear_witness(exchange, "", b"", Fate.BAD_REQUEST, began)
-            return exchange
+            return self._turn_away(exchange, BAD_REQUEST, began)
         caller = self._identity.identify(Asker(peer, trusted, exchange.message.headers))
         fate = await self._decide(rules.demands(endpoint, caller))
         if fate is Fate.ALLOWED:
@@ -63,6 +63,11 @@ class Proxy:
         else:
             exchange.answer(TOO_MANY_REQUESTS if fate is Fate.REFUSED else UNAVAILABLE)
         self._bear_witness(exchange, endpoint.name, caller.digest, fate, began)
+        return exchange
+
+    def _turn_away(self, exchange: Exchange, answer: Answer, began: float) -> Exchange:
+        exchange.refuse(answer)
+        self._bear_witness(exchange, "", b"", Fate.BAD_REQUEST, began)
         return exchange
 
     async def _decide(self, demands: list[Demand]) -> Fate:

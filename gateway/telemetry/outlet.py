@@ -39,7 +39,19 @@ class Outlet:
         room: Lines kept at most while they cannot be written.
     """
 
-    __slots__ = ("_closing", "_file", "_lines", "_lost", "_most", "_notice", "_refused", "_room", "_thread", "_wake")
+    __slots__ = (
+        "_abandoned",
+        "_closing",
+        "_file",
+        "_lines",
+        "_lost",
+        "_most",
+        "_notice",
+        "_refused",
+        "_room",
+        "_thread",
+        "_wake",
+    )
 
     def __init__(self, descriptor: int, notice: Callable[[int], str], room: int = 10_000) -> None:
         self._file, self._most = _own(descriptor)
@@ -51,6 +63,7 @@ class Outlet:
         self._lost = 0
         self._wake = threading.Event()
         self._closing = threading.Event()
+        self._abandoned = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -73,29 +86,33 @@ class Outlet:
         self._closing.set()
         self._wake.set()
         self._thread.join(patience)
+        self._abandoned = True
         self._refused += len(self._lines)
-        self._lines.clear()
 
     def _run(self) -> None:
         said = 0
         torn = False
-        while not self._closing.is_set() or self._lines:
+        # Closing first: once it is set, no more lines come.
+        while not self._closing.is_set() or (self._lines and not self._abandoned):
             self._wake.wait()
             self._closing.wait(_GATHER)
             # Cleared before the lines are taken: a line that comes from now on sets it again.
             self._wake.clear()
-            while self._lines:
+            while self._lines and not self._abandoned:
                 lines = self._gather()
-                text = "\n" + "".join(lines) if torn else "".join(lines)
-                written, whole = self._write(text.encode("ascii", "backslashreplace"))
-                if not whole:
-                    self._lost += len(lines)
-                    torn = torn or written > 0
+                # What was torn off by a full disk shall not run into what comes now.
+                data = ("\n" * torn + "".join(lines)).encode("ascii", "backslashreplace")
+                written = self._write(data)
+                if written < len(data):
+                    self._lost += len(lines) - data.count(b"\n", int(torn), written)
+                    torn = torn if not written else data[written - 1 : written] != b"\n"
                     continue
                 torn = False
                 if (dropped := self.dropped) > said:
-                    _, whole = self._write(self._notice(dropped - said).encode("ascii", "backslashreplace"))
-                    said = dropped if whole else said
+                    notice = self._notice(dropped - said).encode("ascii", "backslashreplace")
+                    written = self._write(notice)
+                    said = dropped if written == len(notice) else said
+                    torn = 0 < written < len(notice)
         if self._file >= 0:
             os.close(self._file)
 
@@ -108,8 +125,8 @@ class Outlet:
             size += len(lines[-1])
         return lines
 
-    def _write(self, data: bytes) -> tuple[int, bool]:
-        """Write `data`, waiting as long as it takes. Returns how many bytes got out, and whether all did."""
+    def _write(self, data: bytes) -> int:
+        """Write `data`, waiting as long as it takes. Returns how many bytes got out."""
         done = 0
         while done < len(data):
             try:
@@ -120,7 +137,7 @@ class Outlet:
                     break
             except OSError:
                 break
-        return done, done == len(data)
+        return done
 
     def _wait_for_room(self) -> None:
         poll = select.poll()

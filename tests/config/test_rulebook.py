@@ -60,8 +60,8 @@ def test_example_of_the_issue_loads_with_a_warning(tmp_path: Path) -> None:
     loaded = load_rules_text(tmp_path, ISSUE)
     assert [str(warning).removeprefix(f"{tmp_path}/") for warning in loaded.warnings] == [
         (
-            "rules.yaml:22:12: limits[2].burst: no request to create-order can pass under orders-each, because it costs "
-            "5 and at most 3 are held; raise the burst to 5 or more, or lower the cost"
+            "rules.yaml:22:12: limits[2].burst: no request to create-order can pass under orders-each, because it "
+            "costs 5 and at most 3 are held; raise the burst to 5 or more, or lower the cost"
         )
     ]
     read, create = loaded.rules.endpoints["read-order"], loaded.rules.endpoints["create-order"]
@@ -90,12 +90,12 @@ def test_all_errors_of_all_files_come_in_one_go(tmp_path: Path) -> None:
         "gateway.yaml:1:30: upstreams.default.urls[0]: an upstream is http://HOST:PORT or https://HOST:PORT",
         "gateway.yaml:3:10: workers: 'many' is not a whole number; write decimal digits only",
         (
-            "rules/a.yaml:2:32: limits[0].rate: 'often' is not a rate; write tokens/period, as in 100/minute, 50/s or "
-            "10/15s"
+            "rules/a.yaml:2:32: limits[0].rate: 'often' is not a rate; write tokens/period, as in 100/minute, 50/s "
+            "or 10/15s"
         ),
         (
-            "rules/a.yaml:2:39: limits[0].brust: there is no key 'brust' here; there is burst, endpoints, enforce, exempt, "
-            "name, per, rate, tiers, when_redis_is_down (did you mean 'burst'?)"
+            "rules/a.yaml:2:39: limits[0].brust: there is no key 'brust' here; there is burst, endpoints, "
+            "enforce, exempt, name, per, rate, tiers, when_redis_is_down (did you mean 'burst'?)"
         ),
         "rules/b.yaml:2:1: not YAML: no value can start here; close what is open, or put the value in quotes",
         "rules/c.yaml:2:21: endpoints[0].path: a path starts with /",

@@ -53,7 +53,7 @@ class Recorder:
 async def until(condition: Callable[[], Any], seconds: float = DEADLINE) -> None:
     """Return as soon as a condition holds."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in another process
             await asyncio.sleep(0.005)
 
 

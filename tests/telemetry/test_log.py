@@ -168,6 +168,7 @@ def test_what_libraries_log_comes_along_without_what_fills_its_holes(run: Run, p
         logger = logging.Logger("aiohttp.server")  # noqa: LOG001 - one of its own leaves no trace
         logger.addHandler(LibraryHandler(log))
         logger.error("Error handling request from %s\nand more", SECRET, exc_info=ValueError(SECRET))
+        logger.error("cannot go on")
         logger.warning("odd header %s", SECRET)
         logger.info("hello")
         logger.debug("details")
@@ -177,6 +178,7 @@ def test_what_libraries_log_comes_along_without_what_fills_its_holes(run: Run, p
     lines = said(path)
     assert [(line["event"], line["level"], line["message"]) for line in lines] == [
         ("library", "error", "Error handling request from %s"),
+        ("library", "error", "cannot go on"),
         ("library", "warning", "odd header %s"),
         ("library", "info", "hello"),
         ("library", "debug", "details"),

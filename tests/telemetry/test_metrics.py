@@ -126,6 +126,13 @@ async def test_a_watched_counter_goes_on_where_the_worker_before_stopped(tallies
     assert (await said(metrics))["gateway_local_evictions_total"] == [({}, 8)]
 
 
+async def test_what_a_dead_worker_last_showed_is_not_shown_for_its_successor(tallies: list[Tally]) -> None:
+    Metrics(tallies, 0).rules("r1", [], [])
+    Metrics(tallies, 0).watch(families.CONNECTIONS, lambda: 7)
+    got = await said(Metrics(tallies, 0))
+    assert not got.keys() & {"gateway_rules_info", "gateway_connections"}
+
+
 async def test_only_the_rules_in_force_are_shown(metrics: Metrics) -> None:
     for revision in ("r1", "r2", "r1"):
         metrics.rules(revision, ["orders"], ["user"])
@@ -162,9 +169,9 @@ async def test_a_worker_without_a_sign_of_life_is_down_and_only_its_counts_are_l
     beat = tallies[1].beat
     fresh = parsed(exposition(Snapshot(tallies, beat + STALE - 0.1))[0])
     stale = parsed(exposition(Snapshot(tallies, beat + STALE))[0])
-    assert fresh["gateway_worker_up"][1] == ({"worker": "1"}, 1)
+    assert fresh["gateway_worker_up"] == [({"worker": "0"}, 0), ({"worker": "1"}, 1)]
     assert fresh["gateway_connections"] == [({"worker": "1"}, 7)]
-    assert stale["gateway_worker_up"][1] == ({"worker": "1"}, 0)
+    assert stale["gateway_worker_up"] == [({"worker": "0"}, 0), ({"worker": "1"}, 0)]
     assert "gateway_connections" not in stale
     assert stale["gateway_requests_total"] == fresh["gateway_requests_total"]
 

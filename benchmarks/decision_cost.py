@@ -1,0 +1,137 @@
+"""What one decision on two buckets costs: the gateway's way beside the naive one, in one run.
+
+    .venv/bin/python -m benchmarks.decision_cost [--connections 64] [--decisions 60000] [--rounds 3]
+
+Starts a redis-server of its own. So many tasks ask as fast as they are answered, like so many connections; each request
+pays a user's bucket and its endpoint's, and is allowed (a refusal from memory would cost next to nothing). The naive
+way sends the same script once a check. Client CPU is this process's, the loop of asking included; Redis CPU is its main
+thread's, from INFO. The best of the rounds is printed, as noise only ever adds. Exits with 1 when a target is missed.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import uvloop
+from redis.asyncio import Redis
+
+from gateway.limits.bucket import Charge, Decision, Demand, Quota, judge
+from gateway.limits.rate import Rate
+from gateway.stores.opening import open_limiter
+from gateway.stores.scripts import TAKE, call_take
+from tests.redis_server import RedisServer, redis_server
+
+MOST_CLIENT_CPU = 20.0
+"""Microseconds a decision."""
+
+MOST_REDIS_CPU = 0.25
+"""Of what one script call a check costs."""
+
+_USER = Charge.of("user", Quota(Rate(1_000_000, 1), 1_000_000))
+_ENDPOINT = Charge.of("endpoint", Quota(Rate(1_000_000, 1), 1_000_000))
+_USERS = 10_000
+_ENDPOINTS = 8
+
+Ask = Callable[[list[Demand]], Awaitable[bool]]
+
+
+class Cost(NamedTuple):
+    """Microseconds a decision, and decisions a second."""
+
+    client: float
+    redis: float
+    rate: float
+
+
+class _Silent:
+    def store_lost(self, why: str) -> None:
+        raise RuntimeError(why)
+
+    def store_back(self, seconds: float) -> None:
+        pass
+
+
+def _demands(number: int) -> list[Demand]:
+    user, endpoint = number * 7919 % _USERS, number % _ENDPOINTS
+    return [Demand(b"user:*:%032d" % user, _USER), Demand(b"endpoint:%d:*" % endpoint, _ENDPOINT)]
+
+
+async def _redis_cpu(client: "Redis") -> float:
+    info = await client.info("cpu")
+    return float(info["used_cpu_user_main_thread"]) + float(info["used_cpu_sys_main_thread"])
+
+
+async def _measure(ask: Ask, client: "Redis", connections: int, decisions: int) -> Cost:
+    requests = [_demands(number) for number in range(decisions)]
+
+    async def connection(first: int) -> None:
+        for number in range(first, decisions, connections):
+            if not await ask(requests[number]):
+                raise RuntimeError("refused")
+
+    await asyncio.gather(*(connection(first) for first in range(decisions - connections * 4, decisions, 4)))
+    redis_before, client_before, start = await _redis_cpu(client), time.process_time(), time.perf_counter()
+    await asyncio.gather(*(connection(first) for first in range(connections)))
+    took, client_cpu = time.perf_counter() - start, time.process_time() - client_before
+    redis_cpu = await _redis_cpu(client) - redis_before
+    return Cost(client_cpu / decisions * 1e6, redis_cpu / decisions * 1e6, decisions / took)
+
+
+async def _ours(server: RedisServer, client: "Redis", connections: int, decisions: int) -> Cost:
+    limiter = open_limiter(server.url, _Silent(), deadline=5.0)
+    await limiter.start()
+
+    async def ask(demands: list[Demand]) -> bool:
+        verdict = await limiter.check(demands)
+        return verdict.allowed and not verdict.degraded
+
+    try:
+        return await _measure(ask, client, connections, decisions)
+    finally:
+        await limiter.close()
+
+
+async def _naive(server: RedisServer, client: "Redis", connections: int, decisions: int) -> Cost:
+    async with Redis(port=server.port, protocol=2) as each:
+        await each.script_load(TAKE.text)
+
+        async def ask(demands: list[Demand]) -> bool:
+            call = call_take(b"naive:", [demands])
+            now, *owed = await each.evalsha(TAKE.sha, len(call.keys), *call.keys, *call.arguments)  # type: ignore[misc]
+            decision: Decision = judge(demands, owed, now)
+            return decision.allowed
+
+        return await _measure(ask, client, connections, decisions)
+
+
+async def _main(arguments: argparse.Namespace) -> bool:
+    async with redis_server() as server, Redis(port=server.port, protocol=2) as client:
+        ours, naive = [], []
+        for _ in range(arguments.rounds):
+            naive.append(await _naive(server, client, arguments.connections, arguments.decisions // 4))
+            ours.append(await _ours(server, client, arguments.connections, arguments.decisions))
+    best = [Cost(*map(min, zip(*rounds, strict=True))) for rounds in (ours, naive)]
+    print(f"{arguments.connections} connections, two buckets a decision, best of {arguments.rounds} rounds")
+    print(f"{'':24}{'gateway':>10}{'naive':>10}{'ratio':>8}")
+    for name, gateway, other in zip(("client CPU, µs", "Redis CPU, µs"), best[0], best[1], strict=False):
+        print(f"{name:24}{gateway:10.1f}{other:10.1f}{gateway / other:8.2f}")
+    fastest = max(cost.rate for cost in ours), max(cost.rate for cost in naive)
+    print(f"{'decisions a second':24}{fastest[0]:10.0f}{fastest[1]:10.0f}{fastest[0] / fastest[1]:8.2f}")
+    is_met = best[0].client <= MOST_CLIENT_CPU and best[0].redis <= MOST_REDIS_CPU * best[1].redis
+    print(f"target: client {MOST_CLIENT_CPU:.0f} µs, Redis {MOST_REDIS_CPU} of naive: {'met' if is_met else 'MISSED'}")
+    return is_met
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--decisions", type=int, default=60_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    sys.exit(not uvloop.run(_main(parser.parse_args())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Endpoints: what each mistake is answered with."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.config.reading import load_rules_text, rules_problems
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "problem"),
+    [
+        ("{path: /e}", "1:13: endpoints[0]: the key 'name' is missing"),
+        ("{name: e}", "1:13: endpoints[0]: the key 'path' is missing"),
+        ("{name: e, path: e}", "1:29: endpoints[0].path: a path starts with /"),
+        (
+            "{name: e, path: '/{a}/{a}'}",
+            "1:29: endpoints[0].path: {a} stands twice in this path; give each hole its own name",
+        ),
+        ("{name: e, path: /e, methods: []}", "1:42: endpoints[0].methods: the list is empty"),
+        ("{name: e, path: /e, methods: GET}", "1:42: endpoints[0].methods: a single value stands where a list should"),
+        (
+            "{name: e, path: /e, methods: [get]}",
+            "1:43: endpoints[0].methods[0]: a method is written in capitals (did you mean GET?)",
+        ),
+        (
+            "{name: e, path: /e, methods: ['GET POST']}",
+            "1:43: endpoints[0].methods[0]: 'GET POST' is not a method; write GET, POST and so on",
+        ),
+        ("{name: e, path: /e, methods: [GET, GET]}", "1:48: endpoints[0].methods[1]: stands twice in this list"),
+        ("{name: e, path: /e, cost: -1}", "1:39: endpoints[0].cost: '-1' is not a whole number; write decimal digits"),
+        ("{name: e, path: /e, cost: 1.5}", "1:39: endpoints[0].cost: '1.5' is not a whole number; write decimal"),
+        ("{name: e, path: /e, cost: .inf}", "1:39: endpoints[0].cost: '.inf' is not a whole number; write decimal"),
+        ("{name: e, path: /e, cost: 0x10}", "1:39: endpoints[0].cost: '0x10' is not a whole number; write decimal"),
+        ("{name: e, path: /e, cost: 1000001}", "1:39: endpoints[0].cost: 1000001 is out of range; write 0 to 1000000"),
+        (
+            "{name: e, path: /e, host: 'api.example:443'}",
+            (
+                "1:39: endpoints[0].host: a host stands here without its port, for the port is not looked at "
+                "(did you mean 'api.example'?)"
+            ),
+        ),
+        (
+            "{name: e, path: /e, host: '*.example'}",
+            "1:39: endpoints[0].host: the host is neither an address nor a name",
+        ),
+        (
+            "{name: e, path: /e, upstream: billing}",
+            "1:43: endpoints[0].upstream: there is no upstream 'billing' in gateway.yaml",
+        ),
+        (
+            "{name: default, path: /e}",
+            "1:35: endpoints[0].path: 'default' is what matches no other endpoint, so it has no 'path'",
+        ),
+        (
+            "{name: default, methods: [GET]}",
+            "1:38: endpoints[0].methods: 'default' is what matches no other endpoint, so it has no 'methods'",
+        ),
+    ],
+)
+def test_mistake_is_told_with_its_place_and_the_way_out(tmp_path: Path, endpoint: str, problem: str) -> None:
+    (found,) = rules_problems(tmp_path, f"endpoints: [{endpoint}]\n")
+    assert found.startswith(f"rules.yaml:{problem}")
+
+
+def test_default_endpoint_may_have_a_cost(tmp_path: Path) -> None:
+    assert load_rules_text(tmp_path, "endpoints: [{name: default, cost: 3}]\n").rules.default.cost == 3
+
+
+def test_every_key_reaches_the_endpoint(tmp_path: Path) -> None:
+    text = "endpoints: [{name: e, path: '/f/{r...}', methods: [GET], host: API.Example, upstream: default, cost: 0}]\n"
+    endpoint = load_rules_text(tmp_path, text).rules.endpoints["e"]
+    assert endpoint.template is not None
+    assert (endpoint.template.text, endpoint.methods, endpoint.host) == ("/f/{r...}", {"GET"}, "api.example")
+    assert (endpoint.upstream, endpoint.cost) == ("default", 0)
+
+
+def test_method_that_looks_misspelt_is_warned_of_and_one_of_its_own_is_not(tmp_path: Path) -> None:
+    loaded = load_rules_text(tmp_path, "endpoints: [{name: e, path: /e, methods: [PSOT, PROPFIND]}]\n")
+    assert [warning.message for warning in loaded.warnings] == ["'PSOT' is no common method; is 'POST' meant?"]

@@ -1,0 +1,137 @@
+"""`gateway.yaml`: every section reaches the settings, and what does not go together is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config.settings import Intake, Listener, Settings, Tls
+from gateway.config.url import Origin
+from gateway.limits.path import PathPolicy
+from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text
+
+
+def test_defaults_are_those_of_the_settings(tmp_path: Path) -> None:
+    assert load_gateway_text(tmp_path, "").settings == Settings.of_one(Origin("http", "127.0.0.1", 9000))
+
+
+def test_plain_sections_reach_the_settings(tmp_path: Path) -> None:
+    settings = load_gateway_text(
+        tmp_path,
+        "intake: {idle_timeout: 1m, max_line: 64KiB, max_header: 1KiB, max_headers: 50}\n"
+        "paths: {case_sensitive: true, encoded_slash: pass}\n"
+        "workers: 1\ndrain_time: 0\nkeep_rate_limit_headers: true\n",
+    ).settings
+    assert settings.intake == Intake(60.0, 65536, 1024, 50)
+    assert settings.paths == PathPolicy(case_sensitive=True, encoded_slash="pass")
+    assert (settings.workers, settings.drain_time, settings.keep_rate_limit_headers) == (1, 0.0, True)
+
+
+def test_listener_is_an_address_or_a_mapping(tmp_path: Path) -> None:
+    for file in ("cert.pem", "key.pem"):
+        (tmp_path / file).write_text("x")
+    settings = load_gateway_text(
+        tmp_path,
+        "listen: '[::1]:8443'\ncontrol: {listen: {host: localhost, tls: {certificate: cert.pem, key: key.pem}}}\n",
+    ).settings
+    assert settings.listen == Listener("::1", 8443)
+    assert settings.control.listen == Listener("localhost", 8081, Tls(tmp_path / "cert.pem", tmp_path / "key.pem"))
+
+
+def test_upstream_reaches_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("x")
+    settings = load_gateway_text(
+        tmp_path,
+        "upstreams:\n  api:\n    urls: [https://a, 'https://[::1]:8443']\n    connect_timeout: 250ms\n"
+        "    eject_time: 0\n    max_idle: 3\n    host: upstream\n    ca: ca.pem\n",
+        upstreams="",
+    ).settings
+    api = settings.upstreams["api"]
+    assert [str(url) for url in api.urls] == ["https://a", "https://[::1]:8443"]
+    assert (api.connect_timeout, api.eject_time, api.max_idle, api.host) == (0.25, 0.0, 3, "upstream")
+    assert api.ca == tmp_path / "ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "lisen: 1\n",
+            "1:1: lisen: there is no key 'lisen' here; there is ",
+        ),
+        ("listen: :8080\n", "1:9: listen: no host is named; write 127.0.0.1:8080, or 0.0.0.0:8080 for every IPv4"),
+        ("listen: 8080\n", "1:9: listen: no host is named; write 127.0.0.1:8080"),
+        ("listen: {port: 70000}\n", "1:16: listen.port: 70000 is out of range; write 0 to 65535"),
+        ("listen: {tls: {certificate: x.pem}}\n", "1:15: listen.tls: the key 'key' is missing"),
+        ("control: 127.0.0.1:1\n", "1:10: control: a single value stands where a mapping of keys to values should"),
+        ("control: {listen: 127.0.0.1:8080}\n", "1:10: control: the control plane cannot listen where the public port"),
+        (
+            "workers: 2\n",
+            "1:10: workers: the memory store belongs to one process, so 2 workers would let 2 times",
+        ),
+        ("workers: 0\n", "1:10: workers: 0 is out of range; write 1 to 1024"),
+        ("drain_time: soon\n", "1:13: drain_time: 'soon' is not a duration; write 500ms, 2s, 1m, 1h, or a number of"),
+        (
+            "intake: {max_line: 64KB}\n",
+            "1:20: intake.max_line: '64KB' is not a size; write bytes, as in 8190",
+        ),
+        (
+            "paths: {encoded_slash: accept}\n",
+            "1:24: paths.encoded_slash: 'accept' is none of reject or pass",
+        ),
+    ],
+)
+def test_mistake_is_told_with_its_place_and_the_way_out(tmp_path: Path, text: str, problem: str) -> None:
+    found = gateway_problems(tmp_path, text)
+    assert found[0].startswith(f"gateway.yaml:{problem}")
+
+
+@pytest.mark.parametrize(
+    ("upstreams", "problem"),
+    [
+        ("workers: 1\n", "1:1: the key 'upstreams' is missing: where is the API?"),
+        ("upstreams: {}\n", "1:12: upstreams: there is no upstream; write one called default"),
+        ("upstreams: {default: {}}\n", "1:22: upstreams.default: the key 'urls' is missing"),
+        ("upstreams: {default: {urls: []}}\n", "1:29: upstreams.default.urls: the list is empty"),
+        ("upstreams: {My API: {urls: [http://a]}}\n", "1:13: upstreams.'My API': 'My API' is not a name; write a-z"),
+        (
+            "upstreams: {default: {urls: [http://a/v1]}}\n",
+            "1:30: upstreams.default.urls[0]: an upstream's URL ends behind the port; a request's path is passed on",
+        ),
+        (
+            "upstreams: {default: {urls: [http://a], verify: False}}\n",
+            "1:49: upstreams.default.verify: 'False' is neither true nor false (did you mean false?)",
+        ),
+        (
+            "upstreams: {default: {urls: [https://a], ca: none.pem}}\n",
+            "1:46: upstreams.default.ca: ",
+        ),
+        (
+            "upstreams: {default: {urls: [http://a], ca: /dev/null}}\n",
+            "1:45: upstreams.default.ca: certificates are for https, and no URL here starts with https://",
+        ),
+        (
+            "upstreams: {default: {urls: [http://a], time_out: 3s}}\n",
+            "1:41: upstreams.default.time_out: there is no key 'time_out' here; there is ca, connect_timeout, ",
+        ),
+    ],
+)
+def test_mistake_in_an_upstream_is_told(tmp_path: Path, upstreams: str, problem: str) -> None:
+    (found,) = gateway_problems(tmp_path, "", upstreams=upstreams)
+    assert found.startswith(f"gateway.yaml:{problem}")
+
+
+def test_control_plane_that_others_can_reach_is_warned_of(tmp_path: Path) -> None:
+    assert gateway_warnings(tmp_path, "control: {listen: 0.0.0.0:8081}\n") == [
+        (
+            "gateway.yaml:1:10: control: the control plane listens on 0.0.0.0, where other machines may reach it; "
+            "let through only those that should"
+        )
+    ]
+    assert gateway_warnings(tmp_path, "control: {listen: localhost:8081}\n") == []
+
+
+def test_upstream_that_need_not_prove_itself_is_warned_of(tmp_path: Path) -> None:
+    (warning,) = load_gateway_text(
+        tmp_path, "", upstreams="upstreams: {default: {urls: [https://a], verify: false}}\n"
+    ).warnings[1:]
+    assert "whoever stands between us and this upstream" in warning.message

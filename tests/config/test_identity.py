@@ -1,0 +1,169 @@
+"""`identity`: sources in their order, and no secret in any text."""
+
+from hashlib import sha256
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from gateway.config.settings import IdentityPolicy, Jwt, TokenKey, TokenPolicy
+from gateway.limits.identity import ApiKey, Claim, TrustedHeader
+from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text
+
+PEM = "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n"
+DIGEST = sha256(b"key").hexdigest()
+
+
+def identity_of(folder: Path, text: str) -> IdentityPolicy:
+    return load_gateway_text(folder, f"identity: {text}\n").settings.identity
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "secret").write_text("0123456789abcdef0123456789abcdef\n")
+    (tmp_path / "short").write_text("0123456789")
+    (tmp_path / "long").write_text("0" * 65)
+    (tmp_path / "public.pem").write_text(PEM)
+    (tmp_path / "private.pem").write_text(PEM.replace("PUBLIC", "PRIVATE"))
+    (tmp_path / "keys.yaml").write_text(f"- {{sha256: {DIGEST}, user: bob}}\n")
+    return tmp_path
+
+
+def test_sources_keep_their_order(folder: Path) -> None:
+    sources = identity_of(
+        folder,
+        "{sources: [{api_key: {header: X-Key, keys_file: keys.yaml}}, "
+        "{jwt: {header: X-Token, claim: uid, tier_claim: plan, audience: api, issuer: me, "
+        "keys: [{kid: a, algorithm: HS256, secret_file: secret}, "
+        "{kid: b, algorithm: ES256, public_key_file: public.pem}]}}, "
+        "{trusted_header: {header: X-User}}, client_address]}",
+    ).sources
+    keys = (TokenKey("HS256", b"0123456789abcdef0123456789abcdef", "a"), TokenKey("ES256", PEM.encode(), "b"))
+    assert sources == (
+        ApiKey({DIGEST: Claim("bob")}, "X-Key"),
+        Jwt(TokenPolicy(keys, "api", "me"), "uid", "plan", "X-Token"),
+        TrustedHeader("X-User"),
+    )
+    assert "0123456789abcdef" not in repr(sources)
+
+
+def test_no_source_leaves_the_address(folder: Path) -> None:
+    assert identity_of(folder, "{sources: []}").sources == ()
+    assert identity_of(folder, "{sources: [client_address]}").sources == ()
+
+
+def test_api_keys_are_listed_in_the_file_or_beside_it(folder: Path) -> None:
+    other = sha256(b"other").hexdigest()
+    (source,) = identity_of(
+        folder,
+        f"{{sources: [{{api_key: {{keys: [{{sha256: {other}, user: al, tier: gold}}], keys_file: keys.yaml}}}}]}}",
+    ).sources
+    assert source == ApiKey({DIGEST: Claim("bob"), other: Claim("al", "gold")})
+
+
+def test_proxies_and_hash_key(folder: Path) -> None:
+    policy = identity_of(folder, "{trusted_proxies: [10.0.0.0/8, '::1'], hash_key_file: secret}")
+    assert policy.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
+    assert policy.hash_key == b"0123456789abcdef0123456789abcdef"
+    assert "0123456789abcdef" not in repr(policy)
+
+
+def test_admin_of_the_control_plane_has_keys(folder: Path) -> None:
+    admin = load_gateway_text(
+        folder, "control: {admin: {audience: gw, keys: [{algorithm: HS256, secret_file: secret}]}}\n"
+    ).settings.control.admin
+    assert admin == TokenPolicy((TokenKey("HS256", b"0123456789abcdef0123456789abcdef"),), "gw")
+
+
+def test_trusting_everybody_is_warned_of(folder: Path) -> None:
+    (warning,) = gateway_warnings(folder, "identity: {trusted_proxies: [0.0.0.0/0]}\n")
+    assert warning.endswith("0.0.0.0/0 is everybody: any client can then call itself whom it likes")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{sources: [address]}", "sources[0]: a source is a mapping such as jwt: ..., or the word client_address"),
+        (
+            "{sources: [client_addres]}",
+            "sources[0]: a source is a mapping such as jwt: ..., or the word client_address (did you",
+        ),
+        ("{sources: [{}]}", "sources[0]: a source has one key, its kind: jwt, trusted_header, api_key; or is the word"),
+        (
+            "{sources: [{header: X}]}",
+            "sources[0].header: there is no such source; there is jwt, trusted_header, api_key (did you mean 'trusted",
+        ),
+        (
+            "{sources: [client_address, {trusted_header: {header: X}}]}",
+            "sources[0]: everybody has an address, so the sources behind this one are never asked; put it last",
+        ),
+        ("{sources: [{trusted_header: {}}]}", "sources[0].trusted_header: the key 'header' is missing"),
+        (
+            "{sources: [{trusted_header: {header: X User}}]}",
+            "sources[0].trusted_header.header: 'X User' is not the name of a header field",
+        ),
+        ("{sources: [{jwt: {}}]}", "sources[0].jwt: the key 'keys' is missing"),
+        ("{sources: [{jwt: {keys: []}}]}", "sources[0].jwt.keys: the list is empty"),
+        ("{sources: [{jwt: {keys: [{}]}}]}", "sources[0].jwt.keys[0]: the key 'algorithm' is missing"),
+        (
+            "{sources: [{jwt: {keys: [{algorithm: none}]}}]}",
+            "sources[0].jwt.keys[0].algorithm: 'none' is none of HS256, RS256, ES256 or EdDSA",
+        ),
+        (
+            "{sources: [{jwt: {keys: [{algorithm: HS256, public_key_file: public.pem}]}}]}",
+            "sources[0].jwt.keys[0].public_key_file: a key for HS256 is given by secret_file or secret_env",
+        ),
+        (
+            "{sources: [{jwt: {keys: [{algorithm: RS256}]}}]}",
+            "sources[0].jwt.keys[0].algorithm: a key for RS256 is given by public_key_file",
+        ),
+        (
+            "{sources: [{jwt: {keys: [{algorithm: HS256, secret_file: short}]}}]}",
+            "sources[0].jwt.keys[0].secret_file: a secret for HS256 is at least 32 bytes long, this one has 10; make",
+        ),
+        (
+            "{sources: [{jwt: {keys: [{algorithm: EdDSA, public_key_file: private.pem}]}}]}",
+            "sources[0].jwt.keys[0].public_key_file: this is a private key; the gateway only needs the public one",
+        ),
+        (
+            "{sources: [{jwt: {keys: [{algorithm: EdDSA, public_key_file: secret}]}}]}",
+            "sources[0].jwt.keys[0].public_key_file: this is not a public key in PEM: a file that starts with -----B",
+        ),
+        (
+            (
+                "{sources: [{jwt: {keys: [{algorithm: HS256, secret_file: secret}, {algorithm: ES256, "
+                "public_key_file: public.pem}]}}]}"
+            ),
+            "sources[0].jwt.keys: with more than one key, each needs a 'kid' that tokens name it by",
+        ),
+        (
+            (
+                "{sources: [{jwt: {keys: [{kid: a, algorithm: HS256, secret_file: secret}, {kid: a, algorithm: ES256, "
+                "public_key_file: public.pem}]}}]}"
+            ),
+            "sources[0].jwt.keys: two keys have the same 'kid'",
+        ),
+        ("{sources: [{api_key: {}}]}", "sources[0].api_key: there are no API keys here; write 'keys' or 'keys_file'"),
+        (
+            "{sources: [{api_key: {keys: [{sha256: hunter2, user: bob}]}}]}",
+            "sources[0].api_key.keys[0].sha256: not a SHA-256 in 64 small hex digits; make it with: printf %s THE-KEY",
+        ),
+        (
+            f"{{sources: [{{api_key: {{keys: [{{sha256: {DIGEST}, user: al}}], keys_file: keys.yaml}}}}]}}",
+            "sources[0].api_key.keys: a key stands both here and in 'keys_file'",
+        ),
+        (
+            f"{{sources: [{{api_key: {{keys: [{{sha256: {DIGEST}, user: a}}, {{sha256: {DIGEST}, user: b}}]}}}}]}}",
+            "sources[0].api_key.keys: one key has two users here",
+        ),
+        ("{sources: [{api_key: {keys_file: none.yaml}}]}", ""),
+        ("{hash_key_file: short}", "hash_key_file: a hash key is 16 to 64 bytes long, this one has 10; make one with"),
+        ("{hash_key_file: long}", "hash_key_file: a hash key is 16 to 64 bytes long, this one has 65; make one with"),
+        ("{hash_key: hunter2}", "hash_key: there is no key 'hash_key' here; there is hash_key_env, hash_key_file, sou"),
+        ("{trusted_proxies: [10.1.1.1/8]}", "trusted_proxies[0]: '10.1.1.1/8' has bits set behind its prefix (did you"),
+    ],
+)
+def test_mistake_is_told_without_showing_a_secret(folder: Path, text: str, problem: str) -> None:
+    (found,) = gateway_problems(folder, f"identity: {text}\n")
+    assert f": identity.{problem}" in found or found == "none.yaml: cannot be read: No such file or directory"
+    assert "hunter2" not in found

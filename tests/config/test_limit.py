@@ -1,0 +1,173 @@
+"""Limits: what each mistake is answered with."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.limits.bucket import Outage
+from tests.config.reading import load_rules_text, rules_problems
+
+E = "endpoints: [{name: create-order, path: /v1/orders, cost: 5}]\n"
+RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
+
+
+@pytest.mark.parametrize(
+    ("limit", "problem"),
+    [
+        ("{per: user, rate: 1/s}", "2:10: limits[0]: the key 'name' is missing"),
+        ("{name: a, rate: 1/s}", "2:10: limits[0]: the key 'per' is missing"),
+        ("{name: a, per: user}", "2:10: limits[0]: the key 'rate' is missing"),
+        (
+            "{name: Everyone, per: user, rate: 1/s}",
+            (
+                "2:17: limits[0].name: 'Everyone' is not a name; write a-z, 0-9, _ and - only, a letter or digit "
+                "first, at most 64 of them"
+            ),
+        ),
+        (
+            "{name: a, per: users, rate: 1/s}",
+            "2:25: limits[0].per: 'users' is none of user or endpoint (did you mean 'user'?)",
+        ),
+        ("{name: a, per: [], rate: 1/s}", "2:25: limits[0].per: the list is empty"),
+        ("{name: a, per: [user, user], rate: 1/s}", "2:32: limits[0].per[1]: stands twice in this list"),
+        ("{name: a, per: {user: 1}, rate: 1/s}", "2:25: limits[0].per: a mapping stands where a list should"),
+        ("{name: a, per: user, rate: 10/fortnight}", f"2:37: limits[0].rate: '10/fortnight' is not a rate; {RATE}"),
+        (
+            "{name: a, per: user, rate: 10/minuet}",
+            f"2:37: limits[0].rate: '10/minuet' is not a rate; {RATE} (did you mean 10/minute?)",
+        ),
+        (
+            "{name: a, per: user, rate: 10 per hour}",
+            f"2:37: limits[0].rate: '10 per hour' is not a rate; {RATE} (did you mean 10/hour?)",
+        ),
+        ("{name: a, per: user, rate: 100}", f"2:37: limits[0].rate: '100' is not a rate; {RATE}"),
+        ("{name: a, per: user, rate: 1:30}", f"2:37: limits[0].rate: '1:30' is not a rate; {RATE}"),
+        ("{name: a, per: user, rate: 2024-01-01}", f"2:37: limits[0].rate: '2024-01-01' is not a rate; {RATE}"),
+        (
+            "{name: a, per: user, rate: 0/s}",
+            (
+                "2:37: limits[0].rate: a rate needs at least 1 token a period; to refuse everything, do not list the "
+                "endpoint"
+            ),
+        ),
+        ("{name: a, per: user, rate: 2000000/s}", "2:37: limits[0].rate: a rate is at most 1000000 tokens a second"),
+        ("{name: a, per: user, rate: [1/s]}", "2:37: limits[0].rate: a list stands where a text should"),
+        ("{name: a, per: user, rate: }", "2:37: limits[0].rate: nothing stands where a text should"),
+        ("{name: a, per: user, rate: 1/s, burst: 0}", "2:49: limits[0].burst: 0 is out of range; write 1 to "),
+        (
+            "{name: a, per: user, rate: 1/s, burst: 1_000}",
+            "2:49: limits[0].burst: '1_000' is not a whole number; write decimal digits only (did you mean 1000?)",
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, burst: 010}",
+            "2:49: limits[0].burst: '010' is not a whole number; write decimal digits only (did you mean 10?)",
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, burst: '5'}",
+            "2:49: limits[0].burst: a text in quotes stands where a whole number should; take the quotes away",
+        ),
+        (
+            "{name: a, per: user, rate: 1/d, burst: 1000000}",
+            "2:49: limits[0].burst: a burst of 1000000 at 1/day takes more than 71 years to refill",
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, enforce: no}",
+            "2:51: limits[0].enforce: 'no' is neither true nor false (did you mean false?)",
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, enforce: 'true'}",
+            "2:51: limits[0].enforce: a text in quotes stands where true or false should; take the quotes away",
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, when_redis_is_down: open}",
+            "2:62: limits[0].when_redis_is_down: 'open' is none of local, allow or refuse",
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, endpoints: [creat-order]}",
+            (
+                "2:54: limits[0].endpoints[0]: there is no endpoint 'creat-order' in the rules "
+                "(did you mean 'create-order'?)"
+            ),
+        ),
+        ("{name: a, per: user, rate: 1/s, endpoints: []}", "2:53: limits[0].endpoints: the list is empty"),
+        (
+            "{name: a, per: endpoint, rate: 1/s, tiers: {gold: {rate: 2/s}}}",
+            "2:53: limits[0].tiers: a bucket that all users share has one size; tiers need per: user",
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, tiers: {gold: {burst: 2}}}",
+            "2:56: limits[0].tiers.gold: the key 'rate' is missing",
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, exempt: {networks: [10.0.0.1/8]}}",
+            (
+                "2:62: limits[0].exempt.networks[0]: '10.0.0.1/8' has bits set behind its prefix "
+                "(did you mean 10.0.0.0/8?)"
+            ),
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, exempt: {networks: [office]}}",
+            (
+                "2:62: limits[0].exempt.networks[0]: 'office' is not a network; write 10.0.0.0/8, 2001:db8::/32 or an "
+                "address"
+            ),
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, exempt: {user: [bob]}}",
+            (
+                "2:51: limits[0].exempt.user: there is no key 'user' here; there is networks, users "
+                "(did you mean 'users'?)"
+            ),
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, endpoint: [default]}",
+            (
+                "2:42: limits[0].endpoint: there is no key 'endpoint' here; there is burst, endpoints, enforce, "
+                "exempt, name, per, rate, tiers, when_redis_is_down (did you mean 'endpoints'?)"
+            ),
+        ),
+    ],
+)
+def test_mistake_is_told_with_its_place_and_the_way_out(tmp_path: Path, limit: str, problem: str) -> None:
+    (found,) = rules_problems(tmp_path, f"{E}limits: [{limit}]\n")
+    assert found.startswith(f"rules.yaml:{problem}")
+    assert problem.endswith("to ") or found == f"rules.yaml:{problem}"
+
+
+def test_all_mistakes_of_a_limit_come_at_once(tmp_path: Path) -> None:
+    assert len(rules_problems(tmp_path, "limits: [{name: A, per: x, rate: y, burst: z, brust: 1, tiers: []}]\n")) == 6
+
+
+def test_texts_are_taken_as_they_are_written(tmp_path: Path) -> None:
+    loaded = load_rules_text(
+        tmp_path,
+        "limits: [{name: no, per: user, rate: 1/s, exempt: {users: [on, 1:30, 010, 1e3, .inf, null, ~, 2024-01-01]}}]",
+    )
+    assert loaded.rules.limits[0].name == "no"
+    assert loaded.rules.limits[0].exempt.users == {"on", "1:30", "010", "1e3", ".inf", "null", "~", "2024-01-01"}
+
+
+def test_every_key_reaches_the_limit(tmp_path: Path) -> None:
+    (limit,) = load_rules_text(
+        tmp_path,
+        "limits: [{name: a, per: [endpoint, user], endpoints: [default], rate: 10/15s, burst: 3, enforce: false, "
+        "when_redis_is_down: refuse, exempt: {users: [bob]}, tiers: {Gold Plan: {rate: 9/s}}}]",
+    ).rules.limits
+    assert (limit.per_user, limit.per_endpoint, limit.endpoints) == (True, True, {"default"})
+    assert (limit.quota.rate.tokens, limit.quota.rate.seconds, limit.quota.burst) == (10, 15, 3)
+    assert (limit.enforce, limit.when_redis_is_down, limit.exempt.users) == (False, Outage.REFUSE, {"bob"})
+    assert limit.tiers["Gold Plan"].burst == 9
+
+
+def test_limit_that_a_tier_can_never_pay_is_warned_of_at_the_tiers(tmp_path: Path) -> None:
+    loaded = load_rules_text(
+        tmp_path, f"{E}limits: [{{name: a, per: user, rate: 9/s, tiers: {{slow: {{rate: 1/s}}}}}}]\n"
+    )
+    (warning,) = loaded.warnings
+    assert warning.path == "limits[0].tiers"
+    assert warning.message.startswith("no request of tier slow to create-order can pass under a, because it costs 5")
+
+
+def test_shadow_limit_that_cannot_be_paid_is_no_warning(tmp_path: Path) -> None:
+    text = f"{E}limits: [{{name: a, per: user, rate: 1/s, enforce: false}}]\n"
+    assert load_rules_text(tmp_path, text).warnings == ()

@@ -1,0 +1,156 @@
+"""The shipped `config/`: it works, it names every key there is, and what it has in comments works too."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gateway.config import endpoint, gateway_file, identity, limit, listener, rulebook, store, token, upstream
+from gateway.config.fields import Table, table_of
+from gateway.config.flags import Flags
+from gateway.config.loader import load
+from gateway.config.settings import Intake, Settings, Tls
+from gateway.config.url import Origin
+
+CONFIG = Path(__file__).parents[2] / "config"
+RULES = CONFIG / "rules"
+HIDDEN = re.compile(r"^( *)#(?! [^ ]|$)(.*)$", re.MULTILINE)
+"""A setting in comments, as `gateway.yaml` explains; everything else behind a # is prose."""
+KEY = re.compile(r"^( *(?:- )?)([a-z_0-9]+):")
+FREE = {"upstreams", "tiers"}
+"""Mappings whose keys are names that the operator chooses."""
+
+TABLES: dict[str, Table] = {
+    "": {**gateway_file.KEYS, **rulebook.KEYS},
+    "listen": listener.KEYS,
+    "listen.tls": table_of(Tls),
+    "control": listener.CONTROL_KEYS,
+    "control.admin": token.POLICY_KEYS,
+    "control.admin.keys": token.KEY_KEYS,
+    "upstreams.*": upstream.KEYS,
+    "intake": table_of(Intake),
+    "store": store.KEYS,
+    "store.sentinel": store.SENTINEL_KEYS,
+    "store.tls": store.TLS_KEYS,
+    "identity": identity.KEYS,
+    "identity.sources": dict.fromkeys(identity.SOURCES, identity.identity),
+    "identity.sources.trusted_header": identity.HEADER_KEYS,
+    "identity.sources.jwt": identity.JWT_KEYS,
+    "identity.sources.jwt.keys": token.KEY_KEYS,
+    "identity.sources.api_key": identity.API_KEY_KEYS,
+    "identity.sources.api_key.keys": identity.HOLDER_KEYS,
+    "paths": gateway_file.PATHS_KEYS,
+    "endpoints": endpoint.KEYS,
+    "limits": limit.KEYS,
+    "limits.tiers.*": limit.TIER_KEYS,
+    "limits.exempt": limit.EXEMPT_KEYS,
+    "exempt": limit.EXEMPT_KEYS,
+}
+MENTIONED = {
+    "secret_env": "or secret_env",
+    "password_env": "or password_env",
+    "hash_key_env": "or hash_key_env",
+}
+"""Keys that exclude one that is there."""
+
+
+def with_all_in_use(text: str) -> str:
+    """The file with every setting in use. One below another of the same name takes its place."""
+    kept: list[str] = []
+    last: dict[str, int] = {}
+    for line in HIDDEN.sub(r"\1\2", text).splitlines():
+        key = KEY.match(line)
+        if key is not None:
+            place = last.get(key[0])
+            if place is not None and all(other.lstrip().startswith("#") for other in kept[place + 1 :]):
+                del kept[place:]
+            last[key[0]] = len(kept)
+        kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+def paths_in(node: yaml.Node, path: str = "") -> Iterator[str]:
+    """The keys in a file, such as ``limits.tiers.*.rate``."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from paths_in(item, path)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            name = "*" if path.rpartition(".")[2] in FREE else key.value
+            below = f"{path}.{name}" if path else name
+            yield below
+            yield from paths_in(value, below)
+
+
+@pytest.fixture
+def everything(tmp_path: Path) -> Path:
+    """The shipped folder with every setting in use, and the files that they name."""
+    (tmp_path / "rules").mkdir()
+    for file in [CONFIG / "gateway.yaml", *RULES.glob("*.yaml")]:
+        (tmp_path / file.relative_to(CONFIG)).write_text(with_all_in_use(file.read_text()))
+    digest = "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9"
+    (tmp_path / "api-keys.yaml").write_text(f"- {{sha256: {digest}, user: bob}}\n")
+    named = re.findall(r" ((?:tls|secrets|keys)/[a-z.-]+)", (tmp_path / "gateway.yaml").read_text())
+    for name in named:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("-----BEGIN PUBLIC KEY-----\n" if "keys/" in name else "x" * 40)
+    return tmp_path
+
+
+def test_shipped_configuration_loads_without_a_warning() -> None:
+    loaded = load(CONFIG / "gateway.yaml")
+    assert loaded.warnings == ()
+    assert loaded.settings == dataclasses.replace(
+        Settings.of_one(Origin("http", "127.0.0.1", 9000)), rules=CONFIG / "rules"
+    )
+
+
+def test_an_order_can_be_made_three_times_at_once() -> None:
+    rules = load(CONFIG / "gateway.yaml").rules
+    assert rules.endpoints["create-order"].cost == 5
+    (each,) = [limit for limit in rules.limits if limit.name == "orders-each"]
+    assert each.quota.burst == 15
+
+
+def test_every_key_is_in_the_shipped_files_and_no_other(everything: Path) -> None:
+    found: set[str] = set()
+    for file in [everything / "gateway.yaml", *(everything / "rules").glob("*.yaml")]:
+        found |= set(paths_in(yaml.compose(file.read_text(), Loader=yaml.SafeLoader)))
+    known = {f"{place}.{key}" if place else key for place, table in TABLES.items() for key in table}
+    one_of_two = {path for path in known if path.rpartition(".")[2] in MENTIONED}
+    assert found == (known - one_of_two) | {path for path in found if path.endswith(".*")}
+    text = (CONFIG / "gateway.yaml").read_text()
+    assert all(mention in text for mention in MENTIONED.values())
+
+
+def test_every_field_of_the_settings_is_a_key() -> None:
+    assert {field.name for field in dataclasses.fields(Settings)} == set(gateway_file.KEYS)
+
+
+def test_settings_in_comments_work_when_they_are_taken_out(everything: Path) -> None:
+    loaded = load(everything / "gateway.yaml")
+    assert loaded.warnings == ()
+    settings = loaded.settings
+    assert settings.store.sentinel is not None
+    assert settings.store.sentinel.service == "orders-redis"
+    assert settings.control.admin is not None
+    assert len(settings.identity.sources) == 3
+    assert settings.listen.tls is not None
+
+
+def test_hidden_numbers_are_the_defaults(everything: Path) -> None:
+    settings = load(everything / "gateway.yaml").settings
+    plain = Settings.of_one(Origin("http", "127.0.0.1", 9000))
+    assert settings.upstreams["default"] == plain.upstreams["default"]
+    assert (settings.intake, settings.paths) == (plain.intake, plain.paths)
+    for name in ("drain_time", "access_log", "keep_rate_limit_headers"):
+        assert getattr(settings, name) == getattr(plain, name)
+    for name in ("prefix", "deadline", "max_buckets", "cluster", "nodes"):
+        assert getattr(settings.store, name) == getattr(plain.store, name)
+
+
+def test_shipped_configuration_runs_on_redis_by_a_flag() -> None:
+    assert load(CONFIG / "gateway.yaml", Flags(store="redis://127.0.0.1:6379", workers="2")).settings.workers == 2

@@ -1,0 +1,109 @@
+"""The gateway and its upstreams as processes of their own, the way an operator runs them."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+DEADLINE = 20.0
+ROOT = Path(__file__).parents[2]
+
+
+class Process:
+    """A program under test. What it prints is kept, and can be waited for."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._changed = asyncio.Condition()
+        self._ended = False
+        self.output = ""
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, *command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Self]:
+        """Run a command while the block runs; it is killed at the end if it is still there."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        started = cls(process)
+        try:
+            yield started
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            await started._reading
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            async with self._changed:
+                self.output += line.decode()
+                self._changed.notify_all()
+        async with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    async def says(self, pattern: str) -> re.Match[str]:
+        """Wait until the output has a match."""
+        async with asyncio.timeout(DEADLINE), self._changed:
+            while (found := re.search(pattern, self.output)) is None:
+                assert not self._ended, f"ended without saying {pattern!r}:\n{self.output}"
+                await self._changed.wait()
+            return found
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    async def ends(self) -> int:
+        """Wait for the end. Returns the exit code."""
+        async with asyncio.timeout(DEADLINE):
+            code = await self._process.wait()
+            await self._reading
+            return code
+
+    def memory(self) -> int:
+        """Bytes resident."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) * 1024
+
+
+@asynccontextmanager
+async def gateway(*arguments: str | Path, **env: str) -> AsyncIterator[tuple[Process, int, int]]:
+    """Run `gateway serve` on free ports. Yields the process, its public port and its control port."""
+    command = [sys.executable, "-m", "gateway", "serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]
+    async with Process.start(*command, *arguments, env=env) as process:
+        public = await process.says(r"on https?://127\.0\.0\.1:(\d+)")
+        control = await process.says(r"control +https?://127\.0\.0\.1:(\d+)")
+        await process.says(r"rules .*\n")
+        yield process, int(public[1]), int(control[1])
+
+
+async def run(*command: str | Path, cwd: Path = ROOT) -> tuple[int, str]:
+    """Run a command to its end. Returns exit code and output."""
+    async with Process.start(*command, cwd=cwd) as process:
+        return await process.ends(), process.output
+
+
+def cli(*arguments: str | Path) -> Sequence[str | Path]:
+    return (sys.executable, "-m", "gateway", *arguments)

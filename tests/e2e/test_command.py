@@ -1,0 +1,118 @@
+"""The command, as a newcomer and as an operator use it."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.process import ROOT, Process, cli, gateway, run
+from tests.wire import Client, ask, get, upstream
+
+RULES = """
+endpoints:
+  - name: once
+    path: /once
+limits:
+  - name: once-each
+    per: user
+    endpoints: [once]
+    rate: 1/day
+    burst: 1
+"""
+
+
+async def test_without_a_file_a_flag_is_enough_and_it_says_that_nothing_is_limited() -> None:
+    async with upstream() as up, gateway("--upstream", f"http://127.0.0.1:{up.port}") as (process, public, control):
+        assert "NOTHING IS LIMITED" in process.output
+        assert [(await ask(public, get())).status for _ in range(3)] == [200] * 3
+        assert (await ask(control, get("/healthz"))).status == 200
+        ready = await ask(control, get("/readyz"))
+        assert (ready.status, ready.body) == (200, b'{"status": "ready"}')
+        process.signal(signal.SIGTERM)
+        assert await process.ends() == 0
+        assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_rules_from_a_file_are_enforced_and_a_signal_ends_it_cleanly(number: int, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES)
+    arguments = ("--upstream", "http://127.0.0.1:{}", "--rules", str(rules))
+    async with upstream() as up, gateway(*[text.format(up.port) for text in arguments]) as (process, public, control):
+        assert [(await ask(public, get("/once"))).status for _ in range(3)] == [200, 429, 429]
+        assert (await ask(public, get("/other"))).status == 200
+        metrics = (await ask(control, get("/metrics"))).body.decode()
+        assert 'gateway_requests_total{endpoint="once",outcome="refused",status="4xx"} 2.0' in metrics
+        process.signal(number)
+        assert await process.ends() == 0
+        assert "Traceback" not in process.output
+
+
+async def test_bad_rules_are_all_told_with_their_places_and_nothing_is_started(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("limits:\n  - name: a\n    per: usr\n    rate: 5/fortnight\n    brust: 3\n")
+    command = cli("serve", "--upstream", "http://127.0.0.1:9", "--rules", rules)
+    code, output = await run(*command)
+    assert code == 2
+    for said in ("rules.yaml:3:10: limits[0].per", "rules.yaml:4:11: limits[0].rate", "did you mean 'burst'?"):
+        assert said in output
+    assert "nothing was started" in output
+    assert (await run(*cli("check", "--upstream", "http://127.0.0.1:9", "--rules", rules)))[0] == 2
+
+
+async def test_check_prints_what_would_be_in_force() -> None:
+    code, output = await run(*cli("check", "--config", "config/gateway.yaml"))
+    assert code == 0
+    for word in ("ENDPOINT", "LIMIT", "read-order", "/v1/orders/{id}", "everyone", "600/minute"):
+        assert word in output
+
+
+async def test_a_port_that_is_taken_is_said_and_nothing_is_started() -> None:
+    async with upstream() as up:
+        address = f"127.0.0.1:{up.port}"
+        code, output = await run(*cli("serve", "--upstream", "http://127.0.0.1:9", "--listen", address))
+    assert code == 1
+    assert f"cannot listen on {address}" in output
+    assert "Traceback" not in output
+
+
+async def test_help_says_how_to_begin() -> None:
+    code, output = await run(*cli("--help"))
+    assert code == 0
+    assert "gateway serve --upstream http://127.0.0.1:9000" in output
+    assert (await run(*cli("--version")))[0] == 0
+    assert (await run(*cli()))[0] == 2
+
+
+async def test_it_refuses_to_start_without_the_c_parser() -> None:
+    async with Process.start(
+        *cli("serve", "--upstream", "http://127.0.0.1:9"), env={"AIOHTTP_NO_EXTENSIONS": "1"}
+    ) as process:
+        assert await process.ends() == 1
+        assert "AIOHTTP_NO_EXTENSIONS" in process.output
+        assert "Traceback" not in process.output
+
+
+async def test_the_demo_tells_what_to_try_and_it_is_true(tmp_path: Path) -> None:
+    """The shipped configuration, on ports that are free here."""
+    config = tmp_path / "config"
+    config.mkdir()
+    text = (ROOT / "config/gateway.yaml").read_text()
+    for port in ("8080", "8081", "9000"):
+        async with upstream() as free:  # a port that was free a moment ago
+            text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free.port}")
+    (config / "gateway.yaml").write_text(text)
+    (config / "rules").symlink_to(ROOT / "config/rules")
+    async with Process.start(*cli("demo", "--config", config / "gateway.yaml")) as process:
+        await process.says("Ctrl-C ends this")
+        found = await process.says(r"curl -i http://127\.0\.0\.1:(\d+)(/\S+)")
+        public = int(found[1])
+        assert (await ask(public, get(found[2]))).status == 200
+        loop = await process.says(r"seq (\d+).*-X POST http://127\.0\.0\.1:\d+(/\S+);")
+        async with Client.connect(public) as client:
+            statuses = [(await client.ask(get(loop[2], method="POST"))).status for _ in range(int(loop[1]))]
+        assert statuses[0] == 200
+        assert statuses[-1] == 429
+        process.signal(signal.SIGINT)
+        assert await process.ends() == 0
+        assert "Traceback" not in process.output

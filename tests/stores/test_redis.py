@@ -1,0 +1,257 @@
+"""`RedisStore`: one round trip for all who wait, and nothing but `StoreAwayError` when there is no answer."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis.exceptions
+from redis.asyncio import Redis
+
+from gateway.stores.channel import PooledChannel, away
+from gateway.stores.clock import StoreClock
+from gateway.stores.port import StoreAwayError
+from gateway.stores.redis import RedisStore
+from gateway.stores.scripts import TAKE, Call
+from tests.redis_server import RedisServer, redis_server
+from tests.stores.cable import cable
+from tests.stores.parts import demand, redis_store, until
+
+
+async def calls_of(client: "Redis", command: str) -> int:
+    stats: dict[str, Any] = await client.info("commandstats")
+    return sum(entry["calls"] for name, entry in stats.items() if name.partition("_")[2] == command)
+
+
+def client_of(server: RedisServer) -> "Redis":
+    return Redis(port=server.port, protocol=2)
+
+
+async def test_checks_that_wait_go_together() -> None:
+    async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
+        await store.take([demand()])
+        before = await calls_of(client, "evalsha")
+        await asyncio.gather(*(store.take([demand(f"u{user}"), demand("all")]) for user in range(256)))
+        # 128 in a call, and the first turn of the loop may have caught them all.
+        assert await calls_of(client, "evalsha") - before <= 3
+
+
+async def test_checks_that_arrive_during_a_call_go_in_the_next_one() -> None:
+    async with redis_server() as server, cable(server.port) as wire, client_of(server) as client:
+        async with redis_store(f"redis://127.0.0.1:{wire.port}") as store:
+            await store.take([demand()])
+            before = await calls_of(client, "evalsha")
+            wire.delay = 0.05
+            first = asyncio.create_task(store.take([demand("first")]))
+            await until(lambda: store._coalescer._call is not None)
+            rest = [asyncio.create_task(store.take([demand(f"u{user}")])) for user in range(50)]
+            await asyncio.gather(first, *rest)
+            assert await calls_of(client, "evalsha") - before == 2
+
+
+async def test_no_answer_takes_no_longer_than_the_deadline() -> None:
+    async with redis_server() as server, redis_store(server.url, deadline=0.05) as store:
+        await store.take([demand()])
+        server.pause()
+        for _ in range(3):
+            start = time.perf_counter()
+            with pytest.raises(StoreAwayError, match="no answer within 50 ms"):
+                await store.take([demand()])
+            assert 0.045 <= time.perf_counter() - start < 0.25
+        server.resume()
+
+
+async def test_a_call_that_hangs_does_not_hold_up_the_next_one() -> None:
+    async with redis_server() as server, cable(server.port) as wire:
+        async with redis_store(f"redis://127.0.0.1:{wire.port}", deadline=0.2) as store:
+            await store.take([demand()])
+            wire.is_hung = True
+            with pytest.raises(StoreAwayError):
+                await store.take([demand()])
+            wire.is_hung = False
+            assert (await store.take([demand("b")])).allowed
+
+
+async def test_a_script_redis_does_not_know_is_sent_once() -> None:
+    async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
+        assert (await store.take([demand(burst=3)])).owed == (0,)
+        await client.script_flush()
+        assert (await store.take([demand(burst=3, cost=2)])).allowed
+        assert not (await store.take([demand(burst=3)])).allowed
+        assert await calls_of(client, "eval") == 2
+
+
+async def test_after_a_restart_the_script_is_sent_again() -> None:
+    async with redis_server() as server, redis_store(server.url) as store:
+        await store.take([demand()])
+        await server.restart()
+        assert (await store.take([demand()])).owed == (0,)
+
+
+async def test_a_lost_answer_is_never_asked_for_again() -> None:
+    async with redis_server() as server, cable(server.port) as wire, client_of(server) as client:
+        async with redis_store(f"redis://127.0.0.1:{wire.port}") as store:
+            await store.take([demand()])
+            before = await calls_of(client, "evalsha")
+            wire.reset_after = 0
+            with pytest.raises(StoreAwayError):
+                await store.take([demand()])
+            assert await calls_of(client, "evalsha") - before == 1
+            assert (await store.take([demand()])).allowed
+
+
+@pytest.mark.parametrize("length", range(0, 31, 3))
+async def test_a_reset_in_the_middle_of_an_answer_is_no_answer(length: int) -> None:
+    async with redis_server() as server, cable(server.port) as wire:
+        async with redis_store(f"redis://127.0.0.1:{wire.port}") as store:
+            await store.take([demand("warm")])
+            wire.reset_after = length
+            pair = [store.take([demand("a", cost=2)]), store.take([demand("b", cost=3)])]
+            answers = await asyncio.gather(*pair, return_exceptions=True)
+            assert all(isinstance(answer, StoreAwayError) for answer in answers), answers
+            # Everybody reads his own answer afterwards.
+            looks = await asyncio.gather(store.take([demand("a", cost=0)]), store.take([demand("c", cost=0)]))
+            assert looks[0].owed[0] > 0
+            assert looks[1].owed == (0,)
+
+
+async def test_a_client_that_goes_away_gets_nobody_elses_answer() -> None:
+    async with redis_server() as server, redis_store(server.url) as store:
+        await asyncio.gather(*(store.take([demand(f"u{cost}", cost=cost)]) for cost in range(1, 9)))
+        for turn in range(40):
+            looks = [asyncio.create_task(store.take([demand(f"u{cost}", cost=0)])) for cost in range(1, 9)]
+            for _ in range(turn % 8):
+                await asyncio.sleep(0)
+            gone = {turn % 8, (turn * 3) % 8}
+            for place in gone:
+                looks[place].cancel()
+            for cost, look in enumerate(looks, 1):
+                if cost - 1 not in gone:
+                    hours = (await look).owed[0] / 3_600_000_000
+                    assert cost - 0.1 < hours <= cost
+        for look in looks:
+            await asyncio.gather(look, return_exceptions=True)
+
+
+async def test_a_check_whose_client_went_away_before_it_was_sent_is_not_charged() -> None:
+    async with redis_server() as server, cable(server.port) as wire:
+        async with redis_store(f"redis://127.0.0.1:{wire.port}") as store:
+            await store.take([demand("warm")])
+            wire.delay = 0.05
+            first = asyncio.create_task(store.take([demand("first")]))
+            await until(lambda: store._coalescer._call is not None)
+            second = asyncio.create_task(store.take([demand("second")]))
+            await asyncio.sleep(0)
+            second.cancel()
+            await first
+            assert (await store.take([demand("second", cost=0)])).owed == (0,)
+
+
+async def test_a_full_redis_is_away() -> None:
+    options = ("--maxmemory", "2mb", "--maxmemory-policy", "noeviction")
+    async with redis_server(*options) as server, redis_store(server.url) as store, client_of(server) as client:
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            for block in range(100):
+                await client.set(f"block{block}", b"x" * 100_000)
+        with pytest.raises(StoreAwayError, match="OOM|OutOfMemory"):
+            await store.take([demand()])
+        await client.flushall()
+        assert (await store.take([demand()])).allowed
+
+
+async def test_a_read_only_redis_is_away_and_the_connection_is_made_anew() -> None:
+    async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
+        await store.take([demand()])
+        await client.replicaof("127.0.0.1", "1")
+        with pytest.raises(StoreAwayError, match="ReadOnly"):
+            await store.take([demand()])
+        await client.replicaof("NO", "ONE")
+        assert (await store.take([demand()])).allowed
+
+
+async def test_a_loading_redis_is_away_until_it_has_loaded() -> None:
+    options = ("--save", "3600", "1", "--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024")
+    async with redis_server(*options) as server, redis_store(server.url) as store:
+        async with client_of(server) as client:
+            pipeline = client.pipeline(transaction=False)
+            for key in range(10_000):
+                pipeline.set(f"key{key}", b"x" * 100)
+            await pipeline.execute()
+        server.stop()
+        server.spawn()
+        seen: list[str] = []
+
+        async def is_loading() -> bool:
+            try:
+                await store.take([demand()])
+            except StoreAwayError as why:
+                seen.append(str(why))
+            return any("Loading" in why for why in seen)
+
+        async with asyncio.timeout(10):
+            while not await is_loading():
+                await asyncio.sleep(0.01)
+        await asyncio.to_thread(server.wait_ready)
+        assert (await store.take([demand()])).allowed
+
+
+async def test_a_wrong_password_is_away_and_says_so() -> None:
+    async with redis_server("--requirepass", "right") as server:
+        async with redis_store(f"redis://:wrong@127.0.0.1:{server.port}") as store:
+            with pytest.raises(StoreAwayError, match="Authentication|WRONGPASS") as failure:
+                await store.take([demand()])
+            assert "wrong@" not in str(failure.value)
+
+
+async def test_a_user_without_rights_is_away() -> None:
+    acl = ("--user", "gateway", "on", ">pw", "~gateway:*", "+@all", "-@scripting")
+    async with redis_server(*acl) as server, redis_store(f"redis://gateway:pw@127.0.0.1:{server.port}") as store:
+        with pytest.raises(StoreAwayError, match="NOPERM|NoPermission|no permission"):
+            await store.take([demand()])
+
+
+async def test_what_is_not_our_scripts_answer_is_no_answer() -> None:
+    async with redis_server() as server, redis_store(server.url) as store:
+        channel = store._channel
+        other = TAKE._replace(text="return {1, 'two'}", sha="0" * 40)
+        (answer,) = await channel.run([Call(other, [b"a"], [])])
+        assert isinstance(answer, StoreAwayError)
+        short = TAKE._replace(text="return {1}", sha="1" * 40)
+        (answer,) = await channel.run([Call(short, [b"a"], [])])
+        assert isinstance(answer, list)
+        (decision,) = store._read([[demand()]], answer, 0)
+        assert isinstance(decision, StoreAwayError)
+
+
+def failures() -> Iterator[Exception]:
+    for _, kind in inspect.getmembers(redis.exceptions, inspect.isclass):
+        if issubclass(kind, Exception):
+            try:
+                yield kind("said so")
+            except (TypeError, ValueError, IndexError):
+                yield kind("1 127.0.0.1:1")
+    yield from (OSError(5, "I/O"), TimeoutError(), RuntimeError("closed"), AttributeError("no writer"), EOFError())
+
+
+class _FailingPool:
+    """A pool that fails in every way that the library knows of."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def get_connection(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", list(failures()), ids=lambda error: type(error).__name__)
+async def test_every_failure_is_away(error: Exception) -> None:
+    pool: Any = _FailingPool(error)
+    store = RedisStore(PooledChannel(pool), StoreClock(), prefix="gateway", deadline=5.0)
+    with pytest.raises(StoreAwayError) as raised:
+        await store.take([demand()])
+    assert type(error).__name__ in str(raised.value)
+    with pytest.raises(StoreAwayError):
+        await store.reset([b"a"])
+    assert away(error).__cause__ is error
