@@ -1,6 +1,7 @@
 """The composition root: what one worker is made of, and how long each part lives."""
 
 import asyncio
+import logging
 import platform
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,6 +29,7 @@ from gateway.stores.limiter import Limiter
 from gateway.stores.opening import MEMORY, open_limiter
 from gateway.stores.standby import Observer
 from gateway.telemetry import families
+from gateway.telemetry.libraries import LibraryHandler
 from gateway.telemetry.log import Log, open_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tally import Tally
@@ -138,6 +140,9 @@ class Worker:
         async with AsyncExitStack() as stack:
             log = open_log(origin={"worker": self._number})
             stack.push_async_callback(log.close)
+            libraries = LibraryHandler(log)
+            logging.getLogger().addHandler(libraries)
+            stack.callback(logging.getLogger().removeHandler, libraries)
             metrics = self._metrics(log)
             keeping = asyncio.create_task(metrics.keep())
             stack.callback(keeping.cancel)
@@ -151,13 +156,16 @@ class Worker:
             reader = RequestReader(identity_fields(settings.identity))
             proxy = Proxy(self._book, identity_of(settings.identity), limiter, forwarder, reader, journal)
             server = public_server(proxy, settings.intake)
-            metrics.watch(families.REDIS_UP, lambda: not limiter.is_degraded)
+            if settings.store.url is not None:
+                metrics.watch(families.REDIS_UP, lambda: not limiter.is_degraded)
             metrics.watch(families.CONNECTIONS, lambda: len(server.connections))
 
             await stack.enter_async_context(self._control_plane(server, limiter, metrics))
             tls = tls_context(settings.listen.tls)
             listening = await asyncio.get_running_loop().create_server(server, sock=self._public, ssl=tls)
+            log.event("worker_serving", revision=self._book.current.revision)
             await stop.wait()
+            log.event("worker_draining", connections=len(server.connections))
             listening.close()
             broken_off = await server.drain(IDLE_GRACE, settings.drain_time)
             if broken_off:

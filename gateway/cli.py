@@ -25,6 +25,8 @@ from gateway.telemetry.tally import Tally
 OK, FAILED, UNUSABLE = 0, 1, 2
 """Exit codes: it ran and ended as it should; it could not; its configuration or command line cannot be used."""
 
+_STDERR = 2
+
 _ABOUT = """\
 A reverse proxy that lets through only what each user and each endpoint is allowed.
 
@@ -46,6 +48,7 @@ exit codes: 0 ended as told, 1 could not start or had to be killed, 2 configurat
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code."""
+    _hold_standard_descriptors()
     options = _parser().parse_args(arguments)
     try:
         require_c_parser()
@@ -58,6 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ListenError, UnsafeParserError) as error:
         _say(f"gateway: {error}")
         return FAILED
+
+
+def _hold_standard_descriptors() -> None:
+    """Put something behind descriptors 0 to 2 if whoever started us closed them; else a socket of ours lands there."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(opened)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -71,7 +71,7 @@ def test_every_key_reaches_the_endpoint(tmp_path: Path) -> None:
     text = "endpoints: [{name: e, path: '/f/{r...}', methods: [GET], host: API.Example, upstream: default, cost: 0}]\n"
     endpoint = load_rules_text(tmp_path, text).rules.endpoints["e"]
     assert endpoint.template is not None
-    assert (endpoint.template.text, endpoint.methods, endpoint.host) == ("/f/{r...}", {"GET"}, "api.example")
+    assert (endpoint.template.text, endpoint.methods, endpoint.host) == ("/f/{r...}", frozenset({"GET"}), "api.example")
     assert (endpoint.upstream, endpoint.cost) == ("default", 0)
 
 

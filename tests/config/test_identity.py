@@ -86,7 +86,7 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
         ("{sources: [address]}", "sources[0]: a source is a mapping such as jwt: ..., or the word client_address"),
         (
             "{sources: [client_addres]}",
-            "sources[0]: a source is a mapping such as jwt: ..., or the word client_address (did you",
+            "or the word client_address (did you mean 'client_address'?)",
         ),
         ("{sources: [{}]}", "sources[0]: a source has one key, its kind: jwt, trusted_header, api_key; or is the word"),
         (
@@ -156,7 +156,7 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
             f"{{sources: [{{api_key: {{keys: [{{sha256: {DIGEST}, user: a}}, {{sha256: {DIGEST}, user: b}}]}}}}]}}",
             "sources[0].api_key.keys: one key has two users here",
         ),
-        ("{sources: [{api_key: {keys_file: none.yaml}}]}", ""),
+        ("{sources: [{api_key: {keys_file: none.yaml}}]}", "none.yaml: cannot be read: No such file or directory"),
         ("{hash_key_file: short}", "hash_key_file: a hash key is 16 to 64 bytes long, this one has 10; make one with"),
         ("{hash_key_file: long}", "hash_key_file: a hash key is 16 to 64 bytes long, this one has 65; make one with"),
         ("{hash_key: hunter2}", "hash_key: there is no key 'hash_key' here; there is hash_key_env, hash_key_file, sou"),
@@ -165,5 +165,7 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
 )
 def test_mistake_is_told_without_showing_a_secret(folder: Path, text: str, problem: str) -> None:
     (found,) = gateway_problems(folder, f"identity: {text}\n")
-    assert f": identity.{problem}" in found or found == "none.yaml: cannot be read: No such file or directory"
+    assert (
+        ": identity." in found and problem in found
+    ) or found == "none.yaml: cannot be read: No such file or directory"
     assert "hunter2" not in found

@@ -153,9 +153,9 @@ def test_every_key_reaches_the_limit(tmp_path: Path) -> None:
         "limits: [{name: a, per: [endpoint, user], endpoints: [default], rate: 10/15s, burst: 3, enforce: false, "
         "when_redis_is_down: refuse, exempt: {users: [bob]}, tiers: {Gold Plan: {rate: 9/s}}}]",
     ).rules.limits
-    assert (limit.per_user, limit.per_endpoint, limit.endpoints) == (True, True, {"default"})
+    assert (limit.per_user, limit.per_endpoint, limit.endpoints) == (True, True, frozenset({"default"}))
     assert (limit.quota.rate.tokens, limit.quota.rate.seconds, limit.quota.burst) == (10, 15, 3)
-    assert (limit.enforce, limit.when_redis_is_down, limit.exempt.users) == (False, Outage.REFUSE, {"bob"})
+    assert (limit.enforce, limit.when_redis_is_down, limit.exempt.users) == (False, Outage.REFUSE, frozenset({"bob"}))
     assert limit.tiers["Gold Plan"].burst == 9
 
 

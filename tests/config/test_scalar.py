@@ -14,7 +14,9 @@ from gateway.config.source import Source
 
 def read(reader: Reader, text: str) -> object:
     source = Source("test.yaml", Path("conf"), Log())
-    return reader(Node(source, yaml.compose(text, Loader=yaml.SafeLoader)))
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert node is not None
+    return reader(Node(source, node))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,24 @@
+"""How a problem reads."""
+
+import pytest
+
+from gateway.config.problem import ConfigError, Log, Problem
+
+
+@pytest.mark.parametrize(
+    ("problem", "text"),
+    [
+        (Problem("r.yaml", 12, 11, "limits[3].rate", "bad"), "r.yaml:12:11: limits[3].rate: bad"),
+        (Problem("r.yaml", 12, 11, "a", "bad", "'b'"), "r.yaml:12:11: a: bad (did you mean 'b'?)"),
+        (Problem("r.yaml", 0, 0, "", "empty"), "r.yaml: empty"),
+    ],
+)
+def test_problem_is_one_line(problem: Problem, text: str) -> None:
+    assert str(problem) == text
+
+
+def test_problems_come_in_the_order_of_files_and_lines() -> None:
+    places = [("b", 1, 1), ("a", 10, 1), ("a", 2, 9), ("a", 2, 3)]
+    with pytest.raises(ConfigError) as error:
+        Log([Problem(*place, "", "bad") for place in places]).verdict()
+    assert [(each.file, each.line, each.column) for each in error.value.problems] == sorted(places)

@@ -1,0 +1,135 @@
+"""Several workers and several gateways share one budget in a real Redis, and lose nothing when one of them dies."""
+
+import asyncio
+import os
+import re
+import signal
+from pathlib import Path
+
+from tests.e2e.process import DEADLINE, cli, gateway, run
+from tests.redis_server import redis_server
+from tests.wire import OK, Client, Conversation, ask, get, upstream
+
+RULES = """
+limits:
+  - name: everyone
+    per: user
+    rate: 1/day
+    burst: 40
+"""
+
+
+def rules(folder: Path) -> str:
+    path = folder / "rules.yaml"
+    path.write_text(RULES)
+    return str(path)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def test_workers_and_gateways_on_one_redis_admit_the_burst_once(tmp_path: Path) -> None:
+    async with redis_server() as redis, upstream() as up:
+        arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url, "--rules", rules(tmp_path))
+        async with (
+            gateway(*arguments, "--workers", "2") as (one, first, _),
+            gateway(*arguments, "--workers", "2") as (_two, second, _),
+        ):
+            assert "workers  2" in one.output
+            asked = [ask(port, get("/", "X-User-Id: ana")) for port in (first, second) for _ in range(60)]
+            statuses = [answer.status for answer in await asyncio.gather(*asked)]
+            assert (statuses.count(200), statuses.count(429)) == (40, 80)
+            assert len(up.requests) == 40
+
+
+async def test_the_memory_store_with_several_workers_is_an_error_that_says_why() -> None:
+    code, output = await run(*cli("serve", "--upstream", "http://127.0.0.1:9", "--workers", "2"))
+    assert code == 2
+    assert "workers" in output
+    assert "memory" in output
+
+
+async def test_redis_that_is_away_at_the_start_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async with redis_server() as redis, upstream() as up:
+        redis.kill()
+        arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url, "--rules", rules(tmp_path))
+        async with gateway(*arguments, "--workers", "1") as (process, public, control):
+            statuses = [(await ask(public, get())).status for _ in range(50)]
+            assert statuses == [200] * 40 + [429] * 10
+            assert (await ask(control, get("/readyz"))).body == b'{"status": "degraded"}'
+            assert len(re.findall("redis_away", process.output)) == 1
+
+
+async def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on() -> None:
+    async with redis_server() as redis, upstream() as up:
+        arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url)
+        async with gateway(*arguments, "--workers", "2") as (process, public, _):
+            await process.says(r"(?s)worker_serving.*worker_serving")
+            before = children(process.pid)
+            assert len(before) == 2
+            os.kill(before[0], signal.SIGKILL)
+            said = await process.says(r"worker \d \(pid (\d+)\) ended with SIGKILL.*\n")
+            assert int(said[1]) == before[0]
+            await process.says(r"(?s)(worker_serving.*){3}")
+            assert before[1] in children(process.pid)
+            # Connections waiting on the dead worker's socket are taken by its successor: none is refused.
+            answers = await asyncio.gather(*(ask(public, get()) for _ in range(40)))
+            assert {answer.status for answer in answers} == {200}
+
+
+async def test_sigterm_lets_requests_in_flight_finish_and_tells_clients_to_leave() -> None:
+    arrived, release = asyncio.Semaphore(0), asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        while True:
+            request = await talk.request()
+            if b"/slow" in request.start:
+                arrived.release()
+                await release.wait()
+            await talk.send(OK)
+
+    async with redis_server() as redis, upstream(script) as up:
+        arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url, "--workers", "2")
+        async with gateway(*arguments) as (process, public, _), asyncio.TaskGroup() as group:
+            slow = [group.create_task(ask(public, get("/slow"))) for _ in range(10)]
+            async with Client.connect(public) as kept:
+                assert (await kept.ask(get())).all(b"connection") == []
+                for _ in slow:
+                    await arrived.acquire()
+                process.signal(signal.SIGTERM)
+                assert (await kept.closed()) == b""
+            release.set()
+            async with asyncio.timeout(DEADLINE):
+                answers = [await task for task in slow]
+            assert {(answer.status, answer.body) for answer in answers} == {(200, b"ok")}
+            assert await process.ends() == 0
+            assert "Traceback" not in process.output
+
+
+async def test_sigterm_under_load_with_keep_alive_clients_fails_no_request() -> None:
+    """A client that is told to close does; one that is not may ask again, and is answered."""
+    served = 0
+    enough = asyncio.Event()
+
+    async def client(port: int) -> None:
+        nonlocal served
+        async with Client.connect(port) as connection:
+            while True:
+                answer = await connection.ask(get())
+                assert answer.status == 200
+                served += 1
+                if served == 500:
+                    enough.set()
+                if answer.all(b"connection"):
+                    return
+
+    async with upstream() as up, gateway("--upstream", f"http://127.0.0.1:{up.port}") as (process, public, _):
+        async with asyncio.TaskGroup() as group:
+            for _ in range(16):
+                group.create_task(client(public))
+            async with asyncio.timeout(DEADLINE):
+                await enough.wait()
+            process.signal(signal.SIGTERM)
+        assert await process.ends() == 0
+    assert served == len(up.requests)
