@@ -75,7 +75,11 @@ async def _measure(ask: Ask, client: "Redis", connections: int, decisions: int) 
                 raise RuntimeError("refused")
 
     await asyncio.gather(*(connection(first) for first in range(decisions - connections * 4, decisions, 4)))
-    (redis_before, calls_before), client_before, start = await _redis_cpu(client), time.process_time(), time.perf_counter()
+    (redis_before, calls_before), client_before, start = (
+        await _redis_cpu(client),
+        time.process_time(),
+        time.perf_counter(),
+    )
     await asyncio.gather(*(connection(first) for first in range(connections)))
     took, client_cpu = time.perf_counter() - start, time.process_time() - client_before
     redis_after, calls = await _redis_cpu(client)

@@ -21,6 +21,8 @@ from gateway.demo import demo_upstream
 from gateway.listeners import ListenError, bind, tls_context
 from gateway.supervisor import Supervisor
 from gateway.telemetry.tally import Tally
+from gateway.tokens.command import add_token_commands
+from gateway.tokens.mint import MintError
 
 OK, FAILED, UNUSABLE = 0, 1, 2
 """Exit codes: it ran and ended as it should; it could not; its configuration or command line cannot be used."""
@@ -51,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _hold_standard_descriptors()
     options = _parser().parse_args(arguments)
     try:
+        if "say" in options:
+            print(options.say(options))
+            return OK
         require_c_parser()
         return int(options.run(options))
     except ConfigError as error:
@@ -58,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(str(problem))
         _say(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}; nothing was started")
         return UNUSABLE
-    except (ListenError, UnsafeParserError) as error:
+    except (ListenError, UnsafeParserError, MintError) as error:
         _say(f"gateway: {error}")
         return FAILED
 
@@ -96,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--rules", metavar="FILE", help="rules.yaml, or a folder of rule files")
         command.add_argument("--workers", metavar="N", help="processes (default: one a core with Redis, else one)")
 
+    add_token_commands(commands)
     demo = commands.add_parser(
         "demo",
         help="run the gateway in front of a small upstream of its own, to try it out",

@@ -9,10 +9,11 @@ from gateway.config.fields import Fields
 from gateway.config.node import Node, quote
 from gateway.config.problem import InvalidError
 from gateway.config.scalar import Reader, each, name, parsed, text, whole
-from gateway.config.url import HostPort
+from gateway.config.url import HostPort, bracketed
 from gateway.limits.endpoint import DEFAULT, Endpoint, Template
 
 _METHOD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}", re.ASCII)
+_NO_PORT = -1
 _HIGHEST_COST = 1_000_000
 
 
@@ -30,12 +31,13 @@ def _method(node: Node) -> str:
 
 
 def _host(node: Node) -> str:
-    value = text(node)
+    """As a Host field names it: in lower case, an IPv6 address in brackets, without port and closing dot."""
     try:
-        host = HostPort.parse(value, 80).host.lower()
+        address = HostPort.parse(text(node), _NO_PORT)
     except ValueError as error:
         raise node.refuse(str(error)) from None
-    if host != value.lower().strip("[]"):
+    host = bracketed(address.host).lower().rstrip(".")
+    if address.port != _NO_PORT:
         raise node.refuse("a host stands here without its port, for the port is not looked at", repr(host))
     return host
 

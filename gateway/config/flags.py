@@ -10,7 +10,7 @@ import yaml
 from gateway.config.fields import Fields
 from gateway.config.listener import listener
 from gateway.config.node import Node
-from gateway.config.scalar import parsed, path, whole
+from gateway.config.scalar import existing, parsed, whole
 from gateway.config.settings import Control, Listener, Store, StoreTls, Upstream
 from gateway.config.source import Source
 from gateway.config.store import store_url
@@ -48,7 +48,7 @@ class Flags:
             "listen": ("listen", listener(fields.values.get("listen", Listener()))),
             "control": ("control", _control(fields)),
             "store": ("store", _store(fields)),
-            "rules": ("rules", path),
+            "rules": ("rules", existing),
             "workers": ("workers", whole(1, MOST_WORKERS)),
         }
         for flag, (key, read) in readers.items():

@@ -10,7 +10,7 @@ from gateway.config.identity import identity
 from gateway.config.listener import control, listener
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError, Log, Problem
-from gateway.config.scalar import choice, path, seconds, whole
+from gateway.config.scalar import choice, existing, seconds, whole
 from gateway.config.settings import Control, IdentityPolicy, Listener, Settings, Store
 from gateway.config.source import Source
 from gateway.config.store import store
@@ -27,7 +27,7 @@ KEYS = table_of(
     store=store,
     identity=identity,
     paths=section(PathPolicy, PATHS_KEYS),
-    rules=path,
+    rules=existing,
     workers=whole(1, MOST_WORKERS),
     drain_time=seconds(zero=True),
 )

@@ -6,7 +6,7 @@ from gateway.config.fields import Fields, section, table_of
 from gateway.config.node import Node
 from gateway.config.scalar import Reader, parsed, text, whole
 from gateway.config.settings import Control, Listener, Tls
-from gateway.config.token import token_policy
+from gateway.config.token import admin_policy
 from gateway.config.url import HostPort
 
 KEYS = table_of(
@@ -29,5 +29,5 @@ def listener(standard: Listener) -> Reader:
     return read
 
 
-CONTROL_KEYS = table_of(Control, listen=listener(Control().listen), admin=token_policy)
+CONTROL_KEYS = table_of(Control, listen=listener(Control().listen), admin=admin_policy)
 control = section(Control, CONTROL_KEYS)

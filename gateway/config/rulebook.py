@@ -59,9 +59,9 @@ def _items(files: Iterable[Fields], key: str) -> list[Node]:
 
 
 def _files(path: Path, log: Log) -> list[Path]:
-    if not path.is_dir():
-        return [path]
     try:
+        if not path.is_dir():
+            return [path]
         found = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES and not file.name.startswith("."))
     except OSError as error:
         log.problems.append(Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}"))

@@ -161,6 +161,16 @@ def path(node: Node) -> Path:
     return node.source.folder / value
 
 
+def existing(node: Node) -> Path:
+    """A path to a file or folder that is there."""
+    found = path(node)
+    try:
+        found.stat()
+    except OSError as error:
+        raise node.refuse(f"{found}: {error.strerror}") from None
+    return found
+
+
 def file(node: Node) -> Path:
     """A path to a file that can be read."""
     found = path(node)

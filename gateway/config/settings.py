@@ -163,6 +163,19 @@ class IdentityPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminPolicy:
+    """Which tokens let their bearer change things.
+
+    Attributes:
+        tokens: Their keys, audience and issuer; none of these is optional here.
+        max_lifetime: The longest from a token's ``iat`` to its ``exp``.
+    """
+
+    tokens: TokenPolicy
+    max_lifetime: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
 class Control:
     """The control plane.
 
@@ -172,7 +185,7 @@ class Control:
     """
 
     listen: Listener = Listener(port=8081)
-    admin: TokenPolicy | None = None
+    admin: AdminPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

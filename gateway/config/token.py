@@ -1,11 +1,13 @@
 """Reads which JWTs are good: keys, audience, issuer."""
 
+import jwt
+
 from gateway.config.fields import Fields, table_of
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError
 from gateway.config.scalar import Reader, choice, each, file, text
 from gateway.config.secret import pick_secret, secret_keys
-from gateway.config.settings import TokenKey, TokenPolicy
+from gateway.config.settings import AdminPolicy, TokenKey, TokenPolicy
 
 _SHORTEST_SECRET = 32
 _LONGEST_PEM = 65_536
@@ -31,7 +33,19 @@ def token_key(node: Node) -> TokenKey:
             f"a secret for HS256 is at least {_SHORTEST_SECRET} bytes long, this one has {len(key)}; "
             "make one with: openssl rand -hex 32"
         )
+    _check_kind(fields.at(source), algorithm, key)
     return fields.build(TokenKey, key=key)
+
+
+def _check_kind(node: Node, algorithm: str, key: bytes) -> None:
+    """Refuse a key that is not for its algorithm, or too weak for it (RFC 7518 section 3.3), before anybody signs."""
+    wanted = jwt.get_algorithm_by_name(algorithm)
+    try:
+        weakness = wanted.check_key_length(wanted.prepare_key(key))
+    except (jwt.InvalidKeyError, ValueError, TypeError):
+        raise node.refuse(f"this is not a key for {algorithm}") from None
+    if weakness:
+        raise node.refuse(f"this key is too short for {algorithm}; make another with: gateway token keygen")
 
 
 def _public_key(node: Node) -> bytes:
@@ -67,3 +81,15 @@ POLICY_KEYS = table_of(TokenPolicy, keys=token_keys)
 def token_policy(node: Node) -> TokenPolicy:
     """A mapping of `keys`, `audience` and `issuer`."""
     return Fields(node, POLICY_KEYS, required=("keys",)).build(TokenPolicy)
+
+
+ADMIN_KEYS: dict[str, Reader] = {**table_of(AdminPolicy, leave_out=("tokens",)), **POLICY_KEYS}
+
+
+def admin_policy(node: Node) -> AdminPolicy:
+    """As `token_policy`, but a token has to be meant for us: `audience` and `issuer` have to be there."""
+    fields = Fields(node, ADMIN_KEYS, required=("keys", "audience", "issuer"))
+    policy = {key: fields.values.pop(key) for key in POLICY_KEYS if key in fields.values}
+    if len(policy) < len(POLICY_KEYS):
+        raise InvalidError
+    return AdminPolicy(TokenPolicy(**policy), **fields.values)

@@ -11,16 +11,18 @@
 -- Lua's numbers are doubles. Whole numbers below 2^53 are exact in them as long as nothing rounds on the way: hence
 -- math.fmod rather than %, string.format('%.0f') rather than tostring.
 
-local time = redis.call('TIME')
+local call, fmod, ceil, min, max = redis.call, math.fmod, math.ceil, math.min, math.max
+local match, format = string.match, string.format
+
+local time = call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local full_at, written_under = {}, {}  -- by position in KEYS; what is not there is full
 
 local function read()
-  for k, text in ipairs(redis.call('MGET', unpack(KEYS))) do
-    local instant, interval
-    if text then instant, interval = string.match(text, '^(%d+) (%d+)$') end
-    if instant then
-      full_at[k], written_under[k] = tonumber(instant), tonumber(interval)
+  for k, text in ipairs(call('MGET', unpack(KEYS))) do
+    if text then
+      local instant, interval = match(text, '^(%d+) (%d+)$')
+      if instant then full_at[k], written_under[k] = tonumber(instant), tonumber(interval) end
     end
   end
 end
@@ -31,18 +33,17 @@ local function owe(k, interval, capacity)
   if debt <= 0 then return 0 end
   local old = written_under[k]
   if old ~= interval then
-    local part = math.fmod(debt, old)
-    debt = (debt - part) / old * interval + math.ceil(part * interval / old)
+    local part = fmod(debt, old)
+    debt = (debt - part) / old * interval + ceil(part * interval / old)
   end
-  return math.min(debt, capacity)
+  return min(debt, capacity)
 end
 
 local function write(k)
-  local life = math.ceil((full_at[k] - now) / 1000)
+  local life = ceil((full_at[k] - now) / 1000)
   if life > 0 then
-    redis.call('SET', KEYS[k], string.format('%.0f %.0f', full_at[k], written_under[k]),
-      'PX', string.format('%.0f', life))
+    call('SET', KEYS[k], format('%.0f %.0f', full_at[k], written_under[k]), 'PX', format('%.0f', life))
   else
-    redis.call('DEL', KEYS[k])
+    call('DEL', KEYS[k])
   end
 end

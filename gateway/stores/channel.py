@@ -12,6 +12,7 @@ The rules:
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+from hiredis import pack_command
 from redis.asyncio.connection import Connection, ConnectionPool
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
@@ -85,12 +86,12 @@ class PooledChannel:
     async def _run(self, calls: Sequence[Call]) -> list[Answer]:
         connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
         try:
-            await connection.send_packed_command(connection.pack_commands([evalsha(call) for call in calls]))
+            await connection.send_packed_command(b"".join(pack_command(evalsha(call)) for call in calls))
             replies = [await _reply(connection) for _ in calls]
             unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
             if unknown:
-                again = [evaluate(calls[place]) for place in unknown]
-                await connection.send_packed_command(connection.pack_commands(again))
+                again = b"".join(pack_command(evaluate(calls[place])) for place in unknown)
+                await connection.send_packed_command(again)
                 for place in unknown:
                     replies[place] = await _reply(connection)
             if any(isinstance(reply, ReadOnlyError) for reply in replies):

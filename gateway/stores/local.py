@@ -42,7 +42,7 @@ class LocalStore:
         decision, states = take(demands, [self.state(key) for key, _ in demands], self._clock())
         for (key, _), state in zip(demands, states, strict=True):
             if state is not None:
-                self.put(key, state)
+                self.put(key, *state)
         return decision
 
     def state(self, key: bytes) -> State | None:
@@ -53,10 +53,14 @@ class LocalStore:
         self._buckets.move_to_end(key)
         return State(packed >> _INTERVAL_BITS, packed & _INTERVAL_MASK)
 
-    def put(self, key: bytes, state: State) -> None:
-        """Keep a bucket's state."""
+    def full_at(self, key: bytes) -> int:
+        """The instant at which a bucket is full again; 0 if it is. Does not count as a use."""
+        return self._buckets.get(key, 0) >> _INTERVAL_BITS
+
+    def put(self, key: bytes, full_at: int, interval: int) -> None:
+        """Keep a bucket's state, see `State`."""
         buckets = self._buckets
-        buckets[key] = state.full_at << _INTERVAL_BITS | state.interval
+        buckets[key] = full_at << _INTERVAL_BITS | interval
         buckets.move_to_end(key)
         if len(buckets) > self._max:
             _, packed = buckets.popitem(last=False)

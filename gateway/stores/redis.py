@@ -1,7 +1,7 @@
 """`RedisStore`: buckets in Redis, shared by every worker of every gateway."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple
 
 from gateway.limits.bucket import Decision, Demand, judge
 from gateway.stores.channel import Answer, Channel
@@ -61,9 +61,9 @@ class RedisStore:
         self._fleet = f"{prefix}:fleet".encode()
         self._coalescer = Coalescer(self._decide, deadline)
 
-    async def take(self, demands: Sequence[Demand]) -> Decision:
+    def take(self, demands: Sequence[Demand]) -> Coroutine[Any, Any, Decision]:
         """Charge all enforced demands or none, together with whoever else waits."""
-        return await self._coalescer.ask(demands)
+        return self._coalescer.ask(demands)
 
     async def _decide(self, checks: list[Check]) -> list[Decision | StoreAwayError]:
         sent = monotonic()

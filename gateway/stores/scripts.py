@@ -61,20 +61,20 @@ _encode = JSONEncoder(separators=(",", ":")).encode
 def call_take(prefix: bytes, checks: Sequence[Sequence[Demand]]) -> Call:
     """A call of take.lua for several checks. `prefix` stands before each key."""
     places: dict[bytes, int] = {}
+    prices: dict[int, int] = {}  # a charge by its identity: checks share few of them, and to compare them takes longer
+    charges = []
     packed = []
     for demands in checks:
         numbers: list[int] = []
         for key, charge in demands:
-            quota = charge.quota
-            numbers += (
-                places.setdefault(key, len(places) + 1),
-                quota.interval,
-                quota.capacity,
-                charge.due,
-                1 if charge.enforced else 0,
-            )
+            price = prices.get(id(charge))
+            if price is None:
+                quota = charge.quota
+                charges.append((quota.interval, quota.capacity, charge.due, 1 if charge.enforced else 0))
+                price = prices[id(charge)] = len(charges)
+            numbers += (places.setdefault(key, len(places) + 1), price)
         packed.append(numbers)
-    return Call(TAKE, [prefix + key for key in places], [_encode(packed)])
+    return Call(TAKE, [prefix + key for key in places], [_encode((charges, packed))])
 
 
 def call_settle(prefix: bytes, debts: Sequence[Debt]) -> Call:

@@ -10,7 +10,7 @@ its data). Whoever does or notices that calls `forget`.
 
 from collections.abc import Sequence
 
-from gateway.limits.bucket import Decision, Demand, Quota, State, judge, owe
+from gateway.limits.bucket import Decision, Demand, Quota, judge, owe
 from gateway.stores.clock import StoreClock
 from gateway.stores.local import LocalStore
 
@@ -37,27 +37,31 @@ class Seen:
 
     def refuse(self, demands: Sequence[Demand]) -> Decision | None:
         """A refusal that the store is certain to give; None if it has to be asked."""
-        state = self.buckets.state
+        full_at = self.buckets.full_at
         now = self.clock()
         for key, charge in demands:
-            if charge.enforced:
-                seen = state(key)
-                if seen is not None and owe(seen, charge.quota, now) + charge.due > charge.quota.capacity:
-                    return judge(demands, [owe(state(key), charge.quota, now) for key, charge in demands], now)
+            # A look that is nearly always enough; the law has the last word.
+            if charge.enforced and full_at(key) - now + charge.due > charge.quota.capacity:
+                state = self.buckets.state
+                decision = judge(demands, [owe(state(key), charge.quota, now) for key, charge in demands], now)
+                if not decision.allowed:
+                    return decision
         return None
 
     def hear(self, demands: Sequence[Demand], decision: Decision) -> None:
         """Remember what the store said."""
+        put = self.buckets.put
+        allowed, now, owed, refused = decision
         for place, (key, charge) in enumerate(demands):
-            owed = decision.owed[place]
-            if decision.allowed and place not in decision.refused:
-                owed += charge.due
-            if owed:
-                self.buckets.put(key, State(decision.now + owed, charge.quota.interval))
+            owes = owed[place]
+            if allowed and place not in refused:
+                owes += charge.due
+            if owes:
+                put(key, now + owes, charge.quota.interval)
 
     def hear_owed(self, key: bytes, quota: Quota, owed: int, now: int) -> None:
         """Remember what a bucket owes."""
-        self.buckets.put(key, State(now + owed, quota.interval))
+        self.buckets.put(key, now + owed, quota.interval)
 
     def forget(self, keys: Sequence[bytes] | None = None) -> None:
         """Take buckets for full until the store says otherwise; all of them if none are named."""

@@ -13,9 +13,9 @@ for k = 1, #KEYS do
   local at = 4 * k - 3
   local interval, capacity, due, known = debts[at], debts[at + 1], debts[at + 2], debts[at + 3]
   local had = owe(k, interval, capacity)
-  local owed = math.max(had, math.min(known - now, capacity))
+  local owed = max(had, min(known - now, capacity))
   reply[k + 1] = owed
-  local owes = math.max(0, math.min(owed + due, capacity))
+  local owes = max(0, min(owed + due, capacity))
   if owes ~= had then
     full_at[k], written_under[k] = now + owes, interval
     write(k)

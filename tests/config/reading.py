@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
@@ -41,6 +44,10 @@ def gateway_warnings(folder: Path, text: str) -> list[str]:
     """All but the one that there are no rules."""
     warnings = load_gateway_text(folder, text).warnings
     return [str(each).removeprefix(f"{folder}/") for each in warnings if "no key 'rules'" not in each.message]
+
+
+def public_pem(key: Ed25519PrivateKey | EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def flag_problems(flags: Flags) -> list[str]:

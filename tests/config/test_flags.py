@@ -39,7 +39,7 @@ def test_flags_replace_what_they_name_and_leave_the_rest(tmp_path: Path) -> None
         "upstreams: {default: {urls: [http://a], max_idle: 7}, other: {urls: [http://b]}}\n"
         "store: {url: redis://a, cluster: true, nodes: [b], prefix: mine}\n"
         "control: {listen: {host: 127.0.0.2, port: 1}}\n"
-        "rules: gone\n"
+        "rules: rules.yaml\n"
     )
     (tmp_path / "rules.yaml").write_text("limits: []\n")
     settings = load(
@@ -66,10 +66,10 @@ def test_every_bad_flag_is_named() -> None:
     assert flag_problems(flags) == [
         "--control: no host is named; write 127.0.0.1:8081, or 0.0.0.0:8081 for every IPv4 interface",
         "--listen: no host is named; write 127.0.0.1:8080, or 0.0.0.0:8080 for every IPv4 interface",
+        "--rules: none.yaml: No such file or directory",
         "--store: no host is named; write 127.0.0.1:PORT, or 0.0.0.0:PORT for every IPv4 interface",
         "--upstream: an upstream is http://HOST:PORT or https://HOST:PORT",
         "--workers: 'many' is not a whole number; write decimal digits only",
-        "none.yaml: cannot be read: No such file or directory",
     ]
 
 

@@ -69,6 +69,8 @@ def test_upstream_reaches_the_settings(tmp_path: Path) -> None:
             "1:10: workers: the memory store belongs to one process, so 2 workers would let 2 times",
         ),
         ("workers: 0\n", "1:10: workers: 0 is out of range; write 1 to 1024"),
+        ("rules: gone\n", "1:8: rules: "),
+        (f"rules: {'x' * 300}\n", "1:8: rules: "),
         ("drain_time: soon\n", "1:13: drain_time: 'soon' is not a duration; write 500ms, 2s, 1m, 1h, or a number of"),
         (
             "intake: {max_line: 64KB}\n",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.config import endpoint, gateway_file, identity, limit, listener, rulebook, store, token, upstream
 from gateway.config.fields import Table, table_of
@@ -14,6 +16,7 @@ from gateway.config.flags import Flags
 from gateway.config.loader import load
 from gateway.config.settings import Intake, Settings, Tls
 from gateway.config.url import Origin
+from tests.config.reading import public_pem
 
 CONFIG = Path(__file__).parents[2] / "config"
 RULES = CONFIG / "rules"
@@ -28,7 +31,7 @@ TABLES: dict[str, Table] = {
     "listen": listener.KEYS,
     "listen.tls": table_of(Tls),
     "control": listener.CONTROL_KEYS,
-    "control.admin": token.POLICY_KEYS,
+    "control.admin": token.ADMIN_KEYS,
     "control.admin.keys": token.KEY_KEYS,
     "upstreams.*": upstream.KEYS,
     "intake": table_of(Intake),
@@ -100,7 +103,9 @@ def everything(tmp_path: Path) -> Path:
     named = re.findall(r" ((?:tls|secrets|keys)/[a-z.-]+)", (tmp_path / "gateway.yaml").read_text())
     for name in named:
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("-----BEGIN PUBLIC KEY-----\n" if "keys/" in name else "x" * 40)
+        (tmp_path / name).write_text("x" * 40)
+    (tmp_path / "keys" / "admin.pem").write_bytes(public_pem(Ed25519PrivateKey.generate()))
+    (tmp_path / "keys" / "login.pem").write_bytes(public_pem(generate_private_key(SECP256R1())))
     return tmp_path
 
 

@@ -83,9 +83,18 @@ def test_what_is_not_one_yaml_document_in_utf8_is_refused(tmp_path: Path, conten
     assert found == problem
 
 
-def test_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
-    (problem,) = flag_problems(Flags(upstream=UPSTREAM, rules=str(tmp_path / "none.yaml")))
-    assert problem == f"{tmp_path}/none.yaml: cannot be read: No such file or directory"
+def test_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "large.yaml"
+    with file.open("wb") as stream:
+        stream.truncate(65 << 20)
+    assert flag_problems(Flags(upstream=UPSTREAM, rules=str(file))) == [f"{file}: the file is larger than 64 MiB"]
+
+
+def test_folder_in_place_of_a_file_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "rules" / "a.yaml").mkdir(parents=True)
+    assert flag_problems(Flags(upstream=UPSTREAM, rules=str(tmp_path / "rules"))) == [
+        f"{tmp_path}/rules/a.yaml: cannot be read: Is a directory"
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

@@ -116,6 +116,12 @@ def test_mistake_is_told_without_showing_a_secret(tmp_path: Path, text: str, pro
     assert "hunter2" not in "".join(found)
 
 
+def test_password_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(b"\xff")
+    (found,) = gateway_problems(tmp_path, "store: {url: redis://a, password_file: password}\n")
+    assert found == "gateway.yaml:1:8: store: the password is not UTF-8"
+
+
 def test_password_in_the_url_is_warned_of(tmp_path: Path) -> None:
     warnings = gateway_warnings(tmp_path, "store: {url: 'redis://:hunter2@a'}\n")
     assert warnings[1].endswith("the password stands here for all to read; write password_file or password_env")
