@@ -55,10 +55,11 @@ class Rules:
         self.limits = tuple(limits)
         self.revision = revision
         self._router = Router(self.endpoints.values(), case_sensitive=self.paths.case_sensitive)
-        self._tolls = {
-            endpoint.name: tuple(_toll(limit, endpoint) for limit in self.limits if limit.counts(endpoint.name))
-            for endpoint in self.endpoints.values()
-        }
+        self._tolls: dict[str, list[_Toll]] = {name: [] for name in self.endpoints}
+        for limit in self.limits:
+            tariff = _Tariff(limit)
+            for name in self.endpoints if not limit.endpoints else self.endpoints.keys() & limit.endpoints:
+                self._tolls[name].append(tariff.toll(self.endpoints[name]))
 
     @property
     def clashes(self) -> list[tuple[Endpoint, Endpoint]]:
@@ -87,21 +88,42 @@ class Rules:
         return demands
 
 
-def _toll(limit: Limit, endpoint: Endpoint) -> _Toll:
-    def charge(quota: Quota) -> Charge:
-        return Charge.of(limit.name, quota, endpoint.cost, enforced=limit.enforce, outage=limit.when_redis_is_down)
+class _Tariff:
+    """Makes a limit's tolls. Endpoints that cost the same share what they can: there may be thousands of them."""
 
-    # Quoted, no name holds a colon or a star, so no two buckets share a key; nor a brace, which means something to
-    # Redis Cluster.
-    scope = f"{quote(limit.name, safe='')}:{quote(endpoint.name, safe='') if limit.per_endpoint else '*'}:"
-    return _Toll(
-        limit,
-        scope.encode() if limit.per_user else f"{scope}*".encode(),
-        limit.per_user,
-        charge(limit.quota),
-        {tier: charge(quota) for tier, quota in limit.tiers.items()},
-        bool(limit.exempt.users or limit.exempt.networks),
-    )
+    def __init__(self, limit: Limit) -> None:
+        self._limit = limit
+        self._name = _quoted(limit.name)
+        self._shared: dict[int, _Toll] = {}
+
+    def toll(self, endpoint: Endpoint) -> _Toll:
+        shared = self._shared.get(endpoint.cost)
+        if shared is None:
+            shared = self._shared[endpoint.cost] = self._make(endpoint.cost)
+        return shared._replace(key=self._key(_quoted(endpoint.name))) if self._limit.per_endpoint else shared
+
+    def _make(self, cost: int) -> _Toll:
+        limit = self._limit
+
+        def charge(quota: Quota) -> Charge:
+            return Charge.of(limit.name, quota, cost, enforced=limit.enforce, outage=limit.when_redis_is_down)
+
+        return _Toll(
+            limit,
+            self._key("*"),
+            limit.per_user,
+            charge(limit.quota),
+            {tier: charge(quota) for tier, quota in limit.tiers.items()},
+            bool(limit.exempt.users or limit.exempt.networks),
+        )
+
+    def _key(self, endpoint: str) -> bytes:
+        return f"{self._name}:{endpoint}:{'' if self._limit.per_user else '*'}".encode()
+
+
+def _quoted(name: str) -> str:
+    """A name without colon or star, so no two buckets share a key; nor a brace, which Redis Cluster gives a meaning."""
+    return quote(name, safe="")
 
 
 @dataclass(slots=True)

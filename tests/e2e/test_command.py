@@ -1,11 +1,14 @@
 """The command, as a newcomer and as an operator use it."""
 
+import asyncio
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.process import ROOT, Process, cli, gateway, run
+from tests.e2e.process import DEADLINE, ROOT, Process, cli, gateway, run
+from tests.redis_server import free_port
 from tests.wire import Client, ask, get, upstream
 
 RULES = """
@@ -116,3 +119,21 @@ async def test_the_demo_tells_what_to_try_and_it_is_true(tmp_path: Path) -> None
         process.signal(signal.SIGINT)
         assert await process.ends() == 0
         assert "Traceback" not in process.output
+
+
+async def test_it_runs_with_its_standard_streams_closed() -> None:
+    """No socket of ours may land on descriptor 2, where libraries write."""
+    port = free_port()
+    serve = f"{sys.executable} -m gateway serve --upstream $0 --listen 127.0.0.1:{port} --control 127.0.0.1:0"
+    command = f"exec {serve} <&- >&- 2>&-"
+    async with upstream() as up, Process.start("sh", "-c", command, f"http://127.0.0.1:{up.port}") as process:
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                try:
+                    answer = await ask(port, get())
+                    break
+                except ConnectionRefusedError:  # each attempt is a question; there is no output to wait for
+                    await asyncio.sleep(0.02)
+        assert answer.status == 200
+        process.signal(signal.SIGTERM)
+        assert await process.ends() == 0

@@ -1,0 +1,48 @@
+"""`Balance`: what is left in a bucket, in tokens, as a decision found it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gateway.limits.bucket import Charge, Decision, Demand, Quota
+
+
+class Balance(NamedTuple):
+    """A bucket after a decision.
+
+    Attributes:
+        charge: What was asked of it.
+        remaining: Whole tokens it holds.
+        full_at: The instant, in microseconds of the store's clock, at which it is full again.
+    """
+
+    charge: Charge
+    remaining: int
+    full_at: int
+
+
+def balances(demands: Sequence[Demand], decision: Decision) -> list[Balance]:
+    """What is left in each bucket, in the order of the demands."""
+    found = []
+    for place, (_, charge) in enumerate(demands):
+        owed = decision.owed[place]
+        if decision.allowed and place not in decision.refused:
+            owed += charge.due
+        left = max(0, charge.quota.capacity - owed) // charge.quota.interval
+        found.append(Balance(charge, left, decision.now + owed))
+    return found
+
+
+def tightest(found: Sequence[Balance]) -> Balance | None:
+    """The bucket that can refuse soonest: the least tokens, then the longest to wait. Shadow limits never refuse."""
+    enforced = [balance for balance in found if balance.charge.enforced]
+    return min(enforced, key=lambda balance: (balance.remaining, -balance.full_at), default=None)
+
+
+def weigh(demands: Sequence[Demand], cost: int) -> list[Demand]:
+    """The same demands for another cost, in tokens; 0 looks without touching."""
+    return [Demand(key, _at(charge, cost)) for key, charge in demands]
+
+
+def _at(charge: Charge, cost: int) -> Charge:
+    quota: Quota = charge.quota
+    return Charge.of(charge.limit, quota, cost, enforced=charge.enforced, outage=charge.outage)
