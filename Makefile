@@ -37,6 +37,10 @@ test: lint ## All checks and tests, those against a real redis-server included
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+.PHONY: bench
+bench: .venv/installed ## Four questions about speed, answered beside other gateways; benchmarks/install.sh brings those
+	$(BIN)/python -m benchmarks
+
 .PHONY: format
 format: .venv/installed ## Format the code
 	$(BIN)/ruff check --fix .

@@ -48,6 +48,9 @@ class Cost(NamedTuple):
 
 
 class _Silent:
+    def store_warns(self, what: str) -> None:
+        pass
+
     def store_lost(self, why: str) -> None:
         raise RuntimeError(why)
 

@@ -3,16 +3,15 @@
 import asyncio
 import logging
 import platform
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from socket import socket
 
-from aiohttp import web
 from aiohttp.http import HttpRequestParser
 
 from gateway import __version__
 from gateway.config.loader import Loaded
-from gateway.config.settings import IdentityPolicy, Intake, Jwt, Store
+from gateway.config.settings import IdentityPolicy, Jwt, Store
 from gateway.config.url import RedisUrl
 from gateway.control.health import Health
 from gateway.control.scrape import Scrape
@@ -20,11 +19,13 @@ from gateway.journal import Journal
 from gateway.limits.identity import BearerToken, Identity, TrustedHeader
 from gateway.limits.rules import RuleBook
 from gateway.listeners import tls_context
-from gateway.proxy.client import Server
+from gateway.plane import ControlPlane, Place, Runtime, open_runtime
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
+from gateway.proxy.server import Server
 from gateway.stores.address import Address, Login, Trust
+from gateway.stores.channel import Channel
 from gateway.stores.limiter import Limiter
 from gateway.stores.opening import MEMORY, open_limiter
 from gateway.stores.standby import Observer
@@ -34,12 +35,6 @@ from gateway.telemetry.log import Log, open_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tally import Tally
 from gateway.tokens.verifier import Verifier
-
-LINGER = 2.0
-"""Seconds a client may go on sending a body that nobody wants, so that it gets to read the answer to it."""
-
-IDLE_GRACE = 1.0
-"""Seconds for which a connection that idles is kept when we are leaving: its next request may be on its way."""
 
 
 class UnsafeParserError(RuntimeError):
@@ -113,6 +108,21 @@ def address_of(store: Store, url: RedisUrl) -> Address:
     return Address("cluster" if store.cluster else "server", hosts, database=url.database, tls=url.tls, login=login)
 
 
+@asynccontextmanager
+async def open_redis(store: Store) -> AsyncIterator[Channel | None]:
+    """A way of its own to Redis, for what no request waits for; None with the memory store."""
+    if store.url is None:
+        yield None
+        return
+    sentinel = Login(store.sentinel.username, store.sentinel.password) if store.sentinel else None
+    trust = Trust(store.tls.ca, store.tls.certificate, store.tls.key)
+    channel = address_of(store, store.url).open(sentinel=sentinel, trust=trust)
+    try:
+        yield channel
+    finally:
+        await channel.close()
+
+
 class Worker:
     """One process' share of the gateway: the data plane on one socket, the control plane on another.
 
@@ -122,17 +132,32 @@ class Worker:
         control: Where to listen for operators.
         tallies: The counters of all workers of this gateway.
         number: Which worker this is.
+        runtime: What it shares with the others; made when there are none.
     """
 
     def __init__(
-        self, loaded: Loaded, public: socket, control: socket, tallies: Sequence[Tally], number: int = 0
+        self,
+        loaded: Loaded,
+        public: socket,
+        control: socket,
+        tallies: Sequence[Tally],
+        number: int = 0,
+        runtime: Runtime | None = None,
     ) -> None:
         self._settings = loaded.settings
         self._public = public
         self._control = control
         self._tallies = tallies
         self._number = number
+        self._runtime = runtime
         self._book = RuleBook(loaded.rules)
+        self._reload: Callable[[], Coroutine[None, None, None]] | None = None
+        self._reloading: asyncio.Task[None] | None = None
+
+    def reload(self) -> None:
+        """Have the rules of all workers read again; nothing happens before this one serves."""
+        if self._reload is not None:
+            self._reloading = asyncio.get_running_loop().create_task(self._reload())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then let requests in flight finish."""
@@ -154,20 +179,27 @@ class Worker:
             forwarder = Forwarder(settings.upstreams, journal, keep_rate_limits=settings.keep_rate_limit_headers)
             stack.callback(forwarder.close)
             reader = RequestReader(identity_fields(settings.identity))
-            proxy = Proxy(self._book, identity_of(settings.identity), limiter, forwarder, reader, journal)
-            server = public_server(proxy, settings.intake)
+            identity = identity_of(settings.identity)
+            proxy = Proxy(self._book, identity, limiter, forwarder, reader, journal)
+            server = Server(proxy.handle, settings.intake, journal, identity.trusts)
             if settings.store.url is not None:
                 metrics.watch(families.REDIS_UP, lambda: not limiter.is_degraded)
             metrics.watch(families.CONNECTIONS, lambda: len(server.connections))
 
-            await stack.enter_async_context(self._control_plane(server, limiter, metrics))
+            parts = (Health(lambda: server.draining, lambda: limiter.is_degraded), Scrape(metrics.scrape))
+            redis = await stack.enter_async_context(open_redis(settings.store))
+            place = Place(self._runtime or stack.enter_context(open_runtime()), self._number, len(self._tallies))
+            plane = ControlPlane(settings, place, self._book, identity, limiter, redis, journal, metrics, log, parts)
+            self._reload = plane.reloader.by_signal
+            control_tls = tls_context(settings.control.listen.tls)
+            await stack.enter_async_context(plane.serve(self._control, control_tls))
             tls = tls_context(settings.listen.tls)
             listening = await asyncio.get_running_loop().create_server(server, sock=self._public, ssl=tls)
             log.event("worker_serving", revision=self._book.current.revision)
             await stop.wait()
             log.event("worker_draining", connections=len(server.connections))
             listening.close()
-            broken_off = await server.drain(IDLE_GRACE, settings.drain_time)
+            broken_off = await server.drain(settings.drain_time)
             if broken_off:
                 log.event("drain_time_over", level="warning", connections=broken_off)
 
@@ -178,31 +210,3 @@ class Worker:
         metrics.rules(rules.revision, rules.endpoints, [limit.name for limit in rules.limits])
         metrics.watch(families.LOG_LINES_DROPPED, lambda: log.dropped)
         return metrics
-
-    @asynccontextmanager
-    async def _control_plane(self, server: Server, limiter: Limiter, metrics: Metrics) -> AsyncIterator[None]:
-        app = web.Application()
-        Health(draining=lambda: server.draining, degraded=lambda: limiter.is_degraded).add_to(app)
-        Scrape(metrics.scrape).add_to(app)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        try:
-            tls = tls_context(self._settings.control.listen.tls)
-            await web.SockSite(runner, self._control, ssl_context=tls).start()
-            yield
-        finally:
-            await runner.cleanup()
-
-
-def public_server(proxy: Proxy, intake: Intake) -> Server:
-    """The data plane's server, with what it takes from clients."""
-    return Server(
-        proxy.handle,
-        keepalive_timeout=intake.idle_timeout,
-        max_line_size=intake.max_line,
-        max_field_size=intake.max_header,
-        max_headers=intake.max_headers,
-        auto_decompress=False,
-        lingering_time=LINGER,
-        access_log=None,
-    )

@@ -12,14 +12,17 @@ from socket import socket
 import uvloop
 
 from gateway import __version__
-from gateway.app import UnsafeParserError, Worker, require_c_parser
+from gateway.app import UnsafeParserError, Worker, open_redis, require_c_parser
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
 from gateway.config.problem import ConfigError
 from gateway.config.report import report
+from gateway.control.audit_command import AuditError, add_audit_commands
+from gateway.control.ledger import LedgerError
 from gateway.demo import demo_upstream
 from gateway.listeners import ListenError, bind, tls_context
-from gateway.supervisor import Supervisor
+from gateway.plane import Runtime, ledger_of, open_runtime
+from gateway.supervisor import SIGNALS, Supervisor
 from gateway.telemetry.tally import Tally
 from gateway.tokens.command import add_token_commands
 from gateway.tokens.mint import MintError
@@ -63,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(str(problem))
         _say(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}; nothing was started")
         return UNUSABLE
-    except (ListenError, UnsafeParserError, MintError) as error:
+    except (ListenError, UnsafeParserError, MintError, AuditError, LedgerError) as error:
         _say(f"gateway: {error}")
         return FAILED
 
@@ -102,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--workers", metavar="N", help="processes (default: one a core with Redis, else one)")
 
     add_token_commands(commands)
+    add_audit_commands(commands, open_redis)
     demo = commands.add_parser(
         "demo",
         help="run the gateway in front of a small upstream of its own, to try it out",
@@ -134,29 +138,48 @@ def _serve(options: argparse.Namespace) -> int:
     tls_context(settings.listen.tls)
     tls_context(settings.control.listen.tls)
     public, control = bind(settings.listen, count), bind(settings.control.listen, count)
+    ledger = ledger_of(settings.control)
+    if ledger is not None:
+        ledger.begin(loaded.rules.revision)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     _say(_greeting(loaded, public[0], control[0], count))
-    if count == 1:
-        return _run(Worker(loaded, public[0], control[0], [Tally()]))
+    with open_runtime() as runtime:
+        return _work(loaded, public, control, runtime)
+
+
+def _work(loaded: Loaded, public: Sequence[socket], control: Sequence[socket], runtime: Runtime) -> int:
+    count = len(public)
     tallies = [Tally() for _ in range(count)]
+
+    def work(number: int, lifeline: int | None = None) -> int:
+        return _run(Worker(loaded, public[number], control[number], tallies, number, runtime), lifeline)
+
+    if count == 1:
+        return work(0)
     return Supervisor(
         count,
-        lambda number: sys.exit(_run(Worker(loaded, public[number], control[number], tallies, number))),
+        lambda number, lifeline: sys.exit(work(number, lifeline)),
         _say,
-        settings.drain_time + 5,
+        loaded.settings.drain_time + 5,
     ).run()
 
 
-def _run(worker: Worker) -> int:
+def _run(worker: Worker, lifeline: int | None = None) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_told(worker))
+        runner.run(_until_told(worker, lifeline))
     return OK
 
 
-async def _until_told(worker: Worker) -> None:
+async def _until_told(worker: Worker, lifeline: int | None = None) -> None:
+    """Serve until a signal comes, or `lifeline` comes to its end: whoever supervised us is gone."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, worker.reload)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    if lifeline is not None:
+        loop.add_reader(lifeline, stop.set)
     await worker.run(stop)
 
 

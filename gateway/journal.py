@@ -36,6 +36,10 @@ class Journal:
         """An upstream has answered to the end."""
         self._metrics.upstream_took(upstream, seconds)
 
+    def rejected(self, cause: str) -> None:
+        """A connection was not taken, or was cut off."""
+        self._metrics.rejected(cause)
+
     def served(self, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float) -> None:
         """A request has come to its end."""
         self._metrics.request(endpoint, fate.value, status)
@@ -53,3 +57,7 @@ class Journal:
         """The store decides again, after so long."""
         self._metrics.redis_turned("up")
         self._log.event("redis_back", level="error", away_seconds=round(seconds, 3))
+
+    def store_warns(self, what: str) -> None:
+        """The store is set up in a way that may surprise."""
+        self._log.event("redis_setup", level="warning", what=what)

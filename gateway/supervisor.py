@@ -15,21 +15,26 @@ _HEALTHY = 10.0
 
 _LONGEST_PAUSE = 30.0
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Those that tell us something. They are blocked from the start until somebody is there to hear them, so that none is
+lost and none ends a process halfway."""
+
 
 class Supervisor:
-    """Keeps a number of workers running until it is told to stop (SIGTERM, SIGINT).
+    """Keeps a number of workers running until it is told to stop (SIGTERM, SIGINT). Passes SIGHUP on to one of them.
 
     A worker that dies is replaced at once. One that dies soon after its start, again and again, is replaced after
     pauses that double each time, and every death is said aloud.
 
     Args:
         count: How many workers.
-        work: What worker number n does, in a process of its own; it returns when it gets SIGTERM.
+        work: What worker number n does, in a process of its own; it returns when it gets SIGTERM, or when the
+            descriptor it is given comes to its end: then we are gone.
         say: Where to tell the operator.
         patience: Seconds after SIGTERM before a worker is killed.
     """
 
-    def __init__(self, count: int, work: Callable[[int], None], say: Say, patience: float) -> None:
+    def __init__(self, count: int, work: Callable[[int, int], None], say: Say, patience: float) -> None:
         # Forked, so that workers inherit the listening sockets; there is no thread and no event loop in this process.
         self._context = multiprocessing.get_context("fork")
         self._work = work
@@ -40,6 +45,7 @@ class Supervisor:
         self._due = dict.fromkeys(range(count), 0.0)
         self._pauses = dict.fromkeys(range(count), 0.0)
         self._stopping = False
+        self._lifeline, self._life = os.pipe()  # only we hold the end that is written to, and nothing is written
 
     def run(self) -> int:
         """Run until told to stop. Returns the exit code: 0, or 1 when a worker had to be killed."""
@@ -47,6 +53,8 @@ class Supervisor:
         os.set_blocking(write, False)
         woken = signal.set_wakeup_fd(write)
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._pass_on)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         try:
             while not self._stopping:
                 self._start_due()
@@ -63,15 +71,31 @@ class Supervisor:
     def _stop(self, _signal: int, _frame: object) -> None:
         self._stopping = True
 
+    def _pass_on(self, number: int, _frame: object) -> None:
+        """Tell one worker; it tells the others."""
+        for worker in list(self._workers.values())[:1]:
+            if worker.pid is not None:
+                os.kill(worker.pid, number)
+
     def _start_due(self) -> None:
         now = time.monotonic()
         for number, due in list(self._due.items()):
             if due <= now:
                 del self._due[number]
-                worker = self._context.Process(target=self._work, args=(number,), name=f"worker-{number}")
+                worker = self._context.Process(target=self._begin, args=(number,), name=f"worker-{number}")
+                signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the worker lets them in when it hears them
                 worker.start()
                 self._workers[number] = worker
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
                 self._started[number] = now
+
+    def _begin(self, number: int) -> None:
+        """In the worker: let go of what is the supervisor's, then work."""
+        signal.set_wakeup_fd(-1)
+        for ours in SIGNALS:
+            signal.signal(ours, signal.SIG_DFL)
+        os.close(self._life)
+        self._work(number, self._lifeline)
 
     def _rest(self, wakeup: int) -> None:
         """Sleep until a worker dies, a signal comes, or a worker is due to be started."""

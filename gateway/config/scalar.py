@@ -31,6 +31,7 @@ _LONGEST = 366 * 86_400.0
 _LONGEST_TEXT = 1024
 _TRUE = {"yes", "on", "y", "true", "1"}
 _FALSE = {"no", "off", "n", "false", "0"}
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)
 
 
@@ -63,6 +64,14 @@ def header(node: Node) -> str:
     value = text(node)
     if _TOKEN.fullmatch(value) is None:
         raise node.refuse(f"{quote(value)} is not the name of a header field")
+    return value
+
+
+def web_origin(node: Node) -> str:
+    """The origin of web pages as browsers write it (RFC 6454 section 6.2): ``https://app.example`` or with a port."""
+    value = text(node)
+    if _ORIGIN.fullmatch(value) is None:
+        raise node.refuse(f"{quote(value)} is not an origin; write https://app.example, without a path, in small letters")
     return value
 
 

@@ -59,12 +59,29 @@ class Intake:
         max_line: Bytes of a request line.
         max_header: Bytes of one header field.
         max_headers: Header fields of one request.
+        max_head: Bytes of a whole head.
+        max_body: Bytes of a body, where the endpoint sets no other bound.
+        head_timeout: From the first byte of a request's head to its last.
+        body_timeout: How long a client may stall while it sends a body.
+        answer_timeout: How long a client may stall while it takes an answer.
+        least_rate: Bytes a second, either way, at which a client does not stall.
+        max_connections: Connections that a worker holds.
+        max_connections_per_address: Of them, those of one client address, as it is limited; trusted proxies may hold
+            as many as they like.
     """
 
     idle_timeout: float = 75.0
     max_line: Bytes = 8190
     max_header: Bytes = 8190
     max_headers: int = 100
+    max_head: Bytes = 65_536
+    max_body: Bytes = 10_737_418_240
+    head_timeout: float = 10.0
+    body_timeout: float = 30.0
+    answer_timeout: float = 30.0
+    least_rate: Bytes = 500
+    max_connections: int = 10_000
+    max_connections_per_address: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +97,7 @@ class Upstream:
         keepalive_time: How long an unused connection is kept.
         tunnel_timeout: Without a byte either way on a connection switched to WebSocket.
         max_idle: Unused connections kept for each address.
+        max_connections: Connections in use at a time, by each worker. One request more is answered 503 at once.
         eject_time: How long an address that could not be reached is left out.
         host: ``client`` passes on the Host the client sent, ``upstream`` sends the address' own.
         ca: Certificates in PEM to trust for https; None for the system's.
@@ -98,6 +116,7 @@ class Upstream:
     host: Literal["client", "upstream"] = "client"
     ca: Path | None = None
     verify: bool = True
+    max_connections: int = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +201,17 @@ class Control:
     Attributes:
         listen: Its port.
         admin: Which tokens let their bearer change things; None when nobody can.
+        check_from: Networks from which check-limit needs no token.
+        state: The folder of the audit log, and with the memory store of the overrides. It is this gateway's own. None
+            for none, and then nothing can be changed.
+        audit_size: How large a file of the audit log becomes before a new one is begun.
     """
 
     listen: Listener = Listener(port=8081)
     admin: AdminPolicy | None = None
+    check_from: tuple[Network, ...] = ()
+    state: Path | None = None
+    audit_size: Bytes = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +296,7 @@ class Settings:
         drain_time: How long requests in flight may take to finish when the gateway stops.
         keep_rate_limit_headers: Whether an upstream's own rate-limit headers reach the client.
         access_log: Whether each request has a line in the log.
+        cors_origins: Origins of web pages that may see our own answers, on both ports. What upstreams answer is theirs.
     """
 
     upstreams: Mapping[str, Upstream]
@@ -284,6 +311,7 @@ class Settings:
     drain_time: float = 30.0
     keep_rate_limit_headers: bool = False
     access_log: bool = False
+    cors_origins: tuple[str, ...] = ()
 
     @classmethod
     def of_one(cls, upstream: Origin) -> "Settings":

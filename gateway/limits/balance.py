@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.limits.bucket import Charge, Decision, Demand, Quota
+from gateway.limits.bucket import Charge, Decision, Demand
+from gateway.limits.override import BLOCKED
 
 
 class Balance(NamedTuple):
@@ -28,7 +29,7 @@ def balances(demands: Sequence[Demand], decision: Decision) -> list[Balance]:
         if decision.allowed and place not in decision.refused:
             owed += charge.due
         left = max(0, charge.quota.capacity - owed) // charge.quota.interval
-        found.append(Balance(charge, left, decision.now + owed))
+        found.append(Balance(charge, 0 if charge.limit == BLOCKED else left, decision.now + owed))
     return found
 
 
@@ -39,10 +40,9 @@ def tightest(found: Sequence[Balance]) -> Balance | None:
 
 
 def weigh(demands: Sequence[Demand], cost: int) -> list[Demand]:
-    """The same demands for another cost, in tokens; 0 looks without touching."""
-    return [Demand(key, _at(charge, cost)) for key, charge in demands]
+    """The same demands for another cost, in tokens; 0 looks without touching. Who is blocked can pay none."""
+    return [Demand(key, charge if charge.limit == BLOCKED else _at(charge, cost)) for key, charge in demands]
 
 
 def _at(charge: Charge, cost: int) -> Charge:
-    quota: Quota = charge.quota
-    return Charge.of(charge.limit, quota, cost, enforced=charge.enforced, outage=charge.outage)
+    return Charge.of(charge.limit, charge.quota, cost, enforced=charge.enforced, outage=charge.outage)

@@ -79,6 +79,7 @@ class Endpoint:
         host: The Host it is served under, in lower case and without port; None for any.
         upstream: Name of the upstream that serves it.
         cost: Tokens a request takes from each bucket.
+        max_body: Bytes a request's body may have; None for as many as anywhere.
     """
 
     name: str
@@ -87,3 +88,4 @@ class Endpoint:
     host: str | None = None
     upstream: str = DEFAULT
     cost: int = 1
+    max_body: int | None = None

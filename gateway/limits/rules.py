@@ -1,7 +1,8 @@
 """`Rules`: endpoints and limits in force, compiled so that a request costs a look-up and no arithmetic."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -9,6 +10,7 @@ from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit
+from gateway.limits.override import Override
 from gateway.limits.path import PathPolicy
 from gateway.limits.router import Router
 
@@ -37,9 +39,10 @@ class Rules:
         endpoints: By name, the default endpoint included.
         limits: All limits.
         default: The endpoint of requests that match no other.
+        overrides: What is laid down for single users, by their digests.
     """
 
-    __slots__ = ("_router", "_tolls", "default", "endpoints", "limits", "paths", "revision")
+    __slots__ = ("_router", "_tolls", "default", "endpoints", "limits", "overrides", "paths", "revision")
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Rules:
         self.default = self.endpoints.setdefault(DEFAULT, Endpoint(DEFAULT))
         self.limits = tuple(limits)
         self.revision = revision
+        self.overrides: Mapping[bytes, Override] = {}
         self._router = Router(self.endpoints.values(), case_sensitive=self.paths.case_sensitive)
         self._tolls: dict[str, list[_Toll]] = {name: [] for name in self.endpoints}
         for limit in self.limits:
@@ -73,8 +77,22 @@ class Rules:
             return None
         return self._router.match(method, host, segments) or self.default
 
+    def with_overrides(self, overrides: Mapping[bytes, Override]) -> "Rules":
+        """The same rules, with these overrides in the place of those there were."""
+        other = copy(self)
+        other.overrides = overrides
+        return other
+
     def demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
         """The buckets that a request has to pay, and how much each. Empty when nothing limits it."""
+        override = self.overrides.get(caller.digest) if self.overrides else None
+        if override is None or not override.covers(endpoint.name):
+            return self._demands(endpoint, caller)
+        if override.tier is not None:
+            caller = replace(caller, tier=override.tier)
+        return override.change(self._demands(endpoint, caller), caller)
+
+    def _demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
         demands = []
         for limit, key, by_user, charge, tiers, has_exempt in self._tolls[endpoint.name]:
             if has_exempt and limit.exempt.covers(caller):

@@ -24,11 +24,18 @@ class Answer(NamedTuple):
         head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
         return cls(status, f"{head}Content-Length: {len(body)}\r\n".encode(), body)
 
+    def whole(self, fields: bytes = b"", *, bodiless: bool = False, close: bool = False) -> bytes:
+        """All of it, with more fields. A client that is to expect no further answer is told to close."""
+        last = b"Connection: close\r\n" if close else b""
+        return b"%b%b%b\r\n%b" % (self.head, fields, last, b"" if bodiless else self.body)
 
+
+NO_CONTENT = Answer(HTTPStatus.NO_CONTENT, b"HTTP/1.1 204 No Content\r\n", b"")
 BAD_REQUEST = Answer.of(HTTPStatus.BAD_REQUEST)
 METHOD_NOT_ALLOWED = Answer.of(HTTPStatus.METHOD_NOT_ALLOWED)
 REQUEST_TIMEOUT = Answer.of(HTTPStatus.REQUEST_TIMEOUT)
 TOO_MANY_REQUESTS = Answer.of(HTTPStatus.TOO_MANY_REQUESTS)
+CONTENT_TOO_LARGE = Answer.of(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 HEAD_TOO_LARGE = Answer.of(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 INTERNAL_ERROR = Answer.of(HTTPStatus.INTERNAL_SERVER_ERROR)
 BAD_GATEWAY = Answer.of(HTTPStatus.BAD_GATEWAY)

@@ -1,42 +1,138 @@
-"""The client's side: one connection, and one exchange of a request for an answer on it.
+"""`ClientConnection`: a client's connection. Requests are read one by one, and answered in their order.
 
-aiohttp's low-level server parses requests and keeps their order. It is given an `Exchange` where it would make a
-request object, and gets the same object back where it expects a response: the answer has been written by then.
+aiohttp's parser (llhttp) reads. It is made to stop behind each request, so that one that cannot be read does not cost
+the good ones before it their answers. How long to wait, when to read no further and how to leave is decided here:
+
+* A request's head has `head_timeout` from its first byte, a connection between two requests has `idle_timeout`.
+* Nothing is read behind a request that is the last of its connection, or that could not be read.
+* We leave as RFC 9112 section 9.6 has it: close our half, and go on taking bytes for a while, without reading them, so
+  that the client gets to read the last answer before a reset wipes it out.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 
-from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp import StreamReader, web
+from aiohttp.http import HttpProcessingError, HttpRequestParser
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.web_protocol import _ErrInfo  # the parser's complaint, queued in the place of a request
 
+from gateway.config.settings import Intake
 from gateway.limits.address import Address, parse_address
-from gateway.proxy.answers import BAD_REQUEST, HEAD_TOO_LARGE, INTERNAL_ERROR, Answer
+from gateway.proxy.answers import BAD_REQUEST, HEAD_TOO_LARGE, INTERNAL_ERROR, REQUEST_TIMEOUT, UNAVAILABLE, Answer
+from gateway.proxy.deadline import Deadline
+from gateway.proxy.exchange import Exchange, is_last
+from gateway.proxy.patience import Patience
+from gateway.proxy.witness import Witness
+
+LAST_WAIT = 1.0
+"""Seconds that a connection may idle when we are leaving: its next request may be on its way."""
+
+LINGER = 1.0
+"""Seconds for which we go on taking what a client sends after its last answer."""
+
+_BUFFER = 65_536
+"""Bytes of a body kept for an upstream that is slow to take them; of one that nobody wants, passed over."""
 
 
 class ClientConnection(web.RequestHandler):
     """A connection from a client.
 
+    Args:
+        server: aiohttp's, which keeps a list of connections.
+        handle: Answers a request.
+        intake: What is taken from clients.
+        witness: Is told why a connection was not taken, or cut off.
+        admit: Says why a connection from an address cannot be taken; None if it can.
+
     Attributes:
+        intake: As above.
         peer: The address at the other end; None on a Unix socket.
         on_pause: Called with True when the client takes bytes more slowly than they come, with False when it has
             caught up. Set by whoever is writing.
     """
 
-    __slots__ = ("on_pause", "peer")
+    __slots__ = (
+        "_admit",
+        "_begun",
+        "_body",
+        "_deadline",
+        "_done",
+        "_finishing",
+        "_handle",
+        "_head_size",
+        "_idle_until",
+        "_last",
+        "_leaving",
+        "_patience",
+        "_refusal",
+        "_unsent",
+        "_witness",
+        "intake",
+        "on_pause",
+        "peer",
+    )
 
-    def __init__(self, server: web.Server, **options: Any) -> None:
-        super().__init__(server, **options)
+    def __init__(
+        self,
+        server: web.Server,
+        handle: Callable[[Exchange], Awaitable[object]],
+        intake: Intake,
+        witness: Witness,
+        admit: Callable[[Address | None], str | None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(server, loop=loop, keepalive_timeout=0, access_log=cast("Any", None), read_bufsize=_BUFFER)
+        self._parser = HttpRequestParser(
+            self,
+            loop,
+            _BUFFER,
+            max_line_size=intake.max_line,
+            max_field_size=intake.max_header,
+            max_headers=intake.max_headers,
+            payload_exception=web.RequestPayloadError,
+            auto_decompress=False,
+            max_msg_queue_size=1,  # stop behind each request
+        )
+        self._handle = handle
+        self._witness = witness
+        self._admit = admit
+        self._deadline = Deadline(loop, self._expire)
+        self._patience = Patience(loop.time, intake.answer_timeout, intake.least_rate)
+        self._idle_until = 0.0
+        self._head_size = 0  # of the head that has begun to come, as far as it has
+        self._begun = False  # whether it has
+        self._body: StreamReader | None = None  # of the request that is being read; None in front of a head
+        self._last: RawRequestMessage | None = None  # the request behind which nothing is read
+        self._done = False  # whether nothing more is read
+        self._refusal: Answer | None = None  # the answer to what could not be read
+        self._finishing = False
+        self._leaving = False
+        self._unsent = 0
+        self.intake = intake
         self.peer: Address | None = None
         self.on_pause: Callable[[bool], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note who is there, before the first request is handled."""
+        """Note who is there, and whether there is room, before the first request is read."""
         peer = transport.get_extra_info("peername")
         self.peer = parse_address(peer[0].partition("%")[0]) if isinstance(peer, tuple) else None
-        super().connection_made(transport)
+        cause = self._admit(self.peer)
+        if cause is None:
+            super().connection_made(transport)
+            return
+        self._witness.rejected(cause)
+        self._leaving = True
+        self._manager = None  # which does not count it
+        cast("asyncio.Transport", transport).write(UNAVAILABLE.whole(close=True))
+        cast("asyncio.Transport", transport).close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client is gone."""
+        self._deadline.cancel()
+        super().connection_lost(exc)
 
     @property
     def idle(self) -> bool:
@@ -44,179 +140,236 @@ class ClientConnection(web.RequestHandler):
         return self._current_request is None
 
     def finish(self) -> None:
-        """Make the exchange under way, if any, the last one."""
+        """Make the exchange under way the last one; the next one, if its answer has begun and says nothing of it."""
+        self._finishing = True
         exchange = cast("Exchange | None", self._current_request)
-        if exchange is not None:
+        if exchange is not None and not exchange.status:
             exchange.keep_alive = False
+        elif self._waiter is not None and not self._begun:
+            self._idle_until = self._loop.time() + LAST_WAIT
+            self._deadline.set(LAST_WAIT)
+
+    # Reading.
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and tell whoever reads a body when it turns out to be broken; aiohttp would let them wait for more."""
-        super().data_received(data)
-        exchange = self._current_request
-        if exchange is not None and self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            body = cast("Exchange", exchange).body
-            if not body.is_eof():
-                body.set_exception(web.RequestPayloadError("the body's framing is broken"))
+        """Bytes have come; or none, when there is room again for those that wait in the parser."""
+        if self._leaving or self._force_close:
+            return
+        if self._payload_parser is not None:
+            self._payload_parser.feed_data(data)
+        elif self._upgraded:
+            self._message_tail += data
+            if len(self._message_tail) >= _BUFFER and not self._buffer_paused:
+                self._pause_reading_for_buffer()
+        elif not self._done:
+            try:
+                self._read(data)
+            except HttpProcessingError as error:
+                self._stop(HEAD_TOO_LARGE if isinstance(error, LineTooLong) else BAD_REQUEST)
+
+    def _read(self, data: bytes) -> None:
+        parser = cast("HttpRequestParser", self._parser)
+        seen = self._head_size + len(data)
+        while True:
+            messages, _, _ = parser.feed_data(data)
+            if messages:
+                message, self._body = messages[0]
+                if seen > self.intake.max_head and _size(message) > self.intake.max_head:
+                    self._body = None
+                    self._stop(HEAD_TOO_LARGE)
+                    return
+                self._take(message, self._body)
+            elif self._body is None:
+                break
+            if not self._body.is_eof():
+                return
+            self._body = None
+            if self._last is not None:
+                self._done = True
+                if self._last.upgrade:
+                    _, self._upgraded, self._message_tail = parser.feed_data(b"")
+                return
+            if len(self._messages) >= self._max_msg_queue_size:
+                self._pause_reading_for_buffer()
+                return
+            data = b""  # what the parser has kept back
+        if data:
+            self._await_head(seen)
+
+    def _take(self, message: RawRequestMessage, body: StreamReader) -> None:
+        self._head_size = 0
+        self._begun = False
+        if is_last(message):
+            self._last = message
+        self._messages.append((message, body))
+        self._wake()
+
+    def _await_head(self, size: int) -> None:
+        self._head_size = size
+        if size > self.intake.max_head:
+            self._stop(HEAD_TOO_LARGE)
+        elif not self._begun:
+            self._begun = True
+            if self._waiter is not None:
+                self._deadline.set(self.intake.head_timeout)
+
+    def _stop(self, answer: Answer) -> None:
+        """Read no further: what comes cannot be made out."""
+        self._done = True
+        if self._body is None:
+            self._refusal = answer
+        else:
+            self._body.set_exception(web.RequestPayloadError("the body's framing is broken"))
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # Answering.
+
+    async def start(self) -> None:
+        """Answer one request after the other; aiohttp runs this for each connection."""
+        messages = self._messages
+        while not self._force_close:
+            if messages:
+                message, body = messages.popleft()
+                if self._buffer_paused and len(messages) <= self._msg_queue_resume_size:
+                    self._resume_reading_if_drained()
+                if not await self._serve(Exchange(cast("RawRequestMessage", message), body, self)):
+                    break
+            elif self._done:
+                if self._refusal is not None and self.transport is not None:
+                    self._witness.rejected("unreadable" if self._refusal is not REQUEST_TIMEOUT else "slow_head")
+                    self.transport.write(self._refusal.whole(close=True))
+                break
+            else:
+                await self._rest()
+        self._leave()
+
+    async def _rest(self) -> None:
+        """Wait for the next request."""
+        idle_time = LAST_WAIT if self._finishing else self.intake.idle_timeout
+        self._idle_until = self._loop.time() + idle_time
+        self._deadline.set(min(self.intake.head_timeout, idle_time))
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._deadline.clear()
+
+    async def _serve(self, exchange: Exchange) -> bool:
+        """Answer a request. Returns whether there may be another."""
+        if self._finishing:
+            exchange.keep_alive = False
+        body = exchange.body
+        self._current_request = cast("Any", exchange)
+        try:
+            if body.exception() is None:
+                await self._handle(exchange)
+            else:
+                exchange.refuse(BAD_REQUEST)
+        except Exception:
+            self.logger.exception("unhandled error in a request")
+            if exchange.status:
+                exchange.abort()
+            else:
+                exchange.refuse(INTERNAL_ERROR)
+        finally:
+            self._current_request = None
+            exchange.on_gone = None
+        if self._paused:
+            await self._drain_helper()
+        if not body.is_eof():
+            await _pass_over(body)
+        return exchange.keep_alive and body.is_eof()
+
+    def _leave(self) -> None:
+        self._task_handler = None
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        self._leaving = True
+        if not transport.can_write_eof():
+            transport.close()  # TLS: it says goodbye, and waits for the client to do so
+            return
+        self._unsent = transport.get_write_buffer_size()
+        transport.write_eof()
+        transport.resume_reading()
+        self._deadline.set(LINGER)
+
+    # Waiting.
+
+    def _expire(self) -> None:
+        transport = self.transport
+        if transport is None:
+            return
+        if self._leaving:
+            unsent = transport.get_write_buffer_size()
+            if 0 < unsent < self._unsent:
+                self._unsent = unsent
+                self._deadline.set(LINGER)
+            else:
+                transport.abort()
+        elif self._waiter is not None:
+            self._expire_rest()
+        else:
+            unsent = transport.get_write_buffer_size()
+            patience = self._patience.end(self._unsent - unsent)
+            if patience:
+                self._unsent = unsent
+                self._deadline.set(self._patience.begin())
+            else:
+                self._witness.rejected("slow_reader")
+                transport.abort()
+
+    def _expire_rest(self) -> None:
+        left = self._idle_until - self._loop.time()
+        if self._has_head_begun():
+            self._stop(REQUEST_TIMEOUT)
+        elif left > 0:
+            self._deadline.set(left)
+        else:
+            self._done = True
+            self._wake()
+
+    def _has_head_begun(self) -> bool:
+        """Whether the parser holds a part of a head. It may have come behind the request before, so only it knows."""
+        try:
+            return cast("HttpRequestParser", self._parser).feed_eof() is not None
+        except HttpProcessingError:
+            return True
 
     def pause_writing(self) -> None:
         """The client is slow: whoever writes shall wait."""
         super().pause_writing()
+        transport = self.transport
+        if not self._leaving and transport is not None:
+            self._unsent = transport.get_write_buffer_size()
+            self._deadline.set(self._patience.begin())
         if self.on_pause is not None:
             self.on_pause(True)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         super().resume_writing()
+        transport = self.transport
+        if not self._leaving and transport is not None:
+            self._patience.end(self._unsent - transport.get_write_buffer_size())
+            self._deadline.clear()
         if self.on_pause is not None:
             self.on_pause(False)
 
-    def handle_error(  # type: ignore[override]
-        self,
-        request: "Exchange",  # type: ignore[override]
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - aiohttp's signature; what a parser complains of is not for clients
-    ) -> "Exchange":
-        """Answer what aiohttp could not parse, and what we did not foresee, without a word about why."""
-        if status == 500:  # noqa: PLR2004
-            self.logger.error("unhandled error in a request", exc_info=exc)
-        if request.status:
-            raise ConnectionError("the answer has begun, there is no second one")
-        request.refuse(_WHEN_UNREADABLE.get(type(exc).__name__, BAD_REQUEST) if status != 500 else INTERNAL_ERROR)  # noqa: PLR2004
-        return request
+
+def _size(message: RawRequestMessage) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
 
 
-_WHEN_UNREADABLE = {"LineTooLong": HEAD_TOO_LARGE}
-
-
-class Exchange:
-    """One request and its answer.
-
-    Attributes:
-        message: The request's head, as parsed.
-        body: The request's body, as it comes.
-        client: The connection it came on.
-        keep_alive: Whether the connection can carry another request.
-        status: The answer's status code; 0 while none of the final answer has been written.
-        on_gone: Called when the client is gone before the answer is complete.
-    """
-
-    __slots__ = ("_task", "body", "client", "keep_alive", "message", "on_gone", "status")
-
-    def __init__(self, message: RawRequestMessage, body: StreamReader, client: ClientConnection) -> None:
-        self.message = message
-        self.body = body
-        self.client = client
-        self.keep_alive = message.version == HttpVersion11 and not message.should_close
-        self.status = 0
-        self.on_gone: Callable[[], None] | None = None
-        self._task: object = None
-
-    def write(self, data: bytes) -> None:
-        """Send bytes of the answer; nothing happens when the client is gone."""
-        transport = self.client.transport
-        if transport is not None:
-            transport.write(data)
-
-    def answer(self, answer: Answer) -> None:
-        """Send an answer of our own. The connection stays open if the request allows it."""
-        self.status = answer.status
-        head = answer.head if self.keep_alive else answer.head + b"Connection: close\r\n"
-        self.write(b"%b\r\n%b" % (head, b"" if self.message.method == "HEAD" else answer.body))
-
-    def refuse(self, answer: Answer) -> None:
-        """Send an answer of our own and close: what follows on this connection cannot be trusted."""
-        self.keep_alive = False
-        self.answer(answer)
-
-    def abort(self) -> None:
-        """Break the connection, so that half an answer is not taken for a whole one."""
-        self.keep_alive = False
-        transport = self.client.transport
-        if transport is not None:
-            transport.abort()
-
-    # What aiohttp asks of a request.
-
-    @property
-    def remote(self) -> str:
-        """For aiohttp's log."""
-        return str(self.client.peer)
-
-    def _cancel(self, exc: BaseException) -> None:
-        self.body.set_exception(exc)
-        if self.on_gone is not None:
-            self.on_gone()
-
-    def _finish(self) -> None:
-        self.on_gone = None
-
-    # What aiohttp asks of a response.
-
-    async def prepare(self, request: object) -> None:
-        """The answer has been written."""
-
-    async def write_eof(self) -> None:
-        """The answer has been written."""
-
-
-class Server(web.Server):
-    """aiohttp's low-level server, making our connections and exchanges, and able to leave without breaking any.
-
-    Attributes:
-        draining: Whether answers tell clients to close their connections.
-    """
-
-    def __init__(self, handler: Callable[[Exchange], Awaitable[Exchange]], **options: Any) -> None:
-        # aiohttp's types know of its own requests and responses only.
-        super().__init__(cast("Any", handler), request_factory=cast("Any", self._exchange))
-        self._options = options
-        self._empty: asyncio.Future[None] | None = None
-        self.draining = False
-
-    def _exchange(
-        self, message: RawRequestMessage, body: StreamReader, client: ClientConnection, _writer: object, _task: object
-    ) -> Exchange:
-        exchange = Exchange(message, body, client)
-        if self.draining:
-            exchange.keep_alive = False
-        return exchange
-
-    def __call__(self) -> ClientConnection:
-        return ClientConnection(self, loop=self._loop, **self._options)
-
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        """Forget a connection at once; aiohttp waits for its handler, which may outlive the client."""
-        self._connections.pop(handler, None)
-        if self._empty is not None and not self._connections and not self._empty.done():
-            self._empty.set_result(None)
-
-    async def drain(self, idle_time: float, deadline: float) -> int:
-        """Let the connections end: answers say so, and those that idle are closed after a while.
-
-        A client may be sending its next request just now, so an idle connection is not closed at once.
-
-        Args:
-            idle_time: Seconds before idle connections are closed.
-            deadline: Seconds before the rest is broken off.
-
-        Returns:
-            How many connections had to be broken off.
-        """
-        self.draining = True
-        clients = cast("list[ClientConnection]", self.connections)
-        for client in clients:
-            client.finish()
-        await self._wait_empty(idle_time)
-        for client in cast("list[ClientConnection]", self.connections):
-            if client.idle:
-                client.force_close()
-        await self._wait_empty(max(0.0, deadline - idle_time))
-        left = len(self._connections)
-        await self.shutdown(0.1)
-        return left
-
-    async def _wait_empty(self, seconds: float) -> None:
-        if self._connections:
-            self._empty = self._loop.create_future()
-            await asyncio.wait([self._empty], timeout=seconds)
+async def _pass_over(body: StreamReader) -> None:
+    """Take what is left of a body that nobody wanted, if it is little and comes soon."""
+    with suppress(TimeoutError, web.RequestPayloadError, RuntimeError, OSError):
+        async with asyncio.timeout(LINGER):
+            while not body.is_eof() and body.total_bytes < _BUFFER:
+                await body.readany()

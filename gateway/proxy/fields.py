@@ -4,7 +4,8 @@
   rely on: a client cannot have X-Forwarded-For or its own identity removed by naming it.
 * Names with an underscore are dropped: CGI-like servers cannot tell ``X_User_Id`` from ``X-User-Id``.
 * Framing (Content-Length, Transfer-Encoding) is written anew from what was parsed, never copied.
-* From a peer that is not a trusted proxy, fields that only a proxy may set are dropped.
+* From a peer that is not a trusted proxy, fields that only a proxy may set are dropped. With X-Original-URL alone, a
+  client would reach one path of some upstreams at the price of another.
 """
 
 from collections.abc import Iterable
@@ -15,7 +16,16 @@ _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
 _FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"})
-_PROXY_ONLY = frozenset({b"forwarded", b"x-real-ip"})
+_OURS = frozenset({b"x-gateway-bypass"})
+_PROXY_ONLY = frozenset(
+    b"forwarded x-real-ip x-forwarded x-forwarded-by x-forwarded-path x-forwarded-port x-forwarded-prefix "
+    b"x-forwarded-protocol x-forwarded-scheme x-forwarded-server x-forwarded-ssl x-forwarded-uri x-url-scheme "
+    b"front-end-https client-ip true-client-ip cf-connecting-ip fastly-client-ip x-client-ip x-cluster-client-ip "
+    b"x-originating-ip x-original-forwarded-for x-original-host x-original-url x-rewrite-url x-remote-addr "
+    b"x-remote-ip x-remote-user x-host".split()
+)
+"""Said by some proxies to their servers: where a request came from, and which URL it was for before they rewrote it."""
+
 _RELIED_ON = frozenset({b"host", b"content-length", b"authorization", b"cookie", b"expect"}) | _PROXY_ONLY
 _RATE_LIMITS = (b"ratelimit", b"x-ratelimit", b"x-rate-limit")
 
@@ -39,7 +49,7 @@ class RequestFields:
 
     def __init__(self, identity: Iterable[str]) -> None:
         ours = frozenset(name.lower().encode() for name in identity)
-        self._always = _HOP_BY_HOP | _FORWARDED | {b"host", b"content-length"}
+        self._always = _HOP_BY_HOP | _FORWARDED | _OURS | {b"host", b"content-length"}
         self._from_strangers = self._always | _PROXY_ONLY | ours
         self._kept = _RELIED_ON | ours
 

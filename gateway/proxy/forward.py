@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Mapping
 from time import perf_counter
 
-from aiohttp import EMPTY_PAYLOAD, web
+from aiohttp import EMPTY_PAYLOAD
 
 from gateway.config.settings import Upstream
-from gateway.proxy.answers import BAD_REQUEST, GATEWAY_TIMEOUT, REQUEST_TIMEOUT
-from gateway.proxy.client import Exchange
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.pool import Pool
+from gateway.proxy.reader import ForwardError
 from gateway.proxy.relay import Relay
 from gateway.proxy.request import RequestHead
 from gateway.proxy.tunnel import Tunnel
-from gateway.proxy.upstream import ForwardError, UpstreamConnection
+from gateway.proxy.upload import Upload
 from gateway.proxy.witness import Fate, Witness
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -42,7 +42,7 @@ class Forwarder:
         for pool in self._pools.values():
             pool.close()
 
-    async def forward(self, exchange: Exchange, head: RequestHead, name: str) -> Fate:
+    async def forward(self, exchange: Exchange, head: RequestHead, name: str, max_body: int) -> Fate:
         """Forward a request to the upstream called `name`, and its answer back.
 
         What goes wrong ends here: as an answer of our own if the upstream's has not begun, else as a connection broken
@@ -52,12 +52,12 @@ class Forwarder:
         began = perf_counter()
         try:
             try:
-                await self._attempt(exchange, head, pool)
+                await self._attempt(exchange, head, pool, max_body)
             except ForwardError as error:
                 repeatable = head.method in _IDEMPOTENT and exchange.body is EMPTY_PAYLOAD
                 if not (error.replayable and repeatable):
                     raise
-                await self._attempt(exchange, head, pool, fresh=True)
+                await self._attempt(exchange, head, pool, max_body, fresh=True)
         except ForwardError as error:
             if exchange.status:
                 exchange.abort()
@@ -67,7 +67,9 @@ class Forwarder:
         self._witness.upstream_took(name, perf_counter() - began)
         return Fate.ALLOWED
 
-    async def _attempt(self, exchange: Exchange, head: RequestHead, pool: Pool, *, fresh: bool = False) -> None:
+    async def _attempt(
+        self, exchange: Exchange, head: RequestHead, pool: Pool, max_body: int, *, fresh: bool = False
+    ) -> None:
         connection, origin = await pool.take(fresh=fresh)
         upstream, client, body = pool.upstream, exchange.client, exchange.body
         relay = Relay(exchange, keep_rate_limits=self._keep_rate_limits)
@@ -81,7 +83,7 @@ class Forwarder:
             if body is EMPTY_PAYLOAD:
                 connection.expect(upstream.head_timeout, upstream.idle_timeout)
             else:
-                upload = asyncio.create_task(_upload(exchange, connection, upstream))
+                upload = asyncio.create_task(Upload(exchange, connection, upstream, max_body, self._witness).run())
             switched = await relay.done
             if switched and relay.closed is not None:
                 Tunnel(client, connection, upstream.tunnel_timeout)
@@ -94,34 +96,3 @@ class Forwarder:
                 upload.cancel()
                 connection.reusable = False
             pool.give_back(connection, origin)
-
-
-async def _upload(exchange: Exchange, connection: UpstreamConnection, upstream: Upstream) -> None:
-    """Send a request's body as it comes, as fast as the upstream takes it."""
-    body, chunked = exchange.body, exchange.message.chunked
-    try:
-        while True:
-            async with asyncio.timeout(upstream.idle_timeout):
-                data = await body.readany()
-            if not data:
-                break
-            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
-            try:
-                async with asyncio.timeout(upstream.idle_timeout):
-                    await connection.drain()
-            except TimeoutError:
-                raise ForwardError("the upstream does not take the request's body", GATEWAY_TIMEOUT) from None
-    except TimeoutError:
-        exchange.keep_alive = False
-        connection.hang_up(
-            ForwardError("the client does not send the request's body", REQUEST_TIMEOUT, Fate.BAD_REQUEST)
-        )
-    except (web.RequestPayloadError, OSError, RuntimeError):
-        exchange.keep_alive = False
-        connection.hang_up(ForwardError("the request's body is broken", BAD_REQUEST, Fate.BAD_REQUEST))
-    except ForwardError as error:
-        connection.hang_up(error)
-    else:
-        if chunked:
-            connection.write(b"0\r\n\r\n")
-        connection.expect(upstream.head_timeout, upstream.idle_timeout)

@@ -1,12 +1,15 @@
 """One request, from the facts to the answer. This page is the data plane."""
 
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 
 from gateway.limits.bucket import Demand
+from gateway.limits.cors import Cors
 from gateway.limits.identity import Asker, Identity
 from gateway.limits.rules import RuleBook
-from gateway.proxy.answers import BAD_REQUEST, TOO_MANY_REQUESTS, UNAVAILABLE, Answer
-from gateway.proxy.client import Exchange
+from gateway.proxy.answers import BAD_REQUEST, CONTENT_TOO_LARGE, NO_CONTENT, TOO_MANY_REQUESTS, UNAVAILABLE, Answer
+from gateway.proxy.bypass import BYPASS, Bypass, nobody
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.request import RequestReader
 from gateway.proxy.witness import Fate, Witness
@@ -24,9 +27,11 @@ class Proxy:
         forwarder: Forwards what is allowed.
         reader: Reads requests.
         witness: Is told what became of each.
+        bypass: Knows who is not limited.
+        cors: Knows which web pages may see our own answers.
     """
 
-    __slots__ = ("_book", "_forwarder", "_identity", "_limiter", "_reader", "_witness")
+    __slots__ = ("_book", "_bypass", "_cors", "_forwarder", "_identity", "_limiter", "_reader", "_witness")
 
     def __init__(
         self,
@@ -36,6 +41,8 @@ class Proxy:
         forwarder: Forwarder,
         reader: RequestReader,
         witness: Witness,
+        bypass: Bypass = nobody,
+        cors: Cors | None = None,
     ) -> None:
         self._book = book
         self._identity = identity
@@ -43,12 +50,17 @@ class Proxy:
         self._forwarder = forwarder
         self._reader = reader
         self._witness = witness
+        self._bypass = bypass
+        self._cors = cors if cors is not None and cors.is_on else None
 
     async def handle(self, exchange: Exchange) -> Exchange:
         """Answer one request."""
         began = perf_counter()
         peer = exchange.client.peer
         trusted = self._identity.trusts(peer)
+        headers = exchange.message.headers
+        if self._cors is not None:
+            exchange.fields = lines(self._cors.fields(headers.get("Origin")))
         head = self._reader.read(exchange, trusted=trusted)
         if isinstance(head, Answer):
             return self._turn_away(exchange, head, began)
@@ -56,14 +68,28 @@ class Proxy:
         endpoint = rules.match(head.method, head.target.host, head.target.path)
         if endpoint is None:
             return self._turn_away(exchange, BAD_REQUEST, began)
-        caller = self._identity.identify(Asker(peer, trusted, exchange.message.headers))
-        fate = await self._decide(rules.demands(endpoint, caller))
-        if fate is Fate.ALLOWED:
-            fate = await self._forwarder.forward(exchange, head, endpoint.upstream)
+        caller = self._identity.identify(Asker(peer, trusted, headers))
+        max_body = endpoint.max_body or exchange.client.intake.max_body
+        if head.length is not None and head.length > max_body:
+            fate = Fate.BAD_REQUEST
+            self._witness.rejected("large_body")
+            exchange.refuse(CONTENT_TOO_LARGE)
+        elif self._cors is not None and (told := self._cors.preflight(head.method, headers)) is not None:
+            # Answered here: what is not charged must not reach an upstream.
+            fate = Fate.ALLOWED
+            exchange.fields = lines(told)
+            exchange.refuse(NO_CONTENT) if head.has_body else exchange.answer(NO_CONTENT)
+        elif BYPASS in headers and await self._bypasses(headers.getall(BYPASS), endpoint.name, str(peer)):
+            fate = await self._forwarder.forward(exchange, head, endpoint.upstream, max_body)
+        elif (fate := await self._decide(rules.demands(endpoint, caller))) is Fate.ALLOWED:
+            fate = await self._forwarder.forward(exchange, head, endpoint.upstream, max_body)
         else:
             exchange.answer(TOO_MANY_REQUESTS if fate is Fate.REFUSED else UNAVAILABLE)
         self._bear_witness(exchange, endpoint.name, caller.digest, fate, began)
         return exchange
+
+    async def _bypasses(self, tokens: Sequence[str], endpoint: str, source: str) -> bool:
+        return len(tokens) == 1 and await self._bypass(tokens[0], endpoint, source)
 
     def _turn_away(self, exchange: Exchange, answer: Answer, began: float) -> Exchange:
         exchange.refuse(answer)
@@ -80,6 +106,11 @@ class Proxy:
     def _bear_witness(self, exchange: Exchange, endpoint: str, caller: bytes, fate: Fate, began: float) -> None:
         method, status = exchange.message.method, exchange.status
         self._witness.served(endpoint, method, caller, fate, status, perf_counter() - began)
+
+
+def lines(fields: Mapping[str, str]) -> bytes:
+    """Header fields as they are written."""
+    return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
 
 
 _FATES = {

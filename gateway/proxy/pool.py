@@ -6,8 +6,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from gateway.config.settings import Origin, Upstream
-from gateway.proxy.answers import GATEWAY_TIMEOUT
-from gateway.proxy.upstream import ForwardError, UpstreamConnection
+from gateway.proxy.answers import GATEWAY_TIMEOUT, UNAVAILABLE
+from gateway.proxy.reader import ForwardError
+from gateway.proxy.upstream import UpstreamConnection
 
 
 @dataclass(slots=True)
@@ -25,21 +26,33 @@ class Pool:
     An address that cannot be reached is left out for a while; when all are, they are tried all the same.
     """
 
-    __slots__ = ("_addresses", "_loop", "_next", "_tls", "upstream")
+    __slots__ = ("_addresses", "_loop", "_next", "_taken", "_tls", "upstream")
 
     def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop) -> None:
         self.upstream = upstream
         self._loop = loop
         self._addresses = [_Address(origin) for origin in upstream.urls]
         self._next = 0
+        self._taken = 0
         self._tls = _trust(upstream) if any(origin.scheme == "https" for origin in upstream.urls) else None
 
     async def take(self, *, fresh: bool = False) -> tuple[UpstreamConnection, Origin]:
         """A connection that is free; with `fresh`, one that has never been used.
 
         Raises:
-            ForwardError: no address could be reached.
+            ForwardError: no address could be reached, or too many connections are in use: requests that wait for a
+                slow upstream must not take what others need.
         """
+        if self._taken >= self.upstream.max_connections:
+            raise ForwardError("too many connections are in use", UNAVAILABLE)
+        self._taken += 1
+        try:
+            return await self._find(fresh=fresh)
+        except BaseException:
+            self._taken -= 1
+            raise
+
+    async def _find(self, *, fresh: bool) -> tuple[UpstreamConnection, Origin]:
         error = ForwardError("the upstream has no address")
         for address in self._in_turn():
             if not fresh:
@@ -56,6 +69,7 @@ class Pool:
 
     def give_back(self, connection: UpstreamConnection, origin: Origin) -> None:
         """Keep a connection for the next request, or close it if it cannot carry one."""
+        self._taken -= 1
         connection.release()
         idle = next(address.idle for address in self._addresses if address.origin is origin)
         if not (connection.reusable and connection.open) or len(idle) >= self.upstream.max_idle:

@@ -1,14 +1,16 @@
 """An upstream's answer on its way to the client."""
 
 import asyncio
+import re
 
 from aiohttp import HttpVersion11
 
-from gateway.proxy.client import Exchange
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.fields import answer_lines
-from gateway.proxy.upstream import ForwardError, Framing, RawFields
+from gateway.proxy.reader import ForwardError, Framing, RawFields
 
 _NO_CONTENT = 204
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _SWITCHING = 101
 
 
@@ -42,13 +44,13 @@ class Relay:
         """Pass on 100 Continue and 103 Early Hints to clients that know of them (RFC 9110 section 15.2)."""
         if self._modern:
             lines = answer_lines(fields, status, keep_rate_limits=self._keep_rate_limits)
-            self._out.append(b"\r\n".join([b"HTTP/1.1 %d %b" % (status, reason), *lines, b"", b""]))
+            self._out.append(b"\r\n".join([b"HTTP/1.1 %d %b" % (status, _spoken(reason)), *lines, b"", b""]))
 
     def head(self, status: int, reason: bytes, fields: RawFields, framing: Framing, length: bytes) -> None:
         """Pass on the head, with the framing towards the client."""
         self._status = status
         exchange = self._exchange
-        lines = [b"HTTP/1.1 %d %b" % (status, reason)]
+        lines = [b"HTTP/1.1 %d %b" % (status, _spoken(reason))]
         lines += answer_lines(fields, status, keep_rate_limits=self._keep_rate_limits)
         if status == _SWITCHING:
             lines += [
@@ -106,3 +108,8 @@ class Relay:
             self.done.set_exception(error)
         else:
             self.closed.set_result(None)
+
+
+def _spoken(reason: bytes) -> bytes:
+    """A reason phrase as it may be passed on (RFC 9112 section 4): none, if it has control bytes."""
+    return reason if reason == b"OK" or _REASON.fullmatch(reason) else b""

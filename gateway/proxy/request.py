@@ -12,12 +12,28 @@ from aiohttp import HttpVersion10, HttpVersion11
 
 from gateway.config.settings import Origin, Upstream
 from gateway.proxy.answers import BAD_REQUEST, METHOD_NOT_ALLOWED, VERSION_NOT_SUPPORTED, Answer
-from gateway.proxy.client import Exchange
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.fields import RequestFields
 from gateway.proxy.target import Target, parse_target
 
-_NEVER_FORWARDED = frozenset({"CONNECT", "TRACE"})
-"""A tunnel through us would get round every rule; TRACE would hand out what proxies in front of us have added."""
+_NEVER_FORWARDED = frozenset({"CONNECT", "TRACE"}) | frozenset(
+    [
+        "ANNOUNCE",
+        "DESCRIBE",
+        "FLUSH",
+        "GET_PARAMETER",
+        "PAUSE",
+        "PLAY",
+        "RECORD",
+        "REDIRECT",
+        "SETUP",
+        "SET_PARAMETER",
+        "SOURCE",
+        "TEARDOWN",
+    ]
+)
+"""A tunnel through us would get round every rule; TRACE would hand out what proxies in front of us have added. The
+others are RTSP's and Icecast's, which the parser takes for HTTP."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._+=/-]{1,128}", re.ASCII)
 
@@ -30,9 +46,10 @@ class RequestHead:
         target: Host and path.
         trusted: Whether the peer is a trusted proxy.
         id: Names the request in logs, here and upstream.
+        length: Bytes of its body, if it says so beforehand.
     """
 
-    __slots__ = ("_exchange", "_reader", "id", "method", "target", "trusted")
+    __slots__ = ("_exchange", "_reader", "id", "length", "method", "target", "trusted")
 
     def __init__(self, exchange: Exchange, target: Target, reader: "RequestReader", *, trusted: bool) -> None:
         self._exchange = exchange
@@ -41,6 +58,8 @@ class RequestHead:
         self.target = target
         self.trusted = trusted
         self.id = reader.identify(exchange, trusted=trusted)
+        length = exchange.message.headers.get("Content-Length")
+        self.length = None if length is None else int(length.lstrip("0") or 0)
 
     def to(self, upstream: Upstream, origin: Origin) -> bytes:
         """The head as it goes to one address of an upstream, with the empty line that ends it."""
@@ -53,8 +72,8 @@ class RequestHead:
         ]
         if message.chunked:
             lines.append(b"Transfer-Encoding: chunked")
-        elif (length := message.headers.get("Content-Length")) is not None:
-            lines.append(b"Content-Length: " + length.encode())
+        elif self.length is not None:
+            lines.append(b"Content-Length: %d" % self.length)
         if self.wants_websocket:
             lines.append(b"Connection: upgrade\r\nUpgrade: websocket")
         lines.append(b"\r\n")
@@ -108,8 +127,9 @@ class RequestReader:
             return VERSION_NOT_SUPPORTED
         if message.method in _NEVER_FORWARDED:
             return METHOD_NOT_ALLOWED
-        if message.chunked and message.version == HttpVersion10:
-            return BAD_REQUEST  # RFC 9112 section 6.1: framing that HTTP/1.0 does not have
+        coding = message.headers.get("Transfer-Encoding")
+        if coding is not None and (coding.lower() != "chunked" or message.version == HttpVersion10):
+            return BAD_REQUEST  # RFC 9112 section 6.1: a coding we would lose, or framing that HTTP/1.0 does not have
         target = parse_target(message.path, message.headers.getall("Host", []))
         return BAD_REQUEST if target is None else RequestHead(exchange, target, self, trusted=trusted)
 

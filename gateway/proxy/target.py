@@ -51,7 +51,7 @@ def parse_target(raw: str, hosts: list[str]) -> Target | None:
     Returns:
         None when target or Host are invalid or name nothing that we serve.
     """
-    if len(hosts) > 1 or "#" in raw:
+    if len(hosts) > 1 or "#" in raw or not (raw.isascii() and raw.isprintable()):
         return None
     authority = hosts[0] if hosts else ""
     host = parse_host(authority) if authority else ""

@@ -7,81 +7,22 @@ connection, so that no answer can run over into the next one.
 
 import asyncio
 from collections.abc import Callable
-from enum import Enum
-from typing import Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from gateway.proxy.answers import BAD_GATEWAY, GATEWAY_TIMEOUT, Answer
-from gateway.proxy.witness import Fate
-
-RawFields = list[tuple[bytes, bytes]]
-
-
-class ForwardError(Exception):
-    """A request was not answered by the upstream, or not to the end.
-
-    Attributes:
-        answer: What the client is told if it has not been told anything yet.
-        fate: Whose fault it is.
-        replayable: Nothing of an answer came on a connection that had been used before: the upstream had closed it
-            while it was idle, and has most likely not read the request.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        answer: Answer = BAD_GATEWAY,
-        fate: Fate = Fate.UPSTREAM_ERROR,
-        *,
-        replayable: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.answer = answer
-        self.fate = fate
-        self.replayable = replayable
-
-
-class Framing(Enum):
-    """How the end of a body is known (RFC 9112 section 6.3)."""
-
-    NONE = 1
-    LENGTH = 2
-    CHUNKED = 3
-    CLOSE = 4
-
-
-class Reader(Protocol):
-    """Takes an answer as it comes."""
-
-    def interim(self, status: int, reason: bytes, fields: RawFields) -> None:
-        """A 1xx answer other than 101: the final one follows."""
-
-    def head(self, status: int, reason: bytes, fields: RawFields, framing: Framing, length: bytes) -> None:
-        """The head of the final answer. `length` is its Content-Length, empty if it has none."""
-
-    def piece(self, data: bytes) -> None:
-        """A piece of the body."""
-
-    def flush(self) -> None:
-        """All that has come so far has been reported; more will follow."""
-
-    def end(self) -> None:
-        """The answer is complete, and all of it has been reported."""
-
-    def upgraded(self) -> None:
-        """The head was a 101: from here on pieces are bytes of another protocol, until `end`."""
-
-    def fail(self, error: ForwardError) -> None:
-        """There is no answer, or not all of it."""
-
+from gateway.proxy.answers import GATEWAY_TIMEOUT
+from gateway.proxy.deadline import Deadline
+from gateway.proxy.reader import AmbiguousError, ForwardError, Framing, RawFields, Reader, read_framing
 
 _MOST_INTERIM = 16
 _MOST_FIELDS = 256
-_LARGEST_HEAD = 65_536
+_MOST_SILENCE = 65_536
+"""Bytes that are no content: those of a head, of trailers, of what stands between chunks."""
+
 _SWITCHING = 101
 _FINAL = 200
-_WITHOUT_BODY = (204, 304)
+_LEAST, _MOST = 100, 599
+_NO_CONTENT = 204
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -98,7 +39,6 @@ class UpstreamConnection(asyncio.Protocol):
         "_drained",
         "_fields",
         "_framing",
-        "_head_size",
         "_held",
         "_interim",
         "_length",
@@ -109,8 +49,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_patience",
         "_reader",
         "_reason",
+        "_silence",
         "_status",
-        "_timer",
         "_transport",
         "_tunnel",
         "_used",
@@ -124,8 +64,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._parser = HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._reader: Reader | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
+        self._deadline = Deadline(loop, self._expire)
         self._patience = 0.0
         self._drained: asyncio.Future[None] | None = None
         self._writing_paused = False
@@ -144,7 +83,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._fields: RawFields = []
         self._framing = Framing.NONE
         self._length = b""
-        self._head_size = 0
+        self._silence = 0
         self._interim = 0
 
     # For those who use the connection.
@@ -188,7 +127,7 @@ class UpstreamConnection(asyncio.Protocol):
     def expect(self, first: float, then: float) -> None:
         """Wait for bytes of the answer, `first` seconds for the first ones and `then` seconds between any two."""
         self._patience = then
-        self._set_deadline(first)
+        self._deadline.set(first)
 
     def pause(self, paused: bool) -> None:
         """Hold the answer back while the client catches up, or let it flow again."""
@@ -197,10 +136,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._held = paused
         if paused:
             self._transport.pause_reading()
+            self._deadline.clear()  # the client's patience counts now
         else:
             self._transport.resume_reading()
-        if self._patience:
-            self._set_deadline(self._patience)
+            if self._patience:
+                self._deadline.set(self._patience)
 
     def hang_up(self, error: ForwardError) -> None:
         """Break off the exchange: its reader is told, the connection is closed."""
@@ -212,39 +152,22 @@ class UpstreamConnection(asyncio.Protocol):
         self.on_pause = None
         self._reader = None
         self._patience = 0.0
-        self._deadline = 0.0
+        self._deadline.clear()
         self._used = True
 
     def close(self) -> None:
         """Close at once."""
         self.reusable = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline.cancel()
         if self._transport is not None:
             self._transport.abort()
 
     def expire(self, seconds: float) -> None:
         """Close the connection if it is still idle after so many seconds."""
-        self._set_deadline(seconds)
+        self._deadline.set(seconds)
 
-    # Deadlines: one timer a connection, set again only when it fires early, so a request costs no timer.
-
-    def _set_deadline(self, seconds: float) -> None:
-        self._deadline = deadline = self._loop.time() + seconds
-        if self._timer is None:
-            self._timer = self._loop.call_at(deadline, self._check_deadline)
-        elif self._timer.when() > deadline:
-            self._timer.cancel()
-            self._timer = self._loop.call_at(deadline, self._check_deadline)
-
-    def _check_deadline(self) -> None:
-        self._timer = None
-        if not self._deadline:
-            return
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._check_deadline)
-        elif self._reader is None:
+    def _expire(self) -> None:
+        if self._reader is None:
             self.close()
         else:
             self._fail(ForwardError("the upstream took too long", GATEWAY_TIMEOUT))
@@ -259,7 +182,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.close()  # bytes that nobody asked for
             return
         if self._patience:
-            self._set_deadline(self._patience)
+            self._deadline.set(self._patience)
         if self._tunnel:
             self._reader.piece(data)
         else:
@@ -268,8 +191,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._reader.flush()
 
     def _parse(self, data: bytes) -> None:
-        if self._status < _FINAL:
-            self._head_size += len(data)
+        self._silence += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -277,8 +199,8 @@ class UpstreamConnection(asyncio.Protocol):
         except HttpParserError as error:
             self._fail(ForwardError(f"the upstream's answer is broken: {error}"))
         else:
-            if self._status < _FINAL and self._head_size > _LARGEST_HEAD:
-                self._fail(ForwardError("the head of the upstream's answer is too large"))
+            if self._silence > _MOST_SILENCE and self._reader is not None:
+                self._fail(ForwardError("the head or the trailers of the upstream's answer are too large"))
 
     def _hand_over(self, rest: bytes) -> None:
         if self._status == _SWITCHING and self._reader is not None:
@@ -296,9 +218,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self.reusable = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline.cancel()
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(ForwardError("the upstream closed the connection"))
             self._drained.exception()
@@ -308,7 +228,7 @@ class UpstreamConnection(asyncio.Protocol):
         if exc is None and (self._tunnel or (self._status >= _FINAL and self._framing is Framing.CLOSE)):
             self._end(reader)
         else:
-            nothing_came = self._status == 0 and self._head_size == 0
+            nothing_came = self._status == 0 and self._silence == 0
             self._fail(ForwardError("the upstream closed the connection", replayable=nothing_came and self._used))
 
     def pause_writing(self) -> None:
@@ -346,6 +266,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         fields, reason = self._fields, self._reason
+        self._check(status, fields)
         self._fields, self._reason = [], b""
         self._status = status
         if status < _FINAL:
@@ -357,30 +278,27 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             if not self._may_switch:
                 raise HttpParserError("it switches protocols unasked")
-        self._framing, self._length = self._read_framing(status, fields)
+        try:
+            self._framing, self._length = read_framing(self._method, status, fields, self._parser.get_http_version())
+        except AmbiguousError as error:
+            raise HttpParserError(f"{error} can be read in more ways than one") from error
         self.reusable = self._parser.should_keep_alive() and self._framing is not Framing.CLOSE
+        if status == _NO_CONTENT and self._length:
+            self.reusable = False  # it says that there is what cannot be
         reader.head(status, reason, fields, self._framing, self._length)
         if self._method == "HEAD" and status >= _FINAL:
             # llhttp would wait for the body that Content-Length announces: start afresh behind this head.
             self._parser = HttpResponseParser(self)
             self._end(reader)
 
-    def _read_framing(self, status: int, fields: RawFields) -> tuple[Framing, bytes]:
-        length = b""
-        chunked = False
-        for name, value in fields:
-            lower = name.lower()
-            if lower == b"content-length":
-                length = value
-            elif lower == b"transfer-encoding":
-                chunked = True
-        if self._method == "HEAD" or status in _WITHOUT_BODY or status == _SWITCHING:
-            return Framing.NONE, length
-        if chunked:
-            return Framing.CHUNKED, b""
-        return (Framing.LENGTH, length) if length else (Framing.CLOSE, b"")
+    def _check(self, status: int, fields: RawFields) -> None:
+        if not _LEAST <= status <= _MOST:
+            raise HttpParserError("no status code")
+        if self._silence > _MOST_SILENCE and sum(len(name) + len(value) for name, value in fields) > _MOST_SILENCE:
+            raise HttpParserError("the head is too large")
 
     def on_body(self, data: bytes) -> None:
+        self._silence = 0
         if self._reader is not None:
             self._reader.piece(data)
         else:
@@ -393,7 +311,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _end(self, reader: Reader) -> None:
         self._reader = None
         self._patience = 0.0
-        self._deadline = 0.0
+        self._deadline.clear()
         reader.end()
 
     def _fail(self, error: ForwardError) -> None:

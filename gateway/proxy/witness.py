@@ -34,6 +34,9 @@ class Witness(Protocol):
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """An upstream has answered to the end."""
 
+    def rejected(self, cause: str) -> None:
+        """A connection was not taken, or was cut off for what came on it. `cause` is a word of ours."""
+
     def served(self, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float) -> None:
         """A request has come to its end.
 

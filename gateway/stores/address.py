@@ -134,9 +134,12 @@ class Address:
         options = {**_patience(), "username": login.username, "password": login.password, **tls}
         if self.kind == "cluster":
             nodes = [ClusterNode(host, port) for host, port in self.hosts]
-            return ClusterChannel(RedisCluster(startup_nodes=nodes, ssl=self.tls, **options))
+            return ClusterChannel(
+                RedisCluster(startup_nodes=nodes, dynamic_startup_nodes=False, ssl=self.tls, **options)
+            )
         options |= {"db": self.database, "max_connections": _CONNECTIONS}
         if self.kind == "socket":
+            del options["socket_keepalive"]
             return PooledChannel(ConnectionPool(UnixDomainSocketConnection, path=self.path, **options))
         if self.kind == "server":
             ((host, port),) = self.hosts

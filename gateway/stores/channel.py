@@ -47,12 +47,12 @@ def away(error: BaseException) -> StoreAwayError:
     return failure
 
 
-def evalsha(call: Call) -> tuple[bytes | str | int, ...]:
+def evalsha(call: Call) -> tuple[Any, ...]:
     """The command that runs a script the server knows."""
     return ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.arguments)
 
 
-def evaluate(call: Call) -> tuple[bytes | str | int, ...]:
+def evaluate(call: Call) -> tuple[Any, ...]:
     """The command that runs a script the server does not know yet."""
     return ("EVAL", call.script.text, len(call.keys), *call.keys, *call.arguments)
 

@@ -13,13 +13,13 @@ What a reader may rely on:
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio.cluster import RedisCluster
 from redis.crc import key_slot
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 from gateway.limits.bucket import Decision, Demand
 from gateway.stores.channel import Answer, Channel, away, checked, evalsha, evaluate
@@ -35,47 +35,62 @@ class ClusterChannel:
 
     def __init__(self, cluster: RedisCluster) -> None:
         self._cluster = cluster
+        self._users = 0
+        self._is_stale = False
 
     async def run(self, calls: Sequence[Call]) -> list[Answer]:
         """Run scripts, each of which touches one slot."""
         try:
-            replies = await self._send(evalsha(call) for call in calls)
-            unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            if unknown:
-                again = await self._send(evaluate(calls[place]) for place in unknown)
-                for place, reply in zip(unknown, again, strict=True):
-                    replies[place] = reply
+            async with self._discovered() as cluster:
+                replies = await _send(cluster, [evalsha(call) for call in calls])
+                unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+                if unknown:
+                    again = await _send(cluster, [evaluate(calls[place]) for place in unknown])
+                    for place, reply in zip(unknown, again, strict=True):
+                        replies[place] = reply
         except Exception as error:  # noqa: BLE001 - redis-py's failures have no common class
-            replies = [error] * len(calls)
-        if any(isinstance(reply, Exception) and not isinstance(reply, ResponseError) for reply in replies):
-            await self._rediscover()
+            return [away(error)] * len(calls)
+        self._is_stale |= any(isinstance(reply, Exception) for reply in replies)
         return [away(reply) if isinstance(reply, Exception) else checked(reply) for reply in replies]
 
-    async def _send(self, commands: Iterable[Sequence[bytes | str | int]]) -> list[Any]:
-        await self._cluster.initialize()
-        pipeline = self._cluster.pipeline()
-        for command in commands:
-            pipeline.execute_command(*command)
-        return await pipeline.execute(raise_on_error=False)
-
     async def command(self, *words: bytes | str | int) -> Any:
-        """Run one plain command on the server of its key, or on all masters if it has none."""
+        """Run one plain command on the server of its key, PING on all masters, CONFIG on one of them."""
         try:
-            if len(words) == 1:
-                return await self._cluster.execute_command(*words, target_nodes=RedisCluster.PRIMARIES)
-            return await self._cluster.execute_command(*words)
+            async with self._discovered() as cluster:
+                if words[0] == "PING":
+                    return await cluster.execute_command(*words, target_nodes=cluster.get_primaries())
+                if words[0] == "CONFIG":
+                    return await cluster.execute_command(*words, target_nodes=cluster.get_primaries()[:1])
+                return await cluster.execute_command(*words)
         except Exception as error:
-            await self._rediscover()
             raise away(error) from error
 
-    async def _rediscover(self) -> None:
-        """Ask afresh who has which slot; redis-py does when it is used the next time."""
-        with suppress(Exception):  # what cannot be closed is closed
+    @asynccontextmanager
+    async def _discovered(self) -> AsyncIterator[RedisCluster]:
+        """The client, when it knows who has which slot. After a failure it asks afresh, once nobody else uses it."""
+        if self._is_stale and not self._users:
+            self._is_stale = False
             await self._cluster.aclose()
+        self._users += 1
+        try:
+            yield await self._cluster.initialize()
+        except Exception:
+            self._is_stale = True
+            raise
+        finally:
+            self._users -= 1
 
     async def close(self) -> None:
         """Close all connections."""
         await self._cluster.aclose()
+
+
+async def _send(cluster: RedisCluster, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """The replies to commands; one that failed is an exception."""
+    pipeline = cluster.pipeline()
+    for command in commands:
+        pipeline.execute_command(*command)
+    return await pipeline.execute(raise_on_error=False)
 
 
 class ClusterStore(RedisStore):

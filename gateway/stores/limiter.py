@@ -52,6 +52,11 @@ class Limiter:
         """Whether requests are decided without the shared store at present."""
         return self._standby.is_active
 
+    @property
+    def evicted(self) -> int:
+        """Buckets this process has forgotten for want of room."""
+        return self._store.evicted + self._standby.evicted
+
     def forget(self, keys: Sequence[bytes] | None = None) -> None:
         """Ask the store afresh about these buckets, or all: after an override, a reset elsewhere, a reload."""
         self._standby.forget(keys)

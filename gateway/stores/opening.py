@@ -34,7 +34,7 @@ def open_limiter(
     sentinel: Login | None = None,
     trust: Trust | None = None,
 ) -> Limiter:
-    """A limiter on the store at `url`. Call it where an event loop runs; nothing is connected before `start`.
+    """A limiter on a store. Call it where an event loop runs; nothing is connected before `start`.
 
     Args:
         url: ``memory``, or an address, or its text as `gateway.stores.address` reads it.
@@ -43,12 +43,12 @@ def open_limiter(
         deadline: Seconds a request waits for Redis at most.
         max_buckets: Buckets kept in memory; the least recently used goes first.
         workers: Workers of this gateway; the fleet is never taken for smaller.
-        login: Who we are to Redis, if the URL does not say.
+        login: Who we are to Redis, if the address does not say.
         sentinel: Who we are to the Sentinels.
         trust: How TLS is set up.
 
     Raises:
-        ValueError: `url` is no address.
+        ValueError: it is no address.
     """
     if url == MEMORY:
         return Limiter(LocalStore(max_buckets, wall_clock()), NoStandby())

@@ -16,6 +16,10 @@ class StoreAwayError(Exception):
 class Store(Protocol):
     """Keeps buckets and charges them."""
 
+    @property
+    def evicted(self) -> int:
+        """Buckets this process has forgotten for want of room."""
+
     async def take(self, demands: Sequence[Demand]) -> Decision:
         """Charge all enforced demands or none, see `gateway.limits.bucket.take`.
 

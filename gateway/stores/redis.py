@@ -9,6 +9,7 @@ from gateway.stores.clock import StoreClock, monotonic
 from gateway.stores.coalescer import Check, Coalescer
 from gateway.stores.port import StoreAwayError
 from gateway.stores.scripts import BEAT, Call, Debt, call_settle, call_take
+from gateway.stores.survey import survey
 
 
 class Beat(NamedTuple):
@@ -50,8 +51,10 @@ class RedisStore:
 
     Attributes:
         gives_back: Whether what a bucket owes can become less but by time.
+        evicted: None are kept in this process.
     """
 
+    evicted = 0
     gives_back = False
 
     def __init__(self, channel: Channel, clock: StoreClock, *, prefix: str, deadline: float) -> None:
@@ -115,6 +118,10 @@ class RedisStore:
         now, workers, present, was_known = answer
         self._clock.hear(now, sent)
         return Beat(now, workers, present, bool(was_known))
+
+    async def survey(self) -> list[str]:
+        """Warnings about how the store is set up."""
+        return await survey(self._channel)
 
     async def leave(self, worker: str) -> None:
         """Strike a worker off the fleet.

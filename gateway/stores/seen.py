@@ -10,7 +10,7 @@ its data). Whoever does or notices that calls `forget`.
 
 from collections.abc import Sequence
 
-from gateway.limits.bucket import Decision, Demand, Quota, judge, owe
+from gateway.limits.bucket import Decision, Demand, judge, owe
 from gateway.stores.clock import StoreClock
 from gateway.stores.local import LocalStore
 
@@ -58,10 +58,6 @@ class Seen:
                 owes += charge.due
             if owes:
                 put(key, now + owes, charge.quota.interval)
-
-    def hear_owed(self, key: bytes, quota: Quota, owed: int, now: int) -> None:
-        """Remember what a bucket owes."""
-        self.buckets.put(key, now + owed, quota.interval)
 
     def forget(self, keys: Sequence[bytes] | None = None) -> None:
         """Take buckets for full until the store says otherwise; all of them if none are named."""

@@ -145,8 +145,7 @@ class Share:
     def resume(self) -> None:
         """Hand over to the store. Only what it could not be charged with stays noted."""
         self.thaw()
-        for key in [key for key, tab in self._tabs.items() if not tab.spent]:
-            del self._tabs[key]
+        self._tabs = OrderedDict((key, tab) for key, tab in self._tabs.items() if tab.spent)
         for tab in self._tabs.values():
             tab.is_current = False
 

@@ -9,7 +9,10 @@ from gateway.stores.verdict import Verdict
 
 
 class Observer(Protocol):
-    """Is told when the store goes and comes: once each, never per request."""
+    """Is told what an operator should know: once for each event, never per request."""
+
+    def store_warns(self, what: str) -> None:
+        """The store is set up in a way that may surprise."""
 
     def store_lost(self, why: str) -> None:
         """Requests are decided without the store from now on."""
@@ -24,6 +27,10 @@ class Standby(Protocol):
     @property
     def epoch(self) -> int:
         """Changes whenever something is forgotten."""
+
+    @property
+    def evicted(self) -> int:
+        """Buckets forgotten for want of room."""
 
     @property
     def is_active(self) -> bool:
@@ -58,6 +65,7 @@ class NoStandby:
     """Behind a store that never goes away, because it is in this process."""
 
     epoch = 0
+    evicted = 0
     is_active = False
 
     def refuse(self, demands: Sequence[Demand]) -> Decision | None:  # noqa: ARG002

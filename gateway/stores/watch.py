@@ -22,7 +22,6 @@ from gateway.limits.bucket import Decision, Demand
 from gateway.stores.clock import StoreClock, monotonic
 from gateway.stores.port import StoreAwayError
 from gateway.stores.redis import Beat, RedisStore
-from gateway.stores.scripts import Debt
 from gateway.stores.seen import Seen
 from gateway.stores.share import Share
 from gateway.stores.standby import Observer
@@ -45,9 +44,6 @@ _LOOK = 0.02
 
 _MOST_DEBTS = 500
 """Settled in one call."""
-
-_Settlement = tuple[Debt, int, int]
-"""What was charged, what the bucket owes now, and the store's time."""
 
 
 class Watch:
@@ -77,6 +73,8 @@ class Watch:
         self._breaker = Breaker()
         self._name = uuid4().hex
         self._there_since: int | None = None
+        self._was_there = False
+        self._is_surveyed = False
         self._opened = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -84,6 +82,11 @@ class Watch:
     def epoch(self) -> int:
         """See `Seen`."""
         return self.seen.epoch
+
+    @property
+    def evicted(self) -> int:
+        """Buckets forgotten for want of room."""
+        return self.seen.buckets.evicted + self.share.evicted
 
     @property
     def is_active(self) -> bool:
@@ -128,7 +131,14 @@ class Watch:
         except StoreAwayError as why:
             self._breaker.open(monotonic())
             self._observer.store_lost(str(why))
+        else:
+            await self._survey()
         self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _survey(self) -> None:
+        self._is_surveyed = True
+        for warning in await self._store.survey():
+            self._observer.store_warns(warning)
 
     async def close(self) -> None:
         """Charge what is left to charge, and leave the fleet."""
@@ -150,8 +160,10 @@ class Watch:
                 await self._beat()
                 if self.is_active:
                     await self._recover()
+                    if not self._is_surveyed:
+                        await self._survey()
                 elif len(self.share):
-                    self._hear(await self._settle())
+                    await self._settle()
                     self.share.resume()
             except StoreAwayError as why:
                 self.lose(why)
@@ -164,38 +176,32 @@ class Watch:
             self.share.workers = max(beat.workers, self._workers)
         if self._there_since is None:
             self._there_since = monotonic()
-        elif not beat.was_known:
-            self.seen.forget()
+        if self._was_there and not beat.was_known and not self.is_active:
+            self.seen.forget()  # the store has lost its data
+        self._was_there = True
         return beat
 
     async def _recover(self) -> None:
         share, loop = self.share, asyncio.get_running_loop()
         share.freeze()
         try:
-            settled = await self._settle(touched=True)
+            await self._settle(touched=True)
             until = loop.time() + GRACE
             since = self.seen.clock() - int(2 * PROBE * 1_000_000)
             while (await self._beat(since)).present < share.workers and loop.time() < until:  # noqa: ASYNC110
                 await asyncio.sleep(_LOOK)
-            settled += await self._settle()
+            await self._settle()
         except BaseException:
             share.thaw()
             raise
-        # From here on without a pause, so that no decision falls in between.
+        # From here on without a pause, so that no decision falls in between. The store may have come back with less
+        # than it had, so what was seen of it is worth nothing.
         self.seen.forget()
-        self._hear(settled)
         share.resume()
         self._observer.store_back(self._breaker.close(monotonic()) / 1_000_000)
 
-    async def _settle(self, *, touched: bool = False) -> list[_Settlement]:
-        settled: list[_Settlement] = []
+    async def _settle(self, *, touched: bool = False) -> None:
         for debts in self.share.owing(_MOST_DEBTS, touched=touched):
             answer = await self._store.settle(debts)
             for debt, owed in zip(debts, answer.owed, strict=True):
                 self.share.settle(debt, owed)
-                settled.append((debt, min(owed + debt.due, debt.quota.capacity), answer.now))
-        return settled
-
-    def _hear(self, settled: Sequence[_Settlement]) -> None:
-        for debt, owes, now in settled:
-            self.seen.hear_owed(debt.key, debt.quota, owes, now)

@@ -43,7 +43,7 @@ def gateway_problems(folder: Path, text: str, *, upstreams: str = UPSTREAMS) -> 
 def gateway_warnings(folder: Path, text: str) -> list[str]:
     """All but the one that there are no rules."""
     warnings = load_gateway_text(folder, text).warnings
-    return [str(each).removeprefix(f"{folder}/") for each in warnings if "no key 'rules'" not in each.message]
+    return [str(each).removeprefix(f"{folder}/") for each in warnings if "no rules are named" not in each.message]
 
 
 def public_pem(key: Ed25519PrivateKey | EllipticCurvePrivateKey) -> bytes:

@@ -75,9 +75,7 @@ def test_every_key_reaches_the_endpoint(tmp_path: Path) -> None:
     assert (endpoint.upstream, endpoint.cost) == ("default", 0)
 
 
-@pytest.mark.parametrize(
-    ("text", "host"), [("'[::1]'", "[::1]"), ("API.example.", "api.example"), ("10.0.0.1", "10.0.0.1")]
-)
+@pytest.mark.parametrize(("text", "host"), [("'[::1]'", "[::1]"), ("API.example.", "api.example")])
 def test_host_is_as_a_host_field_names_it(tmp_path: Path, text: str, host: str) -> None:
     rules = load_rules_text(tmp_path, f"endpoints: [{{name: e, path: /e, host: {text}}}]\n").rules
     assert rules.endpoints["e"].host == host

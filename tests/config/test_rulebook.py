@@ -189,7 +189,7 @@ def test_rules_are_read_again_for_the_settings_in_force(tmp_path: Path) -> None:
 def test_without_rules_nothing_is_limited_and_a_warning_says_so() -> None:
     loaded = load(None, Flags(upstream="http://127.0.0.1:9000"))
     assert loaded.rules.limits == load_rules(loaded.settings).rules.limits == ()
-    assert [str(each) for each in loaded.warnings] == ["gateway.yaml: there is no key 'rules', so nothing is limited"]
+    assert [str(each) for each in loaded.warnings] == ["--rules: no rules are named, so nothing is limited"]
 
 
 def test_ten_thousand_endpoints_load(tmp_path: Path) -> None:

@@ -133,3 +133,23 @@ async def test_sigterm_under_load_with_keep_alive_clients_fails_no_request() -> 
             process.signal(signal.SIGTERM)
         assert await process.ends() == 0
     assert served == len(up.requests)
+
+
+async def test_sigterm_right_after_the_greeting_is_not_lost() -> None:
+    async with redis_server() as redis, upstream() as up:
+        arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url, "--workers", "2")
+        for _ in range(3):
+            async with gateway(*arguments) as (process, _public, _):
+                process.signal(signal.SIGTERM)
+                assert await process.ends() == 0
+                assert "Traceback" not in process.output
+
+
+async def test_workers_do_not_outlive_their_supervisor() -> None:
+    async with redis_server() as redis, upstream() as up:
+        arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url, "--workers", "2")
+        async with gateway(*arguments) as (process, _public, _):
+            await process.says(r"(?s)worker_serving.*worker_serving")
+            process.signal(signal.SIGKILL)
+            await process.ends()  # the output ends when the last of them has closed it
+            assert process.output.count("worker_draining") == 2

@@ -4,18 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from ssl import SSLContext
 
-from gateway.app import LINGER
-from gateway.config.settings import Origin, Upstream
+from gateway.config.settings import Intake, Origin, Upstream
 from gateway.limits.bucket import Demand
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
 from gateway.limits.limit import Limit
 from gateway.limits.rules import RuleBook, Rules
-from gateway.proxy.client import Server
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
+from gateway.proxy.server import Server
 from gateway.proxy.witness import Fate
 from gateway.stores.limiter import Limiter
 from gateway.stores.local import LocalStore
@@ -30,14 +30,20 @@ class Seen:
     def __init__(self) -> None:
         self.verdicts: list[Verdict] = []
         self.fates: list[tuple[str, Fate, int]] = []
+        self.causes: list[str] = []
+        self.demands: list[list[Demand]] = []
 
     def decided(self, demands: Sequence[Demand], verdict: Verdict) -> None:
         assert demands
+        self.demands.append(list(demands))
         self.verdicts.append(verdict)
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
         assert upstream == "default"
         assert seconds > 0
+
+    def rejected(self, cause: str) -> None:
+        self.causes.append(cause)
 
     def served(self, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float) -> None:
         assert method
@@ -61,7 +67,8 @@ async def proxy(
     endpoints: Iterable[Endpoint] = (),
     identity: Identity | None = None,
     keep_rate_limits: bool = False,
-    ssl: object = None,
+    intake: Intake | None = None,
+    ssl: SSLContext | None = None,
     host: str = "127.0.0.1",
     scheme: str = "http",
     **upstream: object,
@@ -78,8 +85,8 @@ async def proxy(
     handler = Proxy(
         book, identity or Identity(), limiter, forwarder, RequestReader(["X-User-Id", "X-User-Tier"]), witness
     )
-    server = Server(handler.handle, auto_decompress=False, lingering_time=LINGER, access_log=None)
-    listening = await asyncio.get_running_loop().create_server(server, host, 0, ssl=ssl)  # type: ignore[arg-type]
+    server = Server(handler.handle, intake or Intake(), witness, (identity or Identity()).trusts)
+    listening = await asyncio.get_running_loop().create_server(server, host, 0, ssl=ssl)
     try:
         yield Running(listening.sockets[0].getsockname()[1], server, book, witness)
     finally:

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 
+from gateway.config.settings import Intake
 from tests.proxy.running import proxy
 from tests.wire import DEADLINE, OK, Client, Conversation, ask, get, says, upstream
 
@@ -61,7 +62,10 @@ async def test_a_body_goes_upstream_in_the_framing_it_came_in(framing: str) -> N
         if framing == "length":
             sent = b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 11\r\n\r\nhello world"
         else:
-            sent = b"POST / HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nT: 1\r\n\r\n"
+            sent = (
+                b"POST / HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+                b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nT: 1\r\n\r\n"
+            )
         assert (await client.ask(sent)).status == 200
         assert (await client.ask(get("/again"))).status == 200
     first, second = up.requests
@@ -374,7 +378,7 @@ async def test_a_slow_upstream_holds_the_client_back_and_loses_nothing() -> None
     async with upstream(script) as up, proxy(up.port) as running, Client.connect(running.port) as client:
         client.writer.write(b"PUT / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
         async with asyncio.timeout(DEADLINE):
-            while client.writer.transport.get_write_buffer_size() == size:  # type: ignore[attr-defined]
+            while client.writer.transport.get_write_buffer_size() == size:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             go.set()
         assert (await client.answer()).status == 200
@@ -418,7 +422,7 @@ async def test_a_body_that_stops_coming_is_a_408() -> None:
 
     async with (
         upstream(script) as up,
-        proxy(up.port, idle_timeout=0.2) as running,
+        proxy(up.port, intake=Intake(body_timeout=0.2)) as running,
         Client.connect(running.port) as client,
     ):
         await client.send(b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 10\r\n\r\nhalf")

@@ -29,6 +29,10 @@ class Cable:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
     async def plug(self) -> None:
         """Take connections, at the same port as before."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)

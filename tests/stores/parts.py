@@ -1,7 +1,7 @@
 """Parts that the tests of the stores are built from."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +42,10 @@ class Recorder:
 
     lost: list[str] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def store_warns(self, what: str) -> None:
+        self.warnings.append(what)
 
     def store_lost(self, why: str) -> None:
         self.lost.append(why)
@@ -54,6 +58,13 @@ async def until(condition: Callable[[], Any], seconds: float = DEADLINE) -> None
     """Return as soon as a condition holds."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in another process
+            await asyncio.sleep(0.005)
+
+
+async def eventually(ask: Callable[[], Awaitable[Any]], seconds: float = DEADLINE) -> None:
+    """Return as soon as the answer to a question is yes."""
+    async with asyncio.timeout(seconds):
+        while not await ask():  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.005)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 from redis.asyncio import Redis
@@ -98,19 +99,23 @@ async def test_nothing_is_refused_by_memory_that_the_store_would_allow(way: str)
 
 
 async def test_an_answer_to_a_question_from_before_a_reset_is_not_remembered() -> None:
-    async with redis_server() as server, cable(server.port) as wire, Redis(port=server.port) as client:
-        async with limiter(f"redis://127.0.0.1:{wire.port}") as opened:
-            await opened.check([demand(burst=1)])
-            opened.forget()
-            wire.delay = 0.1
-            before = wire.answers
-            check = asyncio.create_task(opened.check([demand(burst=1)]))
-            await until(lambda: wire.answers > before)
-            await client.delete("gateway:bucket:a")
-            opened.forget()
-            assert not (await check).allowed
-            wire.delay = 0
-            assert (await opened.check([demand(burst=1)])).allowed
+    async with (
+        redis_server() as server,
+        cable(server.port) as wire,
+        Redis(port=server.port) as client,
+        limiter(f"redis://127.0.0.1:{wire.port}") as opened,
+    ):
+        await opened.check([demand(burst=1)])
+        opened.forget()
+        wire.delay = 0.1
+        before = wire.answers
+        check = asyncio.create_task(opened.check([demand(burst=1)]))
+        await until(lambda: wire.answers > before)
+        await client.delete("gateway:bucket:a")
+        opened.forget()
+        assert not (await check).allowed
+        wire.delay = 0
+        assert (await opened.check([demand(burst=1)])).allowed
 
 
 async def test_a_store_that_lost_its_data_is_believed_within_seconds() -> None:
@@ -154,15 +159,18 @@ async def test_a_gateway_starts_without_redis_and_finds_it_later() -> None:
 
 async def test_one_lost_answer_does_not_open_the_breaker() -> None:
     observer = Recorder()
-    async with redis_server() as server, cable(server.port) as wire:
-        async with limiter(f"redis://127.0.0.1:{wire.port}", observer) as opened:
-            await opened.check([demand()])
-            wire.reset_after = 3
-            verdict = await opened.check([demand("b")])
-            assert verdict.allowed
-            assert verdict.degraded
-            assert not (await opened.check([demand("c")])).degraded
-            assert observer.lost == []
+    async with (
+        redis_server() as server,
+        cable(server.port) as wire,
+        limiter(f"redis://127.0.0.1:{wire.port}", observer) as opened,
+    ):
+        await opened.check([demand()])
+        wire.reset_after = 3
+        verdict = await opened.check([demand("b")])
+        assert verdict.allowed
+        assert verdict.degraded
+        assert not (await opened.check([demand("c")])).degraded
+        assert observer.lost == []
 
 
 async def test_each_worker_enforces_its_share_of_the_fleet_it_last_saw() -> None:
@@ -219,17 +227,21 @@ async def test_a_limit_may_be_open_or_shut_while_redis_is_away() -> None:
 
 async def test_what_was_spent_locally_is_charged_when_redis_is_back() -> None:
     observer = Recorder()
-    async with redis_server() as server, cable(server.port) as wire, limiter(server.url) as other:
-        async with limiter(f"redis://127.0.0.1:{wire.port}", observer) as opened:
-            await until(lambda: watch_of(opened).share.workers == 2)
-            await wire.cut()
-            await notice(opened)
-            assert await allowed_of(opened, [demand(burst=10)], 10) == 5
-            assert (await other.check([demand(burst=10, cost=2)])).allowed
-            await wire.plug()
-            await until(lambda: observer.back)
-            looks = [(await worker.check([demand(burst=10, cost=0)])).decision.owed[0] for worker in (opened, other)]
-            assert [round(owed / 3_600_000_000, 2) for owed in looks] == [7, 7]
+    async with (
+        redis_server() as server,
+        cable(server.port) as wire,
+        limiter(server.url) as other,
+        limiter(f"redis://127.0.0.1:{wire.port}", observer) as opened,
+    ):
+        await until(lambda: watch_of(opened).share.workers == 2)
+        await wire.cut()
+        await notice(opened)
+        assert await allowed_of(opened, [demand(burst=10)], 10) == 5
+        assert (await other.check([demand(burst=10, cost=2)])).allowed
+        await wire.plug()
+        await until(lambda: observer.back)
+        looks = [(await worker.check([demand(burst=10, cost=0)])).decision.owed[0] for worker in (opened, other)]
+        assert [round(owed / 3_600_000_000, 2) for owed in looks] == [7, 7]
 
 
 async def test_what_was_known_and_spent_is_put_back_into_a_redis_that_comes_back_empty() -> None:
@@ -256,20 +268,23 @@ async def test_what_does_not_fit_into_a_bucket_weighs_on_the_share_until_it_does
                 assert spent == (5 if outage == 1 else 0)
                 assert await allowed_of(other, [demand(burst=10)], 10) == (10 if outage == 1 else 0)
                 await wire.plug()
-                await until(lambda times=outage: len(observer.back) == times)
+                await until(partial(lambda times: len(observer.back) == times, outage))
                 watch_of(opened).seen.forget()
 
 
 async def test_a_failed_check_while_redis_answers_others_is_charged_at_the_next_beat() -> None:
-    async with redis_server() as server, cable(server.port) as wire:
-        async with limiter(f"redis://127.0.0.1:{wire.port}") as opened:
-            await opened.check([demand("warm")])
-            wire.reset_after = 0
-            # Redis charges it and the answer is lost, so it is charged twice in the end: never too little.
-            assert (await opened.check([demand(burst=10)])).degraded
-            await until(lambda: len(watch_of(opened).share) == 0)
-            owed = (await opened.check([demand(burst=10, cost=0)])).decision.owed[0]
-            assert round(owed / 3_600_000_000, 2) == 2
+    async with (
+        redis_server() as server,
+        cable(server.port) as wire,
+        limiter(f"redis://127.0.0.1:{wire.port}") as opened,
+    ):
+        await opened.check([demand("warm")])
+        wire.reset_after = 0
+        # Redis charges it and the answer is lost, so it is charged twice in the end: never too little.
+        assert (await opened.check([demand(burst=10)])).degraded
+        await until(lambda: len(watch_of(opened).share) == 0)
+        owed = (await opened.check([demand(burst=10, cost=0)])).decision.owed[0]
+        assert round(owed / 3_600_000_000, 2) == 2
 
 
 async def test_a_reset_that_redis_does_not_hear_says_so_and_holds_here() -> None:

@@ -1,0 +1,53 @@
+"""The command line that the four benchmarks share."""
+
+import argparse
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from benchmarks.kit import machine
+from benchmarks.kit.bench import Bench
+from benchmarks.kit.load import generator
+from benchmarks.kit.plot import plot
+from benchmarks.kit.report import Report
+from tests.redis_server import binaries
+
+Benchmark = Callable[[Bench], Coroutine[Any, Any, Report]]
+
+_RESULTS = Path(__file__).parents[1] / "results"
+
+
+def command(about: str | None, *benchmarks: Benchmark) -> None:
+    """Run benchmarks, print what they found, and write it to dated files."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of one run (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="in which each has one run (default %(default)s)")
+    parser.add_argument("--only", metavar="NAME,NAME", help="peers to take part, by the names in the tables")
+    parser.add_argument("--load", choices=["wrk", "python"], help="(default: wrk where it is installed)")
+    parser.add_argument("--quick", action="store_true", help="see that all works; the figures mean nothing")
+    parser.add_argument("--results", type=Path, default=_RESULTS, help="folder for the dated files")
+    options = parser.parse_args()
+    os.sched_setaffinity(0, machine.CORES.rest)
+    for benchmark in benchmarks:
+        bench = Bench(
+            seconds=0.2 if options.quick else options.seconds,
+            times=1 if options.quick else options.rounds,
+            only=frozenset(options.only.split(",")) if options.only else None,
+            load=generator(options.load),
+            quick=options.quick,
+        )
+        report = asyncio.run(benchmark(bench))
+        report.facts[:0] = [
+            f"{machine.today()}, {machine.name()}",
+            f"load from {bench.load.name}; Redis {next(iter(binaries()))}",
+            str(bench.neighbours),
+            f"{bench.times} rounds of {bench.seconds:g} s each, in turn; medians, in brackets the least and the most",
+        ]
+        if options.quick:
+            report.facts.insert(0, "QUICK: the figures mean nothing")
+        path = report.write(options.results)
+        if report.series:
+            report.facts.append(plot(path.with_suffix(".json")))
+        print(report, flush=True)

@@ -1,0 +1,117 @@
+"""The machine: its cores, what runs on which, what a process has used, and who else is busy."""
+
+import os
+import platform
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_PROC = Path("/proc")
+
+
+class Cores(NamedTuple):
+    """Who runs where.
+
+    Attributes:
+        peer: The one that is measured, and its helpers.
+        rest: The load, the origin and Redis.
+    """
+
+    peer: frozenset[int]
+    rest: frozenset[int]
+
+
+_ALL = sorted(os.sched_getaffinity(0))
+CORES = Cores(frozenset(_ALL[-1:]), frozenset(_ALL[:-1] or _ALL))
+
+
+@contextmanager
+def on(cores: frozenset[int]) -> Iterator[None]:
+    """Start processes on these cores: they inherit our own affinity."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class Usage(NamedTuple):
+    """What a process and all that it started have taken so far.
+
+    Attributes:
+        cpu: Seconds, of the kernel's work for them too.
+        memory: Bytes resident now.
+    """
+
+    cpu: float
+    memory: int
+
+
+def usage(*leaders: int) -> Usage:
+    """Of these processes, and of all in the sessions that they lead."""
+    cpu, memory = 0, 0
+    for folder in _PROC.iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        if int(folder.name) in leaders or int(fields[3]) in leaders:
+            cpu += int(fields[11]) + int(fields[12])
+            memory += int(fields[21])
+    return Usage(cpu / _TICK, memory * os.sysconf("SC_PAGE_SIZE"))
+
+
+def is_running(pid: int) -> bool:
+    return (_PROC / str(pid)).exists()
+
+
+class Neighbours:
+    """Who else is busy. Look while nothing of ours runs."""
+
+    def __init__(self) -> None:
+        self._seen: list[float] = []
+
+    def look(self, seconds: float) -> None:
+        idle = self._idle()
+        time.sleep(seconds)
+        share = 1 - (self._idle() - idle) / seconds / (os.cpu_count() or 1)
+        self._seen.append(min(1.0, max(0.0, share)))
+
+    @staticmethod
+    def _idle() -> float:
+        words = (_PROC / "stat").read_text().split(maxsplit=6)
+        return (int(words[4]) + int(words[5])) / _TICK
+
+    def __str__(self) -> str:
+        typical, most = median(self._seen), max(self._seen)
+        said = f"others used {typical:.0%} of the machine between the rounds, {most:.0%} at most"
+        return said if most <= 0.1 else f"{said}: TAKEN UNDER LOAD, only the ratios mean anything"
+
+
+def name() -> str:
+    """What a reader needs to know of the machine."""
+    found = re.search(r"model name\s*: (.*)", (_PROC / "cpuinfo").read_text())
+    model = found[1].strip() if found else platform.machine()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return (
+        f"{model}, {len(_ALL)} cores, {memory:.0f} GiB, Linux {platform.release()}, "
+        f"Python {platform.python_version()}; the measured process on core {_list(CORES.peer)}, "
+        f"load, origin and Redis on {_list(CORES.rest)}"
+    )
+
+
+def _list(cores: frozenset[int]) -> str:
+    return ", ".join(map(str, sorted(cores)))
+
+
+def today() -> str:
+    return datetime.now(UTC).date().isoformat()

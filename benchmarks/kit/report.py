@@ -1,0 +1,99 @@
+"""`Report`: what a benchmark found, as text for a terminal and for a dated file, which are the same."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.kit import machine
+
+
+@dataclass
+class Table:
+    """Rows under a heading; the first column is text, the others are figures."""
+
+    columns: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[place]) for line in lines) for place in range(len(self.columns))]
+        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+        return "\n".join(
+            "| "
+            + " | ".join(
+                _align(cell, width, place) for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            )
+            + " |"
+            for line in (lines[0], rule, *lines[1:])
+        )
+
+
+def _align(cell: str, width: int, place: int) -> str:
+    return cell.rjust(width) if place else cell.ljust(width)
+
+
+@dataclass
+class Target:
+    """What we want to reach. A figure of None was not measured."""
+
+    text: str
+    most: float
+    found: float | None
+    at_least: bool = False
+    digits: int = 2
+
+    @property
+    def verdict(self) -> str:
+        if self.found is None:
+            return "not measured"
+        met = self.found >= self.most if self.at_least else self.found <= self.most
+        return "met" if met else "MISSED"
+
+
+@dataclass(frozen=True)
+class Series:
+    """Figures that grow along with something, for a plot."""
+
+    title: str
+    x: str
+    y: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass
+class Report:
+    """What a benchmark found.
+
+    Attributes:
+        name: Of its file.
+        question: Its heading.
+        method: How it was found out, and what to beware of.
+    """
+
+    name: str
+    question: str
+    method: str
+    facts: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+    series: list[Series] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        targets = Table(["target", "limit", "found", ""])
+        for target in self.targets:
+            bound = f"{'at least' if target.at_least else 'at most'} {target.most:g}"
+            found = "" if target.found is None else f"{target.found:.{target.digits}f}"
+            targets.rows.append([target.text, bound, found, target.verdict])
+        parts = [f"# {self.question}", "\n".join(f"* {fact}" for fact in self.facts), *map(str, self.tables)]
+        return "\n\n".join([*parts, *([str(targets)] if self.targets else [])]) + "\n"
+
+    def write(self, folder: Path) -> Path:
+        """Write it, with its date in its name. Returns the file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{machine.today()}-{self.name}.md"
+        path.write_text(f"{self}\n## Method\n\n{self.method}\n")
+        if self.series:
+            figures = [vars(series) for series in self.series]
+            path.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
+        return path

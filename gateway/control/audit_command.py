@@ -1,0 +1,96 @@
+"""`gateway audit`: is the log what was written, and what does it say."""
+
+import argparse
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+from gateway.config.loader import load
+from gateway.config.settings import Store
+from gateway.control.audit import Commands, Head, told
+from gateway.control.chain import BrokenError, Link, follow, read_line
+from gateway.control.ledger import Ledger
+from gateway.stores.port import StoreAwayError
+
+Open = Callable[[Store], AbstractAsyncContextManager[Commands | None]]
+"""Opens the Redis of a store; None for the memory store."""
+
+
+class AuditError(Exception):
+    """The log is not what was written, or cannot be compared."""
+
+
+def add_audit_commands(commands: Any, connect: Open) -> None:
+    """Add `audit` to argparse's subcommands. Its `say` returns what to print.
+
+    `say` raises `AuditError`, and `ConfigError` for settings that cannot be used.
+    """
+    audit = commands.add_parser("audit", help="verify and read the audit log", description="Verify and read it.")
+    kinds = audit.add_subparsers(required=True, metavar="verify|show")
+    verify = kinds.add_parser(
+        "verify",
+        help="find a line that was changed, added, moved or taken away",
+        description="Find a line that was changed, added, moved or taken away, also in files put away by rotation.",
+    )
+    verify.add_argument("file", metavar="FILE", type=Path, help="the log: STATE/audit.jsonl")
+    verify.add_argument(
+        "--config", metavar="FILE", type=Path,
+        help="gateway.yaml: also compare with the head kept in Redis, to find a tail that was cut off",
+    )  # fmt: skip
+    verify.set_defaults(say=lambda options: _verify(options.file, options.config, connect))
+    show = kinds.add_parser("show", help="print it for people", description="Print it for people.")
+    show.add_argument("file", metavar="FILE", type=Path)
+    show.set_defaults(say=_show)
+
+
+def _verify(file: Path, config: Path | None, connect: Open) -> str:
+    ledger = Ledger(file)
+    try:
+        end = follow(ledger.lines())
+    except (BrokenError, OSError) as error:
+        raise AuditError(f"{file}: {error}") from error
+    if end is None:
+        raise AuditError(f"{file}: there are no lines")
+    whole = f"{file}: {end.sequence} lines, none changed, added, missing or moved"
+    if config is None:
+        return f"{whole}; lines cut off at the end would only be missed with --config"
+    head = asyncio.run(_head(load(config).settings.store, end, connect))
+    if head is None:
+        return f"{whole}; no head is kept for it, so lines cut off at the end would not be missed"
+    sequence, digest = head
+    if sequence > end.sequence:
+        raise AuditError(f"{file}: {sequence - end.sequence} lines are cut off at the end, says the head in Redis")
+    if digest not in {link.hash for link in map(_link, ledger.lines()) if link.sequence == sequence}:
+        raise AuditError(f"{file}: line {sequence} is not the one whose hash is kept in Redis")
+    return f"{whole}, and none cut off at the end"
+
+
+def _link(line: bytes) -> Link:
+    return read_line(line)[1]
+
+
+async def _head(store: Store, end: Link, connect: Open) -> tuple[int, str] | None:
+    async with connect(store) as redis:
+        if redis is None:
+            return None
+        try:
+            return await Head(redis, store.prefix).get(end.log)
+        except StoreAwayError as error:
+            raise AuditError(f"the head in Redis cannot be read: {error}") from error
+
+
+def _show(options: argparse.Namespace) -> str:
+    lines = []
+    try:
+        for line in Ledger(options.file).lines():
+            try:
+                lines.append(told(dict(read_line(line)[0])))
+            except BrokenError as error:
+                lines.append(f"     ?  {error}; see: gateway audit verify {options.file}")
+    except OSError as error:
+        raise AuditError(f"{options.file}: {error.strerror}") from error
+    if not lines:
+        raise AuditError(f"{options.file}: there are no lines")
+    return "\n".join(lines)

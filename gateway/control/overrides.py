@@ -1,0 +1,183 @@
+"""`Overrides`: keeps those in force up to date, in this worker, with what is kept for all."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from gateway.control.audit import Actor, Audit
+from gateway.control.problem import Problem
+from gateway.control.record import Record, restore
+from gateway.control.register import Register, Snapshot
+from gateway.limits.rules import RuleBook
+from gateway.stores.limiter import Limiter
+from gateway.stores.port import StoreAwayError
+from gateway.telemetry.log import Log
+
+POLL = 0.25
+"""Seconds between two looks at what is kept: a change is in force everywhere well within one second."""
+
+_GATEWAY = Actor("(gateway)")
+
+
+class Overrides:
+    """The overrides in force.
+
+    While they cannot be loaded, those last known stay. If all that was kept is lost, what is known is kept again.
+
+    Attributes:
+        records: Those last known, by the digests of users.
+
+    Args:
+        register: Where they are kept; None when nowhere, and then there are none.
+        book: Where they take effect.
+        limiter: Is told to ask afresh about buckets.
+        audit: Is told of each change.
+        log: Is told what went wrong.
+    """
+
+    def __init__(self, register: Register | None, book: RuleBook, limiter: Limiter, audit: Audit, log: Log) -> None:
+        self._register = register
+        self._book = book
+        self._limiter = limiter
+        self._audit = audit
+        self._log = log
+        self._known = Snapshot(0, {})
+        self._away = False
+        self._turn = asyncio.Lock()
+        self.records: dict[str, Record] = {}
+
+    @asynccontextmanager
+    async def kept_up(self) -> AsyncIterator[None]:
+        """Load them, and keep them up to date while the block runs."""
+        await self._look()
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(POLL)
+            await self._look()
+
+    async def _look(self) -> None:
+        """Load what has changed, and end what is over. Never fails."""
+        try:
+            async with self._turn:
+                await self._load()
+                self._away = False
+                await self._expire()
+        except StoreAwayError as why:
+            self._apply()
+            if not self._away:
+                self._away = True
+                self._log.event("overrides_away", level="warning", why=str(why))
+        except Problem as problem:
+            self._log.event("override_expiry_unaudited", level="error", why=problem.detail)
+        except Exception as error:  # noqa: BLE001 - the next look may succeed, and without looks nothing ever changes
+            self._log.failure("overrides_failed", error)
+
+    async def _load(self) -> None:
+        if self._register is None:
+            return
+        found = await self._register.load(self._known.version)
+        if found is None:
+            self._apply()
+            return
+        if not found.version and self._known.texts:
+            await self._register.bring_back(self._known)
+            return
+        self._known = found
+        self.records = {digest: restore(text) for digest, text in found.texts.items()}
+        self._apply()
+        self._limiter.forget()
+
+    def _apply(self) -> None:
+        """Put those that are not over in force."""
+        now = _now()
+        current = {
+            digest.encode(): record.override
+            for digest, record in self.records.items()
+            if record.override.expires_at > now
+        }
+        if current != self._book.current.overrides:
+            self._book.current = self._book.current.with_overrides(current)
+
+    async def _expire(self) -> None:
+        now = _now()
+        for digest, record in list(self.records.items()):
+            if record.override.expires_at <= now and self._register is not None:
+                mine = await self._register.remove(digest, self._known.texts[digest])
+                del self.records[digest]
+                if mine:
+                    await self._audit.record(_GATEWAY, "override.expired", f"user {digest}", before=record.change())
+
+    async def put(self, digest: str, record: Record, actor: Actor) -> bool:
+        """Set a user's override. Returns whether there was none.
+
+        Raises:
+            Problem: 503; nothing has changed.
+        """
+
+        async def store(register: Register) -> None:
+            await register.put(digest, record.text())
+
+        before = await self._change("override.set", digest, actor, store, record)
+        return before is None
+
+    async def remove(self, digest: str, actor: Actor) -> None:
+        """Remove a user's override.
+
+        Raises:
+            Problem: 404 when there is none; 503, and nothing has changed.
+        """
+
+        async def store(register: Register) -> None:
+            await register.remove(digest, self._known.texts[digest])
+
+        await self._change("override.removed", digest, actor, store, None)
+
+    async def _change(
+        self,
+        action: str,
+        digest: str,
+        actor: Actor,
+        store: Callable[[Register], Awaitable[None]],
+        after: Record | None,
+    ) -> Record | None:
+        target = f"user {digest}"
+        reason = after.override.reason if after else ""
+        async with self._turn:
+            try:
+                await self._load()
+                before = self.records.get(digest)
+                if before is None and after is None:
+                    raise Problem(HTTPStatus.NOT_FOUND, "this user has no override")
+                change = after.change() if after else None
+                told = before.change() if before else None
+                await self._audit.record(actor, action, target, before=told, after=change, reason=reason)
+                if self._register is not None:  # without a place for it there is none for the audit log either
+                    await store(self._register)
+            except StoreAwayError as why:
+                self._log.event("overrides_away", level="warning", why=str(why))
+                await self._audit.attempt(actor, f"{action} {target}", "what is kept could not be changed")
+                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "overrides cannot be stored at present") from None
+        await self._look()
+        return before
+
+    async def tell_all(self) -> None:
+        """Have every worker ask afresh about buckets.
+
+        Raises:
+            StoreAwayError: they may not have heard.
+        """
+        if self._register is not None:
+            await self._register.touch()
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp() * 1_000_000)

@@ -1,0 +1,133 @@
+"""`Record`: an override as it is written in requests, in answers and in the store."""
+
+import json
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from gateway.control.body import Members
+from gateway.control.check import instant
+from gateway.limits.bucket import Quota
+from gateway.limits.override import Effect, Override
+from gateway.limits.rate import Rate
+from gateway.limits.rules import Rules
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST = timedelta(days=366)
+_LARGEST_BURST = 1_000_000_000
+
+
+class Record(NamedTuple):
+    """An override, for whom, and who set it.
+
+    Attributes:
+        user: The user id in the clear. It is told to whoever may read overrides, and to no log.
+        override: What is laid down.
+        set_by: The ``sub`` of the token.
+        set_at: When, in ISO 8601.
+    """
+
+    user: str
+    override: Override
+    set_by: str
+    set_at: str
+
+    def document(self) -> dict[str, Any]:
+        """All of it, as JSON."""
+        return {"user": self.user, **self.change(), "set_by": self.set_by, "set_at": self.set_at}
+
+    def change(self) -> dict[str, Any]:
+        """What the audit log tells of it, which is all but whose it is."""
+        override = self.override
+        document: dict[str, Any] = {"effect": override.effect.value}
+        if override.quota is not None:
+            document |= {"rate": str(override.quota.rate), "burst": override.quota.burst}
+        if override.limits:
+            document["limits"] = sorted(override.limits)
+        if override.tier is not None:
+            document["tier"] = override.tier
+        if override.endpoints:
+            document["endpoints"] = sorted(override.endpoints)
+        return document | {"reason": override.reason, "expires_at": instant(override.expires_at)}
+
+    def text(self) -> str:
+        """As it is stored."""
+        return json.dumps(self.document(), separators=(",", ":"))
+
+
+def restore(text: str) -> Record:
+    """The record of a text that `Record.text` has made."""
+    document = json.loads(text)
+    user, set_by, set_at = document.pop("user"), document.pop("set_by"), document.pop("set_at")
+    return Record(user, _override(Members(document)), set_by, set_at)
+
+
+def read_override(members: Members, rules: Rules, now: datetime) -> Override:
+    """The override in the body of a request.
+
+    Args:
+        members: Of the body.
+        rules: In force; what is named has to be there.
+        now: After which it has to expire.
+
+    Raises:
+        Problem: 400, with all that is wrong.
+    """
+    return _override(members, lambda: _check(members, rules, now))
+
+
+def _check(members: Members, rules: Rules, now: datetime) -> None:
+    def known(name: str, words: Collection[str]) -> None:
+        for word in members.texts(name):
+            if word not in words:
+                members.refuse(name, f"there is no {name.rstrip('s')} of one of these names")
+                return
+
+    known("endpoints", rules.endpoints.keys())
+    if "limits" in members:
+        known("limits", {limit.name for limit in rules.limits if limit.per_user})
+    if "tier" in members:
+        tier = members.text("tier", 64)
+        if tier and not any(tier in limit.tiers for limit in rules.limits):
+            members.refuse("tier", "no limit has a tier of this name")
+    expires_at = _instant(members)
+    if expires_at is not None and not now < expires_at <= now + _LONGEST:
+        members.refuse("expires_at", "an instant in the future, at most 366 days away")
+
+
+def _override(members: Members, check: Callable[[], None] = lambda: None) -> Override:
+    effect = members.choice("effect", tuple(each.value for each in Effect))
+    reason, expires_at = members.text("reason", 500), _instant(members)
+    endpoints = frozenset(members.texts("endpoints"))
+    quota = _quota(members) if effect == "quota" else None
+    limits = frozenset(members.texts("limits")) if effect == "quota" else frozenset[str]()
+    tier = members.text("tier", 64) if effect == "tier" else None
+    if not members.is_wrong:
+        check()
+    members.close()
+    until = 0 if expires_at is None else (expires_at - _EPOCH) // timedelta(microseconds=1)
+    return Override(Effect(effect), until, reason, endpoints, limits, quota, tier)
+
+
+def _instant(members: Members) -> datetime | None:
+    text = members.text("expires_at", 64)
+    try:
+        found = datetime.fromisoformat(text) if "T" in text.upper() else None
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        if text:
+            members.refuse("expires_at", "an instant in ISO 8601 with its offset, as in 2030-01-31T12:00:00Z")
+        return None
+    return found
+
+
+def _quota(members: Members) -> Quota | None:
+    rate, burst = members.text("rate", 64), members.whole("burst", 1, _LARGEST_BURST)
+    if not rate:
+        return None
+    try:
+        return Quota(Rate.parse(rate), burst)
+    except ValueError as error:
+        members.refuse("rate", str(error))
+        return None

@@ -1,0 +1,191 @@
+"""The composition of the control plane: what it is made of, and how long each part lives."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from socket import socket
+from ssl import SSLContext
+from tempfile import TemporaryDirectory
+from typing import NamedTuple, Protocol
+
+from aiohttp import web
+
+from gateway.config.settings import Control, Settings
+from gateway.control.audit import Actor, Audit, Head
+from gateway.control.body import LARGEST_BODY
+from gateway.control.browsers import Browsers
+from gateway.control.bypass import Bypass
+from gateway.control.check import CheckLimit
+from gateway.control.desk import Desk
+from gateway.control.guard import Guard, Refusal
+from gateway.control.ledger import Ledger, now
+from gateway.control.lever import Lever
+from gateway.control.muster import Muster
+from gateway.control.openapi import OpenApi
+from gateway.control.overrides import Overrides
+from gateway.control.problem import Problems
+from gateway.control.register import FileRegister, RedisRegister, Register
+from gateway.control.reload import Reloader, Told
+from gateway.control.siblings import Siblings
+from gateway.control.snapshot import Snapshots
+from gateway.control.trail import Trail
+from gateway.control.usage import Usage
+from gateway.journal import Journal
+from gateway.limits.cors import Cors
+from gateway.limits.identity import Identity
+from gateway.limits.rules import RuleBook, Rules
+from gateway.stores.channel import Channel
+from gateway.stores.limiter import Limiter
+from gateway.telemetry.log import Log
+from gateway.telemetry.metrics import Metrics
+from gateway.tokens.grant import Scope
+from gateway.tokens.warden import Warden
+
+
+class Part(Protocol):
+    """Something that the control plane serves."""
+
+    def add_to(self, app: web.Application) -> None:
+        """Serve its paths."""
+
+
+class Runtime(NamedTuple):
+    """What all workers of a gateway share while it runs.
+
+    Attributes:
+        folder: Nobody else may enter it. Its name is the gateway's, too.
+        since: When the gateway started, in ISO 8601.
+    """
+
+    folder: Path
+    since: str
+
+
+class Place(NamedTuple):
+    """Which worker this is, of how many, and where they meet."""
+
+    runtime: Runtime
+    number: int
+    workers: int
+
+
+@contextmanager
+def open_runtime() -> Iterator[Runtime]:
+    """Make a gateway's folder, and remove it at the end."""
+    with TemporaryDirectory(prefix="gateway-", ignore_cleanup_errors=True) as folder:
+        yield Runtime(Path(folder), now())
+
+
+def ledger_of(control: Control) -> Ledger | None:
+    """The audit log; None when there is no folder for it."""
+    return Ledger(control.state / "audit.jsonl", control.audit_size) if control.state else None
+
+
+def _register_of(settings: Settings, redis: Channel | None) -> Register | None:
+    if redis is not None:
+        return RedisRegister(redis, settings.store.prefix)
+    return FileRegister(settings.control.state / "overrides.json") if settings.control.state else None
+
+
+class ControlPlane:
+    """What one worker serves to operators and services.
+
+    Args:
+        settings: All of them.
+        place: Which worker this is.
+        book: The rules in force.
+        identity: Makes a caller of a user id.
+        limiter: Decides.
+        redis: Runs commands; None with the memory store.
+        journal: Is told of decisions.
+        metrics: Of this worker.
+        log: Of this process.
+        parts: What else is served.
+
+    Attributes:
+        bypass: Who passes the proxy without being limited.
+        reloader: Reloads the rules.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        place: Place,
+        book: RuleBook,
+        identity: Identity,
+        limiter: Limiter,
+        redis: Channel | None,
+        journal: Journal,
+        metrics: Metrics,
+        log: Log,
+        parts: Iterable[Part],
+    ) -> None:
+        control, prefix, (runtime, number, workers) = settings.control, settings.store.prefix, place
+        self._log = log
+        head = Head(redis, prefix) if redis else None
+        self._audit = Audit(ledger_of(control), head, lambda: book.current.revision, log, metrics.audited)
+        warden = Warden(control.admin) if control.admin else None
+        guard = Guard(warden, self._refused)
+        # With a guard of its own: who guesses on the public port does not slow down whoever mistypes here.
+        self.bypass = Bypass(Guard(warden, self._refused), self._audit)
+        self._cors = Cors(settings.cors_origins)
+
+        def in_force(rules: Rules) -> None:
+            metrics.rules(rules.revision, rules.endpoints, [limit.name for limit in rules.limits])
+
+        self._overrides = Overrides(_register_of(settings, redis), book, limiter, self._audit, log)
+        self.reloader = Reloader(
+            Snapshots(settings, runtime.folder, now),
+            Siblings(runtime.folder, number, workers),
+            book,
+            limiter,
+            self._audit,
+            log,
+            Told(metrics.reloaded, in_force),
+            runtime.since,
+        )
+        self._muster = Muster(redis, prefix, runtime.folder.name, self.reloader, log)
+        self._parts: list[Part] = [
+            *parts,
+            OpenApi(),
+            CheckLimit(guard, control.check_from, book, identity, limiter, journal.decided),
+            Desk(guard, self._overrides, book, identity),
+            Usage(guard, self._overrides, book, identity, limiter, self._audit),
+            Lever(guard, book, self.reloader, self._muster),
+            Trail(guard, self._audit),
+        ]
+
+    async def _refused(self, refusal: Refusal) -> None:
+        """Note an attempt that was refused, with the true reason."""
+        subject = refusal.grant.subject if refusal.grant else None
+        self._log.event(
+            "token_refused",
+            level="warning",
+            reason=refusal.reason,
+            method=refusal.attempt.method,
+            route=refusal.attempt.route,
+            source=refusal.attempt.source,
+            subject=subject,
+        )
+        if refusal.scope is not Scope.CHECK:  # who asks for a decision does not try to change anything
+            actor = Actor.of(refusal.grant, refusal.attempt.source)
+            await self._audit.attempt(actor, f"{refusal.attempt.method} {refusal.attempt.route}", refusal.reason)
+
+    @asynccontextmanager
+    async def serve(self, listening: socket, tls: SSLContext | None) -> AsyncIterator[None]:
+        """Serve on a socket while the block runs."""
+        app = web.Application(
+            middlewares=[Browsers(self._cors).middleware, Problems(self._log).middleware], client_max_size=LARGEST_BODY
+        )
+        for part in self._parts:
+            part.add_to(app)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, self._audit.close)
+            for lasting in (self.reloader.ready(), self._overrides.kept_up(), self._muster.attending()):
+                await stack.enter_async_context(lasting)
+            runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.SockSite(runner, listening, ssl_context=tls).start()
+            yield

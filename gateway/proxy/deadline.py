@@ -1,0 +1,54 @@
+"""`Deadline`: a moment by which something has to have happened."""
+
+import asyncio
+from collections.abc import Callable
+
+
+class Deadline:
+    """Calls back when time is up, unless it has been moved or cleared by then.
+
+    One timer a connection, which is left to fire early and then set anew; so moving the deadline with each request, or
+    with each piece of a body, costs no timer.
+
+    Args:
+        loop: Keeps the time.
+        on_time: Called when time is up.
+    """
+
+    __slots__ = ("_at", "_loop", "_on_time", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_time: Callable[[], None]) -> None:
+        self._loop = loop
+        self._on_time = on_time
+        self._at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, seconds: float) -> None:
+        """Call back after so many seconds, and not before."""
+        self._at = at = self._loop.time() + seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(at, self._look)
+        elif self._timer.when() > at:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(at, self._look)
+
+    def clear(self) -> None:
+        """Do not call back; it will be set again."""
+        self._at = 0.0
+
+    def cancel(self) -> None:
+        """Do not call back any more."""
+        self._at = 0.0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._at:
+            return
+        if self._loop.time() < self._at:
+            self._timer = self._loop.call_at(self._at, self._look)
+        else:
+            self._at = 0.0
+            self._on_time()

@@ -1,0 +1,76 @@
+"""`Exchange`: one request and its answer, on a client's connection."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from aiohttp import HttpVersion11, StreamReader
+from aiohttp.http_parser import RawRequestMessage
+
+from gateway.proxy.answers import Answer
+
+if TYPE_CHECKING:
+    from gateway.proxy.client import ClientConnection
+
+
+def is_last(message: RawRequestMessage) -> bool:
+    """Whether nothing behind a request can be read as another.
+
+    HTTP/1.0 has no reliable way to say that a connection persists (RFC 9112 appendix C.2.2). Behind a request to
+    switch protocols the client may have begun to speak the other one, whatever we answer (RFC 9931).
+    """
+    return message.should_close or message.upgrade or message.version != HttpVersion11
+
+
+class Exchange:
+    """One request and its answer.
+
+    Attributes:
+        message: The request's head, as parsed.
+        body: The request's body, as it comes.
+        client: The connection it came on.
+        keep_alive: Whether the connection can carry another request.
+        fields: Of answers of our own to this request, as lines.
+        status: The answer's status code; 0 while none of the final answer has been written.
+        on_gone: Called when the client is gone before the answer is complete.
+    """
+
+    __slots__ = ("body", "client", "fields", "keep_alive", "message", "on_gone", "status")
+
+    def __init__(self, message: RawRequestMessage, body: StreamReader, client: "ClientConnection") -> None:
+        self.message = message
+        self.body = body
+        self.client = client
+        self.keep_alive = not is_last(message)
+        self.fields = b""
+        self.status = 0
+        self.on_gone: Callable[[], None] | None = None
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the answer; nothing happens when the client is gone."""
+        transport = self.client.transport
+        if transport is not None:
+            transport.write(data)
+
+    def answer(self, answer: Answer) -> None:
+        """Send an answer of our own. The connection stays open if the request allows it."""
+        self.status = answer.status
+        bodiless = self.message.method == "HEAD"
+        self.write(answer.whole(self.fields, bodiless=bodiless, close=not self.keep_alive))
+
+    def refuse(self, answer: Answer) -> None:
+        """Send an answer of our own and close: what follows on this connection cannot be trusted."""
+        self.keep_alive = False
+        self.answer(answer)
+
+    def abort(self) -> None:
+        """Break the connection, so that half an answer is not taken for a whole one."""
+        self.keep_alive = False
+        transport = self.client.transport
+        if transport is not None:
+            transport.abort()
+
+    def _cancel(self, exc: BaseException) -> None:
+        """The client is gone; aiohttp calls this of a request."""
+        self.body.set_exception(exc)
+        if self.on_gone is not None:
+            self.on_gone()

@@ -1,0 +1,42 @@
+"""`survey`: what an operator should know about a Redis before it surprises them."""
+
+from typing import Any
+
+from gateway.stores.channel import Channel
+from gateway.stores.port import StoreAwayError
+
+NO_EVICTION = (
+    "Redis has maxmemory-policy noeviction: when it is full it takes no more writes, and each worker enforces its own "
+    "share of the limits until there is room. Set volatile-ttl: it drops the buckets first that are nearest to full."
+)
+OTHER_EVICTION = (
+    "Redis has maxmemory-policy {policy}: when it is full it may drop buckets that are empty, which are full then. "
+    "Set volatile-ttl: it drops the buckets first that are nearest to full."
+)
+SNAPSHOTS = (
+    "Redis keeps snapshots only: after a crash buckets are as they were at the last one, and a snapshot that cannot be "
+    "written makes Redis refuse writes (stop-writes-on-bgsave-error). Set appendonly yes, or save ''."
+)
+NOTHING_KEPT = "Redis keeps nothing on disk: after a restart every bucket is full that no worker remembers."
+
+
+async def survey(channel: Channel) -> list[str]:
+    """Warnings about how Redis is set up. What it does not tell us, we do not warn about."""
+    warnings = []
+    policy = await _setting(channel, "maxmemory-policy")
+    if policy == "noeviction":
+        warnings.append(NO_EVICTION)
+    elif policy not in {None, "volatile-ttl"}:
+        warnings.append(OTHER_EVICTION.format(policy=policy))
+    log, snapshots = await _setting(channel, "appendonly"), await _setting(channel, "save")
+    if log == "no" and snapshots is not None:
+        warnings.append(SNAPSHOTS if snapshots else NOTHING_KEPT)
+    return warnings
+
+
+async def _setting(channel: Channel, name: str) -> str | None:
+    try:
+        reply: Any = await channel.command("CONFIG", "GET", name)
+    except StoreAwayError:
+        return None  # many a hosted Redis has no CONFIG
+    return reply[1].decode(errors="replace") if len(reply) > 1 else None

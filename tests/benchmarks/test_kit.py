@@ -1,0 +1,69 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kit.machine import usage
+from benchmarks.kit.peer import GENEROUS, Allowance, StartError, fill, start
+from benchmarks.kit.peers import NGINX, PLAIN_AIOHTTP
+from benchmarks.kit.report import Report, Table, Target
+from benchmarks.kit.sample import Sample, middle, ratio, spread
+
+
+def sample(cpu: float) -> Sample:
+    return Sample(cpu, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def test_a_ratio_is_that_of_runs_side_by_side() -> None:
+    # The machine was busy in the second round, for both.
+    assert ratio([sample(50), sample(500)], [sample(100), sample(1000)]) == 0.5
+    assert middle([sample(1), sample(9), sample(2)]).cpu == 2
+    assert spread([1.0, 9.0, 2.0]) == "2 (1 to 9)"
+
+
+@pytest.mark.parametrize(
+    ("found", "at_least", "verdict"),
+    [
+        (0.5, False, "met"),
+        (0.7, False, "MISSED"),
+        (0.7, True, "met"),
+        (0.5, True, "MISSED"),
+        (None, False, "not measured"),
+    ],
+)
+def test_a_target_is_met_missed_or_not_measured(found: float | None, at_least: bool, verdict: str) -> None:
+    assert Target("", 0.6, found, at_least=at_least).verdict == verdict
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    assert replace(NGINX, programs=("sh", "no-such-program")).lacks() == "no-such-program"
+
+
+async def test_a_peer_that_does_not_start_says_why() -> None:
+    broken = replace(PLAIN_AIOHTTP, files=(), redis=False)
+    with pytest.raises(StartError, match=r"plain_aiohttp\.py"):
+        async with start(broken, 0, GENEROUS):
+            pass
+
+
+def test_values_are_filled_in_also_those_within_values() -> None:
+    assert fill("a @one@ @none@", {"one": "@two@", "two": 2}) == "a 2 "
+    assert Allowance(5, 10, 1).values("user")["user_interval"] == 100_000
+
+
+def test_a_table_is_aligned_and_is_markdown() -> None:
+    table = Table(["peer", "µs"], [["nginx", "7"]])
+    assert str(table) == "| peer  | µs |\n| ----- | -: |\n| nginx |  7 |"
+
+
+def test_a_report_is_written_with_its_method(tmp_path: Path) -> None:
+    path = Report("some-cost", "What?", "So.").write(tmp_path)
+    assert path.name.endswith("-some-cost.md")
+    text = path.read_text()
+    assert text.startswith("# What?\n")
+    assert text.endswith("\n## Method\n\nSo.\n")
+
+
+def test_usage_counts_this_process() -> None:
+    assert usage(os.getpid()).memory > 1 << 20

@@ -1,0 +1,70 @@
+"""Each benchmark runs, names whom it skips, and says of each target what became of it. Figures mean nothing here."""
+
+import re
+import sys
+from pathlib import Path
+
+from benchmarks.growth import growth
+from benchmarks.kit.bench import Bench
+from benchmarks.kit.command import Benchmark
+from benchmarks.kit.load import Python
+from benchmarks.kit.peers import NGINX, PEERS
+from benchmarks.kit.report import Report
+from benchmarks.limit_cost import limit_cost
+from benchmarks.refusal_cost import refusal_cost
+from tests.e2e.process import run
+
+EVERYWHERE = frozenset({"gateway", "gateway without limits", "plain aiohttp + Redis"})
+"""Peers that need nothing but what the tests need anyway."""
+
+
+async def smoke(benchmark: Benchmark) -> Report:
+    report = await benchmark(Bench(seconds=0.2, times=1, only=EVERYWHERE, load=Python(), quick=True))
+    assert "FAILED" not in str(report)
+    return report
+
+
+def rows(table: object) -> list[str]:
+    return re.findall(r"^\| ([^|]*?) +\| +[\d,]+[ .]", str(table), re.MULTILINE)
+
+
+def skipped(text: str) -> list[str]:
+    return re.findall(r"^\* (.*): (?:skipped|SKIPPED), ", text, re.MULTILINE)
+
+
+async def test_the_cost_of_a_request_by_its_command(tmp_path: Path) -> None:
+    quick = ("--quick", "--load", "python", "--only", ",".join(EVERYWHERE), "--results", tmp_path)
+    code, output = await run(sys.executable, "-m", "benchmarks.request_cost", *quick)
+    assert code == 0, output
+    assert "QUICK" in output
+    assert "FAILED" not in output
+    assert rows(output) == ["gateway", "plain aiohttp + Redis"]
+    assert {*rows(output), *skipped(output)} == {peer.name for peer in PEERS}
+    assert re.search(r"gateway / Fastify \+ Redis +\| at most 0.35 \| +\| not measured", output)
+    assert [path.name[10:] for path in tmp_path.iterdir()] == ["-request-cost.md"]
+
+
+async def test_the_cost_of_a_refusal() -> None:
+    report = await smoke(refusal_cost)
+    assert rows(report.tables[0]) == ["gateway", "plain aiohttp + Redis"]
+    assert {*rows(report.tables[0]), *skipped(str(report))} == {peer.name for peer in PEERS} - {NGINX.name}
+    assert report.targets[-1].verdict == "met"  # this one is a count, and holds however fast the machine is
+
+
+async def test_what_the_limit_adds_and_bodies_that_stream() -> None:
+    latency, streaming = (await smoke(limit_cost)).tables
+    assert rows(latency) == ["gateway", "gateway without limits"]
+    assert rows(streaming) == ["gateway, down", "gateway, up"]
+
+
+async def test_growth() -> None:
+    report = await smoke(growth)
+    assert [table.columns[0] for table in report.tables] == [
+        "workers",
+        "endpoints",
+        "limits",
+        "open connections",
+        "users",
+    ]
+    assert all(table.rows for table in report.tables)
+    assert all(series.points for series in report.series)

@@ -1,0 +1,124 @@
+"""A gateway's worker in this process, as the composition root makes it, on ports of its own."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.app import Worker
+from gateway.config.loader import Loaded
+from gateway.config.settings import Control, IdentityPolicy, Listener, Settings, Store
+from gateway.config.url import Origin, RedisUrl
+from gateway.limits.bucket import Outage, Quota
+from gateway.limits.endpoint import Endpoint, Template
+from gateway.limits.limit import Limit
+from gateway.limits.rate import Rate
+from gateway.limits.rules import Rules
+from gateway.listeners import bind
+from gateway.telemetry.tally import Tally
+from tests.tokens.keys import policy, token
+from tests.wire import Message, ask
+
+ENDPOINTS = (
+    Endpoint("order", Template.parse("/v1/orders/{id}"), frozenset({"GET"})),
+    Endpoint("create", Template.parse("/v1/orders"), frozenset({"POST"}), cost=5),
+)
+DAY = 86_400
+
+
+def limit(name: str, burst: int, tokens: int = 1, seconds: int = DAY, **more: Any) -> Limit:
+    """A limit that hardly refills while a test runs, unless it says so."""
+    more = {"per_user": True, "per_endpoint": False, **more}
+    if "outage" in more:
+        more["when_redis_is_down"] = Outage(more.pop("outage"))
+    return Limit(name, quota=Quota(Rate(tokens, seconds), burst), **more)
+
+
+@dataclass
+class Answer:
+    """What the control plane said."""
+
+    status: int
+    type: str
+    body: Any
+    message: Message
+
+
+@dataclass
+class Running:
+    """A worker's two ports."""
+
+    public: int
+    control: int
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, token: str | None = None, fields: Iterable[str] = ()
+    ) -> Answer:
+        """One request to the control plane. A body that is not bytes is sent as JSON."""
+        return read(await ask(self.control, request(method, path, body, token=token, fields=fields)))
+
+    async def check(self, user: str, endpoint: str, weight: int = 1) -> Any:
+        """The decision on a question that is put well."""
+        question = {"user_id": user, "endpoint": endpoint, "weight": weight}
+        answer = await self.call("POST", "/api/v1/check-limit", question, token=CHECK)
+        assert answer.status == 200, answer
+        return answer.body
+
+
+CHECK = token("check")
+
+
+def request(method: str, path: str, body: Any = None, *, token: str | None = None, fields: Iterable[str] = ()) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: gw.test", *fields]
+    if token is not None:
+        lines.append(f"Authorization: Bearer {token}")
+    if body is not None and not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+        if not any(line.lower().startswith("content-type") for line in lines):
+            lines.append("Content-Type: application/json")
+    return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
+
+
+def read(message: Message) -> Answer:
+    kind = message.one(b"Content-Type").decode().partition(";")[0] if message.all(b"Content-Type") else ""
+    body = json.loads(message.body) if "json" in kind else message.body
+    return Answer(message.status, kind, body, message)
+
+
+def settings(
+    upstream: int = 9, *, store: str | None = None, control: Mapping[str, Any] | None = None, **more: Any
+) -> Settings:
+    plain = Settings.of_one(Origin("http", "127.0.0.1", upstream))
+    plane = Control(**{"listen": Listener(port=0), "admin": policy(), **(control or {})})
+    where = Store(RedisUrl.parse(store)) if store else Store()
+    identity = IdentityPolicy(hash_key=b"0123456789abcdef")
+    return replace(
+        plain, listen=Listener(port=0), control=plane, store=where, identity=identity, drain_time=1.0, **more
+    )
+
+
+@asynccontextmanager
+async def worker(made: Settings, rules: Rules) -> AsyncIterator[Running]:
+    """Run a worker while the block runs."""
+    (public,), (control,) = bind(made.listen), bind(made.control.listen)
+    stop = asyncio.Event()
+    running = asyncio.create_task(Worker(Loaded(made, rules), public, control, [Tally()]).run(stop))
+    ports = Running(public.getsockname()[1], control.getsockname()[1])
+    try:
+        yield ports
+    finally:
+        stop.set()
+        await running
+
+
+@asynccontextmanager
+async def gateway(
+    *limits: Limit, upstream: int = 9, endpoints: Iterable[Endpoint] = ENDPOINTS, **more: Any
+) -> AsyncIterator[Running]:
+    """Run a worker with these limits in front of the upstream at a port."""
+    async with worker(settings(upstream, **more), Rules(endpoints, limits, revision="cafe00000001")) as running:
+        yield running

@@ -1,0 +1,84 @@
+"""Who may: over a socket, with every attack on tokens there is, and nothing told to whoever tries."""
+
+import pytest
+
+from gateway.tokens.mint import Algorithm
+from tests.control.running import CHECK, gateway, read, request
+from tests.tokens.attacks import ATTACKS
+from tests.tokens.keys import ALGORITHMS, pair, policy, token
+from tests.wire import Client, ask
+
+PATH = "/api/v1/check-limit"
+GOOD = {"user_id": "alice", "endpoint": "order", "weight": 1}
+KEYS = policy(*(pair(algorithm).token_key(algorithm) for algorithm in ALGORITHMS))
+
+
+async def test_every_attack_gets_the_same_401(capfd: pytest.CaptureFixture[str]) -> None:
+    told = set()
+    async with gateway() as running:
+        for make in ATTACKS.values():
+            attack = make()
+            if len(attack) > 8000:
+                continue  # these do not fit into a header field: see below
+            answer = await running.call("POST", PATH, GOOD, token=attack)
+            told.add((answer.status, answer.message.one(b"WWW-Authenticate"), answer.message.body))
+        assert (await running.call("POST", PATH, GOOD, token=CHECK)).status == 200
+    assert told == {(401, b"Bearer", b'{"title": "Unauthorized", "status": 401}')}
+    log = capfd.readouterr().err
+    assert log.count("token_refused") > 70
+    for reason in ("it has expired", "its alg is not its key's", "its signature is wrong", "no key has its kid"):
+        assert reason in log
+    assert "eyJ" not in log
+
+
+async def test_a_token_that_is_larger_than_a_header_field_is_refused_as_such() -> None:
+    async with gateway() as running:
+        answer = await ask(running.control, request("POST", PATH, GOOD, token=ATTACKS["huge"]()))
+        assert answer.status in {400, 431}
+        assert (await running.call("POST", PATH, GOOD, token=CHECK)).status == 200
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_keys_of_all_kinds_are_good_at_once(algorithm: Algorithm) -> None:
+    async with gateway(control={"admin": KEYS}) as running:
+        good = token("check", pair(algorithm).signing, algorithm)
+        assert (await running.call("POST", PATH, GOOD, token=good)).status == 200
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [],
+        [f"Authorization: Bearer {CHECK}", "Authorization: Bearer x"],
+        [f"Authorization: Bearer {CHECK}", f"Authorization: Bearer {CHECK}"],
+        [f"Authorization: Bearer {CHECK} extra"],
+        [f"Authorization: Bearer  {CHECK}"],
+        [f"Authorization: Bearer {CHECK},{CHECK}"],
+        [f"Authorization: Basic {CHECK}"],
+        [f"Authorization: {CHECK}"],
+        [f"Cookie: access_token={CHECK}"],
+        [f"X-Api-Key: {CHECK}"],
+    ],
+)
+async def test_a_token_stands_in_one_place_in_one_form(fields: list[str]) -> None:
+    async with gateway() as running:
+        assert (await running.call("POST", PATH, GOOD, fields=fields)).status == 401
+        assert (await running.call("POST", f"{PATH}?access_token={CHECK}", GOOD, fields=fields)).status == 401
+
+
+async def test_guessing_is_slowed_down_and_nobody_with_a_good_token_is() -> None:
+    async with gateway() as running, Client.connect(running.control) as client:
+        guesses = 1
+        while (status := read(await client.ask(request("POST", PATH, GOOD, token="a.b.c"))).status) == 401:
+            guesses += 1
+        assert (await running.call("POST", PATH, GOOD, token=CHECK)).status == 200
+    assert status == 429
+    assert guesses > 1000
+
+
+async def test_a_user_id_is_not_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    async with gateway() as running:
+        await running.check("alice-the-secret", "order")
+        await running.call("POST", PATH, GOOD | {"user_id": "alice-the-secret"})
+        await running.call("POST", PATH, GOOD | {"user_id": ["alice-the-secret"]}, token=CHECK)
+    assert "alice-the-secret" not in capfd.readouterr().err

@@ -1,0 +1,79 @@
+"""What the pages say is true: commands print what they show, files load, links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.config import endpoint, limit, rulebook
+from gateway.stores.local import BYTES_PER_BUCKET
+from tests.docs.pages import PAGES, ROOT, File, anchors, blocks, links
+from tests.docs.session import Session
+
+LANGUAGES = {"console", "sh", "yaml", "text", "json", "python", "lua", "mermaid", "ini"}
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+@each_page
+async def test_commands_print_what_the_page_shows_and_files_load(page: Path, tmp_path: Path) -> None:
+    async with Session(tmp_path, page) as session:
+        for block in blocks(page):
+            assert block.language in LANGUAGES, f"{block}: name the block's language"
+            await session.follow(block)
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in links(page):
+        file, _, anchor = target.partition("#")
+        path = (page.parent / file).resolve() if file else page
+        assert path.exists(), f"{page.name}: {target}"
+        if anchor and path.suffix == ".md":
+            assert anchor in anchors(path), f"{page.name}: {target}"
+
+
+@each_page
+def test_a_page_names_no_folder_of_one_machine(page: Path) -> None:
+    assert re.search(r"/(work|root|home|Users)/", page.read_text()) is None
+
+
+def test_every_key_of_the_rules_is_explained() -> None:
+    text = (ROOT / "docs" / "rules.md").read_text()
+    for table in (rulebook.KEYS, endpoint.KEYS, limit.KEYS, limit.TIER_KEYS, limit.EXEMPT_KEYS):
+        for key in table:
+            assert f"`{key}`" in text, key
+
+
+def test_the_cookbook_has_a_dozen_cases() -> None:
+    page = ROOT / "docs" / "rules.md"
+    cookbook = page.read_text().partition("## Cookbook")[0].count("\n")
+    files = [File.of(block) for block in blocks(page) if block.language == "yaml" and block.line > cookbook]
+    assert len([file for file in files if file.kind == "rules" and not file.verdict]) >= 12
+
+
+def test_every_event_in_the_log_is_explained() -> None:
+    told = (ROOT / "docs" / "operations.md").read_text()
+    for path in (ROOT / "gateway").rglob("*.py"):
+        for name in re.findall(r"\.(?:event|failure)\(\s*\"(\w+)\"", path.read_text()):
+            assert f"`{name}`" in told, f"{path.name}: {name}"
+
+
+def test_every_path_of_the_control_port_is_explained() -> None:
+    """But for those of the API, which explains itself."""
+    told = (ROOT / "docs" / "operations.md").read_text()
+    for path in (ROOT / "gateway" / "control").rglob("*.py"):
+        for route in re.findall(r"add_(?:get|post|put|delete|patch)\(\s*\"(/[^\"]+)\"", path.read_text()):
+            assert f"`{route}`" in told or route.startswith("/api/"), f"{path.name}: {route}"
+
+
+def test_every_cause_of_a_rejected_connection_is_explained() -> None:
+    told = (ROOT / "docs" / "operations.md").read_text()
+    for path in (ROOT / "gateway" / "proxy").rglob("*.py"):
+        for call in re.findall(r"\.rejected\((.*)\)", path.read_text()):
+            for cause in re.findall(r"\"(\w+)\"", call):
+                assert f"`{cause}`" in told, f"{path.name}: {cause}"
+
+
+def test_the_size_of_a_bucket_is_that_of_the_code() -> None:
+    assert f"at most {BYTES_PER_BUCKET} bytes" in (ROOT / "docs" / "operations.md").read_text()

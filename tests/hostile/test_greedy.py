@@ -1,0 +1,221 @@
+"""Clients that take more than their share: slow, many, large. Each meets a bound, and others are served meanwhile."""
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from statistics import median
+from time import perf_counter
+
+import pytest
+
+from gateway.config.settings import Intake
+from gateway.limits.endpoint import Endpoint, Template
+from gateway.limits.identity import Identity
+from tests.hostile.wire import converse
+from tests.proxy.running import Running, proxy
+from tests.wire import DEADLINE, OK, Client, Conversation, Upstream, ask, get, says, upstream
+
+STRANGERS = Identity(trusted_proxies=(ip_network("10.0.0.0/8"),))
+MANY = 3_000
+"""Sockets of an attack; their other ends are ours as well."""
+
+SHARE = 4.0
+"""Times its own latency alone that a well-behaved client may wait during an attack; and not less than `FLOOR`."""
+
+FLOOR = 0.02
+
+
+@pytest.fixture(autouse=True)
+def _room_for_sockets() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 4 * MANY <= hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4 * MANY, hard))
+
+
+@asynccontextmanager
+async def crowd(running: Running, first: bytes, number: int = MANY) -> AsyncIterator[list[asyncio.StreamWriter]]:
+    """So many connections, each of which has sent something."""
+    streams = []
+    for start in range(0, number, 500):
+        opening = [asyncio.open_connection("127.0.0.1", running.port) for _ in range(start, min(start + 500, number))]
+        streams += await asyncio.gather(*opening)
+    for _, writer in streams:
+        writer.write(first)
+    try:
+        yield [writer for _, writer in streams]
+    finally:
+        for _, writer in streams:
+            writer.transport.abort()
+
+
+async def latency(running: Running, times: int = 200) -> float:
+    """What a well-behaved client waits."""
+    waits = []
+    async with Client.connect(running.port) as client:
+        for _ in range(times):
+            began = perf_counter()
+            assert (await client.ask(get("/fine"))).status == 200
+            waits.append(perf_counter() - began)
+    return median(waits)
+
+
+@pytest.mark.parametrize(
+    ("attack", "first"),
+    [
+        ("idle", b""),
+        ("half a head", b"GET / HTTP/1.1\r\nHost: gw.test\r\nX-Slow: "),
+        ("half a body", b"POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 1000\r\n\r\nx"),
+    ],
+)
+async def test_thousands_of_slow_connections_do_not_slow_others_down(attack: str, first: bytes) -> None:
+    async def script(talk: Conversation) -> None:
+        while True:
+            head = await talk.reader.readuntil(b"\r\n\r\n")
+            if b"POST" in head:
+                await talk.reader.read()
+            await talk.send(OK)
+
+    async with upstream(script) as up, proxy(up.port, max_connections=10_000) as running:
+        alone = await latency(running)
+        async with crowd(running, first):
+            beset = await latency(running)
+        assert beset < max(SHARE * alone, FLOOR), (attack, alone, beset)
+
+
+async def test_a_head_that_does_not_end_is_a_408_and_costs_no_token() -> None:
+    async with upstream() as up, proxy(up.port, intake=Intake(head_timeout=0.2)) as running:
+        slow = [converse(running.port, [get()[:n]]) for n in range(1, len(get()))]
+        heard = await asyncio.gather(*slow)
+        assert {h.raw.split(b"\r\n")[0] for h in heard} == {b"HTTP/1.1 408 Request Timeout"}
+        assert running.seen.causes == ["slow_head"] * len(slow)
+        assert running.seen.verdicts == []
+    assert up.connections == 0
+
+
+async def test_bytes_that_trickle_in_do_not_move_the_deadline_of_a_head() -> None:
+    async with upstream() as up, proxy(up.port, intake=Intake(head_timeout=0.3)) as running:
+        async with Client.connect(running.port) as client:
+            async with asyncio.timeout(DEADLINE):
+                trickle = asyncio.create_task(_trickle(client, b"GET / HTTP/1.1\r\nX: " + b"y" * 100_000))
+                assert (await client.answer()).status == 408
+                trickle.cancel()
+
+
+async def _trickle(client: Client, data: bytes) -> None:
+    for n in range(len(data)):
+        await client.send(data[n : n + 1])
+        await asyncio.sleep(0.02)
+
+
+async def test_a_body_slower_than_the_least_rate_is_a_408() -> None:
+    intake = Intake(body_timeout=0.3, least_rate=1_000)
+    async with upstream() as up, proxy(up.port, intake=intake) as running, Client.connect(running.port) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 100000\r\n\r\n")
+        trickle = asyncio.create_task(_trickle(client, b"y" * 100_000))
+        assert (await client.answer()).status == 408
+        trickle.cancel()
+        assert running.seen.causes == ["slow_body"]
+    assert up.requests == []
+
+
+async def test_a_body_at_the_least_rate_may_take_longer_than_the_timeout() -> None:
+    intake = Intake(body_timeout=0.2, least_rate=10)
+    async with upstream() as up, proxy(up.port, intake=intake) as running, Client.connect(running.port) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 30\r\n\r\n")
+        await _trickle(client, b"y" * 30)
+        assert (await client.answer()).status == 200
+    assert up.requests[0].body == b"y" * 30
+
+
+async def test_a_client_that_does_not_take_its_answer_is_cut_off() -> None:
+    raw = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + b"x" * 50_000_000
+    async with (
+        upstream(says(raw)) as up,
+        proxy(up.port, intake=Intake(answer_timeout=0.3, least_rate=1_000_000_000)) as running,
+        Client.connect(running.port, limit=1024) as client,
+    ):
+        await client.send(get())
+        async with asyncio.timeout(DEADLINE):
+            while not running.seen.fates:
+                await asyncio.sleep(0.01)
+        assert running.seen.causes == ["slow_reader"]
+
+
+async def test_pipelined_answers_that_nobody_takes_are_not_piled_up() -> None:
+    async with upstream() as up, proxy(up.port, intake=Intake(answer_timeout=0.5)) as running:
+        async with Client.connect(running.port, limit=1024) as client:
+            client.writer.write(get() * 100_000)
+            async with asyncio.timeout(DEADLINE):
+                while "slow_reader" not in running.seen.causes:
+                    await asyncio.sleep(0.01)
+        assert len(running.seen.verdicts) == 0
+        assert len(up.requests) < 100_000
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_a_body_over_the_endpoints_bound_is_a_413_and_no_whole_request(framing: str) -> None:
+    endpoints = [Endpoint("small", Template.parse("/small"), max_body=1_000)]
+    head = b"POST /%b HTTP/1.1\r\nHost: gw.test\r\n"
+    if framing == "length":
+        rest = b"Content-Length: 2000\r\n\r\n" + b"x" * 2_000
+    else:
+        rest = b"Transfer-Encoding: chunked\r\n\r\n" + b"3e8\r\n" + b"x" * 1_000 + b"\r\n1\r\nx\r\n0\r\n\r\n"
+    async with upstream() as up, proxy(up.port, endpoints=endpoints) as running:
+        assert (await ask(running.port, head % b"small" + rest)).status == 413
+        assert running.seen.causes == ["large_body"]
+        assert (await ask(running.port, head % b"large" + rest)).status == 200
+    assert len(up.requests) == 1
+
+
+async def test_a_worker_holds_so_many_connections_and_no_more() -> None:
+    intake = Intake(max_connections=50)
+    async with upstream() as up, proxy(up.port, intake=intake) as running:
+        async with crowd(running, b"", 50):
+            answer = await ask(running.port, get())
+            assert (answer.status, answer.body) == (503, b"Service Unavailable\n")
+            assert running.seen.causes == ["too_many"]
+        await _recovered(running)
+
+
+async def test_one_address_holds_so_many_connections_and_no_more() -> None:
+    intake = Intake(max_connections_per_address=50)
+    async with upstream() as up, proxy(up.port, intake=intake, identity=STRANGERS) as running:
+        async with crowd(running, b"", 50):
+            assert (await ask(running.port, get())).status == 503
+            assert running.seen.causes == ["too_many_of_one"]
+        await _recovered(running)
+
+
+async def test_a_trusted_proxy_holds_those_of_many_clients() -> None:
+    intake = Intake(max_connections_per_address=50)
+    async with upstream() as up, proxy(up.port, intake=intake) as running, crowd(running, b"", 100):
+        assert (await ask(running.port, get())).status == 200
+
+
+async def _recovered(running: Running) -> None:
+    """The others have gone, and there is room again."""
+    async with asyncio.timeout(DEADLINE):
+        while (await ask(running.port, get())).status != 200:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_upstream_that_hangs_takes_its_share_of_connections_and_no_more() -> None:
+    asked = asyncio.Queue[Upstream]()
+
+    async def silent(talk: Conversation) -> None:
+        await talk.request()
+        asked.put_nowait(talk.upstream)
+        await talk.reader.read()
+
+    async with upstream(silent) as up, proxy(up.port, max_connections=20) as running:
+        waiting = [asyncio.create_task(ask(running.port, get())) for _ in range(20)]
+        for _ in waiting:
+            await asked.get()
+        began = perf_counter()
+        assert (await ask(running.port, get())).status == 503
+        assert perf_counter() - began < 1.0
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

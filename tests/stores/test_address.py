@@ -1,0 +1,177 @@
+"""Where Redis may be, and how an operator writes it."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import trustme
+from redis.asyncio import Redis
+
+from gateway.stores.address import Address, Login, Trust
+from gateway.stores.survey import NO_EVICTION, NOTHING_KEPT, OTHER_EVICTION, SNAPSHOTS
+from tests.redis_server import redis_server
+from tests.stores.clusters import redis_cluster, sentinel_group
+from tests.stores.parts import Recorder, demand, eventually, limiter, until
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("redis://localhost", Address("server", (("localhost", 6379),))),
+        ("redis://h:1/2", Address("server", (("h", 1),), database=2)),
+        ("rediss://u:p%40w@h", Address("server", (("h", 6379),), tls=True, login=Login("u", "p@w"))),
+        ("redis://:p@[::1]:7", Address("server", (("::1", 7),), login=Login(None, "p"))),
+        ("unix:///run/redis.sock?db=3", Address("socket", path="/run/redis.sock", database=3)),
+        ("unix://u:p@/run/r", Address("socket", path="/run/r", login=Login("u", "p"))),
+        (
+            "redis+sentinel://a,b:1/main/2",
+            Address("sentinel", (("a", 26379), ("b", 1)), service="main", database=2),
+        ),
+        ("rediss+cluster://a,b:1", Address("cluster", (("a", 6379), ("b", 1)), tls=True)),
+    ],
+)
+def test_an_address_is_read(text: str, address: Address) -> None:
+    assert Address.parse(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "localhost", "http://h", "redis://", "redis://h:x", "redis://h:70000", "redis://h/x", "redis://h/1/2",
+        "redis://a,b", "redis://h?x=1", "redis://h#x", "unix://host/path", "unix://", "unix:///s?db=x",
+        "redis+sentinel://h", "redis+cluster://h/1", "redis+other://h", "rediss+unix:///s",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_refused_without_repeating_it(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w") as refusal:
+        Address.parse(text.replace("://", "://user:secret@"))
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_password_is_never_shown() -> None:
+    assert "secret" not in repr(Address.parse("redis://user:secret@h"))
+    assert "secret" not in repr(Login("user", "secret"))
+
+
+async def test_redis_behind_a_unix_socket() -> None:
+    async with redis_server() as server, limiter(f"unix://{server.path}?db=3") as opened:
+        assert not (await opened.check([demand()])).degraded
+        async with Redis(port=server.port, db=3) as client:
+            assert await client.exists("gateway:bucket:a") == 1
+
+
+_COMMANDS = (
+    "evalsha", "eval", "time", "mget", "set", "del", "zadd", "zrem", "zremrangebyscore", "zcard", "zcount", "pexpire",
+    "select",
+)  # fmt: skip
+
+
+async def test_redis_with_an_acl_user_who_may_do_no_more_than_needed() -> None:
+    rights = ("~gateway:*", "resetchannels", "-@all", *(f"+{name}" for name in _COMMANDS))
+    async with redis_server("--user", "limits", "on", ">s3cret", *rights) as server:
+        observer = Recorder()
+        login = Login("limits", "s3cret")
+        async with limiter(server.url, observer, login=login) as opened:
+            verdicts = [await opened.check([demand(burst=2)]) for _ in range(3)]
+            assert [(verdict.allowed, verdict.degraded) for verdict in verdicts] == [
+                (True, False),
+                (True, False),
+                (False, False),
+            ]
+            await opened.reset([b"a"])
+        assert observer.lost == observer.warnings == []
+
+
+async def test_a_wrong_password_starts_the_gateway_degraded_and_is_not_shown() -> None:
+    async with redis_server("--requirepass", "right") as server:
+        observer = Recorder()
+        async with limiter(server.url, observer, login=Login(None, "wrong!")) as opened:
+            assert (await opened.check([demand()])).degraded
+        assert len(observer.lost) == 1
+        assert "wrong!" not in observer.lost[0]
+
+
+async def test_redis_over_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name, identity in (("server", "localhost"), ("client", "gateway")):
+        certificate = ca.issue_cert(identity)
+        certificate.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+        certificate.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+    trust = Trust(tmp_path / "ca.pem", tmp_path / "client.pem", tmp_path / "client.key")
+    async with redis_server() as plain:
+        plain.kill()
+        options = ("--tls-port", str(plain.port), "--tls-ca-cert-file", str(tmp_path / "ca.pem"))
+        files = ("--tls-cert-file", str(tmp_path / "server.pem"), "--tls-key-file", str(tmp_path / "server.key"))
+        async with redis_server(*options, *files):
+            url = f"rediss://localhost:{plain.port}"
+            async with limiter(url, trust=trust) as opened:
+                assert not (await opened.check([demand()])).degraded
+            for weak in (Trust(), Trust(ca=tmp_path / "ca.pem")):
+                observer = Recorder()
+                async with limiter(url, observer, trust=weak) as opened:
+                    assert (await opened.check([demand()])).degraded
+                assert len(observer.lost) == 1
+
+
+async def test_a_sentinel_failover_costs_no_request_and_keeps_the_buckets() -> None:
+    async with sentinel_group() as (master, replica, sentinel):
+        observer = Recorder()
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster"
+        async with limiter(url, observer, deadline=0.25) as opened:
+            assert not (await opened.check([demand(burst=10, cost=4)])).degraded
+            async with Redis(port=replica.port, protocol=2) as client:
+                await eventually(lambda: client.exists("gateway:bucket:a"))
+            master.kill()
+            count = 0
+            async with asyncio.timeout(30):
+                while not observer.back:
+                    verdict = await opened.check([demand("b", burst=100_000)])
+                    assert verdict.allowed
+                    count += 1
+                    await asyncio.sleep(0.01)
+            verdict = await opened.check([demand(burst=10, cost=0)])
+            assert not verdict.degraded
+            assert round(verdict.decision.owed[0] / 3_600_000_000, 1) == 4.0
+            # What was let through meanwhile is in the new master.
+            owed = (await opened.check([demand("b", burst=100_000, cost=0)])).decision.owed[0]
+            assert round(owed / 3_600_000_000) == count
+        assert len(observer.lost) == len(observer.back) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "warnings"),
+    [
+        (("--appendonly", "yes", "--maxmemory-policy", "volatile-ttl"), []),
+        (("--maxmemory-policy", "noeviction"), [NO_EVICTION, NOTHING_KEPT]),
+        (("--maxmemory-policy", "volatile-ttl", "--save", "60", "1"), [SNAPSHOTS]),
+        (
+            ("--maxmemory-policy", "allkeys-lru", "--appendonly", "yes"),
+            [OTHER_EVICTION.format(policy="allkeys-lru")],
+        ),
+    ],
+)
+async def test_what_may_surprise_is_said_at_the_start(options: tuple[str, ...], warnings: list[str]) -> None:
+    observer = Recorder()
+    async with redis_server(*options) as server, limiter(server.url, observer):
+        assert observer.warnings == warnings
+
+
+async def test_what_may_surprise_is_said_when_redis_is_first_found() -> None:
+    observer = Recorder()
+    async with redis_server() as server:
+        server.kill()
+        async with limiter(server.url, observer):
+            assert observer.warnings == []
+            await server.start()
+            await until(lambda: observer.warnings)
+            assert NO_EVICTION in observer.warnings
+
+
+async def test_a_cluster_is_surveyed_too() -> None:
+    observer = Recorder()
+    async with (
+        redis_cluster("--maxmemory-policy", "allkeys-lru") as nodes,
+        limiter(f"redis+cluster://127.0.0.1:{nodes[0].port}", observer),
+    ):
+        assert observer.warnings == [OTHER_EVICTION.format(policy="allkeys-lru"), NOTHING_KEPT]
