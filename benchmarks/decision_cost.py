@@ -48,6 +48,9 @@ class Cost(NamedTuple):
 
 
 class _Silent:
+    def store_answered(self, checks: int, seconds: float) -> None:
+        pass
+
     def store_warns(self, what: str) -> None:
         pass
 

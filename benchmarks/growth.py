@@ -93,7 +93,9 @@ async def _users(bench: Bench, origin: int, report: Report, values: Sequence[int
         async with start(GATEWAY, origin, _OWING) as peer:
             known = 0
             while known < value:
-                done = await bench.load(peer.port, connections=CONNECTIONS, seconds=bench.seconds, users=value)
+                done = await bench.load(
+                    peer.port, connections=CONNECTIONS, seconds=bench.seconds, users=value, first=known % value
+                )
                 known += done.requests
             found = await bench.turns({f"{value} users": bench.run(peer, users=value)}, report)
             for samples in found.values():

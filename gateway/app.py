@@ -16,6 +16,7 @@ from gateway.config.url import RedisUrl
 from gateway.control.health import Health
 from gateway.control.scrape import Scrape
 from gateway.journal import Journal
+from gateway.limits.cors import Cors
 from gateway.limits.identity import BearerToken, Identity, TrustedHeader
 from gateway.limits.rules import RuleBook
 from gateway.listeners import tls_context
@@ -180,17 +181,21 @@ class Worker:
             stack.callback(forwarder.close)
             reader = RequestReader(identity_fields(settings.identity))
             identity = identity_of(settings.identity)
-            proxy = Proxy(self._book, identity, limiter, forwarder, reader, journal)
-            server = Server(proxy.handle, settings.intake, journal, identity.trusts)
-            if settings.store.url is not None:
-                metrics.watch(families.REDIS_UP, lambda: not limiter.is_degraded)
-            metrics.watch(families.CONNECTIONS, lambda: len(server.connections))
-
             parts = (Health(lambda: server.draining, lambda: limiter.is_degraded), Scrape(metrics.scrape))
             redis = await stack.enter_async_context(open_redis(settings.store))
             place = Place(self._runtime or stack.enter_context(open_runtime()), self._number, len(self._tallies))
             plane = ControlPlane(settings, place, self._book, identity, limiter, redis, journal, metrics, log, parts)
             self._reload = plane.reloader.by_signal
+            cors = Cors(settings.cors_origins)
+            proxy = Proxy(self._book, identity, limiter, forwarder, reader, journal, plane.bypass, cors)
+            server = Server(proxy.handle, settings.intake, journal, identity.trusts)
+            if settings.store.url is not None:
+                metrics.watch(families.REDIS_UP, lambda: not limiter.is_degraded)
+                metrics.watch(families.FLEET, lambda: limiter.workers)
+            metrics.watch(families.LOCAL_BUCKETS, lambda: limiter.held)
+            metrics.watch(families.EVICTIONS, lambda: limiter.evicted)
+            metrics.watch(families.CONNECTIONS, lambda: len(server.connections))
+
             control_tls = tls_context(settings.control.listen.tls)
             await stack.enter_async_context(plane.serve(self._control, control_tls))
             tls = tls_context(settings.listen.tls)

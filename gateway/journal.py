@@ -48,6 +48,11 @@ class Journal:
 
     # As the store's observer.
 
+    def store_answered(self, checks: int, seconds: float) -> None:
+        """A call to the store has come back, after so long; it was about so many checks."""
+        self._metrics.store_asked(checks)
+        self._metrics.store_took(seconds)
+
     def store_lost(self, why: str) -> None:
         """Requests are decided without the store from now on."""
         self._metrics.redis_turned("away")

@@ -47,7 +47,7 @@ def command(about: str | None, *benchmarks: Benchmark) -> None:
         ]
         if options.quick:
             report.facts.insert(0, "QUICK: the figures mean nothing")
-        path = report.write(options.results)
         if report.series:
-            report.facts.append(plot(path.with_suffix(".json")))
+            report.facts.append(plot(report.write_figures(options.results)))
+        report.write(options.results)
         print(report, flush=True)

@@ -51,7 +51,7 @@ async def flow(peer: Running, move: Callable[[int, int], None], size: int) -> Fl
 
     def watch() -> None:
         nonlocal most
-        while not done.wait(0.02):
+        while not done.wait(0.1):
             most = max(most, usage(*peer.leaders).memory)
 
     watching, start = asyncio.create_task(asyncio.to_thread(watch)), time.perf_counter()

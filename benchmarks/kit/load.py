@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 import json
+import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -39,8 +41,10 @@ class Generator(Protocol):
 
     name: str
 
-    async def __call__(self, port: int, *, connections: int, seconds: float, users: int) -> Load:
-        """Ask for an order in the name of one user after the other."""
+    async def __call__(
+        self, port: int, *, connections: int, seconds: float, users: int, first: int | None = None
+    ) -> Load:
+        """Ask for an order in the name of one user after the other, beginning with the `first`, or with any."""
 
 
 class Wrk:
@@ -48,10 +52,13 @@ class Wrk:
 
     name = "wrk"
 
-    async def __call__(self, port: int, *, connections: int, seconds: float, users: int) -> Load:
+    async def __call__(
+        self, port: int, *, connections: int, seconds: float, users: int, first: int | None = None
+    ) -> Load:
+        numbers = (str(users), str(random.randrange(users) if first is None else first))
         # wrk knows whole seconds only.
         options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(_SCRIPT)]
-        async with Process.start("wrk", *options, f"http://127.0.0.1:{port}/v1/orders/7", "--", str(users)) as process:
+        async with Process.start("wrk", *options, f"http://127.0.0.1:{port}/v1/orders/7", "--", *numbers) as process:
             await process.ends()
         told = json.loads(process.output.rpartition("BENCH ")[2])
         if told["broken"]:
@@ -62,7 +69,7 @@ class Wrk:
 class _Client(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, requests: "itertools.cycle[bytes]", took: list[float]) -> None:
+    def __init__(self, requests: Iterator[bytes], took: list[float]) -> None:
         self._requests = requests
         self._took = took
         self._parser = HttpResponseParser(self)
@@ -98,9 +105,12 @@ class Python:
 
     name = "a small Python client, for want of wrk: throughput is bounded by it, CPU per request is not"
 
-    async def __call__(self, port: int, *, connections: int, seconds: float, users: int) -> Load:
+    async def __call__(
+        self, port: int, *, connections: int, seconds: float, users: int, first: int | None = None
+    ) -> Load:
+        begin = random.randrange(users) if first is None else first
         form = "GET /v1/orders/7 HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nX-User-Id: {}\r\n\r\n"
-        requests = itertools.cycle([form.format(port, user).encode() for user in range(users)])
+        requests = (form.format(port, number % users).encode() for number in itertools.count(begin))
         took: list[float] = []
         loop, start = asyncio.get_running_loop(), time.perf_counter()
         clients: list[_Client] = []

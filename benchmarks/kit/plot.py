@@ -43,4 +43,5 @@ def _draw(path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(f"plots: {_draw(Path(sys.argv[1])).name}")
+    drawn = _draw(Path(sys.argv[1])).name
+    print(f"plots: [{drawn}]({drawn})")

@@ -90,10 +90,16 @@ class Report:
 
     def write(self, folder: Path) -> Path:
         """Write it, with its date in its name. Returns the file."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{machine.today()}-{self.name}.md"
+        path = self._path(folder, "md")
         path.write_text(f"{self}\n## Method\n\n{self.method}\n")
-        if self.series:
-            figures = [vars(series) for series in self.series]
-            path.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
         return path
+
+    def write_figures(self, folder: Path) -> Path:
+        """Write what there is to plot. Returns the file."""
+        path = self._path(folder, "json")
+        path.write_text(json.dumps([vars(series) for series in self.series], indent=1) + "\n")
+        return path
+
+    def _path(self, folder: Path, kind: str) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{machine.today()}-{self.name}.{kind}"

@@ -7,7 +7,7 @@ function init(arguments)
     users = tonumber(arguments[1])
     before = "GET " .. wrk.path .. " HTTP/1.1\r\nHost: " .. wrk.host .. ":" .. wrk.port .. "\r\nX-User-Id: "
     after = "\r\n\r\n"
-    user = os.time() * 7919 % users  -- not with the same ones again, where there are more than a run asks for
+    user = tonumber(arguments[2]) - 1
 end
 
 function request()

@@ -71,7 +71,9 @@ def web_origin(node: Node) -> str:
     """The origin of web pages as browsers write it (RFC 6454 section 6.2): ``https://app.example`` or with a port."""
     value = text(node)
     if _ORIGIN.fullmatch(value) is None:
-        raise node.refuse(f"{quote(value)} is not an origin; write https://app.example, without a path, in small letters")
+        raise node.refuse(
+            f"{quote(value)} is not an origin; write https://app.example, without a path, in small letters"
+        )
     return value
 
 

@@ -79,7 +79,10 @@ class Overrides:
         except Problem as problem:
             self._log.event("override_expiry_unaudited", level="error", why=problem.detail)
         except Exception as error:  # noqa: BLE001 - the next look may succeed, and without looks nothing ever changes
-            self._log.failure("overrides_failed", error)
+            self._apply()
+            if not self._away:
+                self._away = True
+                self._log.failure("overrides_failed", error)
 
     async def _load(self) -> None:
         if self._register is None:

@@ -27,7 +27,11 @@ class Cors:
             return {}
         if origin not in self._origins:
             return {"Vary": "Origin"}
-        return {"Vary": "Origin", "Access-Control-Allow-Origin": origin or "", "Access-Control-Allow-Credentials": "true"}
+        return {
+            "Vary": "Origin",
+            "Access-Control-Allow-Origin": origin or "",
+            "Access-Control-Allow-Credentials": "true",
+        }
 
     def preflight(self, method: str, headers: Mapping[str, str]) -> dict[str, str] | None:
         """The answer to a browser that asks first; None for a request that is no such question, or from elsewhere."""

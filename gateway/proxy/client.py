@@ -1,30 +1,27 @@
 """`ClientConnection`: a client's connection. Requests are read one by one, and answered in their order.
 
-aiohttp's parser (llhttp) reads. It is made to stop behind each request, so that one that cannot be read does not cost
-the good ones before it their answers. How long to wait, when to read no further and how to leave is decided here:
+How long to wait and how to leave is decided here:
 
 * A request's head has `head_timeout` from its first byte, a connection between two requests has `idle_timeout`.
-* Nothing is read behind a request that is the last of its connection, or that could not be read.
 * We leave as RFC 9112 section 9.6 has it: close our half, and go on taking bytes for a while, without reading them, so
   that the client gets to read the last answer before a reset wipes it out.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, cast
 
 from aiohttp import StreamReader, web
-from aiohttp.http import HttpProcessingError, HttpRequestParser
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.http_parser import RawRequestMessage
 
 from gateway.config.settings import Intake
 from gateway.limits.address import Address, parse_address
-from gateway.proxy.answers import BAD_REQUEST, HEAD_TOO_LARGE, INTERNAL_ERROR, REQUEST_TIMEOUT, UNAVAILABLE, Answer
+from gateway.proxy.answers import BAD_REQUEST, INTERNAL_ERROR, REQUEST_TIMEOUT, UNAVAILABLE, Answer
 from gateway.proxy.deadline import Deadline
-from gateway.proxy.exchange import Exchange, is_last
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.patience import Patience
+from gateway.proxy.stream import Parsed, RequestStream
 from gateway.proxy.witness import Witness
 
 LAST_WAIT = 1.0
@@ -56,18 +53,13 @@ class ClientConnection(web.RequestHandler):
 
     __slots__ = (
         "_admit",
-        "_begun",
-        "_body",
         "_deadline",
-        "_done",
         "_finishing",
         "_handle",
-        "_head_size",
         "_idle_until",
-        "_last",
         "_leaving",
         "_patience",
-        "_refusal",
+        "_stream",
         "_unsent",
         "_witness",
         "intake",
@@ -85,29 +77,14 @@ class ClientConnection(web.RequestHandler):
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(server, loop=loop, keepalive_timeout=0, access_log=cast("Any", None), read_bufsize=_BUFFER)
-        self._parser = HttpRequestParser(
-            self,
-            loop,
-            _BUFFER,
-            max_line_size=intake.max_line,
-            max_field_size=intake.max_header,
-            max_headers=intake.max_headers,
-            payload_exception=web.RequestPayloadError,
-            auto_decompress=False,
-            max_msg_queue_size=1,  # stop behind each request
-        )
+        self._stream = RequestStream(self, loop, intake, _BUFFER)
+        self._parser = self._stream.parser
         self._handle = handle
         self._witness = witness
         self._admit = admit
         self._deadline = Deadline(loop, self._expire)
         self._patience = Patience(loop.time, intake.answer_timeout, intake.least_rate)
         self._idle_until = 0.0
-        self._head_size = 0  # of the head that has begun to come, as far as it has
-        self._begun = False  # whether it has
-        self._body: StreamReader | None = None  # of the request that is being read; None in front of a head
-        self._last: RawRequestMessage | None = None  # the request behind which nothing is read
-        self._done = False  # whether nothing more is read
-        self._refusal: Answer | None = None  # the answer to what could not be read
         self._finishing = False
         self._leaving = False
         self._unsent = 0
@@ -145,7 +122,7 @@ class ClientConnection(web.RequestHandler):
         exchange = cast("Exchange | None", self._current_request)
         if exchange is not None and not exchange.status:
             exchange.keep_alive = False
-        elif self._waiter is not None and not self._begun:
+        elif self._waiter is not None and not self._stream.begun:
             self._idle_until = self._loop.time() + LAST_WAIT
             self._deadline.set(LAST_WAIT)
 
@@ -161,66 +138,21 @@ class ClientConnection(web.RequestHandler):
             self._message_tail += data
             if len(self._message_tail) >= _BUFFER and not self._buffer_paused:
                 self._pause_reading_for_buffer()
-        elif not self._done:
-            try:
-                self._read(data)
-            except HttpProcessingError as error:
-                self._stop(HEAD_TOO_LARGE if isinstance(error, LineTooLong) else BAD_REQUEST)
+        elif not self._stream.done:
+            self._read(data)
 
     def _read(self, data: bytes) -> None:
-        parser = cast("HttpRequestParser", self._parser)
-        seen = self._head_size + len(data)
-        while True:
-            messages, _, _ = parser.feed_data(data)
-            if messages:
-                message, self._body = messages[0]
-                if seen > self.intake.max_head and _size(message) > self.intake.max_head:
-                    self._body = None
-                    self._stop(HEAD_TOO_LARGE)
-                    return
-                self._take(message, self._body)
-            elif self._body is None:
-                break
-            if not self._body.is_eof():
-                return
-            self._body = None
-            if self._last is not None:
-                self._done = True
-                if self._last.upgrade:
-                    _, self._upgraded, self._message_tail = parser.feed_data(b"")
-                return
-            if len(self._messages) >= self._max_msg_queue_size:
+        stream, queue = self._stream, cast("deque[Parsed]", self._messages)
+        queued, begun = len(queue), stream.begun
+        stream.read(data, queue, self._max_msg_queue_size)
+        if len(queue) > queued or stream.done:
+            if stream.tail is not None:
+                self._upgraded, self._message_tail = True, stream.tail
+            if len(queue) >= self._max_msg_queue_size and not self._buffer_paused:
                 self._pause_reading_for_buffer()
-                return
-            data = b""  # what the parser has kept back
-        if data:
-            self._await_head(seen)
-
-    def _take(self, message: RawRequestMessage, body: StreamReader) -> None:
-        self._head_size = 0
-        self._begun = False
-        if is_last(message):
-            self._last = message
-        self._messages.append((message, body))
-        self._wake()
-
-    def _await_head(self, size: int) -> None:
-        self._head_size = size
-        if size > self.intake.max_head:
-            self._stop(HEAD_TOO_LARGE)
-        elif not self._begun:
-            self._begun = True
-            if self._waiter is not None:
-                self._deadline.set(self.intake.head_timeout)
-
-    def _stop(self, answer: Answer) -> None:
-        """Read no further: what comes cannot be made out."""
-        self._done = True
-        if self._body is None:
-            self._refusal = answer
-        else:
-            self._body.set_exception(web.RequestPayloadError("the body's framing is broken"))
-        self._wake()
+            self._wake()
+        elif stream.begun and not begun and self._waiter is not None:
+            self._deadline.set(self.intake.head_timeout)
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -231,22 +163,25 @@ class ClientConnection(web.RequestHandler):
 
     async def start(self) -> None:
         """Answer one request after the other; aiohttp runs this for each connection."""
-        messages = self._messages
+        messages = cast("deque[Parsed]", self._messages)
         while not self._force_close:
             if messages:
                 message, body = messages.popleft()
                 if self._buffer_paused and len(messages) <= self._msg_queue_resume_size:
                     self._resume_reading_if_drained()
-                if not await self._serve(Exchange(cast("RawRequestMessage", message), body, self)):
+                if not await self._serve(Exchange(message, body, self)):
                     break
-            elif self._done:
-                if self._refusal is not None and self.transport is not None:
-                    self._witness.rejected("unreadable" if self._refusal is not REQUEST_TIMEOUT else "slow_head")
-                    self.transport.write(self._refusal.whole(close=True))
+            elif self._stream.done:
+                self._refuse(self._stream.refusal)
                 break
             else:
                 await self._rest()
         self._leave()
+
+    def _refuse(self, answer: Answer | None) -> None:
+        if answer is not None and self.transport is not None:
+            self._witness.rejected("slow_head" if answer is REQUEST_TIMEOUT else "unreadable")
+            self.transport.write(answer.whole(close=True))
 
     async def _rest(self) -> None:
         """Wait for the next request."""
@@ -327,20 +262,14 @@ class ClientConnection(web.RequestHandler):
 
     def _expire_rest(self) -> None:
         left = self._idle_until - self._loop.time()
-        if self._has_head_begun():
-            self._stop(REQUEST_TIMEOUT)
+        if self._stream.holds_part_of_a_head():
+            self._stream.stop(REQUEST_TIMEOUT)
         elif left > 0:
             self._deadline.set(left)
+            return
         else:
-            self._done = True
-            self._wake()
-
-    def _has_head_begun(self) -> bool:
-        """Whether the parser holds a part of a head. It may have come behind the request before, so only it knows."""
-        try:
-            return cast("HttpRequestParser", self._parser).feed_eof() is not None
-        except HttpProcessingError:
-            return True
+            self._stream.done = True
+        self._wake()
 
     def pause_writing(self) -> None:
         """The client is slow: whoever writes shall wait."""
@@ -361,10 +290,6 @@ class ClientConnection(web.RequestHandler):
             self._deadline.clear()
         if self.on_pause is not None:
             self.on_pause(False)
-
-
-def _size(message: RawRequestMessage) -> int:
-    return sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
 
 
 async def _pass_over(body: StreamReader) -> None:

@@ -1,6 +1,6 @@
 """One request, from the facts to the answer. This page is the data plane."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from time import perf_counter
 
 from gateway.limits.bucket import Demand
@@ -78,26 +78,24 @@ class Proxy:
             # Answered here: what is not charged must not reach an upstream.
             fate = Fate.ALLOWED
             exchange.fields = lines(told)
-            exchange.refuse(NO_CONTENT) if head.has_body else exchange.answer(NO_CONTENT)
-        elif BYPASS in headers and await self._bypasses(headers.getall(BYPASS), endpoint.name, str(peer)):
-            fate = await self._forwarder.forward(exchange, head, endpoint.upstream, max_body)
-        elif (fate := await self._decide(rules.demands(endpoint, caller))) is Fate.ALLOWED:
+            exchange.answer(NO_CONTENT)
+        elif (fate := await self._decide(exchange, endpoint.name, rules.demands(endpoint, caller))) is Fate.ALLOWED:
             fate = await self._forwarder.forward(exchange, head, endpoint.upstream, max_body)
         else:
             exchange.answer(TOO_MANY_REQUESTS if fate is Fate.REFUSED else UNAVAILABLE)
         self._bear_witness(exchange, endpoint.name, caller.digest, fate, began)
         return exchange
 
-    async def _bypasses(self, tokens: Sequence[str], endpoint: str, source: str) -> bool:
-        return len(tokens) == 1 and await self._bypass(tokens[0], endpoint, source)
-
     def _turn_away(self, exchange: Exchange, answer: Answer, began: float) -> Exchange:
         exchange.refuse(answer)
         self._bear_witness(exchange, "", b"", Fate.BAD_REQUEST, began)
         return exchange
 
-    async def _decide(self, demands: list[Demand]) -> Fate:
+    async def _decide(self, exchange: Exchange, endpoint: str, demands: list[Demand]) -> Fate:
         if not demands:
+            return Fate.ALLOWED
+        tokens = exchange.message.headers.getall(BYPASS, ())
+        if len(tokens) == 1 and await self._bypass(tokens[0], endpoint, str(exchange.client.peer)):
             return Fate.ALLOWED
         verdict = await self._limiter.check(demands)
         self._witness.decided(demands, verdict)

@@ -34,31 +34,6 @@ class UpstreamConnection(asyncio.Protocol):
             caught up. Set by whoever writes without waiting for `drain`.
     """
 
-    __slots__ = (
-        "_deadline",
-        "_drained",
-        "_fields",
-        "_framing",
-        "_held",
-        "_interim",
-        "_length",
-        "_loop",
-        "_may_switch",
-        "_method",
-        "_parser",
-        "_patience",
-        "_reader",
-        "_reason",
-        "_silence",
-        "_status",
-        "_transport",
-        "_tunnel",
-        "_used",
-        "_writing_paused",
-        "on_pause",
-        "reusable",
-    )
-
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._parser = HttpResponseParser(self)

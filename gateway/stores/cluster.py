@@ -98,8 +98,8 @@ class ClusterStore(RedisStore):
 
     gives_back = True
 
-    def __init__(self, channel: Channel, clock: StoreClock, *, prefix: str, deadline: float) -> None:
-        super().__init__(channel, clock, prefix=prefix, deadline=deadline)
+    def __init__(self, channel: Channel, clock: StoreClock, **options: Any) -> None:
+        super().__init__(channel, clock, **options)
         self._returns: set[asyncio.Task[None]] = set()
 
     async def _decide(self, checks: list[Check]) -> list[Decision | StoreAwayError]:

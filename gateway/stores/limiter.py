@@ -57,6 +57,16 @@ class Limiter:
         """Buckets this process has forgotten for want of room."""
         return self._store.evicted + self._standby.evicted
 
+    @property
+    def held(self) -> int:
+        """Buckets in this process' memory."""
+        return self._store.held + self._standby.held
+
+    @property
+    def workers(self) -> int:
+        """Workers of all gateways that share the limits, as far as we know."""
+        return self._standby.workers
+
     def forget(self, keys: Sequence[bytes] | None = None) -> None:
         """Ask the store afresh about these buckets, or all: after an override, a reset elsewhere, a reload."""
         self._standby.forget(keys)

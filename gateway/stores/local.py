@@ -41,6 +41,11 @@ class LocalStore:
     def __len__(self) -> int:
         return len(self._buckets)
 
+    @property
+    def held(self) -> int:
+        """Buckets in memory."""
+        return len(self._buckets)
+
     async def take(self, demands: Sequence[Demand]) -> Decision:
         """Charge all enforced demands or none, see `gateway.limits.bucket.take`."""
         decision, states = take(demands, [self.state(key) for key, _ in demands], self._clock())

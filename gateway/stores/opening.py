@@ -56,6 +56,6 @@ def open_limiter(
     channel = address.open(login=login, sentinel=sentinel, trust=trust)
     clock = StoreClock()
     kind = ClusterStore if address.kind == "cluster" else RedisStore
-    store = kind(channel, clock, prefix=prefix, deadline=deadline)
+    store = kind(channel, clock, prefix=prefix, deadline=deadline, answered=observer.store_answered)
     watch = Watch(store, clock, max_buckets=max_buckets, workers=workers, observer=observer)
     return Limiter(store, watch)

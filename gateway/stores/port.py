@@ -20,6 +20,10 @@ class Store(Protocol):
     def evicted(self) -> int:
         """Buckets this process has forgotten for want of room."""
 
+    @property
+    def held(self) -> int:
+        """Buckets in this process' memory."""
+
     async def take(self, demands: Sequence[Demand]) -> Decision:
         """Charge all enforced demands or none, see `gateway.limits.bucket.take`.
 

@@ -1,6 +1,6 @@
 """`RedisStore`: buckets in Redis, shared by every worker of every gateway."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from gateway.limits.bucket import Decision, Demand, judge
@@ -48,25 +48,43 @@ class RedisStore:
         clock: Is told Redis' time with every answer.
         prefix: What our keys start with.
         deadline: Seconds a check waits at most.
+        answered: Is told of each call: the number of checks, and the seconds it took.
 
     Attributes:
         gives_back: Whether what a bucket owes can become less but by time.
         evicted: None are kept in this process.
+        held: None.
     """
 
     evicted = 0
+    held = 0
     gives_back = False
 
-    def __init__(self, channel: Channel, clock: StoreClock, *, prefix: str, deadline: float) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        clock: StoreClock,
+        *,
+        prefix: str,
+        deadline: float,
+        answered: Callable[[int, float], None] = lambda _checks, _seconds: None,
+    ) -> None:
         self._channel = channel
         self._clock = clock
         self._buckets = f"{prefix}:bucket:".encode()
         self._fleet = f"{prefix}:fleet".encode()
-        self._coalescer = Coalescer(self._decide, deadline)
+        self._coalescer = Coalescer(self._ask, deadline)
+        self._answered = answered
 
     def take(self, demands: Sequence[Demand]) -> Coroutine[Any, Any, Decision]:
         """Charge all enforced demands or none, together with whoever else waits."""
         return self._coalescer.ask(demands)
+
+    async def _ask(self, checks: list[Check]) -> list[Decision | StoreAwayError]:
+        began = monotonic()
+        decisions = await self._decide(checks)
+        self._answered(len(checks), (monotonic() - began) / 1_000_000)
+        return decisions
 
     async def _decide(self, checks: list[Check]) -> list[Decision | StoreAwayError]:
         sent = monotonic()

@@ -9,10 +9,13 @@ from gateway.stores.verdict import Verdict
 
 
 class Observer(Protocol):
-    """Is told what an operator should know: once for each event, never per request."""
+    """Is told what an operator should know: once for each event or call, never per request."""
 
     def store_warns(self, what: str) -> None:
         """The store is set up in a way that may surprise."""
+
+    def store_answered(self, checks: int, seconds: float) -> None:
+        """A call to the store has come back, after so long; it was about so many checks."""
 
     def store_lost(self, why: str) -> None:
         """Requests are decided without the store from now on."""
@@ -31,6 +34,14 @@ class Standby(Protocol):
     @property
     def evicted(self) -> int:
         """Buckets forgotten for want of room."""
+
+    @property
+    def held(self) -> int:
+        """Buckets in memory."""
+
+    @property
+    def workers(self) -> int:
+        """Workers that share the limits, as far as we know."""
 
     @property
     def is_active(self) -> bool:
@@ -66,6 +77,8 @@ class NoStandby:
 
     epoch = 0
     evicted = 0
+    held = 0
+    workers = 1
     is_active = False
 
     def refuse(self, demands: Sequence[Demand]) -> Decision | None:  # noqa: ARG002

@@ -7,11 +7,11 @@ from gateway.stores.port import StoreAwayError
 
 NO_EVICTION = (
     "Redis has maxmemory-policy noeviction: when it is full it takes no more writes, and each worker enforces its own "
-    "share of the limits until there is room. Set volatile-ttl: it drops the buckets first that are nearest to full."
+    "share of the limits until there is room. Set volatile-lru: the buckets that were used longest ago go first."
 )
 OTHER_EVICTION = (
-    "Redis has maxmemory-policy {policy}: when it is full it may drop buckets that are empty, which are full then. "
-    "Set volatile-ttl: it drops the buckets first that are nearest to full."
+    "Redis has maxmemory-policy {policy}: when it is full it may drop buckets that are in use, which are full then. "
+    "Set volatile-lru: the buckets that were used longest ago go first."
 )
 SNAPSHOTS = (
     "Redis keeps snapshots only: after a crash buckets are as they were at the last one, and a snapshot that cannot be "
@@ -20,13 +20,16 @@ SNAPSHOTS = (
 NOTHING_KEPT = "Redis keeps nothing on disk: after a restart every bucket is full that no worker remembers."
 
 
+_SOUND = {None, "volatile-lru", "allkeys-lru", "volatile-ttl"}
+
+
 async def survey(channel: Channel) -> list[str]:
     """Warnings about how Redis is set up. What it does not tell us, we do not warn about."""
     warnings = []
     policy = await _setting(channel, "maxmemory-policy")
     if policy == "noeviction":
         warnings.append(NO_EVICTION)
-    elif policy not in {None, "volatile-ttl"}:
+    elif policy not in _SOUND:
         warnings.append(OTHER_EVICTION.format(policy=policy))
     log, snapshots = await _setting(channel, "appendonly"), await _setting(channel, "save")
     if log == "no" and snapshots is not None:

@@ -75,6 +75,7 @@ class Watch:
         self._there_since: int | None = None
         self._was_there = False
         self._is_surveyed = False
+        self._is_closing = False
         self._opened = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -87,6 +88,16 @@ class Watch:
     def evicted(self) -> int:
         """Buckets forgotten for want of room."""
         return self.seen.buckets.evicted + self.share.evicted
+
+    @property
+    def held(self) -> int:
+        """Buckets in memory."""
+        return len(self.seen.buckets) + len(self.share)
+
+    @property
+    def workers(self) -> int:
+        """Workers that share the limits, as far as we know."""
+        return self.share.workers
 
     @property
     def is_active(self) -> bool:
@@ -142,6 +153,8 @@ class Watch:
 
     async def close(self) -> None:
         """Charge what is left to charge, and leave the fleet."""
+        # asyncio.wait_for, which redis-py uses, may swallow a cancellation before Python 3.12.
+        self._is_closing = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -151,7 +164,7 @@ class Watch:
                 await self._store.leave(self._name)
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_closing:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROBE if self.is_active else BEAT):
                     await self._opened.wait()

@@ -53,6 +53,9 @@ _PLAIN: Mapping[Callable[..., Any], Shape] = {
     scalar.text: TEXT,
     scalar.name: NAME,
     scalar.header: string_shape("header", "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$"),
+    scalar.web_origin: string_shape(
+        "web origin", r"^https?://([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[1-9][0-9]{0,4})?$"
+    ),
     scalar.boolean: Shape("true or false", {"type": "boolean"}),
     scalar.size: Shape(
         "size",

@@ -95,7 +95,7 @@ async def gateway(*arguments: str | Path, **env: str) -> AsyncIterator[tuple[Pro
     async with Process.start(*command, *arguments, env=env) as process:
         public = await process.says(r"on https?://127\.0\.0\.1:(\d+)")
         control = await process.says(r"control +https?://127\.0\.0\.1:(\d+)")
-        await process.says(r"rules .*\n")
+        await process.says(r"\n  rules .*\n")
         yield process, int(public[1]), int(control[1])
 
 

@@ -7,7 +7,7 @@ a 500.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -20,13 +20,16 @@ from gateway.limits.identity import Asker, Identity
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.stores.verdict import Outcome as Decided
-from tests.hostile.answers import Answer, read_answers
+from tests.hostile.answers import Answer, BrokenAnswerError, read_answers
 from tests.hostile.case import Case
 from tests.hostile.strict import Request, read_strictly, read_with_h11
 from tests.hostile.wire import converse, recorder
 from tests.proxy.running import Seen, proxy
 
-INTAKE = Intake(idle_timeout=0.05, head_timeout=0.4, body_timeout=0.4)
+INTAKE = Intake(idle_timeout=0.02, head_timeout=0.4, body_timeout=0.4)
+PATIENT = replace(INTAKE, idle_timeout=0.06)
+"""For requests that come in pieces, between which a busy machine may pause."""
+
 ENDPOINTS = (Endpoint("limited", Template.parse("/limited/{rest...}")),)
 LIMITS = (
     Limit("all", True, False, Quota(Rate(1, 86_400), 1_000)),
@@ -57,7 +60,13 @@ async def run(case: Case, pieces: Sequence[bytes]) -> Outcome:
     """Send a case in pieces, and check what holds of every case."""
     identity = TRUSTING if case.trusting else STRANGERS
     async with recorder() as up:
-        async with proxy(up.port, limits=LIMITS, endpoints=ENDPOINTS, identity=identity, intake=INTAKE) as running:
+        async with proxy(
+            up.port,
+            limits=LIMITS,
+            endpoints=ENDPOINTS,
+            identity=identity,
+            intake=INTAKE if len(pieces) == 1 else PATIENT,
+        ) as running:
             if case.spent:
                 for _ in range(3):
                     await converse(running.port, [_SPENDING])
@@ -77,9 +86,18 @@ async def run(case: Case, pieces: Sequence[bytes]) -> Outcome:
     assert not any(b"/smuggled-canary" in request.target for request in requests)
     paid = [n for n, verdict in enumerate(seen.verdicts) if n >= before and verdict.outcome is Decided.ALLOWED]
     assert len(requests) + begun <= len(paid), "a request was not paid for"
-    answers = read_answers(heard.raw, [b"HEAD"] if case.raw.startswith(b"HEAD ") else [])
+    answers = _read_answers(heard.raw, [request.method for request in requests], case)
     assert all(answer.status not in {500, 502, 504} and answer.whole for answer in answers)
     return Outcome(answers, requests, begun, _buckets(seen, paid), _digests(seen, paid))
+
+
+def _read_answers(raw: bytes, methods: list[bytes], case: Case) -> list[Answer]:
+    if methods or not case.raw.lstrip().startswith(b"HEAD "):
+        return read_answers(raw, methods)
+    try:
+        return read_answers(raw, [b"HEAD"])
+    except BrokenAnswerError:
+        return read_answers(raw, [])  # it could not be read, so nobody knows that it was a HEAD
 
 
 def _buckets(seen: Seen, paid: list[int]) -> list[str]:

@@ -15,7 +15,8 @@ from tests.proxy.running import proxy
 from tests.wire import DEADLINE, Conversation, upstream
 
 CASES = [*starter(), *own()]
-INTAKE = Intake(idle_timeout=0.05)
+INTAKE = Intake(idle_timeout=0.02)
+_NEXT = b"GET /next HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n"
 _BODY = b"x" * 100_000
 """Longer than what is read at once, so that an early answer comes before its end."""
 

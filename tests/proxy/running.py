@@ -68,6 +68,7 @@ async def proxy(
     identity: Identity | None = None,
     keep_rate_limits: bool = False,
     intake: Intake | None = None,
+    store: LocalStore | None = None,
     ssl: SSLContext | None = None,
     host: str = "127.0.0.1",
     scheme: str = "http",
@@ -81,12 +82,12 @@ async def proxy(
     book = RuleBook(Rules(endpoints, limits))
     witness = Seen()
     forwarder = Forwarder({"default": settings}, witness, keep_rate_limits=keep_rate_limits)
-    limiter = Limiter(LocalStore(100_000, wall_clock()), NoStandby())
+    limiter = Limiter(store if store is not None else LocalStore(100_000, wall_clock()), NoStandby())
     handler = Proxy(
         book, identity or Identity(), limiter, forwarder, RequestReader(["X-User-Id", "X-User-Tier"]), witness
     )
     server = Server(handler.handle, intake or Intake(), witness, (identity or Identity()).trusts)
-    listening = await asyncio.get_running_loop().create_server(server, host, 0, ssl=ssl)
+    listening = await asyncio.get_running_loop().create_server(server, host, 0, ssl=ssl, backlog=1024)
     try:
         yield Running(listening.sockets[0].getsockname()[1], server, book, witness)
     finally:

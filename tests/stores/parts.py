@@ -47,6 +47,10 @@ class Recorder:
     def store_warns(self, what: str) -> None:
         self.warnings.append(what)
 
+    def store_answered(self, checks: int, seconds: float) -> None:
+        assert checks > 0
+        assert seconds > 0
+
     def store_lost(self, why: str) -> None:
         self.lost.append(why)
 

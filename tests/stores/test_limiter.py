@@ -11,11 +11,12 @@ from redis.asyncio import Redis
 
 from gateway.limits.bucket import Demand, Outage
 from gateway.stores.limiter import Limiter
+from gateway.stores.opening import open_limiter
 from gateway.stores.port import StoreAwayError
 from gateway.stores.verdict import Outcome
 from tests.redis_server import RedisServer, free_port, redis_server
 from tests.stores.cable import cable
-from tests.stores.parts import Recorder, demand, limiter, until, watch_of
+from tests.stores.parts import PATIENT, Recorder, demand, limiter, until, watch_of
 
 
 async def allowed_of(opened: Limiter, demands: Sequence[Demand], times: int) -> int:
@@ -334,3 +335,18 @@ async def test_workers_that_come_back_wait_for_each_other_and_then_agree_within_
         owed = [(await worker.check([demand(burst=30, cost=0)])).decision.owed[0] for worker in fleet]
         assert time.perf_counter() - start < 1.0
         assert [round(each / 3_600_000_000, 2) for each in owed] == [30, 30, 30]
+
+
+async def test_a_limiter_closes_whatever_it_is_doing() -> None:
+    async with redis_server() as server:
+        for turns in range(40):
+            opened = open_limiter(server.url, Recorder(), deadline=PATIENT)
+            await opened.start()
+            watch_of(opened)._opened.set()
+            check = asyncio.create_task(opened.check([demand(burst=1000)]))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                await opened.close()
+            check.cancel()
+            await asyncio.gather(check, return_exceptions=True)

@@ -42,6 +42,10 @@ class Report:
     def store_warns(self, what: str) -> None:
         pass
 
+    def store_answered(self, checks: int, seconds: float) -> None:
+        assert checks > 0
+        assert seconds > 0
+
     def store_lost(self, why: str) -> None:  # noqa: ARG002
         self.lost.append(time.monotonic())
 
