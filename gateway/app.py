@@ -199,7 +199,12 @@ class Worker:
             control_tls = tls_context(settings.control.listen.tls)
             await stack.enter_async_context(plane.serve(self._control, control_tls))
             tls = tls_context(settings.listen.tls)
-            listening = await asyncio.get_running_loop().create_server(server, sock=self._public, ssl=tls)
+            listening = await asyncio.get_running_loop().create_server(
+                server,
+                sock=self._public,
+                ssl=tls,
+                ssl_handshake_timeout=settings.intake.head_timeout if tls else None,
+            )
             log.event("worker_serving", revision=self._book.current.revision)
             await stop.wait()
             log.event("worker_draining", connections=len(server.connections))

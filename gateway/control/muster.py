@@ -16,6 +16,7 @@ from uuid import uuid4
 from gateway.control.audit import Actor, Commands
 from gateway.control.problem import Problem
 from gateway.control.reload import Reloader
+from gateway.stores.background import end
 from gateway.stores.port import StoreAwayError
 from gateway.telemetry.log import Log
 
@@ -65,8 +66,7 @@ class Muster:
             yield
         finally:
             if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await end(task)
 
     async def _run(self) -> None:
         is_first = True

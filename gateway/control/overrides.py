@@ -11,6 +11,7 @@ from gateway.control.problem import Problem
 from gateway.control.record import Record, restore
 from gateway.control.register import Register, Snapshot
 from gateway.limits.rules import RuleBook
+from gateway.stores.background import end
 from gateway.stores.limiter import Limiter
 from gateway.stores.port import StoreAwayError
 from gateway.telemetry.log import Log
@@ -56,8 +57,7 @@ class Overrides:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     async def _run(self) -> None:
         while True:

@@ -19,6 +19,7 @@ from uuid import uuid4
 
 from gateway.limits.breaker import Breaker
 from gateway.limits.bucket import Decision, Demand
+from gateway.stores.background import end
 from gateway.stores.clock import StoreClock, monotonic
 from gateway.stores.port import StoreAwayError
 from gateway.stores.redis import Beat, RedisStore
@@ -75,7 +76,6 @@ class Watch:
         self._there_since: int | None = None
         self._was_there = False
         self._is_surveyed = False
-        self._is_closing = False
         self._opened = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -153,18 +153,15 @@ class Watch:
 
     async def close(self) -> None:
         """Charge what is left to charge, and leave the fleet."""
-        # asyncio.wait_for, which redis-py uses, may swallow a cancellation before Python 3.12.
-        self._is_closing = True
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
         if not self.is_active:
             with suppress(StoreAwayError):
                 await self._settle()
                 await self._store.leave(self._name)
 
     async def _run(self) -> None:
-        while not self._is_closing:
+        while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROBE if self.is_active else BEAT):
                     await self._opened.wait()
