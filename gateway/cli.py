@@ -179,8 +179,13 @@ async def _until_told(worker: Worker, lifeline: int | None = None) -> None:
     loop.add_signal_handler(signal.SIGHUP, worker.reload)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if lifeline is not None:
-        loop.add_reader(lifeline, stop.set)
+        loop.add_reader(lifeline, _end_of_life, loop, lifeline, stop)
     await worker.run(stop)
+
+
+def _end_of_life(loop: asyncio.AbstractEventLoop, lifeline: int, stop: asyncio.Event) -> None:
+    loop.remove_reader(lifeline)  # it would be ready for ever
+    stop.set()
 
 
 def _greeting(loaded: Loaded, public: socket, control: socket, workers: int) -> str:
