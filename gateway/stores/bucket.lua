@@ -9,7 +9,7 @@
 -- <prefix>:fleet is a sorted set: the workers of all gateways, scored by when they were last heard of (same clock).
 --
 -- Lua's numbers are doubles. Whole numbers below 2^53 are exact in them as long as nothing rounds on the way: hence
--- math.fmod rather than %, string.format('%.0f') rather than tostring.
+-- math.fmod rather than %, string.format('%.0f') rather than tostring. Redis itself writes numbers with 17 digits.
 
 local call, fmod, ceil, min, max = redis.call, math.fmod, math.ceil, math.min, math.max
 local match, format = string.match, string.format
@@ -42,7 +42,7 @@ end
 local function write(k)
   local life = ceil((full_at[k] - now) / 1000)
   if life > 0 then
-    call('SET', KEYS[k], format('%.0f %.0f', full_at[k], written_under[k]), 'PX', format('%.0f', life))
+    call('SET', KEYS[k], format('%.0f %.0f', full_at[k], written_under[k]), 'PX', life)
   else
     call('DEL', KEYS[k])
   end
