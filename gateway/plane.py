@@ -37,6 +37,7 @@ from gateway.limits.identity import Identity
 from gateway.limits.rules import RuleBook, Rules
 from gateway.stores.channel import Channel
 from gateway.stores.limiter import Limiter
+from gateway.telemetry import families
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.tokens.grant import Scope
@@ -135,6 +136,7 @@ class ControlPlane:
             metrics.rules(rules.revision, rules.endpoints, [limit.name for limit in rules.limits])
 
         self._overrides = Overrides(_register_of(settings, redis), book, limiter, self._audit, log)
+        metrics.watch(families.OVERRIDES, lambda: len(self._overrides.records))
         self.reloader = Reloader(
             Snapshots(settings, runtime.folder, now),
             Siblings(runtime.folder, number, workers),
