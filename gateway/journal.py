@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from gateway.limits.bucket import Demand
+from gateway.limits.identity import Caller
 from gateway.proxy.witness import Fate
 from gateway.stores.verdict import Verdict
 from gateway.telemetry.lines import Access
@@ -28,7 +29,7 @@ class Journal:
 
     # As the proxy's witness.
 
-    def decided(self, demands: Sequence[Demand], verdict: Verdict) -> None:
+    def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:  # noqa: ARG002
         """Limits were asked."""
         self._metrics.decided(demands, verdict.decision.refused, degraded=verdict.degraded)
 

@@ -16,7 +16,7 @@ from gateway.limits.address import Network, belongs
 from gateway.limits.balance import balances, tightest, weigh
 from gateway.limits.bucket import Demand
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.identity import Identity
+from gateway.limits.identity import Caller, Identity
 from gateway.limits.rules import RuleBook, Rules
 from gateway.stores.limiter import Limiter
 from gateway.stores.verdict import Outcome, Verdict
@@ -48,7 +48,7 @@ class CheckLimit:
         book: RuleBook,
         identity: Identity,
         limiter: Limiter,
-        witness: Callable[[Sequence[Demand], Verdict], None],
+        witness: Callable[[str, Caller, Sequence[Demand], Verdict], None],
     ) -> None:
         self._guard = guard
         self._open_to = open_to
@@ -73,10 +73,11 @@ class CheckLimit:
         members.close()
         if endpoint is None:  # close has said why
             raise Problem(HTTPStatus.BAD_REQUEST)
-        demands = weigh(rules.demands(endpoint, self._identity.user(user)), weight)
+        caller = self._identity.user(user)
+        demands = weigh(rules.demands(endpoint, caller), weight)
         verdict = await self._limiter.check(demands)
         if demands and weight:
-            self._witness(demands, verdict)
+            self._witness(endpoint.name, caller, demands, verdict)
         return _told(demands, verdict)
 
 

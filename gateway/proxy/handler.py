@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from time import perf_counter
 
-from gateway.limits.bucket import Demand
 from gateway.limits.cors import Cors
-from gateway.limits.identity import Asker, Identity
-from gateway.limits.rules import RuleBook
+from gateway.limits.endpoint import Endpoint
+from gateway.limits.identity import Asker, Caller, Identity
+from gateway.limits.rules import RuleBook, Rules
 from gateway.proxy.answers import BAD_REQUEST, CONTENT_TOO_LARGE, NO_CONTENT, TOO_MANY_REQUESTS, UNAVAILABLE, Answer
 from gateway.proxy.bypass import BYPASS, Bypass, nobody
 from gateway.proxy.exchange import Exchange
@@ -79,7 +79,7 @@ class Proxy:
             fate = Fate.ALLOWED
             exchange.fields = lines(told)
             exchange.answer(NO_CONTENT)
-        elif (fate := await self._decide(exchange, endpoint.name, rules.demands(endpoint, caller))) is Fate.ALLOWED:
+        elif (fate := await self._decide(exchange, rules, endpoint, caller)) is Fate.ALLOWED:
             fate = await self._forwarder.forward(exchange, head, endpoint.upstream, max_body)
         else:
             exchange.answer(TOO_MANY_REQUESTS if fate is Fate.REFUSED else UNAVAILABLE)
@@ -91,14 +91,15 @@ class Proxy:
         self._bear_witness(exchange, "", b"", Fate.BAD_REQUEST, began)
         return exchange
 
-    async def _decide(self, exchange: Exchange, endpoint: str, demands: list[Demand]) -> Fate:
+    async def _decide(self, exchange: Exchange, rules: Rules, endpoint: Endpoint, caller: Caller) -> Fate:
+        demands = rules.demands(endpoint, caller)
         if not demands:
             return Fate.ALLOWED
         tokens = exchange.message.headers.getall(BYPASS, ())
-        if len(tokens) == 1 and await self._bypass(tokens[0], endpoint, str(exchange.client.peer)):
+        if len(tokens) == 1 and await self._bypass(tokens[0], endpoint.name, str(exchange.client.peer)):
             return Fate.ALLOWED
         verdict = await self._limiter.check(demands)
-        self._witness.decided(demands, verdict)
+        self._witness.decided(endpoint.name, caller, demands, verdict)
         return _FATES[verdict.outcome]
 
     def _bear_witness(self, exchange: Exchange, endpoint: str, caller: bytes, fate: Fate, began: float) -> None:

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Protocol
 
 from gateway.limits.bucket import Demand
+from gateway.limits.identity import Caller
 from gateway.stores.verdict import Verdict
 
 
@@ -28,8 +29,8 @@ class Fate(Enum):
 class Witness(Protocol):
     """Is told about each request. Must not wait and must not fail."""
 
-    def decided(self, demands: Sequence[Demand], verdict: Verdict) -> None:
-        """Limits were asked."""
+    def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
+        """Limits were asked. `endpoint` is its name."""
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """An upstream has answered to the end."""

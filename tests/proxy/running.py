@@ -9,7 +9,7 @@ from ssl import SSLContext
 from gateway.config.settings import Intake, Origin, Upstream
 from gateway.limits.bucket import Demand
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.identity import Identity
+from gateway.limits.identity import Caller, Identity
 from gateway.limits.limit import Limit
 from gateway.limits.rules import RuleBook, Rules
 from gateway.proxy.forward import Forwarder
@@ -33,7 +33,9 @@ class Seen:
         self.causes: list[str] = []
         self.demands: list[list[Demand]] = []
 
-    def decided(self, demands: Sequence[Demand], verdict: Verdict) -> None:
+    def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
+        assert endpoint
+        assert caller.digest
         assert demands
         self.demands.append(list(demands))
         self.verdicts.append(verdict)
