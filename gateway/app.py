@@ -1,6 +1,7 @@
 """The composition root: what one worker is made of, and how long each part lives."""
 
 import asyncio
+import gc
 import logging
 import platform
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -124,6 +125,16 @@ async def open_redis(store: Store) -> AsyncIterator[Channel | None]:
         await channel.close()
 
 
+def spare_the_collector() -> None:
+    """Have Python's garbage collector look at what a worker is made of no more, and less often at what comes and goes.
+
+    Requests leave next to no cycles behind; by default it looks every few requests, and at everything now and then.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 class Worker:
     """One process' share of the gateway: the data plane on one socket, the control plane on another.
 
@@ -205,6 +216,7 @@ class Worker:
                 ssl=tls,
                 ssl_handshake_timeout=settings.intake.head_timeout if tls else None,
             )
+            spare_the_collector()
             log.event("worker_serving", revision=self._book.current.revision)
             await stop.wait()
             log.event("worker_draining", connections=len(server.connections))

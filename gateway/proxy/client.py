@@ -20,6 +20,7 @@ from gateway.limits.address import Address, parse_address
 from gateway.proxy.answers import BAD_REQUEST, INTERNAL_ERROR, REQUEST_TIMEOUT, UNAVAILABLE, Answer
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.patience import Patience
 from gateway.proxy.stream import Parsed, RequestStream
 from gateway.proxy.witness import Witness
@@ -43,6 +44,7 @@ class ClientConnection(web.RequestHandler):
         intake: What is taken from clients.
         witness: Is told why a connection was not taken, or cut off.
         admit: Says why a connection from an address cannot be taken; None if it can.
+        outbox: Carries out what is written to clients.
 
     Attributes:
         intake: As above.
@@ -58,6 +60,7 @@ class ClientConnection(web.RequestHandler):
         "_handle",
         "_idle_until",
         "_leaving",
+        "_outbox",
         "_patience",
         "_stream",
         "_unsent",
@@ -74,6 +77,7 @@ class ClientConnection(web.RequestHandler):
         intake: Intake,
         witness: Witness,
         admit: Callable[[Address | None], str | None],
+        outbox: Outbox,
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(server, loop=loop, keepalive_timeout=0, access_log=cast("Any", None), read_bufsize=_BUFFER)
@@ -82,6 +86,7 @@ class ClientConnection(web.RequestHandler):
         self._handle = handle
         self._witness = witness
         self._admit = admit
+        self._outbox = outbox
         self._deadline = Deadline(loop, self._expire)
         self._patience = Patience(loop.time, intake.answer_timeout, intake.least_rate)
         self._idle_until = 0.0
@@ -161,6 +166,11 @@ class ClientConnection(web.RequestHandler):
 
     # Answering.
 
+    def write(self, data: bytes) -> None:
+        """Send bytes; nothing happens when the client is gone."""
+        if self.transport is not None:
+            self._outbox.post(self.transport, data)
+
     async def start(self) -> None:
         """Answer one request after the other; aiohttp runs this for each connection."""
         messages = cast("deque[Parsed]", self._messages)
@@ -181,7 +191,7 @@ class ClientConnection(web.RequestHandler):
     def _refuse(self, answer: Answer | None) -> None:
         if answer is not None and self.transport is not None:
             self._witness.rejected("slow_head" if answer is REQUEST_TIMEOUT else "unreadable")
-            self.transport.write(answer.whole(close=True))
+            self.write(answer.whole(close=True))
 
     async def _rest(self) -> None:
         """Wait for the next request."""
@@ -223,6 +233,7 @@ class ClientConnection(web.RequestHandler):
 
     def _leave(self) -> None:
         self._task_handler = None
+        self._outbox.flush()
         transport = self.transport
         if transport is None or transport.is_closing():
             return

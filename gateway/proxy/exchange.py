@@ -47,9 +47,7 @@ class Exchange:
 
     def write(self, data: bytes) -> None:
         """Send bytes of the answer; nothing happens when the client is gone."""
-        transport = self.client.transport
-        if transport is not None:
-            transport.write(data)
+        self.client.write(data)
 
     def answer(self, answer: Answer) -> None:
         """Send an answer of our own. The connection stays open if the request allows it."""

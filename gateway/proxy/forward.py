@@ -8,6 +8,7 @@ from aiohttp import EMPTY_PAYLOAD
 
 from gateway.config.settings import Upstream
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import Pool
 from gateway.proxy.reader import ForwardError
 from gateway.proxy.relay import Relay
@@ -33,7 +34,8 @@ class Forwarder:
 
     def __init__(self, upstreams: Mapping[str, Upstream], witness: Witness, *, keep_rate_limits: bool) -> None:
         loop = asyncio.get_running_loop()
-        self._pools = {name: Pool(upstream, loop) for name, upstream in upstreams.items()}
+        outbox = Outbox(loop)
+        self._pools = {name: Pool(upstream, loop, outbox) for name, upstream in upstreams.items()}
         self._witness = witness
         self._keep_rate_limits = keep_rate_limits
 

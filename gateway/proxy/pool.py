@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.config.settings import Origin, Upstream
 from gateway.proxy.answers import GATEWAY_TIMEOUT, UNAVAILABLE
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.reader import ForwardError
 from gateway.proxy.upstream import UpstreamConnection
 
@@ -24,13 +25,19 @@ class Pool:
     """Connections to the addresses of one upstream, taken in turn.
 
     An address that cannot be reached is left out for a while; when all are, they are tried all the same.
+
+    Args:
+        upstream: Its addresses, and how long to wait for them.
+        loop: Keeps the time.
+        outbox: Carries out what is written to it.
     """
 
-    __slots__ = ("_addresses", "_loop", "_next", "_taken", "_tls", "upstream")
+    __slots__ = ("_addresses", "_loop", "_next", "_outbox", "_taken", "_tls", "upstream")
 
-    def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
         self.upstream = upstream
         self._loop = loop
+        self._outbox = outbox
         self._addresses = [_Address(origin) for origin in upstream.urls]
         self._next = 0
         self._taken = 0
@@ -96,7 +103,7 @@ class Pool:
         try:
             async with asyncio.timeout(self.upstream.connect_timeout):
                 _, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self._loop),
+                    lambda: UpstreamConnection(self._loop, self._outbox),
                     origin.host,
                     origin.port,
                     ssl=self._tls if origin.scheme == "https" else None,

@@ -10,6 +10,7 @@ from gateway.config.settings import Intake
 from gateway.limits.address import Address, group
 from gateway.proxy.client import ClientConnection
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.witness import Witness
 
 
@@ -38,12 +39,13 @@ class Server(web.Server):
         self._intake = intake
         self._witness = witness
         self._trusts = trusts
+        self._outbox = Outbox(self._loop)
         self._held: dict[str, int] = {}
         self._empty: asyncio.Future[None] | None = None
         self.draining = False
 
     def __call__(self) -> ClientConnection:
-        connection = ClientConnection(self, self._handle, self._intake, self._witness, self._admit)
+        connection = ClientConnection(self, self._handle, self._intake, self._witness, self._admit, self._outbox)
         if self.draining:
             connection.finish()
         return connection

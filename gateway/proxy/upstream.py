@@ -12,6 +12,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.proxy.answers import GATEWAY_TIMEOUT
 from gateway.proxy.deadline import Deadline
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.reader import AmbiguousError, ForwardError, Framing, RawFields, Reader, read_framing
 
 _MOST_INTERIM = 16
@@ -28,14 +29,19 @@ _NO_CONTENT = 204
 class UpstreamConnection(asyncio.Protocol):
     """A connection to an upstream.
 
+    Args:
+        loop: Keeps the time.
+        outbox: Carries out what is written.
+
     Attributes:
         reusable: Whether it can carry another request once this answer is complete.
         on_pause: Called with True when the upstream takes bytes more slowly than they come, with False when it has
             caught up. Set by whoever writes without waiting for `drain`.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
         self._loop = loop
+        self._outbox = outbox
         self._parser = HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._reader: Reader | None = None
@@ -85,7 +91,7 @@ class UpstreamConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes; nothing happens when the connection is gone, for the reader has been told."""
         if self._transport is not None:
-            self._transport.write(data)
+            self._outbox.post(self._transport, data)
 
     async def drain(self) -> None:
         """Wait until the upstream takes more bytes.

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway.limits.address import LOOPBACK, find_client, parse_address
 from gateway.limits.path import PathPolicy
 from gateway.proxy.fields import RequestFields
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.reader import ForwardError, Framing, RawFields
 from gateway.proxy.target import parse_target
 from gateway.proxy.upstream import UpstreamConnection
@@ -113,7 +114,7 @@ class Notes:
 
 async def told(pieces: list[bytes], method: str) -> Notes:
     notes = Notes()
-    connection = UpstreamConnection(asyncio.get_running_loop())
+    connection = UpstreamConnection(asyncio.get_running_loop(), Outbox(asyncio.get_running_loop()))
     connection.start(method, b"", notes)
     for piece in pieces:
         connection.data_received(piece)
