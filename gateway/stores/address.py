@@ -33,9 +33,6 @@ _CONNECT_TIMEOUT = 1.0
 _ANSWER_TIMEOUT = 0.5
 """Seconds; after that the connection is closed, so that a late answer has nowhere to go."""
 
-_CONNECTIONS = 8
-"""One carries the checks, one the signs of life; the others replace those that hang."""
-
 
 @dataclass(frozen=True, slots=True)
 class Login:
@@ -137,14 +134,14 @@ class Address:
             return ClusterChannel(
                 RedisCluster(startup_nodes=nodes, dynamic_startup_nodes=False, ssl=self.tls, **options)
             )
-        options |= {"db": self.database, "max_connections": _CONNECTIONS}
+        options["db"] = self.database
         if self.kind == "socket":
             del options["socket_keepalive"]
-            return PooledChannel(ConnectionPool(UnixDomainSocketConnection, path=self.path, **options))
+            return PooledChannel(ConnectionPool(UnixDomainSocketConnection, path=self.path, **options), _ANSWER_TIMEOUT)
         if self.kind == "server":
             ((host, port),) = self.hosts
             connection = SSLConnection if self.tls else Connection
-            return PooledChannel(ConnectionPool(connection, host=host, port=port, **options))
+            return PooledChannel(ConnectionPool(connection, host=host, port=port, **options), _ANSWER_TIMEOUT)
         guard = sentinel or Login()
         sentinels = Sentinel(  # type: ignore[no-untyped-call]
             self.hosts,
@@ -153,7 +150,7 @@ class Address:
             },
         )  # fmt: skip
         pool = SentinelConnectionPool(self.service, sentinels, ssl=self.tls, **options)  # type: ignore[no-untyped-call]
-        return PooledChannel(pool, sentinels.aclose)
+        return PooledChannel(pool, _ANSWER_TIMEOUT, sentinels.aclose)
 
 
 def _login(credentials: str) -> Login:

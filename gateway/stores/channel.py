@@ -1,4 +1,4 @@
-"""`Channel`: how calls of scripts reach Redis, over redis-py.
+"""`Channel`: how calls of scripts reach Redis.
 
 The rules:
 
@@ -9,15 +9,19 @@ The rules:
 * Whatever goes wrong, what comes out is a `StoreAwayError`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, cast
 
-from hiredis import pack_command
-from redis.asyncio.connection import Connection, ConnectionPool
-from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
+from hiredis import ReplyError, pack_command
+from redis.asyncio.connection import ConnectionPool
 
+from gateway.stores.line import Line
 from gateway.stores.port import StoreAwayError
 from gateway.stores.scripts import Call
+
+MOST_LINES = 8
+"""One carries the checks, one the signs of life; the others replace those that hang."""
 
 Answer = list[int] | StoreAwayError
 """What a script returned, or why it did not."""
@@ -68,61 +72,87 @@ class PooledChannel:
     """One server, or the master that Sentinels point to.
 
     Args:
-        pool: Connections to it.
+        pool: Makes connections to it.
+        patience: Seconds that an answer may take.
         close: Closes what else is open.
     """
 
-    def __init__(self, pool: ConnectionPool, close: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, pool: ConnectionPool, patience: float, close: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._pool = pool
+        self._patience = patience
         self._close = close
+        self._free: list[Line] = []
+        self._taken = 0
 
     async def run(self, calls: Sequence[Call]) -> list[Answer]:
         """Run scripts one after the other, in one round trip."""
         try:
-            return await self._run(calls)
+            return [away(reply) if isinstance(reply, Exception) else checked(reply) for reply in await self._run(calls)]
         except Exception as error:  # noqa: BLE001 - redis-py's failures have no common class
             return [away(error)] * len(calls)
 
-    async def _run(self, calls: Sequence[Call]) -> list[Answer]:
-        connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-        try:
-            await connection.send_packed_command(b"".join(pack_command(evalsha(call)) for call in calls))
-            replies = [await _reply(connection) for _ in calls]
-            unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+        async with self._line() as line:
+            replies = await line.ask(b"".join([pack_command(evalsha(call)) for call in calls]), len(calls))
+            unknown = [place for place, reply in enumerate(replies) if _says(reply, "NOSCRIPT")]
             if unknown:
-                again = b"".join(pack_command(evaluate(calls[place])) for place in unknown)
-                await connection.send_packed_command(again)
-                for place in unknown:
-                    replies[place] = await _reply(connection)
-            if any(isinstance(reply, ReadOnlyError) for reply in replies):
+                question = b"".join([pack_command(evaluate(calls[place])) for place in unknown])
+                for place, reply in zip(unknown, await line.ask(question, len(unknown)), strict=True):
+                    replies[place] = reply
+            if any(_says(reply, "READONLY") for reply in replies):
                 # A name that points to the master may point to another one by now.
-                await connection.disconnect()
-        finally:
-            await self._pool.release(connection)
-        return [away(reply) if isinstance(reply, Exception) else checked(reply) for reply in replies]
+                line.close()
+        return replies
 
     async def command(self, *words: bytes | str | int) -> Any:
         """Run one plain command."""
         try:
-            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-            try:
-                await connection.send_command(*words)
-                return await connection.read_response()
-            finally:
-                await self._pool.release(connection)
+            async with self._line() as line:
+                (reply,) = await line.ask(pack_command(cast("Any", words)), 1)
         except Exception as error:
             raise away(error) from error
+        if isinstance(reply, Exception):
+            raise away(reply) from reply
+        return reply
+
+    @asynccontextmanager
+    async def _line(self) -> AsyncIterator[Line]:
+        """A line that nobody else asks on."""
+        if self._taken >= MOST_LINES:
+            raise ConnectionError("too many questions have no answer yet")
+        self._taken += 1
+        try:
+            line = self._idle() or await self._connect()
+            try:
+                yield line
+            finally:
+                if line.is_open:
+                    self._free.append(line)
+        finally:
+            self._taken -= 1
+
+    def _idle(self) -> Line | None:
+        while self._free:
+            line = self._free.pop()
+            if line.is_open:
+                return line
+        return None
+
+    async def _connect(self) -> Line:
+        connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        await connection.connect()
+        return Line(connection, self._patience)
 
     async def close(self) -> None:
         """Close all connections."""
+        for line in self._free:
+            line.close()
         await self._pool.aclose()
         if self._close is not None:
             await self._close()
 
 
-async def _reply(connection: Connection) -> Any:
-    """The next reply; an error that is a reply, and leaves the connection in step, is one too."""
-    try:
-        return await connection.read_response()
-    except ResponseError as error:
-        return error
+def _says(reply: object, code: str) -> bool:
+    return isinstance(reply, ReplyError) and str(reply).startswith(code)
