@@ -19,7 +19,7 @@ class Fields(Protocol):
     def get(self, name: str, /) -> str | None:
         """The first value of a field, or None."""
 
-    def getall(self, name: str, default: list[str], /) -> list[str]:
+    def getall(self, name: str, default: Sequence[str], /) -> Sequence[str]:
         """All values of a field, in order."""
 
 
@@ -38,8 +38,7 @@ class Asker(NamedTuple):
     headers: Fields
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Whom a request is charged to.
 
     Attributes:
@@ -50,10 +49,13 @@ class Caller:
         address: The client's address.
     """
 
-    id: str = field(repr=False)
+    id: str
     digest: bytes
     tier: str | None = None
-    address: Address | None = field(default=None, repr=False)
+    address: Address | None = None
+
+    def __repr__(self) -> str:
+        return f"Caller(digest={self.digest!r}, tier={self.tier!r})"
 
 
 class Claim(NamedTuple):
@@ -128,7 +130,7 @@ class ApiKey:
 
 
 def _single(headers: Fields, name: str) -> str | None:
-    values = headers.getall(name, [])
+    values = headers.getall(name, ())
     return values[0].strip(" \t") if len(values) == 1 else None
 
 
@@ -161,9 +163,8 @@ class Identity:
     def identify(self, asker: Asker) -> Caller:
         """Whom to charge; never fails, for everybody comes from somewhere."""
         address = asker.peer
-        if asker.trusted:
-            forwarded_for = ",".join(asker.headers.getall("X-Forwarded-For", []))
-            address = find_client(asker.peer, forwarded_for, self.trusted_proxies)
+        if asker.trusted and (told := asker.headers.getall("X-Forwarded-For", ())):
+            address = find_client(asker.peer, ",".join(told), self.trusted_proxies)
         for source in self.sources:
             claim = source(asker)
             if claim is not None:

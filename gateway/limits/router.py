@@ -12,7 +12,8 @@ endpoint. A match looks only at templates that fit the path from its start, so t
 on the number of endpoints.
 """
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.limits.endpoint import Endpoint, Template
@@ -27,6 +28,9 @@ class _Node:
 
 
 _ANY_METHOD = ""
+
+_REST = sys.maxsize
+"""A depth behind all segments: what is left of the path goes into the template's open end."""
 
 
 class Router:
@@ -66,7 +70,7 @@ class Router:
         ]
         self.clashes.extend((rival, endpoint) for rival in dict.fromkeys(rivals))
 
-    def match(self, method: str, host: str, segments: tuple[str, ...]) -> Endpoint | None:
+    def match(self, method: str, host: str, segments: Sequence[str]) -> Endpoint | None:
         """The endpoint of a request; None for the default one.
 
         Args:
@@ -76,21 +80,31 @@ class Router:
         """
         for root in (self._hosts.get(host), self._hosts.get(None)):
             if root is not None:
-                found = _descend(root, method, segments, 0)
+                found = _descend(root, method, segments)
                 if found is not None:
                     return found
         return None
 
 
-def _descend(node: _Node, method: str, segments: tuple[str, ...], depth: int) -> Endpoint | None:
-    if depth == len(segments):
-        return _pick(node.ends, method) or _pick(node.rests, method)
-    for child in (node.literals.get(segments[depth]), node.hole):
-        if child is not None:
-            found = _descend(child, method, segments, depth + 1)
+def _descend(root: _Node, method: str, segments: Sequence[str]) -> Endpoint | None:
+    """Walk down the tree, of the ways that are left always the best one first."""
+    ways = [(root, 0)]  # the best is the last
+    while ways:
+        node, depth = ways.pop()
+        if depth < len(segments):
+            if node.rests:
+                ways.append((node, _REST))
+            if node.hole is not None:
+                ways.append((node.hole, depth + 1))
+            literal = node.literals.get(segments[depth])
+            if literal is not None:
+                ways.append((literal, depth + 1))
+        else:
+            found = _pick(node.ends, method) if depth == len(segments) else None
+            found = found or _pick(node.rests, method)
             if found is not None:
                 return found
-    return _pick(node.rests, method)
+    return None
 
 
 def _pick(leaves: dict[str, Endpoint], method: str) -> Endpoint | None:

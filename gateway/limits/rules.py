@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -89,7 +89,7 @@ class Rules:
         if override is None or not override.covers(endpoint.name):
             return self._demands(endpoint, caller)
         if override.tier is not None:
-            caller = replace(caller, tier=override.tier)
+            caller = caller._replace(tier=override.tier)
         return override.change(self._demands(endpoint, caller), caller)
 
     def _demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:

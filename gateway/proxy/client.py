@@ -44,11 +44,15 @@ class ClientConnection(web.RequestHandler):
         intake: What is taken from clients.
         witness: Is told why a connection was not taken, or cut off.
         admit: Says why a connection from an address cannot be taken; None if it can.
+        trusts: Whether an address is a trusted proxy's.
         outbox: Carries out what is written to clients.
 
     Attributes:
         intake: As above.
         peer: The address at the other end; None on a Unix socket.
+        source: The same as text; empty on a Unix socket.
+        scheme: What the client speaks, ``http`` or ``https``.
+        trusted: Whether the peer is a trusted proxy.
         on_pause: Called with True when the client takes bytes more slowly than they come, with False when it has
             caught up. Set by whoever is writing.
     """
@@ -63,11 +67,15 @@ class ClientConnection(web.RequestHandler):
         "_outbox",
         "_patience",
         "_stream",
+        "_trusts",
         "_unsent",
         "_witness",
         "intake",
         "on_pause",
         "peer",
+        "scheme",
+        "source",
+        "trusted",
     )
 
     def __init__(
@@ -77,6 +85,7 @@ class ClientConnection(web.RequestHandler):
         intake: Intake,
         witness: Witness,
         admit: Callable[[Address | None], str | None],
+        trusts: Callable[[Address | None], bool],
         outbox: Outbox,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -86,6 +95,7 @@ class ClientConnection(web.RequestHandler):
         self._handle = handle
         self._witness = witness
         self._admit = admit
+        self._trusts = trusts
         self._outbox = outbox
         self._deadline = Deadline(loop, self._expire)
         self._patience = Patience(loop.time, intake.answer_timeout, intake.least_rate)
@@ -95,12 +105,19 @@ class ClientConnection(web.RequestHandler):
         self._unsent = 0
         self.intake = intake
         self.peer: Address | None = None
+        self.source = ""
+        self.scheme = "http"
+        self.trusted = False
         self.on_pause: Callable[[bool], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note who is there, and whether there is room, before the first request is read."""
         peer = transport.get_extra_info("peername")
-        self.peer = parse_address(peer[0].partition("%")[0]) if isinstance(peer, tuple) else None
+        if isinstance(peer, tuple):
+            self.peer = parse_address(peer[0].partition("%")[0])
+            self.source = str(self.peer or "")
+        self.scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
+        self.trusted = self._trusts(self.peer)
         cause = self._admit(self.peer)
         if cause is None:
             super().connection_made(transport)

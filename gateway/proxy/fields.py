@@ -9,6 +9,8 @@
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
+from http import HTTPStatus
 
 RawFields = Iterable[tuple[bytes, bytes]]
 
@@ -27,14 +29,14 @@ _PROXY_ONLY = frozenset(
 """Said by some proxies to their servers: where a request came from, and which URL it was for before they rewrote it."""
 
 _RELIED_ON = frozenset({b"host", b"content-length", b"authorization", b"cookie", b"expect"}) | _PROXY_ONLY
+_OPTIONS = frozenset({b"", b"keep-alive", b"close"})
 _RATE_LIMITS = (b"ratelimit", b"x-ratelimit", b"x-rate-limit")
 
 
 def named_by_connection(values: Iterable[bytes]) -> frozenset[bytes]:
     """The fields that Connection fields name, in lower case."""
-    return frozenset(
-        name for value in values for option in value.split(b",") if (name := option.strip(b" \t").lower())
-    ) - {b"keep-alive", b"close"}
+    names = {option.strip(b" \t").lower() for value in values for option in value.split(b",")}
+    return frozenset(names - _OPTIONS)
 
 
 class RequestFields:
@@ -71,24 +73,28 @@ class RequestFields:
         return lines
 
 
-def answer_lines(fields: list[tuple[bytes, bytes]], status: int, *, keep_rate_limits: bool) -> list[bytes]:
+def answer_lines(fields: Iterable[tuple[bytes, bytes]], status: int, *, keep_rate_limits: bool) -> list[bytes]:
     """An answer's own fields that go to the client, as lines without their line ends; Content-Length is not of them."""
-    named = _NOBODY
+    named: frozenset[bytes] = frozenset()
     lines = []
     for name, value in fields:
-        lower = name.lower()
-        if lower in _HOP_BY_HOP or lower == b"content-length":
+        if not _is_plain(name):
+            lower = name.lower()
             if lower == b"connection":
                 named |= named_by_connection((value,))
-            continue
-        if not keep_rate_limits and (
-            lower.startswith(_RATE_LIMITS) or (status == 429 and lower == b"retry-after")  # noqa: PLR2004
-        ):
-            continue
+            if lower in _HOP_BY_HOP or lower == b"content-length":
+                continue
+            if not keep_rate_limits and (lower != b"retry-after" or status == HTTPStatus.TOO_MANY_REQUESTS):
+                continue
         lines.append(b"%b: %b" % (name, value))
     if named:
         return [line for line in lines if line.partition(b":")[0].lower() not in named]
     return lines
 
 
-_NOBODY: frozenset[bytes] = frozenset()
+@lru_cache(maxsize=1024)
+def _is_plain(name: bytes) -> bool:
+    """Whether a field of an answer goes to the client whatever else there is."""
+    lower = name.lower()
+    special = lower in _HOP_BY_HOP or lower in {b"content-length", b"retry-after"}
+    return not special and not lower.startswith(_RATE_LIMITS)

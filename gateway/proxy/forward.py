@@ -72,10 +72,10 @@ class Forwarder:
     async def _attempt(
         self, exchange: Exchange, head: RequestHead, pool: Pool, max_body: int, *, fresh: bool = False
     ) -> None:
-        connection, origin = await pool.take(fresh=fresh)
+        connection = await pool.take(fresh=fresh)
         upstream, client, body = pool.upstream, exchange.client, exchange.body
         relay = Relay(exchange, keep_rate_limits=self._keep_rate_limits)
-        first = head.to(upstream, origin)
+        first = head.to(upstream, connection.origin)
         upload: asyncio.Task[None] | None = None
         exchange.on_gone = lambda: connection.hang_up(ForwardError("the client is gone", fate=Fate.CLIENT_GONE))
         client.on_pause = connection.pause
@@ -97,4 +97,4 @@ class Forwarder:
             if upload is not None and not upload.done():
                 upload.cancel()
                 connection.reusable = False
-            pool.give_back(connection, origin)
+            pool.give_back(connection)

@@ -56,20 +56,18 @@ class Proxy:
     async def handle(self, exchange: Exchange) -> Exchange:
         """Answer one request."""
         began = perf_counter()
-        peer = exchange.client.peer
-        trusted = self._identity.trusts(peer)
-        headers = exchange.message.headers
+        client, headers = exchange.client, exchange.message.headers
         if self._cors is not None:
             exchange.fields = lines(self._cors.fields(headers.get("Origin")))
-        head = self._reader.read(exchange, trusted=trusted)
+        head = self._reader.read(exchange)
         if isinstance(head, Answer):
             return self._turn_away(exchange, head, began)
         rules = self._book.current
         endpoint = rules.match(head.method, head.target.host, head.target.path)
         if endpoint is None:
             return self._turn_away(exchange, BAD_REQUEST, began)
-        caller = self._identity.identify(Asker(peer, trusted, headers))
-        max_body = endpoint.max_body or exchange.client.intake.max_body
+        caller = self._identity.identify(Asker(client.peer, client.trusted, headers))
+        max_body = endpoint.max_body or client.intake.max_body
         if head.length is not None and head.length > max_body:
             fate = Fate.BAD_REQUEST
             self._witness.rejected("large_body")
@@ -96,7 +94,7 @@ class Proxy:
         if not demands:
             return Fate.ALLOWED
         tokens = exchange.message.headers.getall(BYPASS, ())
-        if len(tokens) == 1 and await self._bypass(tokens[0], endpoint.name, str(exchange.client.peer)):
+        if len(tokens) == 1 and await self._bypass(tokens[0], endpoint.name, exchange.client.source):
             return Fate.ALLOWED
         verdict = await self._limiter.check(demands)
         self._witness.decided(endpoint.name, caller, demands, verdict)

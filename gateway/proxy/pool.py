@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from collections import deque
 from dataclasses import dataclass, field
 
 from gateway.config.settings import Origin, Upstream
@@ -17,7 +16,7 @@ class _Address:
     """One address of an upstream, and the connections to it that are free; the one used last is taken first."""
 
     origin: Origin
-    idle: deque[UpstreamConnection] = field(default_factory=deque)
+    idle: list[UpstreamConnection] = field(default_factory=list)
     left_out_until: float = 0.0
 
 
@@ -32,19 +31,19 @@ class Pool:
         outbox: Carries out what is written to it.
     """
 
-    __slots__ = ("_addresses", "_loop", "_next", "_outbox", "_taken", "_tls", "upstream")
+    __slots__ = ("_addresses", "_loop", "_outbox", "_taken", "_tls", "_turn", "upstream")
 
     def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
         self.upstream = upstream
         self._loop = loop
         self._outbox = outbox
         self._addresses = [_Address(origin) for origin in upstream.urls]
-        self._next = 0
+        self._turn = 0
         self._taken = 0
         self._tls = _trust(upstream) if any(origin.scheme == "https" for origin in upstream.urls) else None
 
-    async def take(self, *, fresh: bool = False) -> tuple[UpstreamConnection, Origin]:
-        """A connection that is free; with `fresh`, one that has never been used.
+    async def take(self, *, fresh: bool = False) -> UpstreamConnection:
+        """A connection that is free; with `fresh`, one that has never been used. Only to open one takes time.
 
         Raises:
             ForwardError: no address could be reached, or too many connections are in use: requests that wait for a
@@ -52,38 +51,31 @@ class Pool:
         """
         if self._taken >= self.upstream.max_connections:
             raise ForwardError("too many connections are in use", UNAVAILABLE)
-        self._taken += 1
-        try:
-            return await self._find(fresh=fresh)
-        except BaseException:
-            self._taken -= 1
-            raise
-
-    async def _find(self, *, fresh: bool) -> tuple[UpstreamConnection, Origin]:
-        error = ForwardError("the upstream has no address")
+        failure = None
         for address in self._in_turn():
-            if not fresh:
-                while address.idle:
-                    connection = address.idle.pop()
-                    if connection.open:
-                        return connection, address.origin
+            while address.idle and not fresh:
+                connection = address.idle.pop()
+                if connection.open:
+                    self._taken += 1
+                    return connection
             try:
-                return await self._open(address.origin), address.origin
-            except ForwardError as failure:
+                return await self._open(address.origin)
+            except ForwardError as error:
                 address.left_out_until = self._loop.time() + self.upstream.eject_time
-                error = failure
-        raise error
+                failure = error
+        raise failure or ForwardError("the upstream has no address")
 
-    def give_back(self, connection: UpstreamConnection, origin: Origin) -> None:
+    def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, or close it if it cannot carry one."""
         self._taken -= 1
         connection.release()
-        idle = next(address.idle for address in self._addresses if address.origin is origin)
-        if not (connection.reusable and connection.open) or len(idle) >= self.upstream.max_idle:
-            connection.close()
-            return
-        connection.expire(self.upstream.keepalive_time)
-        idle.append(connection)
+        if connection.reusable and connection.open:
+            for address in self._addresses:
+                if address.origin is connection.origin and len(address.idle) < self.upstream.max_idle:
+                    connection.expire(self.upstream.keepalive_time)
+                    address.idle.append(connection)
+                    return
+        connection.close()
 
     def close(self) -> None:
         """Close all connections that are free."""
@@ -94,24 +86,28 @@ class Pool:
     def _in_turn(self) -> list[_Address]:
         if len(self._addresses) == 1:
             return self._addresses
-        start, self._next = self._next, (self._next + 1) % len(self._addresses)
-        turn = self._addresses[start:] + self._addresses[:start]
+        self._turn = (self._turn + 1) % len(self._addresses)
+        turn = self._addresses[self._turn :] + self._addresses[: self._turn]
         now = self._loop.time()
         return [a for a in turn if a.left_out_until <= now] + [a for a in turn if a.left_out_until > now]
 
     async def _open(self, origin: Origin) -> UpstreamConnection:
+        self._taken += 1
         try:
             async with asyncio.timeout(self.upstream.connect_timeout):
                 _, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self._loop, self._outbox),
+                    lambda: UpstreamConnection(origin, self._loop, self._outbox),
                     origin.host,
                     origin.port,
                     ssl=self._tls if origin.scheme == "https" else None,
                 )
-        except TimeoutError:
-            raise ForwardError(f"{origin} did not accept a connection in time", GATEWAY_TIMEOUT) from None
-        except OSError as error:
-            raise ForwardError(f"{origin} cannot be reached: {error}") from error
+        except BaseException as error:
+            self._taken -= 1
+            if isinstance(error, TimeoutError):
+                raise ForwardError(f"{origin} did not accept a connection in time", GATEWAY_TIMEOUT) from None
+            if isinstance(error, OSError):
+                raise ForwardError(f"{origin} cannot be reached: {error}") from error
+            raise
         return connection
 
 

@@ -44,32 +44,29 @@ class RequestHead:
     Attributes:
         method: As it came.
         target: Host and path.
-        trusted: Whether the peer is a trusted proxy.
         id: Names the request in logs, here and upstream.
         length: Bytes of its body, if it says so beforehand.
     """
 
-    __slots__ = ("_exchange", "_reader", "id", "length", "method", "target", "trusted")
+    __slots__ = ("_exchange", "_reader", "id", "length", "method", "target")
 
-    def __init__(self, exchange: Exchange, target: Target, reader: "RequestReader", *, trusted: bool) -> None:
+    def __init__(self, exchange: Exchange, target: Target, reader: "RequestReader") -> None:
+        message = exchange.message
         self._exchange = exchange
         self._reader = reader
-        self.method = exchange.message.method
+        self.method = message.method
         self.target = target
-        self.trusted = trusted
-        self.id = reader.identify(exchange, trusted=trusted)
-        length = exchange.message.headers.get("Content-Length")
+        self.id = reader.identify(exchange)
+        length = message.headers.get("Content-Length")
         self.length = None if length is None else int(length.lstrip("0") or 0)
 
     def to(self, upstream: Upstream, origin: Origin) -> bytes:
         """The head as it goes to one address of an upstream, with the empty line that ends it."""
         message, target = self._exchange.message, self.target
         host = target.authority if upstream.host == "client" and target.authority else origin.authority
-        lines = [
-            f"{self.method} {target.origin_form} HTTP/1.1\r\nHost: {host}".encode(errors="surrogateescape"),
-            *self._reader.fields.pass_on(message.raw_headers, trusted=self.trusted),
-            *self._provenance(),
-        ]
+        first = f"{self.method} {target.origin_form} HTTP/1.1\r\nHost: {host}\r\n{self._provenance()}"
+        lines = self._reader.fields.pass_on(message.raw_headers, trusted=self._exchange.client.trusted)
+        lines.insert(0, first.encode(errors="surrogateescape"))
         if message.chunked:
             lines.append(b"Transfer-Encoding: chunked")
         elif self.length is not None:
@@ -90,20 +87,19 @@ class RequestHead:
             and message.headers.get("Upgrade", "").lower() == "websocket"
         )
 
-    def _provenance(self) -> Iterable[bytes]:
+    def _provenance(self) -> str:
         """Where the request came from. What a trusted proxy says of it is kept; what a stranger says is replaced."""
-        client, headers = self._exchange.client, self._exchange.message.headers
-        told = headers if self.trusted else {}
-        hops = [
-            *(headers.getall("X-Forwarded-For", []) if self.trusted else ()),
-            *([str(client.peer)] if client.peer else ()),
-        ]
-        proto = told.get("X-Forwarded-Proto") or ("https" if client.ssl_context else "http")
-        host = told.get("X-Forwarded-Host") or self.target.authority
+        client, host = self._exchange.client, self.target.authority
+        proto, hops = client.scheme, list[str]()
+        if client.trusted:
+            headers = self._exchange.message.headers
+            hops += headers.getall("X-Forwarded-For", ())
+            proto = headers.get("X-Forwarded-Proto") or proto
+            host = headers.get("X-Forwarded-Host") or host
+        if client.source:
+            hops.append(client.source)
         text = f"X-Forwarded-For: {', '.join(hops)}\r\nX-Forwarded-Proto: {proto}\r\nX-Request-ID: {self.id}"
-        yield text.encode(errors="surrogateescape")
-        if host:
-            yield f"X-Forwarded-Host: {host}".encode(errors="surrogateescape")
+        return f"{text}\r\nX-Forwarded-Host: {host}" if host else text
 
 
 class RequestReader:
@@ -120,7 +116,7 @@ class RequestReader:
         self._run = token_hex(8)
         self._ids = count(1)
 
-    def read(self, exchange: Exchange, *, trusted: bool) -> RequestHead | Answer:
+    def read(self, exchange: Exchange) -> RequestHead | Answer:
         """The head of a request, or the answer to a request that is not to be served."""
         message = exchange.message
         if message.version not in (HttpVersion11, HttpVersion10):
@@ -130,10 +126,10 @@ class RequestReader:
         coding = message.headers.get("Transfer-Encoding")
         if coding is not None and (coding.lower() != "chunked" or message.version == HttpVersion10):
             return BAD_REQUEST  # RFC 9112 section 6.1: a coding we would lose, or framing that HTTP/1.0 does not have
-        target = parse_target(message.path, message.headers.getall("Host", []))
-        return BAD_REQUEST if target is None else RequestHead(exchange, target, self, trusted=trusted)
+        target = parse_target(message.path, message.headers.getall("Host", ()))
+        return BAD_REQUEST if target is None else RequestHead(exchange, target, self)
 
-    def identify(self, exchange: Exchange, *, trusted: bool) -> str:
+    def identify(self, exchange: Exchange) -> str:
         """The id a trusted proxy has given the request, or a new one: unique without a draw of randomness each time."""
-        told = exchange.message.headers.get("X-Request-ID") if trusted else None
+        told = exchange.message.headers.get("X-Request-ID") if exchange.client.trusted else None
         return told if told and _REQUEST_ID.fullmatch(told) else f"{self._run}-{next(self._ids):x}"

@@ -45,7 +45,9 @@ class Server(web.Server):
         self.draining = False
 
     def __call__(self) -> ClientConnection:
-        connection = ClientConnection(self, self._handle, self._intake, self._witness, self._admit, self._outbox)
+        connection = ClientConnection(
+            self, self._handle, self._intake, self._witness, self._admit, self._trusts, self._outbox
+        )
         if self.draining:
             connection.finish()
         return connection

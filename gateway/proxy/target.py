@@ -6,6 +6,7 @@ asterisk of OPTIONS name nothing that we serve.
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ def parse_host(authority: str) -> str | None:
     return form["host"].lower().rstrip(".") or None
 
 
-def parse_target(raw: str, hosts: list[str]) -> Target | None:
+def parse_target(raw: str, hosts: Sequence[str]) -> Target | None:
     """Read a request target.
 
     Args:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from gateway.config.settings import Origin
 from gateway.proxy.answers import GATEWAY_TIMEOUT
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.outbox import Outbox
@@ -30,16 +31,19 @@ class UpstreamConnection(asyncio.Protocol):
     """A connection to an upstream.
 
     Args:
+        origin: The address it leads to.
         loop: Keeps the time.
         outbox: Carries out what is written.
 
     Attributes:
+        origin: As above.
         reusable: Whether it can carry another request once this answer is complete.
         on_pause: Called with True when the upstream takes bytes more slowly than they come, with False when it has
             caught up. Set by whoever writes without waiting for `drain`.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
+    def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
+        self.origin = origin
         self._loop = loop
         self._outbox = outbox
         self._parser = HttpResponseParser(self)

@@ -12,6 +12,7 @@ import uvloop
 from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
+from gateway.config.settings import Origin
 from gateway.limits.address import LOOPBACK, find_client, parse_address
 from gateway.limits.path import PathPolicy
 from gateway.proxy.fields import RequestFields
@@ -113,8 +114,8 @@ class Notes:
 
 
 async def told(pieces: list[bytes], method: str) -> Notes:
-    notes = Notes()
-    connection = UpstreamConnection(asyncio.get_running_loop(), Outbox(asyncio.get_running_loop()))
+    notes, loop = Notes(), asyncio.get_running_loop()
+    connection = UpstreamConnection(Origin("http", "up.test", 80), loop, Outbox(loop))
     connection.start(method, b"", notes)
     for piece in pieces:
         connection.data_received(piece)
