@@ -151,10 +151,13 @@ class Identity:
     sources: Sequence[Source] = (TrustedHeader("X-User-Id", "X-User-Tier"),)
     trusted_proxies: tuple[Network, ...] = LOOPBACK
     hash_key: bytes = field(default=b"", repr=False)
+    _hashes: Mapping[str, blake2b] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.hash_key) > blake2b.MAX_KEY_SIZE:
             raise ValueError(f"a hash key has at most {blake2b.MAX_KEY_SIZE} bytes, this one has {len(self.hash_key)}")
+        kinds = {kind: blake2b(digest_size=16, key=self.hash_key, person=kind.encode()) for kind in ("user", "address")}
+        object.__setattr__(self, "_hashes", kinds)
 
     def trusts(self, peer: Address | None) -> bool:
         """Whether the other end of a connection is a trusted proxy; one that nobody knows is not."""
@@ -170,12 +173,13 @@ class Identity:
             if claim is not None:
                 return self.user(claim.user, claim.tier, address)
         name = group(address) if address is not None else "unknown"
-        return Caller("", self._digest(b"address", name), None, address)
+        return Caller("", self._digest("address", name), None, address)
 
     def user(self, user: str, tier: str | None = None, address: Address | None = None) -> Caller:
         """The caller with a user id that has been verified."""
-        return Caller(user, self._digest(b"user", user), tier, address)
+        return Caller(user, self._digest("user", user), tier, address)
 
-    def _digest(self, kind: bytes, name: str) -> bytes:
-        text = name.encode(errors="surrogatepass")  # takes any str, and no two give the same bytes
-        return blake2b(text, digest_size=16, key=self.hash_key, person=kind).hexdigest().encode()
+    def _digest(self, kind: str, name: str) -> bytes:
+        begun = self._hashes[kind].copy()
+        begun.update(name.encode(errors="surrogatepass"))  # takes any str, and no two give the same bytes
+        return begun.hexdigest().encode()

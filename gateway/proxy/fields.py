@@ -80,7 +80,7 @@ def answer_lines(fields: Iterable[tuple[bytes, bytes]], status: int, *, keep_rat
     for name, value in fields:
         if not _is_plain(name):
             lower = name.lower()
-            if lower == b"connection":
+            if lower == b"connection" and value not in _OPTIONS:
                 named |= named_by_connection((value,))
             if lower in _HOP_BY_HOP or lower == b"content-length":
                 continue

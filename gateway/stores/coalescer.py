@@ -43,12 +43,8 @@ class Coalescer:
         self._is_called = False
         self._timer: asyncio.TimerHandle | None = None
 
-    async def ask(self, check: Check) -> Decision:
-        """Have a check decided.
-
-        Raises:
-            StoreAwayError: there is no decision, or none came before the deadline.
-        """
+    def ask(self, check: Check) -> asyncio.Future[Decision]:
+        """Have a check decided. What comes is the decision; `StoreAwayError` if there is none before the deadline."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Decision] = loop.create_future()
         self._waiting.append((check, future))
@@ -60,7 +56,7 @@ class Coalescer:
             # Not at once: whoever is ready in this turn of the loop comes along.
             self._is_called = True
             loop.call_soon(self._send)
-        return await future
+        return future
 
     def _send(self) -> None:
         self._is_called = False

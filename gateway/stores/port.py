@@ -1,6 +1,6 @@
 """The port: what the gateway asks of a place where buckets live."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from gateway.limits.bucket import Decision, Demand
@@ -24,7 +24,7 @@ class Store(Protocol):
     def held(self) -> int:
         """Buckets in this process' memory."""
 
-    async def take(self, demands: Sequence[Demand]) -> Decision:
+    def take(self, demands: Sequence[Demand]) -> Awaitable[Decision]:
         """Charge all enforced demands or none, see `gateway.limits.bucket.take`.
 
         Raises:

@@ -1,7 +1,7 @@
 """`RedisStore`: buckets in Redis, shared by every worker of every gateway."""
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from gateway.limits.bucket import Decision, Demand, judge
 from gateway.stores.channel import Answer, Channel
@@ -76,7 +76,7 @@ class RedisStore:
         self._coalescer = Coalescer(self._ask, deadline)
         self._answered = answered
 
-    def take(self, demands: Sequence[Demand]) -> Coroutine[Any, Any, Decision]:
+    def take(self, demands: Sequence[Demand]) -> Awaitable[Decision]:
         """Charge all enforced demands or none, together with whoever else waits."""
         return self._coalescer.ask(demands)
 

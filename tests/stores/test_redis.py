@@ -51,9 +51,9 @@ async def test_checks_that_arrive_during_a_call_go_in_the_next_one() -> None:
         await store.take([demand()])
         before = await calls_of(client, "evalsha")
         wire.delay = 0.05
-        first = asyncio.create_task(store.take([demand("first")]))
+        first = asyncio.ensure_future(store.take([demand("first")]))
         await until(lambda: store._coalescer._call is not None)
-        rest = [asyncio.create_task(store.take([demand(f"u{user}")])) for user in range(50)]
+        rest = [asyncio.ensure_future(store.take([demand(f"u{user}")])) for user in range(50)]
         await asyncio.gather(first, *rest)
         assert await calls_of(client, "evalsha") - before == 2
 
@@ -144,7 +144,7 @@ async def test_a_client_that_goes_away_gets_nobody_elses_answer() -> None:
     async with redis_server() as server, redis_store(server.url) as store:
         await asyncio.gather(*(store.take([demand(f"u{cost}", cost=cost)]) for cost in range(1, 9)))
         for turn in range(40):
-            looks = [asyncio.create_task(store.take([demand(f"u{cost}", cost=0)])) for cost in range(1, 9)]
+            looks = [asyncio.ensure_future(store.take([demand(f"u{cost}", cost=0)])) for cost in range(1, 9)]
             for _ in range(turn % 8):
                 await asyncio.sleep(0)
             gone = {turn % 8, (turn * 3) % 8}
@@ -162,9 +162,9 @@ async def test_a_check_whose_client_went_away_before_it_was_sent_is_not_charged(
     async with redis_server() as server, cable(server.port) as wire, redis_store(wire.url) as store:
         await store.take([demand("warm")])
         wire.delay = 0.05
-        first = asyncio.create_task(store.take([demand("first")]))
+        first = asyncio.ensure_future(store.take([demand("first")]))
         await until(lambda: store._coalescer._call is not None)
-        second = asyncio.create_task(store.take([demand("second")]))
+        second = asyncio.ensure_future(store.take([demand("second")]))
         await asyncio.sleep(0)
         second.cancel()
         await first
