@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 
 from gateway.limits.bucket import Charge, Decision, Demand, Quota, judge
 from gateway.limits.rate import Rate
+from gateway.stores.address import Address
 from gateway.stores.opening import open_limiter
 from gateway.stores.scripts import TAKE, call_take
 from tests.redis_server import RedisServer, redis_server
@@ -96,7 +97,7 @@ async def _measure(ask: Ask, client: "Redis", connections: int, decisions: int) 
 
 
 async def _ours(server: RedisServer, client: "Redis", connections: int, decisions: int) -> Cost:
-    limiter = open_limiter(server.url, _Silent(), deadline=5.0)
+    limiter = open_limiter(Address("server", (("127.0.0.1", server.port),)), _Silent(), deadline=5.0)
     await limiter.start()
 
     async def ask(demands: list[Demand]) -> bool:

@@ -29,7 +29,7 @@ from gateway.proxy.server import Server
 from gateway.stores.address import Address, Login, Trust
 from gateway.stores.channel import Channel
 from gateway.stores.limiter import Limiter
-from gateway.stores.opening import MEMORY, open_limiter
+from gateway.stores.opening import open_limiter
 from gateway.stores.standby import Observer
 from gateway.telemetry import families
 from gateway.telemetry.libraries import LibraryHandler
@@ -87,7 +87,7 @@ def limiter_of(store: Store, observer: Observer, workers: int) -> Limiter:
         workers: Of this gateway.
     """
     return open_limiter(
-        MEMORY if store.url is None else address_of(store, store.url),
+        None if store.url is None else address_of(store, store.url),
         observer,
         prefix=store.prefix,
         deadline=store.deadline,

@@ -1,6 +1,5 @@
 """`Bench`: what the four benchmarks have in common: their options, an origin, peers that run side by side."""
 
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TypeVar
 from benchmarks.kit import machine
 from benchmarks.kit.load import Generator
 from benchmarks.kit.peer import GENEROUS, Limits, Peer, Running, StartError, ask, start
+from benchmarks.kit.programs import PYTHON
 from benchmarks.kit.report import Report
 from benchmarks.kit.rounds import in_turn
 from benchmarks.kit.sample import Sample, measure
@@ -31,8 +31,8 @@ HOSE = Peer(
     "a small Python origin",
     programs=(),
     files=(),
-    commands=((sys.executable, "-m", "benchmarks.kit.origin", "@port@"),),
-    version=(sys.executable, "--version"),
+    commands=((PYTHON, "-m", "benchmarks.kit.origin", "@port@"),),
+    version=(PYTHON, "--version"),
     redis=False,
 )
 

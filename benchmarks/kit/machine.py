@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
+
+from benchmarks.kit.programs import PYTHON
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
@@ -104,9 +107,15 @@ def name() -> str:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return (
         f"{model}, {len(_ALL)} cores, {memory:.0f} GiB, Linux {platform.release()}, "
-        f"Python {platform.python_version()}; the measured process on core {_list(CORES.peer)}, "
+        f"Python {_python()}; the measured process on core {_list(CORES.peer)}, "
         f"load, origin and Redis on {_list(CORES.rest)}"
     )
+
+
+def _python() -> str:
+    """Version and home of the interpreter that is measured."""
+    script = "import platform, sys; print(platform.python_version(), 'of', sys.base_prefix)"
+    return subprocess.run([PYTHON, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _list(cores: frozenset[int]) -> str:

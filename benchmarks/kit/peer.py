@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import re
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.kit.machine import CORES, is_running, on
-from benchmarks.kit.programs import ENVIRONMENT, find, version
+from benchmarks.kit.programs import ENVIRONMENT, PYTHON, find, version
 from tests.e2e.process import ROOT, Process
 from tests.redis_server import RedisServer, free_port, redis_server
 
@@ -120,7 +119,7 @@ async def start(
         known = {
             "port": free_port(), "spare": free_port(), "unused": free_port(), "unused_too": free_port(),
             "origin": origin, "redis": redis.port if redis else 0, "store": redis.url if redis else "memory",
-            "sha": hashlib.sha1(script.encode()).hexdigest(), "folder": folder, "python": sys.executable,
+            "sha": hashlib.sha1(script.encode()).hexdigest(), "folder": folder, "python": PYTHON,
             **limits.user.values("user"), **limits.endpoint.values("endpoint"), **peer.values, **values,
         }  # fmt: skip
         if redis:

@@ -1,16 +1,16 @@
 """The peers: who is compared, and with which version. Their configurations are in `benchmarks/peers`."""
 
-import sys
 from dataclasses import replace
 
 from benchmarks.kit.peer import Peer
+from benchmarks.kit.programs import PYTHON
 
 GATEWAY = Peer(
     "gateway",
     programs=(),
     files=("gateway.yaml", "rules.yaml", "no_rules.yaml"),
-    commands=((sys.executable, "-m", "gateway", "serve", "--config", "@folder@/gateway.yaml"),),
-    version=(sys.executable, "-m", "gateway", "--version"),
+    commands=((PYTHON, "-m", "gateway", "serve", "--config", "@folder@/gateway.yaml"),),
+    version=(PYTHON, "-m", "gateway", "--version"),
     values={"workers": 1, "rules": "rules.yaml"},
 )
 UNLIMITED = replace(GATEWAY, name="gateway without limits", values={"workers": 1, "rules": "no_rules.yaml"})
@@ -80,8 +80,8 @@ PLAIN_AIOHTTP = Peer(
     "plain aiohttp + Redis",
     programs=(),
     files=("plain_aiohttp.py",),
-    commands=((sys.executable, "@folder@/plain_aiohttp.py"),),
-    version=(sys.executable, "-c", "import aiohttp; print(aiohttp.__version__)"),
+    commands=((PYTHON, "@folder@/plain_aiohttp.py"),),
+    version=(PYTHON, "-c", "import aiohttp; print(aiohttp.__version__)"),
 )
 
 PEERS = (GATEWAY, NGINX, NGINX_LUA, ENVOY, ENVOY_RATELIMIT, HAPROXY, FASTIFY, PLAIN_AIOHTTP)

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ INSTALLED = Path(__file__).parents[1] / ".peers"
 PATH = os.pathsep.join(
     [str(INSTALLED / "bin"), str(INSTALLED / "venv" / "bin"), os.environ.get("PATH", os.defpath), "/usr/sbin"]
 )
+PYTHON = str(_own) if (_own := INSTALLED / "python" / "bin" / "python").exists() else sys.executable
+"""The interpreter of those who need one: the system's, if install.sh found it fit. How it was built matters."""
+
 ENVIRONMENT = {"PATH": PATH, "NODE_PATH": str(INSTALLED / "node_modules"), "NODE_ENV": "production", "no_proxy": "*"}
 
 

@@ -1,17 +1,9 @@
-"""`Address`: where Redis is, as an operator writes it, and the channel that leads there.
-
-redis://[user:password@]host[:port][/database]            one server; rediss:// with TLS
-unix://[user:password@]/path/to/socket[?db=database]      one server on this machine
-redis+sentinel://[user:password@]host[:port][,host...]/service[/database]
-redis+cluster://[user:password@]host[:port][,host...]
-rediss+sentinel://, rediss+cluster://                     the same with TLS
-"""
+"""`Address`: where Redis is, and the channel that leads there."""
 
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
@@ -23,9 +15,6 @@ from gateway.stores.channel import Channel, PooledChannel
 from gateway.stores.cluster import ClusterChannel
 
 Kind = Literal["server", "socket", "sentinel", "cluster"]
-
-_PORT = 6379
-_SENTINEL_PORT = 26379
 
 _CONNECT_TIMEOUT = 1.0
 """Seconds; a request waits no longer than its own deadline, a probe does."""
@@ -73,7 +62,7 @@ class Address:
         service: What the Sentinels call it.
         database: Number of the database.
         tls: Whether to use TLS.
-        login: From the address; what is given apart from it counts instead.
+        login: Who we are to Redis.
     """
 
     kind: Kind
@@ -84,51 +73,15 @@ class Address:
     tls: bool = False
     login: Login = Login()
 
-    @classmethod
-    def parse(cls, url: str) -> "Address":
-        """Read an address; see the top of this file.
-
-        Raises:
-            ValueError: it is none. The message does not repeat it, as there may be a password in it.
-        """
-        parts = urlsplit(url)
-        base, _, kind = parts.scheme.partition("+")
-        credentials, _, netloc = parts.netloc.rpartition("@")
-        login = _login(credentials)
-        if parts.scheme == "unix":
-            if netloc or not parts.path:
-                raise ValueError("a Unix socket is written unix:///path/to/socket")
-            database = parse_qs(parts.query).get("db", ["0"])[-1]
-            return cls("socket", path=unquote(parts.path), database=_database(database), login=login)
-        if base not in {"redis", "rediss"} or kind not in {"", "sentinel", "cluster"} or parts.query or parts.fragment:
-            raise ValueError(
-                "a store is memory, redis://host:6379/0, rediss://, unix:///path, "
-                "redis+sentinel://host:26379,host:26379/service or redis+cluster://host:6379,host:6379"
-            )
-        hosts = tuple(_host(text, _SENTINEL_PORT if kind == "sentinel" else _PORT) for text in netloc.split(","))
-        path = [unquote(part) for part in parts.path.strip("/").split("/")] if parts.path.strip("/") else []
-        service = path.pop(0) if kind == "sentinel" and path else ""
-        if kind == "sentinel" and not service:
-            raise ValueError("after the Sentinels comes the name of the service, as in redis+sentinel://host/mymaster")
-        if kind == "" and len(hosts) > 1:
-            raise ValueError("several hosts are Sentinels (redis+sentinel://) or a Cluster (redis+cluster://)")
-        if len(path) > (0 if kind == "cluster" else 1):
-            raise ValueError("a Cluster has one database" if kind == "cluster" else "the database is one number")
-        found: Kind = "sentinel" if kind == "sentinel" else "cluster" if kind == "cluster" else "server"
-        database_number = _database(path[0]) if path else 0
-        return cls(found, hosts, "", service, database_number, base == "rediss", login)
-
-    def open(self, *, login: Login | None = None, sentinel: Login | None = None, trust: Trust | None = None) -> Channel:
+    def open(self, *, sentinel: Login | None = None, trust: Trust | None = None) -> Channel:
         """A channel to it; connects when it is first used.
 
         Args:
-            login: Who we are to Redis; None for what the address says.
             sentinel: Who we are to the Sentinels; None for nobody.
             trust: How TLS is set up.
         """
-        login = login or self.login
         tls = _tls(trust or Trust()) if self.tls else {}
-        options = {**_patience(), "username": login.username, "password": login.password, **tls}
+        options = {**_patience(), "username": self.login.username, "password": self.login.password, **tls}
         if self.kind == "cluster":
             nodes = [ClusterNode(host, port) for host, port in self.hosts]
             return ClusterChannel(
@@ -151,28 +104,6 @@ class Address:
         )  # fmt: skip
         pool = SentinelConnectionPool(self.service, sentinels, ssl=self.tls, **options)  # type: ignore[no-untyped-call]
         return PooledChannel(pool, _ANSWER_TIMEOUT, sentinels.aclose)
-
-
-def _login(credentials: str) -> Login:
-    username, _, password = credentials.partition(":")
-    return Login(unquote(username) or None, unquote(password) or None)
-
-
-def _host(text: str, port: int) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
-    try:
-        found = parts.port
-    except ValueError:
-        raise ValueError("a port is a number up to 65535") from None
-    if not parts.hostname:
-        raise ValueError("a host is missing")
-    return parts.hostname, port if found is None else found
-
-
-def _database(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise ValueError("the database is a number")
-    return int(text)
 
 
 def _patience() -> dict[str, Any]:

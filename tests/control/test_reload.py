@@ -16,7 +16,7 @@ from tests.control.fleet import RULES, Gateway, fleet_member
 from tests.control.running import Answer
 from tests.control.test_overrides import override, put, until
 from tests.redis_server import redis_server
-from tests.stores.parts import Recorder
+from tests.stores.parts import Recorder, address
 from tests.tokens.keys import token
 from tests.wire import OK, Client, Conversation, get, upstream
 
@@ -284,7 +284,7 @@ async def test_under_load_no_request_fails_and_no_decision_mixes_old_and_new(tmp
 
 async def redis_spent(url: str, limit: str) -> int:
     """Tokens missing from a limit's shared bucket, as Redis holds it."""
-    limiter = open_limiter(url, Recorder())
+    limiter = open_limiter(address(url), Recorder())
     await limiter.start()
     charge = Charge.of(limit, Quota(Rate(1, 60), BURST_UNDER_LOAD), 0)
     verdict = await limiter.check([Demand(f"{limit}:order:*".encode(), charge)])

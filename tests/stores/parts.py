@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from gateway.limits.bucket import Charge, Demand, Outage, Quota
 from gateway.limits.rate import Rate
-from gateway.stores.address import Address
+from gateway.stores.address import Address, Kind, Login
 from gateway.stores.channel import PooledChannel
 from gateway.stores.clock import StoreClock
 from gateway.stores.limiter import Limiter
@@ -72,9 +73,23 @@ async def eventually(ask: Callable[[], Awaitable[Any]], seconds: float = DEADLIN
             await asyncio.sleep(0.005)
 
 
+def address(url: str, login: Login | None = None) -> Address:
+    """What ``redis://``, ``unix://``, ``redis+sentinel://`` and ``redis+cluster://`` stand for in these tests."""
+    parts = urlsplit(url)
+    base, _, kind = parts.scheme.partition("+")
+    login = login or Login(parts.username or None, parts.password)
+    if base == "unix":
+        return Address("socket", path=parts.path, database=int(parts.query.removeprefix("db=") or 0), login=login)
+    places = [place.rpartition(":") for place in parts.netloc.rpartition("@")[2].split(",")]
+    hosts = tuple((host, int(port)) for host, _, port in places)
+    found: Kind = "sentinel" if kind == "sentinel" else "cluster" if kind == "cluster" else "server"
+    service = parts.path.strip("/") if found == "sentinel" else ""
+    return Address(found, hosts, service=service, tls=base == "rediss", login=login)
+
+
 @asynccontextmanager
 async def redis_store(url: str, *, prefix: str = "gateway", deadline: float = PATIENT) -> AsyncIterator[RedisStore]:
-    store = RedisStore(Address.parse(url).open(), StoreClock(), prefix=prefix, deadline=deadline)
+    store = RedisStore(address(url).open(), StoreClock(), prefix=prefix, deadline=deadline)
     try:
         yield store
     finally:
@@ -82,8 +97,12 @@ async def redis_store(url: str, *, prefix: str = "gateway", deadline: float = PA
 
 
 @asynccontextmanager
-async def limiter(url: str, observer: Recorder | None = None, **options: Any) -> AsyncIterator[Limiter]:
-    opened = open_limiter(url, observer or Recorder(), **{"deadline": PATIENT, **options})
+async def limiter(
+    url: str | None, observer: Recorder | None = None, login: Login | None = None, **options: Any
+) -> AsyncIterator[Limiter]:
+    opened = open_limiter(
+        address(url, login) if url else None, observer or Recorder(), **{"deadline": PATIENT, **options}
+    )
     await opened.start()
     try:
         yield opened

@@ -9,14 +9,13 @@ import pytest
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
-from gateway.stores.address import Address
 from gateway.stores.clock import StoreClock
 from gateway.stores.cluster import ClusterStore
 from gateway.stores.port import StoreAwayError
 from gateway.stores.scripts import Debt
 from tests.redis_server import RedisServer
 from tests.stores.clusters import redis_cluster
-from tests.stores.parts import Recorder, demand, eventually, limiter, until, watch_of
+from tests.stores.parts import Recorder, address, demand, eventually, limiter, until, watch_of
 
 HOUR = 3_600_000_000
 
@@ -33,7 +32,7 @@ def url_of(nodes: list[RedisServer]) -> str:
 
 @asynccontextmanager
 async def cluster_store(nodes: list[RedisServer]) -> AsyncIterator[ClusterStore]:
-    store = ClusterStore(Address.parse(url_of(nodes)).open(), StoreClock(), prefix="gateway", deadline=5.0)
+    store = ClusterStore(address(url_of(nodes)).open(), StoreClock(), prefix="gateway", deadline=5.0)
     try:
         yield store
     finally:

@@ -16,7 +16,7 @@ from gateway.stores.port import StoreAwayError
 from gateway.stores.verdict import Outcome
 from tests.redis_server import RedisServer, free_port, redis_server
 from tests.stores.cable import cable
-from tests.stores.parts import PATIENT, Recorder, demand, limiter, until, watch_of
+from tests.stores.parts import PATIENT, Recorder, address, demand, limiter, until, watch_of
 
 
 async def allowed_of(opened: Limiter, demands: Sequence[Demand], times: int) -> int:
@@ -47,7 +47,7 @@ async def test_nothing_to_pay_is_allowed_without_asking() -> None:
 
 
 async def test_the_memory_store_goes_through_the_same_limiter() -> None:
-    async with limiter("memory") as opened:
+    async with limiter(None) as opened:
         assert await allowed_of(opened, [demand(burst=3)], 5) == 3
         assert not opened.is_degraded
         verdict = await opened.check([demand(burst=3)])
@@ -340,7 +340,7 @@ async def test_workers_that_come_back_wait_for_each_other_and_then_agree_within_
 async def test_a_limiter_closes_whatever_it_is_doing() -> None:
     async with redis_server() as server:
         for turns in range(40):
-            opened = open_limiter(server.url, Recorder(), deadline=PATIENT)
+            opened = open_limiter(address(server.url), Recorder(), deadline=PATIENT)
             await opened.start()
             watch_of(opened)._opened.set()
             check = asyncio.create_task(opened.check([demand(burst=1000)]))

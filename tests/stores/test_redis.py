@@ -163,9 +163,8 @@ async def test_a_check_whose_client_went_away_before_it_was_sent_is_not_charged(
         await store.take([demand("warm")])
         wire.delay = 0.05
         first = asyncio.ensure_future(store.take([demand("first")]))
-        await until(lambda: store._coalescer._call is not None)
+        await until(lambda: not store._coalescer._waiting)
         second = asyncio.ensure_future(store.take([demand("second")]))
-        await asyncio.sleep(0)
         second.cancel()
         await first
         assert (await store.take([demand("second", cost=0)])).owed == (0,)

@@ -16,6 +16,7 @@ from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.rate import Rate
 from gateway.stores.limiter import Limiter
 from gateway.stores.opening import open_limiter
+from tests.stores.parts import address
 
 ENDPOINT = Quota(Rate(50, 1), 100)
 USER = Quota(Rate(30, 1), 40)
@@ -90,7 +91,7 @@ async def main(url: str) -> None:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     report = Report()
-    limiter = open_limiter(url, report, workers=2)
+    limiter = open_limiter(address(url), report, workers=2)
     await limiter.start()
     task: asyncio.Task[None] | None = None
     say("ready")
