@@ -4,15 +4,22 @@ import asyncio
 import gc
 import logging
 import platform
+import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from socket import socket
 
 from aiohttp.http import HttpRequestParser
 
 from gateway import __version__
+from gateway.analytics.files import FileShelf
+from gateway.analytics.recorder import Recorder
+from gateway.analytics.rollup import Rollup
+from gateway.analytics.shelf import Shelf, ShelfAwayError
 from gateway.config.loader import Loaded
-from gateway.config.settings import IdentityPolicy, Jwt, Store
+from gateway.config.settings import Analytics, IdentityPolicy, Jwt, Store
 from gateway.config.url import RedisUrl
 from gateway.control.health import Health
 from gateway.control.scrape import Scrape
@@ -110,6 +117,30 @@ def address_of(store: Store, url: RedisUrl) -> Address:
     return Address("cluster" if store.cluster else "server", hosts, database=url.database, tls=url.tls, login=login)
 
 
+def shelf_of(settings: Analytics) -> Shelf:
+    """Where what is counted is kept.
+
+    Raises:
+        ShelfAwayError: it takes asyncpg, which is not installed; or certificates, and there are none in the file.
+    """
+    if settings.postgres is None:
+        return FileShelf(settings.folder or Path(), settings.keep)
+    try:
+        from gateway.analytics.postgres import Database, PostgresShelf  # noqa: PLC0415 - asyncpg is an extra
+    except ModuleNotFoundError as error:
+        raise ShelfAwayError(
+            f"analytics.postgres needs {error.name}: install rate-limiting-gateway[postgres]"
+        ) from error
+    url, tls = settings.postgres.url, None
+    if settings.postgres.tls and not url.is_socket:
+        try:
+            tls = ssl.create_default_context(cafile=settings.postgres.ca)
+        except ssl.SSLError as error:
+            raise ShelfAwayError(f"analytics.postgres.ca: {settings.postgres.ca} holds no certificates") from error
+    database = Database(url.host, url.port, url.database, url.username, url.password, tls)
+    return PostgresShelf(database, settings.keep)
+
+
 @asynccontextmanager
 async def open_redis(store: Store) -> AsyncIterator[Channel | None]:
     """A way of its own to Redis, for what no request waits for; None with the memory store."""
@@ -183,7 +214,7 @@ class Worker:
             metrics = self._metrics(log)
             keeping = asyncio.create_task(metrics.keep())
             stack.callback(keeping.cancel)
-            journal = Journal(log, metrics, access_log=settings.access_log)
+            journal = self._journal(stack, log, metrics)
 
             limiter = limiter_of(settings.store, journal, len(self._tallies))
             await limiter.start()
@@ -224,6 +255,26 @@ class Worker:
             broken_off = await server.drain(settings.drain_time)
             if broken_off:
                 log.event("drain_time_over", level="warning", connections=broken_off)
+
+    def _journal(self, stack: AsyncExitStack, log: Log, metrics: Metrics) -> Journal:
+        """What all parts report to. What it counts for the analytics is written while the stack stands."""
+        settings, access_log = self._settings.analytics, self._settings.access_log
+        if not settings.is_on:
+            return Journal(log, metrics, access_log=access_log)
+        rollup = Rollup(self._book, time.time(), top_callers=settings.top_callers)
+        journal = Journal(log, metrics, access_log=access_log, count=rollup.count)
+        recorder = Recorder(
+            rollup,
+            shelf_of(settings),
+            journal,
+            interval=settings.interval,
+            buffer=settings.buffer,
+            clock=time.time,
+        )
+        recorder.start()
+        stack.push_async_callback(recorder.close)
+        metrics.watch(families.ANALYTICS_WAITING, lambda: recorder.waiting)
+        return journal
 
     def _metrics(self, log: Log) -> Metrics:
         metrics = Metrics(self._tallies, self._number)

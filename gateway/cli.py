@@ -12,7 +12,9 @@ from socket import socket
 import uvloop
 
 from gateway import __version__
-from gateway.app import UnsafeParserError, Worker, open_redis, require_c_parser
+from gateway.analytics.command import ReportError, add_report_command
+from gateway.analytics.shelf import ShelfAwayError
+from gateway.app import UnsafeParserError, Worker, open_redis, require_c_parser, shelf_of
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
 from gateway.config.problem import ConfigError
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(str(problem))
         _say(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}; nothing was started")
         return UNUSABLE
-    except (ListenError, UnsafeParserError, MintError, AuditError, LedgerError) as error:
+    except (ListenError, UnsafeParserError, MintError, AuditError, LedgerError, ReportError, ShelfAwayError) as error:
         _say(f"gateway: {error}")
         return FAILED
 
@@ -106,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_token_commands(commands)
     add_audit_commands(commands, open_redis)
+    add_report_command(commands, shelf_of)
     demo = commands.add_parser(
         "demo",
         help="run the gateway in front of a small upstream of its own, to try it out",
@@ -137,6 +140,8 @@ def _serve(options: argparse.Namespace) -> int:
     count = settings.workers or (1 if settings.store.url is None else os.cpu_count() or 1)
     tls_context(settings.listen.tls)
     tls_context(settings.control.listen.tls)
+    if settings.analytics.is_on:
+        shelf_of(settings.analytics)  # what it takes is there, or is said to be missing now
     public, control = bind(settings.listen, count), bind(settings.control.listen, count)
     ledger = ledger_of(settings.control)
     if ledger is not None:

@@ -1,6 +1,7 @@
 """`Journal`: what every part has to say, put where operators look: metrics and log."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller
@@ -11,6 +12,20 @@ from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 
 
+class Count(Protocol):
+    """Counts decisions: see `gateway.analytics.rollup`."""
+
+    def __call__(
+        self, endpoint: str, caller: Caller, demands: Sequence[Demand], outcome: str, refused: tuple[int, ...], /
+    ) -> None: ...
+
+
+def uncounted(
+    endpoint: str, caller: Caller, demands: Sequence[Demand], outcome: str, refused: tuple[int, ...], /
+) -> None:
+    """Counts nothing, where there are no analytics."""
+
+
 class Journal:
     """Stands behind the ports through which the data plane and the store tell what happened.
 
@@ -18,20 +33,24 @@ class Journal:
         log: Of this process.
         metrics: Of this worker.
         access_log: Whether each request has a line in the log.
+        count: Counts decisions for the analytics.
     """
 
-    __slots__ = ("_access_log", "_log", "_metrics")
+    __slots__ = ("_access_log", "_count", "_log", "_metrics")
 
-    def __init__(self, log: Log, metrics: Metrics, *, access_log: bool) -> None:
+    def __init__(self, log: Log, metrics: Metrics, *, access_log: bool, count: Count = uncounted) -> None:
         self._log = log
         self._metrics = metrics
         self._access_log = access_log
+        self._count = count
 
     # As the proxy's witness.
 
-    def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:  # noqa: ARG002
+    def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
         """Limits were asked."""
-        self._metrics.decided(demands, verdict.decision.refused, degraded=verdict.degraded)
+        refused = verdict.decision.refused
+        self._metrics.decided(demands, refused, degraded=verdict.degraded)
+        self._count(endpoint, caller, demands, verdict.outcome.value, refused)
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """An upstream has answered to the end."""
@@ -67,3 +86,29 @@ class Journal:
     def store_warns(self, what: str) -> None:
         """The store is set up in a way that may surprise."""
         self._log.event("redis_setup", level="warning", what=what)
+
+    # As the observer of the analytics.
+
+    def analytics_written(self, requests: int) -> None:
+        """So many decided requests have been written."""
+        self._metrics.analysed("written", requests)
+
+    def analytics_lost(self, requests: int) -> None:
+        """So many are lost."""
+        self._metrics.analysed("lost", requests)
+
+    def analytics_away(self, why: str) -> None:
+        """From now on nothing can be written."""
+        self._log.event("analytics_away", level="error", why=why)
+
+    def analytics_back(self, held: int) -> None:
+        """It can again; so many batches were held meanwhile."""
+        self._log.event("analytics_back", level="error", held=held)
+
+    def analytics_failed(self, error: Exception) -> None:
+        """It cannot, for a reason nobody foresaw."""
+        self._log.failure("analytics_failed", error)
+
+    def analytics_ended(self, lost: int) -> None:
+        """The end has come, and so many requests could not be written."""
+        self._log.event("analytics_ended", level="error", lost=lost)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from gateway.config.analytics import analytics
 from gateway.config.fields import Fields, section, table_of
 from gateway.config.flags import MOST_WORKERS, Flags
 from gateway.config.identity import identity
@@ -11,7 +12,7 @@ from gateway.config.listener import control, listener
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError, Log, Problem
 from gateway.config.scalar import choice, each, existing, seconds, web_origin, whole
-from gateway.config.settings import Control, IdentityPolicy, Listener, Settings, Store
+from gateway.config.settings import Analytics, Control, IdentityPolicy, Listener, Settings, Store
 from gateway.config.source import Source
 from gateway.config.store import store
 from gateway.config.upstream import upstreams
@@ -30,6 +31,7 @@ KEYS = table_of(
     rules=existing,
     workers=whole(1, MOST_WORKERS),
     drain_time=seconds(zero=True),
+    analytics=analytics,
     cors_origins=each(web_origin),
 )
 
@@ -78,6 +80,11 @@ def _check(fields: Fields) -> None:
         )
     _check_listeners(fields.said("listen", Listener()), fields.said("control", Control()), fields)
     who = fields.said("identity", IdentityPolicy())
+    kept = fields.said("analytics", Analytics())
+    if kept and kept.is_on and who and not who.hash_key:
+        fields.at("analytics").warn(
+            "without hash_key_file or hash_key_env, whoever reads what is kept can find out which user a digest is of"
+        )
     if place and place.url and who and not who.hash_key:
         fields.at("identity" if "identity" in fields else "store").warn(
             "without hash_key_file or hash_key_env, whoever reads Redis can find out which user a key belongs to"

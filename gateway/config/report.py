@@ -38,6 +38,7 @@ def _settings(settings: Settings, rules: Rules) -> list[tuple[str, str]]:
         ("listen", f"{settings.listen}"),
         ("control", f"{settings.control.listen}{'' if settings.control.admin else ', nobody may change anything'}"),
         ("store", str(settings.store)),
+        *([("analytics", str(settings.analytics))] if settings.analytics.is_on else []),
         *(("upstream", f"{each.name}: {', '.join(map(str, each.urls))}") for each in settings.upstreams.values()),
         ("rules", f"{settings.rules} revision {rules.revision}" if settings.rules else "none"),
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from gateway.config.url import HostPort, RedisUrl
+from gateway.config.url import HostPort, PostgresUrl, RedisUrl
 from gateway.config.url import Origin as Origin  # noqa: PLC0414
 from gateway.limits.address import LOOPBACK, Network
 from gateway.limits.endpoint import DEFAULT
@@ -280,6 +280,53 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Postgres:
+    """A PostgreSQL that keeps what was counted. It takes the extra `postgres`, which brings asyncpg.
+
+    Attributes:
+        url: Where it is: ``postgresql://ROLE@HOST:PORT/DATABASE``; for a socket, its folder with ``%2F`` for each
+            slash in place of the host.
+        tls: Whether to speak TLS, and to make sure of the server; nothing else is done over a network. A socket has
+            none.
+        ca: Certificates in PEM to trust; None for the system's.
+    """
+
+    url: PostgresUrl
+    tls: bool = True
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Analytics:
+    """Where decisions are kept, counted by the minute, for ``gateway report``. In neither place when none is named.
+
+    Attributes:
+        folder: A folder for files, one a day. Gateways on one machine may share it.
+        postgres: A database instead. All gateways may share it.
+        keep: How long they are kept.
+        interval: How often a worker writes what it has counted; once a minute at least. So much is lost when it is
+            killed.
+        top_callers: Of the callers that were refused most, so many are kept of each time.
+        buffer: Rows that a worker holds while they cannot be written. What comes then is lost, and counted.
+    """
+
+    folder: Path | None = None
+    postgres: Postgres | None = None
+    keep: float = 30 * 86_400.0
+    interval: float = 60.0
+    top_callers: int = 50
+    buffer: int = 100_000
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is kept."""
+        return self.folder is not None or self.postgres is not None
+
+    def __str__(self) -> str:
+        return str(self.postgres.url if self.postgres else self.folder or "none")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of `gateway.yaml`.
 
@@ -296,6 +343,7 @@ class Settings:
         drain_time: How long requests in flight may take to finish when the gateway stops.
         keep_rate_limit_headers: Whether an upstream's own rate-limit headers reach the client.
         access_log: Whether each request has a line in the log.
+        analytics: Where decisions are kept, counted by the minute.
         cors_origins: Origins of web pages that may see our own answers, on both ports. What upstreams answer is theirs.
     """
 
@@ -311,6 +359,7 @@ class Settings:
     drain_time: float = 30.0
     keep_rate_limit_headers: bool = False
     access_log: bool = False
+    analytics: Analytics = Analytics()
     cors_origins: tuple[str, ...] = ()
 
     @classmethod

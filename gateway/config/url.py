@@ -1,16 +1,22 @@
-"""Where servers are, as operators write it: `HostPort`, `Origin`, `RedisUrl`. Each parses, and says what is wrong."""
+"""Where servers are, as operators write it: `HostPort`, `Origin`, `RedisUrl`, `PostgresUrl`.
+
+Each parses, and says what is wrong.
+"""
 
 import re
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Literal, Self
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
+
+from gateway.limits.address import LOOPBACK, belongs, parse_address
 
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
 _NUMERIC = re.compile(r"[0-9.]+", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _HIGHEST_PORT = 65_535
 _REDIS_PORT = 6379
+_POSTGRES_PORT = 5432
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +151,66 @@ class RedisUrl:
         if self.scheme == "unix":
             return f"unix://{user}{self.socket}"
         return f"{self.scheme}://{user}{bracketed(self.host)}:{self.port}/{self.database}"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresUrl:
+    """Where PostgreSQL is, and as whom to speak to it. As text it is a URL without its password.
+
+    Attributes:
+        host: The address or name; or the folder of a Unix socket, which starts with a slash.
+        port: The port; it is in the name of a socket, too.
+        database: Its name.
+        username: The role.
+        password: In no repr and no text.
+    """
+
+    host: str
+    port: int
+    database: str
+    username: str
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``postgresql://role@host:5432/database``; ``%2Frun%2Fpostgresql`` for the host is a socket's folder.
+
+        No error names `text`.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        scheme, sign, rest = text.partition("://")
+        if not sign or scheme not in {"postgresql", "postgres"}:
+            raise ValueError("PostgreSQL is at postgresql://ROLE@HOST:PORT/DATABASE")
+        if "?" in rest or "#" in rest:
+            raise ValueError("options do not belong into the URL; they are keys beside it")
+        credentials, _, rest = rest.rpartition("@")
+        user, _, password = credentials.partition(":")
+        where, _, database = rest.partition("/")
+        if not user or not database or "/" in database:
+            raise ValueError("the URL names a role and a database, as in postgresql://gateway@db.internal/analytics")
+        if where.lower().startswith("%2f"):
+            folder, _, port = where.partition(":")
+            host, number = unquote(folder), _not_zero(_port(port)) if port else _POSTGRES_PORT
+        else:
+            address = HostPort.parse(where, _POSTGRES_PORT)
+            host, number = address.host, _not_zero(address.port)
+        return cls(host, number, unquote(database), unquote(user), unquote(password) or None)
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether it is a Unix socket."""
+        return self.host.startswith("/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        return self.is_socket or self.host == "localhost" or belongs(parse_address(self.host), LOOPBACK)
+
+    def __str__(self) -> str:
+        host = quote(self.host, safe="") if self.is_socket else bracketed(self.host)
+        return f"postgresql://{quote(self.username)}@{host}:{self.port}/{quote(self.database)}"
 
 
 def bracketed(host: str) -> str:

@@ -67,6 +67,9 @@ AUDIT_LINES = _counter(
     "gateway_audit_lines_total", "Lines of the audit trail, by whether they could be written.", "outcome"
 )
 RELOADS = _counter("gateway_rules_reloads_total", "Times that rules were read anew, by what became of it.", "outcome")
+ANALYTICS = _counter(
+    "gateway_analytics_requests_total", "Decided requests, by whether they got into the analytics.", "outcome"
+)
 LOG_LINES_DROPPED = _counter("gateway_log_lines_dropped_total", "Log lines dropped, because they could not be written.")
 SERIES_LOST = _counter("gateway_series_lost_total", "Series that are not counted: there are more than fit.")
 STARTS = _counter("gateway_worker_starts_total", "Times that a worker was started.", per_worker=True)
@@ -90,6 +93,7 @@ REDIS_UP = _gauge("gateway_redis_up", "1 while a worker decides with Redis, 0 wh
 FLEET = _gauge("gateway_fleet_size", "Workers of all gateways that share the limits, as a worker sees them.")
 LOCAL_BUCKETS = _gauge("gateway_local_buckets", "Buckets in a worker's memory.")
 OVERRIDES = _gauge("gateway_overrides", "Overrides in force.")
+ANALYTICS_WAITING = _gauge("gateway_analytics_waiting_rows", "Rows of the analytics that wait to be written.")
 CONNECTIONS = _gauge("gateway_connections", "Client connections open.")
 RULES = _gauge("gateway_rules_info", "The revision of the rules in force.", "revision")
 BUILD = _gauge("gateway_build_info", "What runs here.", "version", "python")

@@ -126,6 +126,10 @@ class Metrics:
         """Count that rules were read anew."""
         self._count(families.RELOADS, outcome)
 
+    def analysed(self, outcome: Literal["written", "lost"], requests: int) -> None:
+        """Count decided requests that were written to the analytics, or will not be."""
+        self._cells[self._cell(families.ANALYTICS, outcome)] += requests
+
     def rules(self, revision: str, endpoints: Iterable[str], limits: Iterable[str]) -> None:
         """Say which rules are in force now. Their series start at zero, so that a first refusal is seen to be one."""
         self._show_only(families.RULES, revision)
@@ -232,6 +236,7 @@ class Metrics:
         for family, label in (
             (families.TRANSITIONS, "away"), (families.TRANSITIONS, "up"),
             (families.AUDIT_LINES, "written"), (families.AUDIT_LINES, "failed"),
+            (families.ANALYTICS, "written"), (families.ANALYTICS, "lost"),
             (families.RELOADS, "applied"), (families.RELOADS, "rejected"),
         ):  # fmt: skip
             self._cell(family, label)

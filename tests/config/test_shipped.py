@@ -10,7 +10,18 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.config import endpoint, gateway_file, identity, limit, listener, rulebook, store, token, upstream
+from gateway.config import (
+    analytics,
+    endpoint,
+    gateway_file,
+    identity,
+    limit,
+    listener,
+    rulebook,
+    store,
+    token,
+    upstream,
+)
 from gateway.config.fields import Table, table_of
 from gateway.config.flags import Flags
 from gateway.config.loader import load
@@ -46,6 +57,8 @@ TABLES: dict[str, Table] = {
     "identity.sources.api_key": identity.API_KEY_KEYS,
     "identity.sources.api_key.keys": identity.HOLDER_KEYS,
     "paths": gateway_file.PATHS_KEYS,
+    "analytics": analytics.KEYS,
+    "analytics.postgres": analytics.POSTGRES_KEYS,
     "endpoints": endpoint.KEYS,
     "limits": limit.KEYS,
     "limits.tiers.*": limit.TIER_KEYS,
@@ -56,6 +69,7 @@ MENTIONED = {
     "secret_env": "or secret_env",
     "password_env": "or password_env",
     "hash_key_env": "or hash_key_env",
+    "folder": "or folder: analytics",
 }
 """Keys that exclude one that is there."""
 
@@ -157,6 +171,8 @@ def test_hidden_numbers_are_the_defaults(everything: Path) -> None:
     plain = Settings.of_one(Origin("http", "127.0.0.1", 9000))
     assert settings.upstreams["default"] == plain.upstreams["default"]
     assert (settings.intake, settings.paths) == (plain.intake, plain.paths)
+    for name in ("keep", "interval", "top_callers", "buffer"):
+        assert getattr(settings.analytics, name) == getattr(plain.analytics, name)
     for name in ("drain_time", "access_log", "keep_rate_limit_headers"):
         assert getattr(settings, name) == getattr(plain, name)
     for name in ("prefix", "deadline", "max_buckets", "cluster", "nodes"):

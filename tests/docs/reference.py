@@ -10,16 +10,29 @@ from functools import cached_property
 from inspect import getdoc
 from typing import Any, get_type_hints
 
-from gateway.config import endpoint, gateway_file, identity, limit, listener, rulebook, store, token, upstream
+from gateway.config import (
+    analytics,
+    endpoint,
+    gateway_file,
+    identity,
+    limit,
+    listener,
+    rulebook,
+    store,
+    token,
+    upstream,
+)
 from gateway.config.fields import Table, table_of
 from gateway.config.settings import (
     AdminPolicy,
+    Analytics,
     Bytes,
     Control,
     IdentityPolicy,
     Intake,
     Jwt,
     Listener,
+    Postgres,
     Sentinel,
     Settings,
     Store,
@@ -323,6 +336,21 @@ IDENTITY = Section(
     exclusive=(("hash_key_file", "hash_key_env"),),
 )  # fmt: skip
 PATHS = Section("paths", gateway_file.PATHS_KEYS, (PathPolicy,))
+POSTGRES = Section(
+    "analytics.postgres",
+    analytics.POSTGRES_KEYS,
+    (Postgres,),
+    required=("url",),
+    meanings=_secret("password", "the role's password"),
+    exclusive=(("password_file", "password_env"),),
+)
+ANALYTICS = Section(
+    "analytics",
+    analytics.KEYS,
+    (Analytics,),
+    shapes={"postgres": POSTGRES.as_shape()},
+    exclusive=(("folder", "postgres"),),
+)
 GATEWAY = Section(
     "",
     gateway_file.KEYS,
@@ -337,11 +365,12 @@ GATEWAY = Section(
         "store": STORE.as_shape(),
         "identity": IDENTITY.as_shape(),
         "paths": PATHS.as_shape(),
+        "analytics": ANALYTICS.as_shape(),
     },
 )
 GATEWAY_SECTIONS = (
     GATEWAY, LISTEN, TLS, CONTROL, ADMIN, TOKEN_KEYS, UPSTREAM, INTAKE, STORE, SENTINEL, STORE_TLS,
-    IDENTITY, HEADER, JWT, API_KEY, HOLDER, PATHS,
+    IDENTITY, HEADER, JWT, API_KEY, HOLDER, PATHS, ANALYTICS, POSTGRES,
 )  # fmt: skip
 """All sections of gateway.yaml, in the order of the shipped file."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from inspect import getclosurevars
 from typing import Any
 
-from gateway.config import endpoint, identity, limit, scalar, secret, store, token
+from gateway.config import analytics, endpoint, identity, limit, scalar, secret, store, token
 from gateway.config.url import HostPort, Origin
 from gateway.limits.endpoint import Template
 
@@ -73,6 +73,7 @@ _PLAIN: Mapping[Callable[..., Any], Shape] = {
     store.store_url: string_shape(
         "`memory` or URL", r"^(memory|rediss?://[^?#\s]*[^?#@\s]|unix://([^?#@/]*@)?/[^?#]+)$"
     ),
+    analytics.postgres_url: string_shape("URL", r"^postgres(ql)?://[^/?#@\s]+@[^/?#@\s]+/[^/?#\s]+$"),
     store._prefix: scalar_shape("text", "^[A-Za-z0-9:._-]{1,64}$"),
     endpoint._host: scalar_shape("host", f"^{_HOST}$"),
     limit.rate: string_shape("rate", rf"^\s*0*[1-9][0-9]*\s*/\s*[0-9]{{0,9}}\s*({_UNITS})\s*$"),

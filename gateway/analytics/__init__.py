@@ -1,0 +1,1 @@
+"""Who was hitting which limit: counted minute by minute, written in batches, and told afterwards."""

@@ -1,0 +1,83 @@
+"""The tables in PostgreSQL, and how they came to be: one step for each version.
+
+A step that was released is never changed, and steps only ever add. So a gateway works on a schema that is newer than
+itself, and gateways can be replaced one after the other.
+"""
+
+IS_NEW = "SELECT to_regclass('gateway_schema') IS NULL"
+VERSIONS = """
+    CREATE TABLE gateway_schema (
+        version integer PRIMARY KEY,
+        applied_at timestamptz NOT NULL DEFAULT now()
+    )
+"""
+"""Which steps were taken."""
+
+STEPS = (
+    # 1: decisions, and the keys of the batches that have been added to them.
+    """
+    CREATE TABLE gateway_batches (
+        key uuid PRIMARY KEY,
+        minute timestamptz NOT NULL
+    );
+    CREATE INDEX gateway_batches_minute ON gateway_batches (minute);
+    CREATE TABLE gateway_decisions (
+        minute timestamptz NOT NULL,
+        endpoint text NOT NULL,
+        limit_name text NOT NULL,
+        tier text NOT NULL,
+        outcome text NOT NULL,
+        count bigint NOT NULL,
+        PRIMARY KEY (minute, endpoint, limit_name, tier, outcome)
+    );
+    """,
+    # 2: the callers that were refused most.
+    """
+    CREATE TABLE gateway_refused_callers (
+        minute timestamptz NOT NULL,
+        limit_name text NOT NULL,
+        caller text NOT NULL,
+        count bigint NOT NULL,
+        PRIMARY KEY (minute, limit_name, caller)
+    );
+    """,
+)
+"""Step n makes version n of version n - 1."""
+
+LOCK = 0x6761_7465_7761_79
+"""The advisory lock under which steps are taken: "gateway" in ASCII."""
+
+VERSION = "SELECT coalesce(max(version), 0) FROM gateway_schema"
+TAKEN = "INSERT INTO gateway_schema (version) VALUES ($1)"
+
+BATCH = "INSERT INTO gateway_batches (key, minute) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING key"
+"""Says nothing when the batch has been added before."""
+
+DECISIONS = """
+    INSERT INTO gateway_decisions AS kept (minute, endpoint, limit_name, tier, outcome, count)
+    SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])
+    ON CONFLICT (minute, endpoint, limit_name, tier, outcome) DO UPDATE SET count = kept.count + excluded.count
+"""
+HITS = """
+    INSERT INTO gateway_refused_callers AS kept (minute, limit_name, caller, count)
+    SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[])
+    ON CONFLICT (minute, limit_name, caller) DO UPDATE SET count = kept.count + excluded.count
+"""
+FORGET = tuple(
+    f"DELETE FROM {table} WHERE minute < $1"  # noqa: S608 - the names are these
+    for table in ("gateway_batches", "gateway_decisions", "gateway_refused_callers")
+)
+
+READ_DECISIONS = """
+    SELECT ($1 + floor((extract(epoch FROM minute) - $1) / $3) * $3)::bigint AS step,
+           endpoint, limit_name, tier, outcome, sum(count)::bigint AS count
+    FROM gateway_decisions
+    WHERE minute >= to_timestamp($1) AND minute < to_timestamp($2)
+    GROUP BY step, endpoint, limit_name, tier, outcome
+"""
+READ_HITS = """
+    SELECT limit_name, caller, sum(count)::bigint AS count
+    FROM gateway_refused_callers
+    WHERE minute >= to_timestamp($1) AND minute < to_timestamp($2)
+    GROUP BY limit_name, caller
+"""

@@ -1,0 +1,239 @@
+"""Batches in a real PostgreSQL: its schema, two who write at once, and a server that is slow, away, or back."""
+
+import asyncio
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+import trustme
+
+from gateway.analytics import schema
+from gateway.analytics.postgres import Database, PostgresShelf
+from gateway.analytics.shelf import ShelfAwayError
+from tests.analytics.parts import DAY, MINUTE, batch, kept
+from tests.postgres_server import PASSWORD, ROLE, PostgresServer, has_tls, postgres_server
+
+KEEP = 30 * DAY
+
+
+def at(server: PostgresServer, database: str, role: str = ROLE, tls: ssl.SSLContext | None = None) -> Database:
+    return Database("127.0.0.1", server.port, database, role, PASSWORD, tls)
+
+
+def shelf(server: PostgresServer, database: str) -> PostgresShelf:
+    return PostgresShelf(at(server, database), KEEP)
+
+
+async def versions(server: PostgresServer, database: str) -> list[int]:
+    async with server.session(database) as session:
+        return [row["version"] for row in await session.fetch("SELECT version FROM gateway_schema ORDER BY version")]
+
+
+async def test_gateways_that_start_at_once_make_the_schema_once(postgres: PostgresServer, database: str) -> None:
+    shelves = [shelf(postgres, database) for _ in range(8)]
+    await asyncio.gather(*(each.put(batch(1)) for each in shelves))
+    assert await kept(shelves[0]) == (8, {})
+    await asyncio.gather(*(each.close() for each in shelves))
+    assert await versions(postgres, database) == list(range(1, len(schema.STEPS) + 1))
+
+
+@pytest.mark.parametrize("version", range(len(schema.STEPS)))
+async def test_an_old_schema_is_migrated_and_keeps_what_is_in_it(
+    postgres: PostgresServer, database: str, version: int
+) -> None:
+    async with postgres.session(database) as session:
+        await session.execute(schema.VERSIONS)
+        for number, step in enumerate(schema.STEPS[:version], 1):
+            await session.execute(step)
+            await session.execute(schema.TAKEN, number)
+        if version:
+            await session.execute(
+                "INSERT INTO gateway_decisions VALUES (to_timestamp($1), 'orders', '', '', 'allowed', 41)", MINUTE
+            )
+    now = shelf(postgres, database)
+    await now.put(batch(1, hits=[("aa", 1)]))
+    assert await kept(now) == (42 if version else 1, {("each", "aa"): 1})
+    await now.close()
+    assert await versions(postgres, database) == list(range(1, len(schema.STEPS) + 1))
+
+
+async def test_a_schema_of_a_newer_gateway_is_left_as_it_is_and_worked_on(
+    postgres: PostgresServer, database: str
+) -> None:
+    newer = PostgresShelf(
+        at(postgres, database), KEEP, (*schema.STEPS, "ALTER TABLE gateway_decisions ADD note text DEFAULT ''")
+    )
+    await newer.put(batch(1))
+    await newer.close()
+    older = shelf(postgres, database)
+    await older.put(batch(1))
+    assert await kept(older) == (2, {})
+    await older.close()
+    assert await versions(postgres, database) == [1, 2, 3]
+
+
+async def test_a_step_that_fails_leaves_nothing_behind(postgres: PostgresServer, database: str) -> None:
+    broken = PostgresShelf(at(postgres, database), KEEP, (*schema.STEPS, "CREATE TABLE x (id int); SELECT no_such()"))
+    with pytest.raises(ShelfAwayError, match="no_such"):
+        await broken.put(batch(1))
+    async with postgres.session(database) as session:
+        assert await session.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []
+
+
+async def test_writers_of_the_same_rows_do_not_wait_for_each_other_in_a_circle(
+    postgres: PostgresServer, database: str
+) -> None:
+    shelves = [shelf(postgres, database) for _ in range(4)]
+
+    async def write(each: PostgresShelf, *, backwards: bool) -> None:
+        for _ in range(20):
+            hits = [(f"{number:02}", 1) for number in range(30)]
+            await each.put(batch(1, hits=reversed(hits) if backwards else hits))
+
+    await asyncio.gather(*(write(each, backwards=place % 2 == 0) for place, each in enumerate(shelves)))
+    requests, hits = await kept(shelves[0])
+    assert (requests, set(hits.values()), len(hits)) == (80, {80}, 30)
+    await asyncio.gather(*(each.close() for each in shelves))
+
+
+async def test_a_role_that_may_only_write_or_only_read_is_enough_once_the_schema_is_there(
+    postgres: PostgresServer, database: str
+) -> None:
+    owner = shelf(postgres, database)
+    await owner.put(batch(1))
+    await owner.close()
+    tables = "gateway_schema, gateway_batches, gateway_decisions, gateway_refused_callers"
+    async with postgres.session(database) as session:
+        for role, rights in (("writer", "SELECT, INSERT, UPDATE, DELETE"), ("reader", "SELECT")):
+            await session.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+            await session.execute(f"GRANT {rights} ON {tables} TO {role}")
+        await session.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    writer = PostgresShelf(at(postgres, database, "writer"), KEEP)
+    await writer.put(batch(1))
+    await writer.close()
+    reader = PostgresShelf(at(postgres, database, "reader"), KEEP)
+    assert await kept(reader) == (2, {})
+    with pytest.raises(ShelfAwayError, match="permission denied"):
+        await reader.put(batch(1))
+
+
+async def test_a_server_that_was_restarted_is_written_to_again(postgres: PostgresServer, database: str) -> None:
+    writing = shelf(postgres, database)
+    await writing.put(batch(1))
+    await postgres.restart()
+    one = batch(1)
+    with pytest.raises(ShelfAwayError):
+        await writing.put(one)
+    await writing.put(one)
+    assert await kept(writing) == (2, {})
+    await writing.close()
+
+
+async def test_a_server_that_hangs_is_waited_for_so_long_and_no_longer(
+    postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.analytics.postgres._ANSWER", 0.3)
+    monkeypatch.setattr("gateway.analytics.postgres._CONNECT", 0.3)
+    writing = shelf(postgres, database)
+    await writing.put(batch(1))
+    postgres.pause()
+    try:
+        one, began = batch(1), time.monotonic()
+        for _ in range(2):  # on the connection there is, and on one that does not come about
+            with pytest.raises(ShelfAwayError, match="no answer in time"):
+                await writing.put(one)
+        await writing.close()
+        assert time.monotonic() - began < 3
+    finally:
+        postgres.resume()
+    await writing.put(one)
+    assert await kept(writing) == (2, {})
+    await writing.close()
+
+
+async def test_a_batch_whose_answer_was_lost_counts_once(postgres: PostgresServer, database: str) -> None:
+    """The server gets every byte of the batch, and the gateway no answer to it."""
+    answers = asyncio.Event()
+    answers.set()
+    heard = asyncio.Event()
+
+    async def cable(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", postgres.port)
+
+        async def there() -> None:
+            while data := await reader.read(65_536):
+                up_writer.write(data)
+                if b"COMMIT" in data:
+                    heard.set()
+            up_writer.close()
+
+        async def back() -> None:
+            while data := await up_reader.read(65_536):
+                if b"COMMIT" in data and not answers.is_set():
+                    break  # what says that it was committed
+                writer.write(data)
+            writer.close()
+
+        await asyncio.gather(there(), back(), return_exceptions=True)
+
+    server = await asyncio.start_server(cable, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    writing = PostgresShelf(Database("127.0.0.1", port, database, ROLE, PASSWORD), KEEP)
+    await writing.put(batch(1))
+    answers.clear()
+    heard.clear()
+    one = batch(1, hits=[("aa", 1)])
+    with pytest.raises(ShelfAwayError):
+        await writing.put(one)
+    assert heard.is_set()
+    direct = shelf(postgres, database)
+    assert await kept(direct) == (2, {("each", "aa"): 1})  # it was committed
+    answers.set()
+    await writing.put(one)
+    assert await kept(direct) == (2, {("each", "aa"): 1})
+    await writing.close()
+    await direct.close()
+    server.close()
+
+
+async def test_what_is_wrong_is_said_without_a_secret(postgres: PostgresServer, database: str) -> None:
+    wrong = Database("127.0.0.1", postgres.port, database, ROLE, "not the password")
+    with pytest.raises(ShelfAwayError, match="password authentication failed") as error:
+        await PostgresShelf(wrong, KEEP).put(batch(1))
+    assert "not the password" not in str(error.value) + repr(wrong) + str(wrong)
+    with pytest.raises(ShelfAwayError, match="no_such_database"):
+        await shelf(postgres, "no_such_database").put(batch(1))
+
+
+async def test_a_unix_socket_is_as_good(postgres: PostgresServer, database: str) -> None:
+    local = Database(str(postgres.folder), postgres.port, database, ROLE, PASSWORD)
+    writing = PostgresShelf(local, KEEP)
+    await writing.put(batch(1))
+    assert await kept(writing) == (1, {})
+    await writing.close()
+
+
+async def test_tls_makes_sure_of_the_server(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
+    context = ssl.create_default_context()
+    with pytest.raises(ShelfAwayError, match="rejected SSL upgrade"):
+        await PostgresShelf(at(postgres, database, tls=context), KEEP).put(batch(1))
+    if not has_tls():
+        pytest.skip("THIS POSTGRESQL WAS BUILT WITHOUT TLS (the wheel is): how TLS is spoken is not tested here")
+    ours = trustme.CA()
+    issued = ours.issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    with postgres_server() as server:
+        pem = server.own("server.pem", (tmp_path / "server.pem").read_bytes())
+        async with server.session() as session:
+            for name in ("ssl_cert_file", "ssl_key_file"):
+                await session.execute(f"ALTER SYSTEM SET {name} = '{pem}'")
+            await session.execute("ALTER SYSTEM SET ssl = on")
+        await server.restart()
+        with pytest.raises(ShelfAwayError, match="CERTIFICATE_VERIFY_FAILED"):
+            await PostgresShelf(at(server, "postgres", tls=context), KEEP).put(batch(1))
+        ours.configure_trust(context)
+        writing = PostgresShelf(at(server, "postgres", tls=context), KEEP)
+        await writing.put(batch(1, minute=MINUTE))
+        assert await kept(writing) == (1, {})
+        await writing.close()

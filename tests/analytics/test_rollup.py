@@ -1,0 +1,137 @@
+"""The roll-up counts every decision once, in a bounded number of rows."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.analytics.batch import Batch, Row
+from gateway.analytics.rollup import MORE, Rollup
+from gateway.limits.identity import Caller
+from gateway.limits.limit import Limit
+from gateway.limits.override import Effect, Override
+from gateway.limits.rules import RuleBook
+from tests.analytics.parts import EACH, MINUTE, QUOTA, SHADOW, book, caller
+
+
+def rollup(rules: RuleBook, **options: int) -> Rollup:
+    return Rollup(rules, MINUTE + 30, **{"top_callers": 10, **options})
+
+
+def count(
+    counting: Rollup, rules: RuleBook, who: Caller, outcome: str, *refused: int, endpoint: str = "orders"
+) -> None:
+    demands = rules.current.demands(rules.current.endpoints[endpoint], who)
+    counting.count(endpoint, who, demands, outcome, refused)
+
+
+def cut(counting: Rollup) -> Batch:
+    batch = counting.cut(MINUTE + 60)
+    assert batch is not None
+    return batch
+
+
+def test_a_decision_is_counted_for_the_request_and_for_each_limit() -> None:
+    rules = book()
+    counting = rollup(rules)
+    count(counting, rules, caller(), "allowed")
+    count(counting, rules, caller(), "allowed", 1)
+    count(counting, rules, caller(), "refused", 0)
+    count(counting, rules, caller(), "unavailable")
+    batch = cut(counting)
+    assert batch.minute == MINUTE
+    assert batch.requests == 4
+    assert batch.counts == {
+        Row("orders", "", "", "allowed"): 2,
+        Row("orders", "", "", "refused"): 1,
+        Row("orders", "", "", "unavailable"): 1,
+        Row("orders", "each", "", "allowed"): 2,
+        Row("orders", "each", "", "refused"): 1,
+        Row("orders", "each", "", "unavailable"): 1,
+        Row("orders", "shadow", "", "allowed"): 2,
+        Row("orders", "shadow", "", "shadow_refused"): 1,
+        Row("orders", "shadow", "", "unavailable"): 1,
+    }
+
+
+def test_callers_that_enforced_limits_refused_are_told_by_digest() -> None:
+    rules = book()
+    counting = rollup(rules, top_callers=2)
+    for user, times in (("ana", 3), ("bob", 1), ("cleo", 2)):
+        for _ in range(times):
+            count(counting, rules, caller(user), "refused", 0, 1)
+    digests = [caller(user).digest.decode() for user in ("ana", "cleo")]
+    assert [tuple(hit) for hit in cut(counting).hits] == [("each", digests[0], 3), ("each", digests[1], 2)]
+
+
+def test_a_tier_is_one_that_a_limit_knows_or_that_an_operator_laid_down() -> None:
+    rules = book()
+    counting = rollup(rules)
+    for number in range(100):
+        count(counting, rules, caller("ana", f"invented-{number}"), "allowed")
+    count(counting, rules, caller("ana", "gold"), "allowed")
+    assert {row.tier for row in cut(counting).counts} == {"(other)", "gold"}
+
+    who = caller("ana", "silver")
+    override = Override(Effect.TIER, 2**60, "a gift", endpoints=frozenset({"orders"}), tier="gold")
+    rules.current = rules.current.with_overrides({who.digest: override})
+    count(counting, rules, who, "allowed")
+    assert {row.tier for row in cut(counting).counts} == {"gold"}
+    count(counting, rules, who, "allowed", endpoint="default")
+    assert {row.tier for row in cut(counting).counts} == {"(other)"}
+
+
+def test_more_kinds_of_decisions_than_there_is_room_for_are_added_up_and_none_is_lost() -> None:
+    names = [f"e{number}" for number in range(50)]
+    rules = book(endpoints=names)
+    counting = rollup(rules, most_kinds=20)
+    for name in names * 2:
+        count(counting, rules, caller(), "refused", 0, endpoint=name)
+    batch = cut(counting)
+    assert batch.requests == 100
+    assert batch.counts[Row(MORE, "", "", "refused")] == 60
+    assert batch.counts[Row(MORE, MORE, "", "refused")] == 60
+    assert len(batch.counts) == 20 * 3 + 3
+
+
+def test_after_a_reload_a_limit_is_counted_as_what_it_is_now() -> None:
+    rules = book(EACH)
+    counting = rollup(rules)
+    count(counting, rules, caller(), "refused", 0)
+    rules.current = book(replace(EACH, enforce=False)).current
+    count(counting, rules, caller(), "allowed", 0)
+    batch = cut(counting)
+    assert batch.counts[Row("orders", "each", "", "refused")] == 1
+    assert batch.counts[Row("orders", "each", "", "shadow_refused")] == 1
+
+
+def test_nothing_counted_is_nothing_to_write_and_a_cut_begins_anew() -> None:
+    rules = book()
+    counting = rollup(rules)
+    assert counting.cut(MINUTE + 60) is None
+    count(counting, rules, caller(), "refused", 0)
+    assert (counting.is_due(MINUTE + 119), counting.is_due(MINUTE + 120), counting.is_due(MINUTE)) == (False, True, True)
+    first = counting.cut(MINUTE + 120)
+    assert first is not None
+    assert (first.minute, first.requests, len(first.hits)) == (MINUTE + 60, 1, 1)
+    assert counting.cut(MINUTE + 121) is None
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["ana", "bob"]), st.sampled_from([None, "gold", "x"]), st.sets(st.integers(0, 1)))
+    ),
+    st.integers(1, 20),
+)
+def test_rows_add_up_to_the_decisions_whatever_the_room(
+    decisions: list[tuple[str, str | None, set[int]]], most_kinds: int
+) -> None:
+    rules = book(EACH, SHADOW, Limit("third", per_user=True, per_endpoint=True, quota=QUOTA))
+    counting = rollup(rules, most_kinds=most_kinds)
+    for user, tier, refused in decisions:
+        count(counting, rules, caller(user, tier), "refused" if 0 in refused else "allowed", *sorted(refused))
+    batch = counting.cut(MINUTE)
+    counts = batch.counts if batch else {}
+    assert sum(times for row, times in counts.items() if not row.limit) == len(decisions)
+    assert sum(times for row, times in counts.items() if row.limit) == 3 * len(decisions)
