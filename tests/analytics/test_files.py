@@ -62,7 +62,7 @@ async def test_a_line_is_json_in_a_file_of_its_day_that_others_may_not_read(tmp_
 
 async def test_a_line_that_was_torn_costs_itself_and_no_other(tmp_path: Path) -> None:
     await shelf(tmp_path).put(batch(1))
-    (file,) = tmp_path.iterdir()
+    file = tmp_path / "analytics-2026-02-01.jsonl"
     with file.open("ab") as torn:
         torn.write(b'{"minute": "2026-02-01T00:00Z", "endpo')
     await shelf(tmp_path).put(batch(2))
@@ -77,7 +77,7 @@ async def test_what_did_not_fit_on_the_disk_is_taken_away_and_written_later(tmp_
     """A disk that is full in the middle of a batch, played by a bound on the size of files."""
     writing = shelf(tmp_path)
     await writing.put(batch(1))
-    (file,) = tmp_path.iterdir()
+    file = tmp_path / "analytics-2026-02-01.jsonl"
     before, bounds = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, bounds[1]))
@@ -94,11 +94,12 @@ async def test_what_did_not_fit_on_the_disk_is_taken_away_and_written_later(tmp_
 
 
 async def test_other_files_in_the_folder_are_let_be(tmp_path: Path) -> None:
-    for name in ("notes.txt", "analytics-2026-02-01.jsonl.bak", "analytics-x.jsonl"):
-        (tmp_path / name).write_text("mine\n")
+    others = [tmp_path / name for name in ("notes.txt", "analytics-2026-02-01.jsonl.bak", "analytics-x.jsonl")]
+    for other in others:
+        other.write_text("mine\n")
     await shelf(tmp_path).put(batch(1, minute=MINUTE + 99 * DAY))
     assert (await shelf(tmp_path).read(ALWAYS)).unreadable == 0
-    assert len(list(tmp_path.iterdir())) == 4
+    assert [other.read_text() for other in others] == ["mine\n"] * 3
 
 
 async def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ async def test_a_writer_that_waits_does_not_hold_up_the_event_loop(tmp_path: Pat
     """Somebody else holds the lock."""
     writing = shelf(tmp_path)
     await writing.put(batch(1))
-    (file,) = tmp_path.iterdir()
+    file = tmp_path / "analytics-2026-02-01.jsonl"
     with file.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         waiting = asyncio.ensure_future(writing.put(batch(1)))

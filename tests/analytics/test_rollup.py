@@ -110,7 +110,11 @@ def test_nothing_counted_is_nothing_to_write_and_a_cut_begins_anew() -> None:
     counting = rollup(rules)
     assert counting.cut(MINUTE + 60) is None
     count(counting, rules, caller(), "refused", 0)
-    assert (counting.is_due(MINUTE + 119), counting.is_due(MINUTE + 120), counting.is_due(MINUTE)) == (False, True, True)
+    assert (counting.is_due(MINUTE + 119), counting.is_due(MINUTE + 120), counting.is_due(MINUTE)) == (
+        False,
+        True,
+        True,
+    )
     first = counting.cut(MINUTE + 120)
     assert first is not None
     assert (first.minute, first.requests, len(first.hits)) == (MINUTE + 60, 1, 1)
