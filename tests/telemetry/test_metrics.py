@@ -109,6 +109,9 @@ async def test_events_are_counted_and_start_at_zero(metrics: Metrics) -> None:
         assert (labels, 0) in before[name]
         assert (labels, 1) in after[name]
     assert after["gateway_connections_rejected_total"] == [({"cause": "too_many"}, 1)]
+    metrics.analysed("lost", 7)
+    assert {value for _, value in before["gateway_analytics_requests_total"]} == {0}
+    assert ({"outcome": "lost"}, 7) in (await said(metrics))["gateway_analytics_requests_total"]
 
 
 async def test_a_watched_gauge_is_read_at_each_scrape(metrics: Metrics) -> None:
