@@ -87,14 +87,21 @@ class PostgresServer:
             self._user: dict[str, Any] = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
             if not self._may_read():
-                copy = shutil.copytree(self._bin.parent, folder / "install", symlinks=True)
-                self._bin = copy / "bin"
+                self._bin = self._copied()
         else:
             self._user = {}
 
     def _may_read(self) -> bool:
         command = ["test", "-x", str(self._bin / "postgres")]
         return subprocess.run(command, check=False, timeout=DEADLINE, **self._user).returncode == 0
+
+    def _copied(self) -> Path:
+        """A copy of the binaries, with the libraries of the wheel at the place where they look for them."""
+        install, package = self._bin.parent, self._bin.parents[1]
+        site = self.folder / "site"
+        copy = shutil.copytree(install, site / package.name / install.name, symlinks=True)
+        shutil.copytree(package.with_name(f"{package.name}.libs"), site / f"{package.name}.libs")
+        return copy / "bin"
 
     @property
     def host(self) -> str:

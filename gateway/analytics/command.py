@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -33,7 +33,7 @@ class _NoFields:
     def get(self, _name: str, /) -> str | None:
         """None."""
 
-    def getall(self, _name: str, default: list[str], /) -> list[str]:
+    def getall(self, _name: str, default: Sequence[str], /) -> Sequence[str]:
         """None."""
         return default
 

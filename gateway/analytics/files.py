@@ -11,10 +11,12 @@ the next writer ends it, and it is counted as unreadable.
 """
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -26,7 +28,10 @@ from gateway.analytics.batch import Batch, Row, written
 from gateway.analytics.shelf import Reading, ShelfAwayError, Span
 
 _NAME = re.compile(r"analytics-(\d{4}-\d{2}-\d{2})\.jsonl", re.ASCII)
-_DAY = 86_400
+_PATIENCE = 2.0
+"""Seconds to wait for the lock."""
+
+_LOOK = 0.005
 
 
 class FileShelf:
@@ -115,10 +120,24 @@ class FileShelf:
 def _locked(file: Path) -> Iterator[int]:
     descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Wait for the lock, but not for ever: a thread that waits keeps its process from ending."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError(errno.ETIMEDOUT, "another process keeps it locked") from None
+            time.sleep(_LOOK)
+        else:
+            return
 
 
 def _write(descriptor: int, text: bytes) -> None:

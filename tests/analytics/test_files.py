@@ -122,3 +122,17 @@ async def test_a_writer_that_waits_does_not_hold_up_the_event_loop(tmp_path: Pat
         assert not done
     await waiting
     assert (await kept(writing))[0] == 2
+
+
+async def test_a_lock_that_somebody_keeps_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.analytics.files._PATIENCE", 0.05)
+    writing, one = shelf(tmp_path), batch(1)
+    await writing.put(batch(1))
+    with (tmp_path / "analytics-2026-02-01.jsonl").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ShelfAwayError, match="cannot be written: another process keeps it locked"):
+            await writing.put(one)
+    await writing.put(one)
+    assert (await kept(writing))[0] == 2
