@@ -5,6 +5,8 @@ How long to wait and how to leave is decided here:
 * A request's head has `head_timeout` from its first byte, a connection between two requests has `idle_timeout`.
 * We leave as RFC 9112 section 9.6 has it: close our half, and go on taking bytes for a while, without reading them, so
   that the client gets to read the last answer before a reset wipes it out.
+* A client that closes its half behind a whole request may be waiting for the answer, or gone: TCP tells only when we
+  write. It is waited for, for `HALF_CLOSED` seconds; an answer that has begun by then is sent to its end.
 """
 
 import asyncio
@@ -30,6 +32,9 @@ LAST_WAIT = 1.0
 
 LINGER = 1.0
 """Seconds for which we go on taking what a client sends after its last answer."""
+
+HALF_CLOSED = 5.0
+"""Seconds in which an answer has to begin when the client has closed its half."""
 
 _BUFFER = 65_536
 """Bytes of a body kept for an upstream that is slow to take them; of one that nobody wants, passed over."""
@@ -60,6 +65,7 @@ class ClientConnection(web.RequestHandler):
     __slots__ = (
         "_admit",
         "_deadline",
+        "_ended",
         "_finishing",
         "_handle",
         "_idle_until",
@@ -100,6 +106,7 @@ class ClientConnection(web.RequestHandler):
         self._deadline = Deadline(loop, self._expire)
         self._patience = Patience(loop.time, intake.answer_timeout, intake.least_rate)
         self._idle_until = 0.0
+        self._ended = False
         self._finishing = False
         self._leaving = False
         self._unsent = 0
@@ -176,6 +183,24 @@ class ClientConnection(web.RequestHandler):
         elif stream.begun and not begun and self._waiter is not None:
             self._deadline.set(self.intake.head_timeout)
 
+    def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's says nothing, which asyncio takes for False
+        """The client has closed its half. Returns whether there is something to say to it before we close ours."""
+        transport, stream = self.transport, self._stream
+        exchange = cast("Exchange | None", self._current_request)
+        if transport is None or self._leaving or self._upgraded or not transport.can_write_eof():
+            return False  # there is no such thing in TLS, nor when the protocol may be another one
+        if stream.in_body() or not (exchange or self._messages or stream.refusal):
+            return False
+        self._ended = True
+        if exchange is not None:
+            self._hurry(exchange)
+        return True
+
+    def _hurry(self, exchange: Exchange) -> None:
+        self._deadline.set(HALF_CLOSED)
+        if not (exchange.status or self._messages or self._stream.refusal):
+            exchange.keep_alive = False
+
     def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
@@ -198,7 +223,7 @@ class ClientConnection(web.RequestHandler):
                     self._resume_reading_if_drained()
                 if not await self._serve(Exchange(message, body, self)):
                     break
-            elif self._stream.done:
+            elif self._stream.done or self._ended:
                 self._refuse(self._stream.refusal)
                 break
             else:
@@ -226,6 +251,8 @@ class ClientConnection(web.RequestHandler):
         """Answer a request. Returns whether there may be another."""
         if self._finishing:
             exchange.keep_alive = False
+        if self._ended:
+            self._hurry(exchange)
         body = exchange.body
         self._current_request = cast("Any", exchange)
         try:
@@ -278,6 +305,10 @@ class ClientConnection(web.RequestHandler):
                 transport.abort()
         elif self._waiter is not None:
             self._expire_rest()
+        elif self._ended and not self._paused:
+            exchange = cast("Exchange | None", self._current_request)
+            if exchange is not None and not exchange.status:
+                transport.abort()
         else:
             unsent = transport.get_write_buffer_size()
             patience = self._patience.end(self._unsent - unsent)

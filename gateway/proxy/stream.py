@@ -118,6 +118,10 @@ class RequestStream:
         else:
             self._body.set_exception(web.RequestPayloadError("the body's framing is broken"))
 
+    def in_body(self) -> bool:
+        """Whether a body has begun and not ended."""
+        return self._body is not None and not self._body.is_eof()
+
     def holds_part_of_a_head(self) -> bool:
         """Whether a head has begun. It may have come behind the request before, so only the parser knows.
 

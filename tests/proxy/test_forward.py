@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from contextlib import suppress
 
 import pytest
@@ -343,6 +344,9 @@ async def test_a_client_that_leaves_takes_its_upstream_connection_with_it() -> N
             await client.send(get())
             async with asyncio.timeout(DEADLINE):
                 await asked.wait()
+            # A reset. One that only closes might have closed its half, see tests/hostile/test_half_close.py.
+            own = client.writer.get_extra_info("socket")
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         async with asyncio.timeout(DEADLINE):
             await left.wait()
 
