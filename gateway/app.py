@@ -29,6 +29,7 @@ from gateway.limits.identity import BearerToken, Identity, TrustedHeader
 from gateway.limits.rules import RuleBook
 from gateway.listeners import tls_context
 from gateway.plane import ControlPlane, Place, Runtime, open_runtime
+from gateway.proxy.door import listen
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
@@ -236,21 +237,16 @@ class Worker:
                 metrics.watch(families.FLEET, lambda: limiter.workers)
             metrics.watch(families.LOCAL_BUCKETS, lambda: limiter.held)
             metrics.watch(families.EVICTIONS, lambda: limiter.evicted)
-            metrics.watch(families.CONNECTIONS, lambda: len(server.connections))
+            metrics.watch(families.CONNECTIONS, lambda: server.held)
 
             control_tls = tls_context(settings.control.listen.tls)
             await stack.enter_async_context(plane.serve(self._control, control_tls))
             tls = tls_context(settings.listen.tls)
-            listening = await asyncio.get_running_loop().create_server(
-                server,
-                sock=self._public,
-                ssl=tls,
-                ssl_handshake_timeout=settings.intake.head_timeout if tls else None,
-            )
+            listening = await listen(server, self._public, settings.intake, journal, tls)
             spare_the_collector()
             log.event("worker_serving", revision=self._book.current.revision)
             await stop.wait()
-            log.event("worker_draining", connections=len(server.connections))
+            log.event("worker_draining", connections=server.held)
             listening.close()
             broken_off = await server.drain(settings.drain_time)
             if broken_off:

@@ -40,6 +40,11 @@ _BUFFER = 65_536
 """Bytes of a body kept for an upstream that is slow to take them; of one that nobody wants, passed over."""
 
 
+def peer_of(name: object) -> Address | None:
+    """The address in the name of a socket's other end; None on a Unix socket."""
+    return parse_address(name[0].partition("%")[0]) if isinstance(name, tuple) else None
+
+
 class ClientConnection(web.RequestHandler):
     """A connection from a client.
 
@@ -119,12 +124,10 @@ class ClientConnection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note who is there, and whether there is room, before the first request is read."""
-        peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
-            self.peer = parse_address(peer[0].partition("%")[0])
-            self.source = str(self.peer or "")
+        self.peer = peer = peer_of(transport.get_extra_info("peername"))
+        self.source = str(peer or "")
         self.scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
-        self.trusted = self._trusts(self.peer)
+        self.trusted = self._trusts(peer)
         cause = self._admit(self.peer)
         if cause is None:
             super().connection_made(transport)

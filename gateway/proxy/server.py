@@ -25,6 +25,7 @@ class Server(web.Server):
 
     Attributes:
         draining: Whether answers tell clients to close their connections.
+        held: Connections there are, those included whose TLS handshake is under way.
     """
 
     def __init__(
@@ -43,29 +44,29 @@ class Server(web.Server):
         self._held: dict[str, int] = {}
         self._empty: asyncio.Future[None] | None = None
         self.draining = False
+        self.held = 0
 
     def __call__(self) -> ClientConnection:
-        connection = ClientConnection(
-            self, self._handle, self._intake, self._witness, self._admit, self._trusts, self._outbox
-        )
+        return self.expect(self.admit)
+
+    def expect(self, admit: Callable[[Address | None], str | None]) -> ClientConnection:
+        """A connection that is about to be made; `admit` is asked when it is, and says why it cannot be taken."""
+        return ClientConnection(self, self._handle, self._intake, self._witness, admit, self._trusts, self._outbox)
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Note a connection; it is told to be short if we are leaving."""
+        super().connection_made(handler, transport)
         if self.draining:
-            connection.finish()
-        return connection
+            cast("ClientConnection", handler).finish()
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:  # noqa: ARG002
         """Forget a connection at once; aiohttp waits for its handler, which may outlive the client."""
         self._connections.pop(handler, None)
-        holder = self._holder(cast("ClientConnection", handler).peer)
-        if holder is not None:
-            left = self._held.pop(holder, 1) - 1
-            if left:
-                self._held[holder] = left
-        if self._empty is not None and not self._connections and not self._empty.done():
-            self._empty.set_result(None)
+        self.release(cast("ClientConnection", handler).peer)
 
-    def _admit(self, peer: Address | None) -> str | None:
-        """Count a new connection. Returns why it cannot be taken, if it cannot."""
-        if len(self._connections) >= self._intake.max_connections:
+    def admit(self, peer: Address | None) -> str | None:
+        """Count a new connection. Returns why it cannot be taken, if it cannot; then it is not counted."""
+        if self.held >= self._intake.max_connections:
             return "too_many"
         holder = self._holder(peer)
         if holder is not None:
@@ -73,7 +74,19 @@ class Server(web.Server):
             if held >= self._intake.max_connections_per_address:
                 return "too_many_of_one"
             self._held[holder] = held + 1
+        self.held += 1
         return None
+
+    def release(self, peer: Address | None) -> None:
+        """A connection that was counted is gone."""
+        self.held -= 1
+        holder = self._holder(peer)
+        if holder is not None:
+            left = self._held.pop(holder, 1) - 1
+            if left:
+                self._held[holder] = left
+        if self._empty is not None and not self.held and not self._empty.done():
+            self._empty.set_result(None)
 
     def _holder(self, peer: Address | None) -> str | None:
         """The client whose connection it is; None for a proxy, which holds those of many."""
@@ -92,7 +105,7 @@ class Server(web.Server):
         for client in self._clients:
             client.finish()
         await self._wait_empty(deadline)
-        left = len(self._connections)
+        left = self.held
         await self.shutdown(0.1)
         return left
 
@@ -101,6 +114,6 @@ class Server(web.Server):
         return cast("list[ClientConnection]", self.connections)
 
     async def _wait_empty(self, seconds: float) -> None:
-        if self._connections:
+        if self.held:
             self._empty = self._loop.create_future()
             await asyncio.wait([self._empty], timeout=seconds)

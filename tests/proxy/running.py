@@ -1,17 +1,18 @@
 """A proxy on a port of its own, in this process: the data plane as the composition root puts it together."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from ssl import SSLContext
 
-from gateway.config.settings import Intake, Origin, Upstream
+from gateway.config.settings import Intake, Listener, Origin, Upstream
 from gateway.limits.bucket import Demand
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity
 from gateway.limits.limit import Limit
 from gateway.limits.rules import RuleBook, Rules
+from gateway.listeners import bind
+from gateway.proxy.door import listen
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
@@ -89,9 +90,11 @@ async def proxy(
         book, identity or Identity(), limiter, forwarder, RequestReader(["X-User-Id", "X-User-Tier"]), witness
     )
     server = Server(handler.handle, intake or Intake(), witness, (identity or Identity()).trusts)
-    listening = await asyncio.get_running_loop().create_server(server, host, 0, ssl=ssl, backlog=1024)
+    (bound,) = bind(Listener(host, 0))
+    port = bound.getsockname()[1]
+    listening = await listen(server, bound, intake or Intake(), witness, ssl)
     try:
-        yield Running(listening.sockets[0].getsockname()[1], server, book, witness)
+        yield Running(port, server, book, witness)
     finally:
         listening.close()
         await server.shutdown(0.1)
