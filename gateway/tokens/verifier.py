@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 import jwt
@@ -79,4 +80,7 @@ class Verifier:
 
 def _expiry(claims: Mapping[str, object]) -> float:
     expiry = claims["exp"]
-    return float(expiry) if isinstance(expiry, int | float | str) else 0.0
+    try:
+        return float(expiry) if isinstance(expiry, int | float | str) else 0.0
+    except OverflowError:
+        return inf  # a whole number of 400 digits is one, too

@@ -13,6 +13,7 @@ from gateway.config.flags import Flags
 from gateway.config.loader import load, load_rules
 from gateway.config.problem import ConfigError
 from tests.config.test_shipped import CONFIG, TABLES
+from tests.night import examples
 
 SHIPPED = (CONFIG / "gateway.yaml").read_bytes()
 ORDERS = (CONFIG / "rules" / "orders.yaml").read_bytes()
@@ -60,19 +61,19 @@ def problems_of(file: Path | None, flags: Flags) -> list[str]:
     return []
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_any_bytes_are_loaded_or_refused(gateway: bytes, rules: bytes) -> None:
     load_or_problems(gateway, rules)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(examples(300), suppress_health_check=[HealthCheck.too_slow])
 @given(value, value)
 def test_any_yaml_is_loaded_or_refused(gateway: Any, rules: Any) -> None:
     load_or_problems(yaml.safe_dump(gateway).encode(), yaml.safe_dump(rules).encode())
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.data())
 def test_any_damage_to_the_shipped_files_is_loaded_or_refused(data: st.DataObject) -> None:
     def damage(content: bytes) -> bytes:
@@ -83,7 +84,7 @@ def test_any_damage_to_the_shipped_files_is_loaded_or_refused(data: st.DataObjec
     load_or_problems(damage(SHIPPED), damage(ORDERS))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.text(max_size=12), st.text(max_size=12), st.text(max_size=12), st.text(max_size=12))
 def test_any_flags_are_loaded_or_refused(upstream: str, listen: str, store: str, workers: str) -> None:
     for scheme, kind in (("", ""), ("http://", "redis://")):

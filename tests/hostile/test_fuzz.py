@@ -1,15 +1,11 @@
-"""What nobody thought of: cases of the corpus damaged at random, and readers fed with anything.
-
-`FUZZ_EXAMPLES=100000 pytest tests/hostile/test_fuzz.py` is a run for a night. What it finds becomes a case.
-"""
+"""What nobody thought of: cases of the corpus damaged at random, and readers fed with anything."""
 
 import asyncio
-import os
 from ipaddress import ip_address
 from itertools import pairwise
 
 import uvloop
-from hypothesis import example, given, note, settings
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 
 from gateway.config.settings import Origin
@@ -24,10 +20,7 @@ from tests.hostile.case import Case
 from tests.hostile.judge import run
 from tests.hostile.test_requests import CASES
 from tests.hostile.upstreams import own, starter
-
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
-few = settings(max_examples=EXAMPLES or 60, deadline=None)
-many = settings(max_examples=EXAMPLES or 500, deadline=None)
+from tests.night import examples
 
 ODD = st.sampled_from(
     [
@@ -73,7 +66,7 @@ def cut(raw: bytes, places: list[int]) -> list[bytes]:
     return [raw[a:b] for a, b in pairwise(edges)]
 
 
-@few
+@examples(60)
 @given(damaged(SHORT), st.lists(st.integers(0, 500), max_size=5))
 def test_a_damaged_request_breaks_no_rule(raw: bytes, places: list[int]) -> None:
     """The rules that hold over all cases, see `judge.run`; only the canary may be asked for, where damage frees it."""
@@ -123,7 +116,7 @@ async def told(pieces: list[bytes], method: str) -> Notes:
     return notes
 
 
-@many
+@examples(500)
 @given(damaged(REPLIES), st.lists(st.integers(0, 500), max_size=5), st.sampled_from(["GET", "HEAD"]))
 def test_an_answer_is_read_alike_however_it_is_cut_and_ends_once(raw: bytes, places: list[int], method: str) -> None:
     whole, pieces = asyncio.run(told([raw], method)), asyncio.run(told(cut(raw, places), method))
@@ -132,7 +125,7 @@ def test_an_answer_is_read_alike_however_it_is_cut_and_ends_once(raw: bytes, pla
     assert whole.body == pieces.body
 
 
-@many
+@examples(500)
 @given(
     st.text(st.characters(max_codepoint=0x2FF), max_size=60)
     | st.from_regex(r"(/[%.;a-zA-Z0-9\\]{0,6}){1,6}", fullmatch=True)
@@ -145,7 +138,7 @@ def test_a_path_is_refused_or_has_one_canonical_form(path: str) -> None:
         assert policy.segments("/" + "/".join(segments)) == segments
 
 
-@many
+@examples(500)
 @given(st.text(max_size=80), st.lists(st.text(max_size=40), max_size=3))
 def test_any_target_is_read_or_refused(raw: str, hosts: list[str]) -> None:
     target = parse_target(raw or "/", hosts)
@@ -155,7 +148,7 @@ def test_any_target_is_read_or_refused(raw: str, hosts: list[str]) -> None:
         assert " " not in target.origin_form
 
 
-@many
+@examples(500)
 @given(st.text(max_size=80))
 @example("::ffff:127.0.0.1, 203.0.113.9")
 def test_any_x_forwarded_for_names_an_address(text: str) -> None:
@@ -165,7 +158,7 @@ def test_any_x_forwarded_for_names_an_address(text: str) -> None:
     assert find_client(stranger, text, LOOPBACK) == stranger
 
 
-@many
+@examples(500)
 @given(st.lists(st.tuples(NAME, st.binary(max_size=20)), max_size=8))
 @example([(b"Connection", b"x-user-id, Host, x"), (b"X-User-Id", b"a"), (b"X", b"b")])
 def test_fields_of_a_stranger_never_say_who_it_is(fields: list[tuple[bytes, bytes]]) -> None:
