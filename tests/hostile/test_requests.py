@@ -10,13 +10,14 @@ from tests.hostile.own import framing
 from tests.hostile.own_callers import callers, paths
 from tests.hostile.own_heads import hosts, lines
 from tests.hostile.own_sequences import sequences
+from tests.hostile.own_tricks import tricks
 from tests.hostile.wire import in_bytes
 
-CASES = [*starter(), *framing(), *lines(), *hosts(), *paths(), *callers(), *sequences()]
+CASES = [*starter(), *framing(), *lines(), *hosts(), *paths(), *callers(), *sequences(), *tricks()]
 
 
 def test_the_corpus_is_as_large_as_promised() -> None:
-    assert len({case.name for case in CASES}) == len(CASES) >= 350
+    assert len({case.name for case in CASES}) == len(CASES) >= 650
 
 
 @pytest.mark.parametrize("cut", ["whole", "in bytes"])

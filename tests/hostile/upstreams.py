@@ -203,3 +203,33 @@ def own() -> Iterator[Reply]:
         "own-connection-names", _ok(b"Connection: Content-Length, Set-Cookie\r\nContent-Length: 2"), ("200 ok",)
     )
     yield Reply("own-early-200-post", _ok(b"Content-Length: 2"), ("200 ok",), "close", method=b"POST")
+    yield from _tricks()
+
+
+def _tricks() -> Iterator[Reply]:
+    chunks = b"Transfer-Encoding: chunked"
+    for name, size in {
+        "ext-high": b"2;\xff=\x80",
+        "ext-empty": b"2;",
+        "ext-nul": b"2;a\x00",
+        "zeros": b"0" * 40 + b"2",
+        "underscore": b"0_2",
+        "tab": b"\t2",
+        "wrap64": b"10000000000000002",
+    }.items():
+        yield Reply(f"own-size-{name}", _ok(chunks, body=size + b"\r\nok\r\n0\r\n\r\n"), ("200 ok", BAD, CUT))
+    for name, status in {"101": b"101 X", "1xx-unknown": b"199 X", "100-chunked": b"100 X\r\n" + chunks}.items():
+        raw = b"HTTP/1.1 " + status + b"\r\n\r\n" + _ok(b"Content-Length: 2")
+        yield Reply(f"own-first-{name}", raw, ("200 ok", BAD))
+    yield Reply("own-te-tab", _ok(b"Transfer-Encoding:\tchunked", body=b"2\r\nok\r\n0\r\n\r\n"), ("200 ok", BAD))
+    yield Reply("own-te-named-away", _ok(b"Connection: Transfer-Encoding", chunks, body=b"0\r\n\r\n"), ("200 ", BAD))
+    yield Reply("own-cl-named-away", _ok(b"Connection: Content-Length", b"Content-Length: 2"), ("200 ok", BAD))
+    yield Reply("own-cl-minus-zero", _ok(b"Content-Length: -0", body=b""), ("200 ", BAD))
+    yield Reply("own-status-600", _ok(b"Content-Length: 2").replace(b"200", b"600"), ("600 ok", BAD))
+    yield Reply(
+        "own-head-two-lengths", _ok(b"Content-Length: 2", b"Content-Length: 3", body=b""), (BAD,), method=b"HEAD"
+    )
+    yield Reply("own-lf-lines", _ok(b"Content-Length: 2").replace(b"\r", b""), ("200 ok", BAD))
+    yield Reply("own-head-lf-end", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\nok", ("200 ok", BAD))
+    yield Reply("own-417", b"HTTP/1.1 417 X\r\nContent-Length: 2\r\n\r\nno", ("417 no",), method=b"POST")
+    yield Reply("own-early-then-more", _ok(b"Content-Length: 2") + _poison(), ("200 ok",), method=b"POST")

@@ -82,8 +82,11 @@ async def answer_ok(request: h11.Request, writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def recorder(answer: Answering = answer_ok) -> AsyncIterator[Recorder]:
-    """Serve while the block runs. Requests are read by h11; what it cannot read is recorded and not answered."""
+async def recorder(answer: Answering = answer_ok, *, early: bool = False) -> AsyncIterator[Recorder]:
+    """Serve while the block runs. Requests are read by h11; what it cannot read is recorded and not answered.
+
+    An early answer comes as soon as the head has.
+    """
     recorded = Recorder()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -94,7 +97,7 @@ async def recorder(answer: Answering = answer_ok) -> AsyncIterator[Recorder]:
         stream = bytearray()
         recorded.streams.append(stream)
         try:
-            await _serve(reader, writer, stream, answer)
+            await _serve(reader, writer, stream, answer, early=early)
         except (ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
             pass
         finally:
@@ -113,7 +116,7 @@ async def recorder(answer: Answering = answer_ok) -> AsyncIterator[Recorder]:
 
 
 async def _serve(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: bytearray, answer: Answering
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: bytearray, answer: Answering, *, early: bool
 ) -> None:
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=2**24)
     request: h11.Request | None = None
@@ -127,9 +130,12 @@ async def _serve(
             connection.receive_data(data)
         elif isinstance(event, h11.Request):
             request = event
+            if early:
+                await answer(request, writer)
         elif isinstance(event, h11.EndOfMessage):
             assert request is not None
-            await answer(request, writer)
+            if not early:
+                await answer(request, writer)
             rest, _ = connection.trailing_data
             connection = h11.Connection(h11.SERVER, max_incomplete_event_size=2**24)
             if rest:
