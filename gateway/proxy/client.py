@@ -188,6 +188,7 @@ class ClientConnection(web.RequestHandler):
 
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's says nothing, which asyncio takes for False
         """The client has closed its half. Returns whether there is something to say to it before we close ours."""
+        self._outbox.flush()
         transport, stream = self.transport, self._stream
         exchange = cast("Exchange | None", self._current_request)
         if transport is None or self._leaving or self._upgraded or not transport.can_write_eof():

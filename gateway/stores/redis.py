@@ -51,6 +51,7 @@ class RedisStore:
         answered: Is told of each call: the number of checks, and the seconds it took.
 
     Attributes:
+        deadline: As above.
         gives_back: Whether what a bucket owes can become less but by time.
         evicted: None are kept in this process.
         held: None.
@@ -74,6 +75,7 @@ class RedisStore:
         self._buckets = f"{prefix}:bucket:".encode()
         self._fleet = f"{prefix}:fleet".encode()
         self._coalescer = Coalescer(self._ask, deadline)
+        self.deadline = deadline
         self._answered = answered
 
     def take(self, demands: Sequence[Demand]) -> Awaitable[Decision]:

@@ -2,7 +2,7 @@
 
 A worker gives a sign of life every second, and so learns how many workers share the limits. While the store is away the
 same call, every fifth of a second, is the probe: it reads and writes, so a store that is loading, read-only or full
-does not pass for healthy.
+does not pass for healthy; nor does one that answers later than checks wait for it.
 
 When the store is back, three things happen before it decides again:
 
@@ -169,6 +169,7 @@ class Watch:
             try:
                 await self._beat()
                 if self.is_active:
+                    await self._beat_in_time()
                     await self._recover()
                     if not self._is_surveyed:
                         await self._survey()
@@ -190,6 +191,16 @@ class Watch:
             self.seen.forget()  # the store has lost its data
         self._was_there = True
         return beat
+
+    async def _beat_in_time(self) -> None:
+        """A store that answers, but later than checks wait for it, would be lost again at once, and so on for ever.
+
+        What connects and sends the script takes longer, so it is not this call that is measured but the one after.
+        """
+        began = monotonic()
+        await self._beat()
+        if monotonic() - began > self._store.deadline * 1_000_000:
+            raise StoreAwayError("it answers too late")
 
     async def _recover(self) -> None:
         share, loop = self.share, asyncio.get_running_loop()

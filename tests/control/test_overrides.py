@@ -327,3 +327,34 @@ async def test_a_kill_during_200_changes_loses_none_that_was_acknowledged(tmp_pa
         reasons = {each["reason"] for each in ledger.page(0, 1000)}
     assert {f"change {number}" for number in acknowledged} <= reasons
     assert {f"user{number}" for number in acknowledged} <= {each["user"] for each in page["overrides"]}
+
+
+async def test_whoever_is_last_in_the_audit_log_is_in_force(tmp_path: Path) -> None:
+    """Two admins set and remove the same override at once, through two workers of one gateway."""
+    async with (
+        redis_server() as redis,
+        upstream() as api,
+        fleet_member(tmp_path, api.port, redis.url, workers=2) as running,
+    ):
+
+        async def admin(number: int) -> None:
+            for turn in range(50):
+                if turn % 10 == 9:
+                    removed = await running.call("DELETE", f"{BASE}/alice", token=WRITE)
+                    assert removed.status in {204, 404}
+                else:
+                    body = override("quota", rate="1/day", burst=1 + 100 * number + turn)
+                    assert await put(running, "alice", body) in {200, 201}
+
+        await asyncio.gather(*map(admin, range(4)))
+        ledger = Ledger(tmp_path / "state" / "audit.jsonl")
+        assert follow(ledger.lines()) is not None
+        last = [each for each in ledger.page(0, 1000) if each["action"].startswith("override.")][-1]
+
+        async def agree() -> bool:
+            page = (await running.call("GET", f"{BASE}?limit=10", token=READ)).body["overrides"]
+            bursts = [each["burst"] for each in page]
+            wanted = [] if last["action"] == "override.removed" else [last["after"]["burst"]]
+            return bool(bursts == wanted)
+
+        assert await until(agree) < 2.0

@@ -1,0 +1,123 @@
+"""Faults of the processes themselves: one that is stopped, one without descriptors, and what all of them say."""
+
+import asyncio
+import os
+import re
+import resource
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from tests.control.fleet import fleet_member
+from tests.e2e.process import DEADLINE, gateway
+from tests.e2e.test_workers import children
+from tests.redis_server import redis_server
+from tests.tokens.keys import claims, pair, signed, token
+from tests.wire import Client, ask, get, upstream
+
+RULES = """
+limits:
+  - {name: each, per: user, rate: 1000/s, burst: 1000000}
+"""
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def test_a_worker_that_is_stopped_for_a_second_takes_no_other_along_and_does_not_lose_redis(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    stop = asyncio.Event()
+    waits: list[list[float]] = []
+
+    async def client(port: int) -> None:
+        slowest: list[float] = []
+        waits.append(slowest)
+        async with Client.connect(port) as connection:
+            while not stop.is_set():
+                began = time.monotonic()
+                assert (await connection.ask(get())).status == 200
+                slowest.append(time.monotonic() - began)
+
+    async with redis_server() as redis, upstream() as up:
+        arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url, "--workers", "2")
+        async with gateway(*arguments, "--rules", str(tmp_path / "rules.yaml")) as (process, public, control):
+            await process.says(r"(?s)worker_serving.*worker_serving")
+            async with asyncio.TaskGroup() as group:
+                for _ in range(16):
+                    group.create_task(client(public))
+                async with asyncio.timeout(DEADLINE):
+                    while len(up.requests) < 500:  # noqa: ASYNC110 - the upstream has no event
+                        await asyncio.sleep(0.01)
+                worker = children(process.pid)[0]
+                os.kill(worker, signal.SIGSTOP)
+                await asyncio.sleep(1.0)  # the fault
+                os.kill(worker, signal.SIGCONT)
+                await asyncio.sleep(1.0)  # in which a storm would show
+                stop.set()
+            metrics = (await ask(control, get("/metrics"))).body.decode()
+    assert "redis_away" not in process.output
+    assert any(max(each) < 0.5 for each in waits), "clients of the other worker noticed nothing"
+    counted = re.findall(r'gateway_limit_decisions_total{.*mode="(\w+)".*} (\S+)', metrics)
+    of_our_own = sum(float(number) for mode, number in counted if mode == "degraded")
+    assert of_our_own <= max(16, len(up.requests) / 100), "no more than were under way"
+
+
+async def test_without_descriptors_it_refuses_and_recovers_and_does_not_spin() -> None:
+    async with upstream() as up, gateway("--upstream", f"http://127.0.0.1:{up.port}") as (process, public, _):
+        served = [*children(process.pid), process.pid][0]
+        resource.prlimit(served, resource.RLIMIT_NOFILE, (128, 128))
+        async with asyncio.timeout(DEADLINE):
+            tried = [asyncio.open_connection("127.0.0.1", public) for _ in range(300)]
+            streams = [each for each in await asyncio.gather(*tried, return_exceptions=True) if isinstance(each, tuple)]
+        for _, writer in streams:
+            with suppress(ConnectionError):
+                writer.write(get())
+        used = cpu(served)
+        await asyncio.sleep(1.0)  # in which it would spin
+        assert cpu(served) - used < 0.5
+        for _, writer in streams:
+            writer.transport.abort()
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                with suppress(ConnectionError, asyncio.IncompleteReadError):
+                    if (await ask(public, get())).status == 200:
+                        break
+                await asyncio.sleep(0.05)
+        process.signal(signal.SIGTERM)
+        assert await process.ends() == 0
+
+
+async def test_no_secret_is_in_a_log_a_metric_an_answer_or_the_audit_log(tmp_path: Path) -> None:
+    password, other = "correct-horse-battery", "staple-battery-horse"
+    async with redis_server("--requirepass", password) as redis, upstream() as up:
+        store = redis.url.replace("redis://", f"redis://:{password}@")
+        async with fleet_member(tmp_path, up.port, store) as running:
+            good, forged = token("limits:write"), signed(claims(), {"alg": "HS256"}, pair("HS256", 1).signing)
+            said = []
+            for each in (good, forged, good[:-2], "a.b.c"):
+                answer = await running.call("GET", "/api/v1/admin/overrides", token=each)
+                said.append(repr(answer))
+                said.append(repr(await ask(running.public, get("/v1/orders/7", f"Authorization: Bearer {each}"))))
+            async with Redis(port=redis.port, password=password) as client:
+                await client.config_set("requirepass", other)
+                await client.client_kill_filter(_type="normal", skipme=True)
+            await running.process.says("redis_away")
+            said.append(repr(await ask(running.public, get("/v1/orders/7"))))
+            said.append((await ask(running.control, get("/metrics"))).body.decode())
+            said.append((await ask(running.control, get("/readyz"))).body.decode())
+            running.process.signal(signal.SIGTERM)
+            await running.process.ends()
+        told = "\n".join(
+            [*said, running.process.output, *(file.read_text() for file in (tmp_path / "state").iterdir())]
+        )
+    secret = (tmp_path / "secret").read_text()
+    for hidden in (password, other, secret, "0123456789abcdef", good, forged, good.rpartition(".")[2]):
+        assert hidden not in told
