@@ -167,9 +167,10 @@ class Watch:
                     await self._opened.wait()
             self._opened.clear()
             try:
-                await self._beat()
+                late = await self._beat_late()
                 if self.is_active:
-                    await self._beat_in_time()
+                    if late:
+                        await self._insist()
                     await self._recover()
                     if not self._is_surveyed:
                         await self._survey()
@@ -192,14 +193,15 @@ class Watch:
         self._was_there = True
         return beat
 
-    async def _beat_in_time(self) -> None:
-        """A store that answers, but later than checks wait for it, would be lost again at once, and so on for ever.
-
-        What connects and sends the script takes longer, so it is not this call that is measured but the one after.
-        """
+    async def _beat_late(self) -> bool:
+        """Whether the answer came later than checks wait for one."""
         began = monotonic()
         await self._beat()
-        if monotonic() - began > self._store.deadline * 1_000_000:
+        return monotonic() - began > self._store.deadline * 1_000_000
+
+    async def _insist(self) -> None:
+        """A store that is late would be lost again at once. But the first call may have had to connect."""
+        if await self._beat_late():
             raise StoreAwayError("it answers too late")
 
     async def _recover(self) -> None:
