@@ -38,6 +38,22 @@ def test_a_page_names_no_folder_of_one_machine(page: Path) -> None:
     assert re.search(r"/(work|root|home|Users)/", page.read_text()) is None
 
 
+@each_page
+def test_a_test_that_a_page_names_is_there(page: Path) -> None:
+    tests = ROOT / "tests"
+    for folder, name in re.findall(r"`(\w+)/(test_\w+\.py)", page.read_text()):
+        assert (tests / folder / name).is_file(), f"{folder}/{name}"
+    for file, name in re.findall(r"`(\w+/test_\w+\.py)::(test_\w+)`", page.read_text()):
+        assert f"def {name}(" in (tests / file).read_text(), f"{file}::{name}"
+
+
+def test_every_fault_has_its_test_or_the_reason_why_not() -> None:
+    rows = re.findall(r"^\| ([RUCPX]\d+) \| .* \| (.*) \|$", (ROOT / "docs" / "faults.md").read_text(), re.MULTILINE)
+    assert len({fault for fault, _ in rows}) == len(rows) == 48
+    for fault, held in rows:
+        assert "::" in held or held.startswith("not "), fault
+
+
 def test_every_key_of_the_rules_is_explained() -> None:
     text = (ROOT / "docs" / "rules.md").read_text()
     for table in (rulebook.KEYS, endpoint.KEYS, limit.KEYS, limit.TIER_KEYS, limit.EXEMPT_KEYS):
