@@ -33,6 +33,7 @@ def cpu(pid: int) -> float:
 async def test_a_worker_that_is_stopped_for_a_second_takes_no_other_along_and_does_not_lose_redis(
     tmp_path: Path,
 ) -> None:
+    """The deadline is shorter than the fault, and longer than what a busy machine takes of itself."""
     (tmp_path / "rules.yaml").write_text(RULES)
     stop = asyncio.Event()
     waits: list[list[float]] = []
@@ -47,8 +48,11 @@ async def test_a_worker_that_is_stopped_for_a_second_takes_no_other_along_and_do
                 slowest.append(time.monotonic() - began)
 
     async with redis_server() as redis, upstream() as up:
-        arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url, "--workers", "2")
-        async with gateway(*arguments, "--rules", str(tmp_path / "rules.yaml")) as (process, public, control):
+        (tmp_path / "gateway.yaml").write_text(
+            f"upstreams: {{default: {{urls: ['http://127.0.0.1:{up.port}']}}}}\n"
+            f"store: {{url: '{redis.url}', deadline: 500ms}}\nworkers: 2\nrules: rules.yaml\n"
+        )
+        async with gateway("--config", tmp_path / "gateway.yaml") as (process, public, control):
             await process.says(r"(?s)worker_serving.*worker_serving")
             async with asyncio.TaskGroup() as group:
                 for _ in range(16):
