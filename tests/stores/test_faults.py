@@ -137,7 +137,7 @@ async def test_whatever_redis_says_is_a_decision_in_time(said: bytes) -> None:
 
 async def test_a_name_that_does_not_resolve_is_a_redis_that_is_away() -> None:
     observer = Recorder()
-    async with limiter("redis://redis.invalid", observer, deadline=ANSWER) as opened:
+    async with limiter("redis://redis.invalid:6379", observer, deadline=ANSWER) as opened:
         assert await slowest(opened, 1.0) < ANSWER + SLACK
         assert opened.is_degraded
         assert len(observer.lost) == 1
@@ -156,7 +156,7 @@ async def test_a_resolver_that_hangs_holds_up_nobody(monkeypatch: pytest.MonkeyP
         raise socket.gaierror("no answer")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    async with limiter("redis://redis.invalid", deadline=ANSWER) as opened:
+    async with limiter("redis://redis.invalid:6379", deadline=ANSWER) as opened:
         worst, held_up = await asyncio.gather(slowest(opened, 2.5), lag(2.5))
         assert worst < ANSWER + SLACK
         assert held_up < SLACK
