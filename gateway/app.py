@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from socket import socket
+from uuid import uuid4
 
 from aiohttp.http import HttpRequestParser
 
@@ -19,7 +20,7 @@ from gateway.analytics.recorder import Recorder
 from gateway.analytics.rollup import Rollup
 from gateway.analytics.shelf import Shelf, ShelfAwayError
 from gateway.config.loader import Loaded
-from gateway.config.settings import Analytics, IdentityPolicy, Jwt, Store
+from gateway.config.settings import Analytics, IdentityPolicy, Jwt, Settings, Store, Tracing
 from gateway.config.url import RedisUrl
 from gateway.control.health import Health
 from gateway.control.scrape import Scrape
@@ -34,6 +35,9 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
+from gateway.proxy.traced import TracedForwarder, TracingWitness
+from gateway.proxy.tracer import Tracer
+from gateway.proxy.witness import Witness
 from gateway.stores.address import Address, Login, Trust
 from gateway.stores.channel import Channel
 from gateway.stores.limiter import Limiter
@@ -106,6 +110,14 @@ def limiter_of(store: Store, observer: Observer, workers: int) -> Limiter:
     )
 
 
+def forwarder_of(settings: Settings, witness: Witness, traced: TracingWitness | None) -> Forwarder:
+    """What forwards requests; it writes the trace they are in into their heads, if they are in one."""
+    keep = settings.keep_rate_limit_headers
+    if traced is None:
+        return Forwarder(settings.upstreams, witness, keep_rate_limits=keep)
+    return TracedForwarder(settings.upstreams, traced, keep_rate_limits=keep)
+
+
 def address_of(store: Store, url: RedisUrl) -> Address:
     """Where Redis is."""
     login = Login(url.username, url.password)
@@ -155,6 +167,21 @@ async def open_redis(store: Store) -> AsyncIterator[Channel | None]:
         yield channel
     finally:
         await channel.close()
+
+
+@asynccontextmanager
+async def open_tracer(tracing: Tracing, log: Log) -> AsyncIterator[Tracer]:
+    """What makes spans of requests and sends them. It starts a thread."""
+    # Not above: they are there with an extra only, which the loader has looked for.
+    from gateway.telemetry.collector import Collector  # noqa: PLC0415
+    from gateway.telemetry.tracer import SpanTracer  # noqa: PLC0415
+
+    fields = {tracing.credential_header: tracing.credential} if tracing.credential else {}
+    collector = Collector(tracing.endpoint, log, tracing.ca, fields)
+    try:
+        yield SpanTracer(collector.processor, tracing.sample, tracing.service, __version__, str(uuid4()))
+    finally:
+        await collector.close()
 
 
 def spare_the_collector() -> None:
@@ -220,7 +247,10 @@ class Worker:
             limiter = limiter_of(settings.store, journal, len(self._tallies))
             await limiter.start()
             stack.push_async_callback(limiter.close)
-            forwarder = Forwarder(settings.upstreams, journal, keep_rate_limits=settings.keep_rate_limit_headers)
+            traced = None
+            if settings.tracing is not None:
+                traced = TracingWitness(journal, await stack.enter_async_context(open_tracer(settings.tracing, log)))
+            forwarder = forwarder_of(settings, journal, traced)
             stack.callback(forwarder.close)
             reader = RequestReader(identity_fields(settings.identity))
             identity = identity_of(settings.identity)
@@ -230,8 +260,9 @@ class Worker:
             plane = ControlPlane(settings, place, self._book, identity, limiter, redis, journal, metrics, log, parts)
             self._reload = plane.reloader.by_signal
             cors = Cors(settings.cors_origins)
-            proxy = Proxy(self._book, identity, limiter, forwarder, reader, journal, plane.bypass, cors)
-            server = Server(proxy.handle, settings.intake, journal, identity.trusts)
+            proxy = Proxy(self._book, identity, limiter, forwarder, reader, traced or journal, plane.bypass, cors)
+            handle = proxy.handle if traced is None else traced.around(proxy.handle)
+            server = Server(handle, settings.intake, journal, identity.trusts)
             if settings.store.url is not None:
                 metrics.watch(families.REDIS_UP, lambda: not limiter.is_degraded)
                 metrics.watch(families.FLEET, lambda: limiter.workers)

@@ -15,6 +15,7 @@ from gateway.config.scalar import choice, each, existing, seconds, web_origin, w
 from gateway.config.settings import Analytics, Control, IdentityPolicy, Listener, Settings, Store
 from gateway.config.source import Source
 from gateway.config.store import store
+from gateway.config.tracing import tracing
 from gateway.config.upstream import upstreams
 from gateway.limits.address import LOOPBACK, belongs, parse_address
 from gateway.limits.path import PathPolicy
@@ -33,6 +34,7 @@ KEYS = table_of(
     drain_time=seconds(zero=True),
     analytics=analytics,
     cors_origins=each(web_origin),
+    tracing=tracing,
 )
 
 

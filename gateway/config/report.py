@@ -40,6 +40,7 @@ def _settings(settings: Settings, rules: Rules) -> list[tuple[str, str]]:
         ("store", str(settings.store)),
         *([("analytics", str(settings.analytics))] if settings.analytics.is_on else []),
         *(("upstream", f"{each.name}: {', '.join(map(str, each.urls))}") for each in settings.upstreams.values()),
+        *([("tracing", f"{settings.tracing.endpoint}, sample {settings.tracing.sample}")] if settings.tracing else []),
         ("rules", f"{settings.rules} revision {rules.revision}" if settings.rules else "none"),
     ]
 

@@ -25,6 +25,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d)?", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_SHARE = re.compile(r"0(?:\.[0-9]{1,9})?|1(?:\.0{1,9})?", re.ASCII)
 _SIZE = re.compile(r"([1-9][0-9]{0,9}) ?(B|KiB|MiB|GiB)?", re.ASCII)
 _FACTORS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _LONGEST = 366 * 86_400.0
@@ -116,6 +117,14 @@ def seconds(*, zero: bool = False) -> Callable[[Node], float]:
         return duration
 
     return read
+
+
+def share(node: Node) -> float:
+    """A part of a whole: a decimal number from 0 to 1."""
+    value = node.plain("a share")
+    if _SHARE.fullmatch(value) is None:
+        raise node.refuse(f"{quote(value)} is not a share; write a decimal number from 0 to 1, as in 0.1")
+    return float(value)
 
 
 def size(node: Node) -> int:

@@ -327,6 +327,27 @@ class Analytics:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracing:
+    """Where OpenTelemetry spans go. Needs `pip install 'rate-limiting-gateway[otel]'`.
+
+    Attributes:
+        endpoint: The collector's URL for traces: OTLP over HTTP, protobuf.
+        sample: The share of requests that are traced, 0 to 1, where no trusted proxy has decided.
+        service: What the gateway is called in traces.
+        ca: Certificates in PEM to trust for https; None for those of the package `certifi`.
+        credential_header: The field in which the collector wants the credential.
+        credential: Proves to the collector who we are; the field's whole value.
+    """
+
+    endpoint: str
+    sample: float = 0.1
+    service: str = "gateway"
+    ca: Path | None = None
+    credential_header: str = "Authorization"
+    credential: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of `gateway.yaml`.
 
@@ -345,6 +366,7 @@ class Settings:
         access_log: Whether each request has a line in the log.
         analytics: Where decisions are kept, counted by the minute.
         cors_origins: Origins of web pages that may see our own answers, on both ports. What upstreams answer is theirs.
+        tracing: Where OpenTelemetry spans go; None for nowhere.
     """
 
     upstreams: Mapping[str, Upstream]
@@ -361,6 +383,7 @@ class Settings:
     access_log: bool = False
     analytics: Analytics = Analytics()
     cors_origins: tuple[str, ...] = ()
+    tracing: Tracing | None = None
 
     @classmethod
     def of_one(cls, upstream: Origin) -> "Settings":

@@ -28,7 +28,10 @@ _PROXY_ONLY = frozenset(
 )
 """Said by some proxies to their servers: where a request came from, and which URL it was for before they rewrote it."""
 
-_RELIED_ON = frozenset({b"host", b"content-length", b"authorization", b"cookie", b"expect"}) | _PROXY_ONLY
+_TRACE_CONTEXT = frozenset({b"traceparent", b"tracestate"})
+_RELIED_ON = (
+    frozenset({b"host", b"content-length", b"authorization", b"cookie", b"expect"}) | _PROXY_ONLY | _TRACE_CONTEXT
+)
 _OPTIONS = frozenset({b"", b"keep-alive", b"close"})
 _RATE_LIMITS = (b"ratelimit", b"x-ratelimit", b"x-rate-limit")
 

@@ -20,6 +20,7 @@ from gateway.config import (
     rulebook,
     store,
     token,
+    tracing,
     upstream,
 )
 from gateway.config.fields import Table, table_of
@@ -59,6 +60,7 @@ TABLES: dict[str, Table] = {
     "paths": gateway_file.PATHS_KEYS,
     "analytics": analytics.KEYS,
     "analytics.postgres": analytics.POSTGRES_KEYS,
+    "tracing": tracing.KEYS,
     "endpoints": endpoint.KEYS,
     "limits": limit.KEYS,
     "limits.tiers.*": limit.TIER_KEYS,
@@ -70,6 +72,7 @@ MENTIONED = {
     "password_env": "or password_env",
     "hash_key_env": "or hash_key_env",
     "folder": "or folder: analytics",
+    "credential_env": "or credential_env",
 }
 """Keys that exclude one that is there."""
 

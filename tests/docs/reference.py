@@ -20,6 +20,7 @@ from gateway.config import (
     rulebook,
     store,
     token,
+    tracing,
     upstream,
 )
 from gateway.config.fields import Table, table_of
@@ -40,6 +41,7 @@ from gateway.config.settings import (
     Tls,
     TokenKey,
     TokenPolicy,
+    Tracing,
     Upstream,
 )
 from gateway.limits.endpoint import Endpoint
@@ -335,6 +337,15 @@ IDENTITY = Section(
     },
     exclusive=(("hash_key_file", "hash_key_env"),),
 )  # fmt: skip
+TRACING = Section(
+    "tracing",
+    tracing.KEYS,
+    (Tracing,),
+    required=("endpoint",),
+    meanings=_secret("credential", "what proves to the collector who we are, the field's whole value"),
+    defaults={"sample": "`0.1`"},
+    exclusive=(("credential_file", "credential_env"),),
+)
 PATHS = Section("paths", gateway_file.PATHS_KEYS, (PathPolicy,))
 POSTGRES = Section(
     "analytics.postgres",
@@ -366,11 +377,12 @@ GATEWAY = Section(
         "identity": IDENTITY.as_shape(),
         "paths": PATHS.as_shape(),
         "analytics": ANALYTICS.as_shape(),
+        "tracing": TRACING.as_shape(),
     },
 )
 GATEWAY_SECTIONS = (
     GATEWAY, LISTEN, TLS, CONTROL, ADMIN, TOKEN_KEYS, UPSTREAM, INTAKE, STORE, SENTINEL, STORE_TLS,
-    IDENTITY, HEADER, JWT, API_KEY, HOLDER, PATHS, ANALYTICS, POSTGRES,
+    IDENTITY, HEADER, JWT, API_KEY, HOLDER, PATHS, ANALYTICS, POSTGRES, TRACING,
 )  # fmt: skip
 """All sections of gateway.yaml, in the order of the shipped file."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from inspect import getclosurevars
 from typing import Any
 
-from gateway.config import analytics, endpoint, identity, limit, scalar, secret, store, token
+from gateway.config import analytics, endpoint, identity, limit, scalar, secret, store, token, tracing
 from gateway.config.url import HostPort, Origin
 from gateway.limits.endpoint import Template
 
@@ -61,6 +61,7 @@ _PLAIN: Mapping[Callable[..., Any], Shape] = {
         "size",
         {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]{0,9} ?([KMG]iB|B)$"}]},
     ),
+    scalar.share: Shape("0 to 1", {"type": "number", "minimum": 0, "maximum": 1}),
     scalar.network: NETWORK,
     scalar.path: FILE,
     scalar.existing: scalar_shape("file or folder"),
@@ -75,6 +76,7 @@ _PLAIN: Mapping[Callable[..., Any], Shape] = {
     ),
     analytics.postgres_url: string_shape("URL", r"^postgres(ql)?://[^/?#@\s]+@[^/?#@\s]+/[^/?#\s]+$"),
     store._prefix: scalar_shape("text", "^[A-Za-z0-9:._-]{1,64}$"),
+    tracing._endpoint: string_shape("URL", r"^https?://[^/?#@\s]+/[^?#\s]+$"),
     endpoint._host: scalar_shape("host", f"^{_HOST}$"),
     limit.rate: string_shape("rate", rf"^\s*0*[1-9][0-9]*\s*/\s*[0-9]{{0,9}}\s*({_UNITS})\s*$"),
     limit._outage: Shape("`local`, `allow` or `refuse`", {"enum": ["local", "allow", "refuse"]}),

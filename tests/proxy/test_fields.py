@@ -47,7 +47,9 @@ async def test_what_connection_names_ends_here() -> None:
     assert (request.all(b"x-foo"), request.all(b"x-bar"), request.one(b"x-baz")) == ([], [], b"3")
 
 
-@pytest.mark.parametrize("name", ["Authorization", "Cookie", "X-User-Id", "X-Forwarded-For", "X-Request-ID", "Host"])
+@pytest.mark.parametrize(
+    "name", ["Authorization", "Cookie", "X-User-Id", "X-Forwarded-For", "X-Request-ID", "Host", "traceparent"]
+)
 async def test_connection_cannot_take_away_what_others_rely_on(name: str) -> None:
     given = [] if name == "Host" else [f"{name}: 198.51.100.7"]
     request = await seen(f"Connection: {name}", *given)
