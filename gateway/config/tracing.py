@@ -10,6 +10,7 @@ from gateway.config.scalar import Reader, header, share, text
 from gateway.config.secret import pick_secret, secret_keys
 from gateway.config.settings import Tracing
 from gateway.config.url import Origin
+from gateway.limits.address import LOOPBACK, belongs, parse_address
 
 _PACKAGES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 _URL = re.compile(r"([a-z]*://[^/?#]*)(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?", re.ASCII)
@@ -50,9 +51,18 @@ def tracing(node: Node) -> Tracing:
     if "endpoint" not in fields.values:
         raise InvalidError
     endpoint: str = fields.values["endpoint"]
-    if "ca" in fields and not endpoint.startswith("https://"):
-        fields.at("ca").refuse("certificates are for https, and the endpoint does not start with https://")
+    if not endpoint.startswith("https://"):
+        _check_plain(fields, endpoint, secret=credential is not None)
     return fields.build(Tracing, credential=None if credential is None else credential.decode("ascii"))
+
+
+def _check_plain(fields: Fields, endpoint: str, *, secret: bool) -> None:
+    """Note what does not go together with plain HTTP."""
+    if "ca" in fields:
+        fields.at("ca").refuse("certificates are for https, and the endpoint does not start with https://")
+    host = Origin.parse(endpoint[: endpoint.index("/", len("http://"))]).host
+    if secret and host != "localhost" and not belongs(parse_address(host), LOOPBACK):
+        fields.at("endpoint").warn("the credential goes there for all on the way to read; use https://")
 
 
 def _installed() -> bool:

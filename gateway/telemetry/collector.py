@@ -22,7 +22,7 @@ from gateway.telemetry.log import Log
 _TIMEOUT = 5.0
 """Seconds that one batch may take, repetitions included."""
 
-_LAST_WAIT = 1.5
+_LAST_WAIT = 1.0
 """Seconds in which what is left may still be sent when the gateway ends."""
 
 _LAST_WORD = 0.2
@@ -32,7 +32,7 @@ _PERIOD = 1_000
 """Milliseconds after which spans are sent, however few there are."""
 
 _BATCH, _HELD = 512, 8_192
-"""Spans sent at a time, and kept at most: about 2 KB each."""
+"""Spans sent at a time, and kept at most: about 3 KB each."""
 
 _LIBRARY = "opentelemetry"
 _LONGEST_WHY = 300
@@ -127,7 +127,7 @@ class Collector:
         self.processor = BatchSpanProcessor(self._exporter, _HELD, _PERIOD, _BATCH)
 
     async def close(self) -> None:
-        """Send what is left, for at most 1.7 seconds."""
+        """Send what is left, for at most 1.2 seconds."""
         # A thread that Python does not wait for when it ends: the processor itself would wait for half a minute.
         closing = threading.Thread(target=self.processor.shutdown, name="last spans", daemon=True)
         closing.start()

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.report import report
 from gateway.config.settings import Tracing
-from tests.config.reading import gateway_problems, load_gateway_text
+from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text
 from tests.e2e.process import cli, run
 
 URL = "http://127.0.0.1:4318/v1/traces"
@@ -83,6 +83,16 @@ def test_a_credential_that_would_be_more_than_a_headers_value_is_refused(tmp_pat
     problem = refused(tmp_path, f"{{endpoint: '{URL}', credential_file: credential}}")
     assert "not one line of ASCII" in problem
     assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    ("host", "warned"),
+    [("http://collector", True), ("http://10.0.0.1", True), ("http://[::1]", False), ("https://a", False)],
+)
+def test_a_credential_that_others_can_read_on_its_way_is_warned_of(host: str, warned: bool, tmp_path: Path) -> None:
+    (tmp_path / "credential").write_text("hunter2")
+    text = f"tracing: {{endpoint: '{host}:4318/v1/traces', credential_file: credential}}\n"
+    assert any("use https://" in each for each in gateway_warnings(tmp_path, text)) is warned
 
 
 def test_certificates_are_for_https(tmp_path: Path) -> None:
