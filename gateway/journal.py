@@ -1,6 +1,6 @@
 """`Journal`: what every part has to say, put where operators look: metrics and log."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from gateway.limits.bucket import Demand
@@ -32,17 +32,18 @@ class Journal:
     Args:
         log: Of this process.
         metrics: Of this worker.
-        access_log: Whether each request has a line in the log.
+        access_log: The share of requests that have a line in the log, 0 to 1.
         count: Counts decisions for the analytics.
     """
 
-    __slots__ = ("_access_log", "_count", "_log", "_metrics")
+    __slots__ = ("_access_log", "_count", "_due", "_log", "_metrics")
 
-    def __init__(self, log: Log, metrics: Metrics, *, access_log: bool, count: Count = uncounted) -> None:
+    def __init__(self, log: Log, metrics: Metrics, *, access_log: float, count: Count = uncounted) -> None:
         self._log = log
         self._metrics = metrics
         self._access_log = access_log
         self._count = count
+        self._due = 0.0  # of the next line: it is written at 1
 
     # As the proxy's witness.
 
@@ -51,6 +52,11 @@ class Journal:
         refused = verdict.decision.refused
         self._metrics.decided(demands, refused, degraded=verdict.degraded)
         self._count(endpoint, caller, demands, verdict.outcome.value, refused)
+
+    def bypassed(self, limits: Iterable[str]) -> None:
+        """Limits did not count a request that falls under them."""
+        for limit in limits:
+            self._metrics.bypassed(limit)
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """An upstream has answered to the end."""
@@ -64,7 +70,15 @@ class Journal:
         """A request has come to its end."""
         self._metrics.request(endpoint, fate.value, status)
         if self._access_log:
-            self._log.access(Access(endpoint, method, fate.value, status, seconds, caller.decode()))
+            self._due += self._access_log
+            if self._due >= 1.0:
+                self._due -= 1.0
+                self._log.access(Access(endpoint, method, fate.value, status, seconds, caller.decode()))
+
+    def failed(self, status: int, error: Exception) -> None:
+        """A request has come to its end by an error that nobody foresaw."""
+        self._metrics.request("", "failed", status)
+        self._log.failure("request_failed", error, status=status)
 
     # As the store's observer.
 

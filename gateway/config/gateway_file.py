@@ -11,7 +11,7 @@ from gateway.config.identity import identity
 from gateway.config.listener import control, listener
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError, Log, Problem
-from gateway.config.scalar import choice, each, existing, seconds, web_origin, whole
+from gateway.config.scalar import choice, each, existing, seconds, share, web_origin, whole
 from gateway.config.settings import Analytics, Control, IdentityPolicy, Listener, Settings, Store
 from gateway.config.source import Source
 from gateway.config.store import store
@@ -32,6 +32,7 @@ KEYS = table_of(
     rules=existing,
     workers=whole(1, MOST_WORKERS),
     drain_time=seconds(zero=True),
+    access_log=share,
     analytics=analytics,
     cors_origins=each(web_origin),
     tracing=tracing,

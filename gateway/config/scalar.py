@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
+_SHARE = re.compile(r"1|1\.0{1,9}|0|0\.[0-9]{1,9}", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d)?", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _SHARE = re.compile(r"0(?:\.[0-9]{1,9})?|1(?:\.0{1,9})?", re.ASCII)
@@ -85,6 +86,16 @@ def boolean(node: Node) -> bool:
         near = "true" if value.lower() in _TRUE else "false" if value.lower() in _FALSE else ""
         raise node.refuse(f"{quote(value)} is neither true nor false", near)
     return value == "true"
+
+
+def share(node: Node) -> float:
+    """A share of all: ``true`` for all, ``false`` for none, or a decimal number from 0 to 1."""
+    value = node.plain("true, false or a share")
+    if value in {"true", "false"}:
+        return float(value == "true")
+    if _SHARE.fullmatch(value) is None:
+        raise node.refuse(f"{quote(value)} is not a share; write true, false, or a decimal number from 0 to 1")
+    return float(value)
 
 
 def whole(least: int, most: int) -> Callable[[Node], int]:

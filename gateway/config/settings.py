@@ -363,7 +363,8 @@ class Settings:
         workers: Processes; None for as many as the store allows and the machine has cores.
         drain_time: How long requests in flight may take to finish when the gateway stops.
         keep_rate_limit_headers: Whether an upstream's own rate-limit headers reach the client.
-        access_log: Whether each request has a line in the log.
+        access_log: The share of requests that have a line in the log: true for all, false for none, 0.01 for every
+            hundredth of a worker, whatever became of it.
         analytics: Where decisions are kept, counted by the minute.
         cors_origins: Origins of web pages that may see our own answers, on both ports. What upstreams answer is theirs.
         tracing: Where OpenTelemetry spans go; None for nowhere.
@@ -380,7 +381,7 @@ class Settings:
     workers: int | None = None
     drain_time: float = 30.0
     keep_rate_limit_headers: bool = False
-    access_log: bool = False
+    access_log: float = 0.0
     analytics: Analytics = Analytics()
     cors_origins: tuple[str, ...] = ()
     tracing: Tracing | None = None

@@ -40,9 +40,10 @@ class Rules:
         limits: All limits.
         default: The endpoint of requests that match no other.
         overrides: What is laid down for single users, by their digests.
+        exempting: Those of the limits that do not count everybody.
     """
 
-    __slots__ = ("_router", "_tolls", "default", "endpoints", "limits", "overrides", "paths", "revision")
+    __slots__ = ("_router", "_tolls", "default", "endpoints", "exempting", "limits", "overrides", "paths", "revision")
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Rules:
         self.endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self.default = self.endpoints.setdefault(DEFAULT, Endpoint(DEFAULT))
         self.limits = tuple(limits)
+        self.exempting = tuple(limit for limit in self.limits if limit.exempt.users or limit.exempt.networks)
         self.revision = revision
         self.overrides: Mapping[bytes, Override] = {}
         self._router = Router(self.endpoints.values(), case_sensitive=self.paths.case_sensitive)
@@ -91,6 +93,10 @@ class Rules:
         if override.tier is not None:
             caller = caller._replace(tier=override.tier)
         return override.change(self._demands(endpoint, caller), caller)
+
+    def exempt(self, endpoint: Endpoint, caller: Caller) -> list[str]:
+        """The names of the limits that would count a request, but for who sent it."""
+        return [limit.name for limit in self.exempting if limit.counts(endpoint.name) and limit.exempt.covers(caller)]
 
     def _demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
         demands = []

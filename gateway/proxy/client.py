@@ -264,12 +264,12 @@ class ClientConnection(web.RequestHandler):
                 await self._handle(exchange)
             else:
                 exchange.refuse(BAD_REQUEST)
-        except Exception:
-            self.logger.exception("unhandled error in a request")
+        except Exception as error:  # noqa: BLE001 - the next request has to be answered
             if exchange.status:
                 exchange.abort()
             else:
                 exchange.refuse(INTERNAL_ERROR)
+            self._witness.failed(exchange.status, error)
         finally:
             self._current_request = None
             exchange.on_gone = None

@@ -91,10 +91,13 @@ class Proxy:
 
     async def _decide(self, exchange: Exchange, rules: Rules, endpoint: Endpoint, caller: Caller) -> Fate:
         demands = rules.demands(endpoint, caller)
+        if rules.exempting and (exempting := rules.exempt(endpoint, caller)):
+            self._witness.bypassed(exempting)
         if not demands:
             return Fate.ALLOWED
         tokens = exchange.message.headers.getall(BYPASS, ())
         if len(tokens) == 1 and await self._bypass(tokens[0], endpoint.name, exchange.client.source):
+            self._witness.bypassed(charge.limit for _, charge in demands)
             return Fate.ALLOWED
         verdict = await self._limiter.check(demands)
         self._witness.decided(endpoint.name, caller, demands, verdict)

@@ -1,6 +1,6 @@
 """The port through which the data plane says what it did; whoever stands behind it counts and logs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -27,10 +27,13 @@ class Fate(Enum):
 
 
 class Witness(Protocol):
-    """Is told about each request. Must not wait and must not fail."""
+    """Is told about each request: that it was served, or that it failed. Must not wait and must not fail."""
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
         """Limits were asked. `endpoint` is its name."""
+
+    def bypassed(self, limits: Iterable[str]) -> None:
+        """Limits, by their names, did not count a request that falls under them."""
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """An upstream has answered to the end."""
@@ -49,3 +52,6 @@ class Witness(Protocol):
             status: Of the answer; 0 if there was none.
             seconds: How long it took.
         """
+
+    def failed(self, status: int, error: Exception) -> None:
+        """A request has come to its end by an error that nobody foresaw. `status` is what its client got to see."""

@@ -51,7 +51,8 @@ REQUESTS = _counter(
 )  # fmt: skip
 DECISIONS = _counter(
     "gateway_limit_decisions_total",
-    "What each limit said; mode is degraded while Redis is away. A limit may say allowed while another refuses.",
+    "What each limit said; mode is degraded while Redis is away. A limit may say allowed while another refuses, and "
+    "bypassed of a caller it exempts, or who has a token to bypass.",
     "limit", "outcome", "mode",
 )  # fmt: skip
 TRANSITIONS = _counter(

@@ -68,6 +68,19 @@ def test_other_words_for_yes_and_no_are_refused(text: str) -> None:
         read(scalar.boolean, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", 1.0), ("false", 0.0), ("0", 0.0), ("1", 1.0), ("0.01", 0.01), ("1.0", 1.0)]
+)
+def test_a_share_is_all_or_nothing_or_a_number_between(text: str, value: float) -> None:
+    assert read(scalar.share, text) == value
+
+
+@pytest.mark.parametrize("text", ["yes", "1%", "1.1", "-0.1", ".5", "1e-3", "'0.5'", "2", "00.1", "~"])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(InvalidError):
+        read(scalar.share, text)
+
+
 @pytest.mark.parametrize("text", ["''", "' a'", '"a\\n"', '"\\x07"', "|\n  a\n  b\n", "x" * 1025])
 def test_text_is_one_line_without_blanks_around_it(text: str) -> None:
     with pytest.raises(InvalidError):

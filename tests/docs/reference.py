@@ -367,7 +367,7 @@ GATEWAY = Section(
     gateway_file.KEYS,
     (Settings,),
     required=("upstreams",),
-    defaults={"listen": "`127.0.0.1:8080`"},
+    defaults={"listen": "`127.0.0.1:8080`", "access_log": "`false`"},
     shapes={
         "listen": _listener(LISTEN),
         "control": CONTROL.as_shape(),

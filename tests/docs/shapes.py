@@ -57,6 +57,9 @@ _PLAIN: Mapping[Callable[..., Any], Shape] = {
         "web origin", r"^https?://([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[1-9][0-9]{0,4})?$"
     ),
     scalar.boolean: Shape("true or false", {"type": "boolean"}),
+    scalar.share: Shape(
+        "true, false or a share", {"anyOf": [{"type": "boolean"}, {"type": "number", "minimum": 0, "maximum": 1}]}
+    ),
     scalar.size: Shape(
         "size",
         {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]{0,9} ?([KMG]iB|B)$"}]},

@@ -33,6 +33,8 @@ class Seen:
         self.fates: list[tuple[str, Fate, int]] = []
         self.causes: list[str] = []
         self.demands: list[list[Demand]] = []
+        self.bypasses: list[list[str]] = []
+        self.failures: list[tuple[int, Exception]] = []
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
         assert endpoint
@@ -40,6 +42,9 @@ class Seen:
         assert demands
         self.demands.append(list(demands))
         self.verdicts.append(verdict)
+
+    def bypassed(self, limits: Iterable[str]) -> None:
+        self.bypasses.append(list(limits))
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
         assert upstream == "default"
@@ -53,6 +58,9 @@ class Seen:
         assert seconds > 0
         assert bool(caller) is bool(endpoint)
         self.fates.append((endpoint, fate, status))
+
+    def failed(self, status: int, error: Exception) -> None:
+        self.failures.append((status, error))
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.identity import Identity
+from gateway.limits.identity import Asker, Claim, Identity
 from gateway.limits.limit import Exemption, Limit
 from gateway.limits.rate import Rate
 from tests.proxy.running import proxy
@@ -178,10 +178,28 @@ async def test_a_shadow_limit_counts_and_never_blocks() -> None:
 
 async def test_the_exempt_are_not_counted() -> None:
     exempt = Exemption(frozenset({"root"}), (ip_network("198.51.100.0/24"),))
-    async with upstream() as up, proxy(up.port, limits=[limited(exempt=exempt)]) as running:
+    elsewhere = limited("elsewhere", endpoints=frozenset({"a"}), exempt=exempt)
+    async with upstream() as up, proxy(up.port, limits=[limited(exempt=exempt), elsewhere]) as running:
         assert await statuses(running.port, *[get("/", "X-User-Id: root")] * 3) == [200] * 3
         assert await statuses(running.port, *[get("/", "X-Forwarded-For: 198.51.100.9")] * 3) == [200] * 3
         assert await statuses(running.port, *[get("/", "X-Forwarded-For: 203.0.113.9")] * 2) == [200, 429]
+    assert running.seen.bypasses == [["all"]] * 6
+
+
+async def test_an_error_that_nobody_foresaw_is_a_500_and_told_once() -> None:
+    error = RuntimeError("it quotes what the client sent")
+
+    def broken(_: Asker) -> Claim | None:
+        raise error
+
+    async with upstream() as up, proxy(up.port, identity=Identity([broken])) as running:
+        async with Client.connect(running.port) as client:
+            answer = await client.ask(get())
+            assert (answer.status, answer.body) == (500, b"Internal Server Error\n")
+            assert await client.closed() == b""
+        assert running.seen.failures == [(500, error)]
+        assert running.seen.fates == []
+    assert up.requests == []
 
 
 async def test_a_user_on_a_plan_gets_the_plans_limit() -> None:
