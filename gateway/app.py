@@ -28,8 +28,8 @@ from gateway.journal import Journal
 from gateway.limits.cors import Cors
 from gateway.limits.identity import BearerToken, Identity, TrustedHeader
 from gateway.limits.rules import RuleBook
-from gateway.listeners import tls_context
-from gateway.plane import ControlPlane, Place, Runtime, open_runtime
+from gateway.listeners import BACKLOG, tls_context
+from gateway.plane import ControlPlane, Place, open_runtime
 from gateway.proxy.door import listen
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
@@ -195,56 +195,65 @@ def spare_the_collector() -> None:
 
 
 class Worker:
-    """One process' share of the gateway: the data plane on one socket, the control plane on another.
+    """One process' share of the gateway: the data plane on its sockets, the control plane on others.
 
     Args:
         loaded: Settings and rules.
         public: Where to listen for clients.
         control: Where to listen for operators.
-        tallies: The counters of all workers of this gateway.
-        number: Which worker this is.
-        runtime: What it shares with the others; made when there are none.
+        tallies: The counters of all workers of this gateway: the first of each, then the second.
+        place: Which worker this is, and what it shares with the others; made when there are none.
     """
 
     def __init__(
         self,
         loaded: Loaded,
-        public: socket,
-        control: socket,
+        public: Sequence[socket],
+        control: Sequence[socket],
         tallies: Sequence[Tally],
-        number: int = 0,
-        runtime: Runtime | None = None,
+        place: Place | None = None,
     ) -> None:
         self._settings = loaded.settings
         self._public = public
         self._control = control
         self._tallies = tallies
-        self._number = number
-        self._runtime = runtime
+        self._place = place
         self._book = RuleBook(loaded.rules)
         self._reload: Callable[[], Coroutine[None, None, None]] | None = None
         self._reloading: asyncio.Task[None] | None = None
+        self._replaced = False
 
     def reload(self) -> None:
         """Have the rules of all workers read again; nothing happens before this one serves."""
         if self._reload is not None:
             self._reloading = asyncio.get_running_loop().create_task(self._reload())
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, then let requests in flight finish."""
+    def give_way(self, stop: asyncio.Event) -> None:
+        """Stop, for a successor listens on the same sockets: nothing is left for this one to answer."""
+        self._replaced = True
+        stop.set()
+
+    async def run(self, stop: asyncio.Event, serving: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stop` is set, then let requests in flight finish.
+
+        Args:
+            stop: Ends it.
+            serving: Called once requests are taken.
+        """
         settings = self._settings
         async with AsyncExitStack() as stack:
-            log = open_log(origin={"worker": self._number})
+            place = self._place or Place(stack.enter_context(open_runtime()))
+            log = open_log(origin={"worker": place.number})
             stack.push_async_callback(log.close)
             libraries = LibraryHandler(log)
             logging.getLogger().addHandler(libraries)
             stack.callback(logging.getLogger().removeHandler, libraries)
-            metrics = self._metrics(log)
+            metrics = self._metrics(log, place)
             keeping = asyncio.create_task(metrics.keep())
             stack.callback(keeping.cancel)
             journal = self._journal(stack, log, metrics)
 
-            limiter = limiter_of(settings.store, journal, len(self._tallies))
+            limiter = limiter_of(settings.store, journal, place.workers)
             await limiter.start()
             stack.push_async_callback(limiter.close)
             traced = None
@@ -256,7 +265,6 @@ class Worker:
             identity = identity_of(settings.identity)
             parts = (Health(lambda: server.draining, lambda: limiter.is_degraded), Scrape(metrics.scrape))
             redis = await stack.enter_async_context(open_redis(settings.store))
-            place = Place(self._runtime or stack.enter_context(open_runtime()), self._number, len(self._tallies))
             plane = ControlPlane(settings, place, self._book, identity, limiter, redis, journal, metrics, log, parts)
             self._reload = plane.reloader.by_signal
             cors = Cors(settings.cors_origins)
@@ -271,14 +279,21 @@ class Worker:
             metrics.watch(families.CONNECTIONS, lambda: server.held)
 
             control_tls = tls_context(settings.control.listen.tls)
-            await stack.enter_async_context(plane.serve(self._control, control_tls))
+            sites = await stack.enter_async_context(plane.serve(self._control, control_tls))
             tls = tls_context(settings.listen.tls)
-            listening = await listen(server, self._public, settings.intake, journal, tls)
+            listening = [
+                await listen(server, public, settings.intake, journal, tls, BACKLOG) for public in self._public
+            ]
             spare_the_collector()
             log.event("worker_serving", revision=self._book.current.revision)
+            serving()
             await stop.wait()
             log.event("worker_draining", connections=server.held)
-            listening.close()
+            if self._replaced:
+                for site in sites:
+                    await site.stop()
+            for each in listening:
+                each.close()
             broken_off = await server.drain(settings.drain_time)
             if broken_off:
                 log.event("drain_time_over", level="warning", connections=broken_off)
@@ -303,8 +318,8 @@ class Worker:
         metrics.watch(families.ANALYTICS_WAITING, lambda: recorder.waiting)
         return journal
 
-    def _metrics(self, log: Log) -> Metrics:
-        metrics = Metrics(self._tallies, self._number)
+    def _metrics(self, log: Log, place: Place) -> Metrics:
+        metrics = Metrics(self._tallies, place.turn * place.workers + place.number, place.workers, place.cause)
         rules = self._book.current
         metrics.build(__version__, platform.python_version())
         metrics.rules(rules.revision, rules.endpoints, [limit.name for limit in rules.limits])

@@ -1,50 +1,76 @@
 """Listening sockets: bound once, before anything else is started, so that a taken port is the first thing said.
 
 Each worker has a socket of its own on each port (SO_REUSEPORT), opened by the process that supervises and held open
-by it. A worker that dies takes no waiting connection with it: its successor inherits the socket.
+by it. A worker that dies takes no waiting connection with it: its successor inherits the socket. So it is in a rolling
+restart: the supervisor keeps its sockets when it becomes another program, and none is closed as long as its address is
+listened on, because the connections that wait on a socket go with it. When there are fewer workers than sockets, a
+worker serves several.
 """
 
 import socket
 import ssl
+from collections.abc import Sequence
 
 from gateway.config.settings import Listener, Tls
 
-_BACKLOG = 1024
+BACKLOG = 1024
+"""Connections that may wait on a socket."""
+
+
+Address = tuple[object, ...]
+"""Of a socket, as Python has it."""
 
 
 class ListenError(Exception):
     """An address cannot be listened on."""
 
 
-def bind(listener: Listener, copies: int = 1) -> list[socket.socket]:
+def bind(listener: Listener, copies: int = 1, inherited: Sequence[socket.socket] = ()) -> list[socket.socket]:
     """Open sockets for a listener, one for each worker.
+
+    Args:
+        listener: Where.
+        copies: How many.
+        inherited: Those that listen there already. All of them are kept.
+
+    Raises:
+        ListenError: the address is taken, or not ours.
+    """
+    sockets = list(inherited)
+    address = sockets[0].getsockname() if sockets else probe(listener)
+    try:
+        while len(sockets) < copies:
+            sockets.append(_open(address, shared=True))
+        for opened in sockets:
+            opened.listen(BACKLOG)
+    except OSError as error:
+        raise _unusable(listener, error) from error
+    return sockets
+
+
+def probe(listener: Listener) -> Address:
+    """The address of a listener, if it is free. Nobody may share it: not even another gateway, which does not mind.
 
     Raises:
         ListenError: the address is taken, or not ours.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
+        *_, address = socket.getaddrinfo(
             listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        # A probe without SO_REUSEPORT: two gateways must not share a port without knowing.
-        probe = _open(family, kind, protocol, address, shared=False)
-        if copies == 1:
-            probe.listen(_BACKLOG)
-            return [probe]
-        address = probe.getsockname()
-        probe.close()
-        sockets = [_open(family, kind, protocol, address, shared=True) for _ in range(copies)]
-        for opened in sockets:
-            opened.listen(_BACKLOG)
+        with _open(address, shared=False) as opened:
+            return opened.getsockname()  # type: ignore[no-any-return]
     except OSError as error:
-        raise ListenError(
-            f"cannot listen on {name(listener.host, listener.port)}: {error.strerror or error}"
-        ) from error
-    return sockets
+        raise _unusable(listener, error) from error
 
 
-def _open(family: int, kind: int, protocol: int, address: tuple[object, ...], *, shared: bool) -> socket.socket:
-    opened = socket.socket(family, kind, protocol)
+def _unusable(listener: Listener, error: OSError) -> ListenError:
+    return ListenError(f"cannot listen on {name(listener.host, listener.port)}: {error.strerror or error}")
+
+
+def _open(address: Address, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in str(address[0]) else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:

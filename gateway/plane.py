@@ -35,11 +35,12 @@ from gateway.journal import Journal
 from gateway.limits.cors import Cors
 from gateway.limits.identity import Identity
 from gateway.limits.rules import RuleBook, Rules
+from gateway.listeners import BACKLOG
 from gateway.stores.channel import Channel
 from gateway.stores.limiter import Limiter
 from gateway.telemetry import families
 from gateway.telemetry.log import Log
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import Cause, Metrics
 from gateway.tokens.grant import Scope
 from gateway.tokens.warden import Warden
 
@@ -64,11 +65,21 @@ class Runtime(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Which worker this is, of how many, and where they meet."""
+    """Which worker this is, of how many, and where they meet.
+
+    Attributes:
+        runtime: Where they meet.
+        number: Which this is.
+        workers: How many there are.
+        turn: 0 or 1: in which of its two tallies it counts.
+        cause: Why it was started.
+    """
 
     runtime: Runtime
-    number: int
-    workers: int
+    number: int = 0
+    workers: int = 1
+    turn: int = 0
+    cause: Cause = "start"
 
 
 @contextmanager
@@ -122,7 +133,7 @@ class ControlPlane:
         log: Log,
         parts: Iterable[Part],
     ) -> None:
-        control, prefix, (runtime, number, workers) = settings.control, settings.store.prefix, place
+        control, prefix, (runtime, number, workers, *_) = settings.control, settings.store.prefix, place
         self._log = log
         head = Head(redis, prefix) if redis else None
         self._audit = Audit(ledger_of(control), head, lambda: book.current.revision, log, metrics.audited)
@@ -175,8 +186,8 @@ class ControlPlane:
             await self._audit.attempt(actor, f"{refusal.attempt.method} {refusal.attempt.route}", refusal.reason)
 
     @asynccontextmanager
-    async def serve(self, listening: socket, tls: SSLContext | None) -> AsyncIterator[None]:
-        """Serve on a socket while the block runs."""
+    async def serve(self, sockets: Iterable[socket], tls: SSLContext | None) -> AsyncIterator[list[web.SockSite]]:
+        """Serve on sockets while the block runs. Yields what can be told to take no more connections."""
         app = web.Application(
             middlewares=[Browsers(self._cors).middleware, Problems(self._log).middleware], client_max_size=LARGEST_BODY
         )
@@ -189,5 +200,7 @@ class ControlPlane:
             runner = web.AppRunner(app, access_log=None, auto_decompress=False)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            await web.SockSite(runner, listening, ssl_context=tls).start()
-            yield
+            sites = [web.SockSite(runner, listening, ssl_context=tls, backlog=BACKLOG) for listening in sockets]
+            for site in sites:
+                await site.start()
+            yield sites

@@ -1,23 +1,43 @@
-"""Worker processes: started, replaced when they die, told to stop."""
+"""Worker processes: started, replaced when they die, relieved in a rolling restart, told to stop."""
 
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
+from typing import NamedTuple
 
-Say = Callable[[str], None]
+from gateway.handover import Handover
+from gateway.post import Post, Process, Say, cause_of
+from gateway.telemetry.metrics import Cause
 
-_HEALTHY = 10.0
-"""Seconds after which a worker's death is an accident rather than part of a crash loop."""
-
-_LONGEST_PAUSE = 30.0
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 """Those that tell us something. They are blocked from the start until somebody is there to hear them, so that none is
 lost and none ends a process halfway."""
+
+_LONGEST_REHEARSAL = 60.0
+
+
+class Task(NamedTuple):
+    """What a worker is started with.
+
+    Attributes:
+        number: Which it is.
+        turn: In which of its two tallies it counts.
+        cause: Why it was started.
+        lifeline: A descriptor; when it comes to its end, the supervisor is gone.
+        ready: A descriptor to write a byte to when it serves.
+    """
+
+    number: int
+    turn: int
+    cause: Cause
+    lifeline: int
+    ready: int
 
 
 class Supervisor:
@@ -26,114 +46,201 @@ class Supervisor:
     A worker that dies is replaced at once. One that dies soon after its start, again and again, is replaced after
     pauses that double each time, and every death is said aloud.
 
+    On SIGUSR2 it becomes the program that is on disk now (see `handover`), which relieves the workers one after the
+    other: a new one listens on the sockets of an old one before that one is told to leave. If the rehearsal fails,
+    all goes on as it was.
+
     Args:
         count: How many workers.
-        work: What worker number n does, in a process of its own; it returns when it gets SIGTERM, or when the
-            descriptor it is given comes to its end: then we are gone.
+        work: What a worker does, in a process of its own; it returns when it gets SIGTERM or SIGUSR2, or when its
+            lifeline comes to its end.
         say: Where to tell the operator.
-        patience: Seconds after SIGTERM before a worker is killed.
+        patience: Seconds after which a worker that was told to end is killed.
+        estate: What there is to hand over: all but the workers we start. The workers in it were left to us, and so
+            were its folders but for the last.
     """
 
-    def __init__(self, count: int, work: Callable[[int, int], None], say: Say, patience: float) -> None:
+    def __init__(self, count: int, work: Callable[[Task], None], say: Say, patience: float, estate: Handover) -> None:
         # Forked, so that workers inherit the listening sockets; there is no thread and no event loop in this process.
         self._context = multiprocessing.get_context("fork")
         self._work = work
         self._say = say
         self._patience = patience
-        self._workers: dict[int, BaseProcess] = {}
-        self._started: dict[int, float] = {}
-        self._due = dict.fromkeys(range(count), 0.0)
-        self._pauses = dict.fromkeys(range(count), 0.0)
+        self._estate = estate
+        self._posts = [Post(number, self._start, say, patience) for number in range(count)]
+        self._former: list[Post] = []
         self._stopping = False
-        self._lifeline, self._life = os.pipe()  # only we hold the end that is written to, and nothing is written
+        self._reload = False
+        self._restart = False
+        self._rehearsal: subprocess.Popen[bytes] | None = None
+        self._rehearsal_ends = 0.0
 
     def run(self) -> int:
         """Run until told to stop. Returns the exit code: 0, or 1 when a worker had to be killed."""
         read, write = os.pipe()
+        os.set_blocking(read, False)
         os.set_blocking(write, False)
-        woken = signal.set_wakeup_fd(write)
-        before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._pass_on)
+        woken = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        handlers = {signal.SIGTERM: self._hear_stop, signal.SIGINT: self._hear_stop, signal.SIGHUP: self._hear_reload}
+        handlers |= {signal.SIGUSR2: self._hear_restart, signal.SIGCHLD: _hear}
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        self._adopt()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         try:
             while not self._stopping:
-                self._start_due()
+                self._go_round(time.monotonic())
                 self._rest(read)
-                self._bury()
-            return self._end()
+            return self._end(read)
         finally:
+            self._tidy()
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(woken)
             os.close(read)
             os.close(write)
 
-    def _stop(self, _signal: int, _frame: object) -> None:
+    # Signals: each sets a flag, and wakes us up.
+
+    def _hear_stop(self, _signal: int, _frame: object) -> None:
         self._stopping = True
 
-    def _pass_on(self, number: int, _frame: object) -> None:
-        """Tell one worker; it tells the others."""
-        for worker in list(self._workers.values())[:1]:
-            if worker.pid is not None:
-                os.kill(worker.pid, number)
+    def _hear_reload(self, _signal: int, _frame: object) -> None:
+        self._reload = True
 
-    def _start_due(self) -> None:
+    def _hear_restart(self, _signal: int, _frame: object) -> None:
+        self._restart = True
+
+    # Workers.
+
+    def _adopt(self) -> None:
+        """Take over the workers that were left to us. Those there is no post for may leave."""
         now = time.monotonic()
-        for number, due in list(self._due.items()):
-            if due <= now:
-                del self._due[number]
-                worker = self._context.Process(target=self._begin, args=(number,), name=f"worker-{number}")
-                signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the worker lets them in when it hears them
-                worker.start()
-                self._workers[number] = worker
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-                self._started[number] = now
+        posts = {post.number: post for post in self._posts}
+        for left in self._estate.workers:
+            if left.number not in posts:
+                posts[left.number] = Post(left.number, self._start, self._say, self._patience)
+                self._former.append(posts[left.number])
+            posts[left.number].adopt(left, now)
+        for post in self._former:
+            post.dismiss(now)
 
-    def _begin(self, number: int) -> None:
-        """In the worker: let go of what is the supervisor's, then work."""
-        signal.set_wakeup_fd(-1)
-        for ours in SIGNALS:
-            signal.signal(ours, signal.SIG_DFL)
-        os.close(self._life)
-        self._work(number, self._lifeline)
+    def _go_round(self, now: float) -> None:
+        for post in (*self._posts, *self._former):
+            post.look(now)
+        self._look_at_rehearsal(now)
+        for post in self._posts:
+            # One at a time, so that most of them serve at any moment.
+            post.fill(now, relieve=not any(other.coming for other in self._posts))
+        if self._reload:
+            self._pass_on_reload()
+        self._tidy()
 
-    def _rest(self, wakeup: int) -> None:
-        """Sleep until a worker dies, a signal comes, or a worker is due to be started."""
-        next_due = min(self._due.values(), default=None)
-        timeout = None if next_due is None else max(0.0, next_due - time.monotonic())
-        if wakeup in wait([wakeup, *(worker.sentinel for worker in self._workers.values())], timeout):
+    def _start(self, number: int, turn: int, cause: Cause) -> tuple[Process, int]:
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        lifeline, life = self._estate.lifeline
+
+        def begin() -> None:
+            """In the worker: let go of what is the supervisor's, then work."""
+            signal.set_wakeup_fd(-1)
+            for ours in (*SIGNALS, signal.SIGCHLD):
+                signal.signal(ours, signal.SIG_DFL)
+            os.close(life)
+            os.close(read)
+            self._work(Task(number, turn, cause, lifeline, write))
+
+        worker = self._context.Process(target=begin, name=f"worker-{number}")
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the worker lets them in when it hears them
+        worker.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        os.close(write)
+        return worker, read
+
+    def _pass_on_reload(self) -> None:
+        """Tell one worker; it tells the others. One that we started: what the others read is theirs alone."""
+        for post in self._posts:
+            if post.serving is not None and post.serving.is_ours:
+                post.serving.tell(signal.SIGHUP)
+                self._reload = False
+                return
+
+    def _rest(self, wakeup: int, until: float | None = None) -> None:
+        """Sleep until a signal comes (SIGCHLD when a process ends), a worker serves, or something is due."""
+        posts = (*self._posts, *self._former)
+        due = [post.due for post in self._posts if post.serving is None and post.coming is None]
+        due += [post.coming.deadline for post in posts if post.coming]
+        due += [post.leaving.deadline for post in posts if post.leaving]
+        due += [self._rehearsal_ends] if self._rehearsal else []
+        due += [until] if until else []
+        timeout = max(0.0, min(due) - time.monotonic()) if due else None
+        coming = [post.coming.ready for post in posts if post.coming and post.coming.ready is not None]
+        if wakeup in wait([wakeup, *coming], timeout):
             os.read(wakeup, 1024)
 
-    def _bury(self) -> None:
-        now = time.monotonic()
-        for number, worker in list(self._workers.items()):
-            if worker.exitcode is None or self._stopping:
-                continue
-            del self._workers[number]
-            lived = now - self._started[number]
-            last = self._pauses[number]
-            pause = 0.0 if lived >= _HEALTHY else min(_LONGEST_PAUSE, last * 2 if last else 0.1)
-            self._pauses[number] = pause
-            self._due[number] = now + pause
-            self._say(
-                f"worker {number} (pid {worker.pid}) ended with {_cause(worker.exitcode)} after {lived:.1f} s; "
-                + (f"a new one starts in {pause:.1f} s" if pause else "a new one starts now")
-            )
+    def _tidy(self) -> None:
+        """Remove what was left to us once nobody uses it any more."""
+        *former, own = self._estate.folders
+        holders = [holder for post in (*self._posts, *self._former) for holder in post.holders]
+        if former and (self._stopping or all(holder.is_ours for holder in holders)):
+            for folder in former:
+                shutil.rmtree(folder, ignore_errors=True)
+            self._estate = replace(self._estate, folders=[own])
+            self._say("restart: done, no worker of before is left")
 
-    def _end(self) -> int:
-        for worker in self._workers.values():
-            worker.terminate()
+    # The program that takes our place.
+
+    def _look_at_rehearsal(self, now: float) -> None:
+        if self._rehearsal is None:
+            if self._restart and all(post.coming is None for post in self._posts):
+                self._restart = False
+                self._say("restart: rehearsing it with the program and the settings that are on disk now")
+                self._rehearsal = self._estate.rehearse()
+                self._rehearsal_ends = now + _LONGEST_REHEARSAL
+            return
+        code = self._rehearsal.poll()
+        if code is None:
+            if now >= self._rehearsal_ends:
+                self._rehearsal.kill()
+                self._rehearsal_ends = now + _LONGEST_REHEARSAL
+        elif code:
+            self._rehearsal = None
+            self._say(f"restart refused: its rehearsal ended with {cause_of(code)}; all goes on as it was")
+        elif all(post.coming is None for post in self._posts):
+            self._rehearsal = None
+            self._become_successor()
+
+    def _become_successor(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what comes now is for the successor
+        try:
+            if not self._stopping:
+                workers = [left for post in (*self._posts, *self._former) for left in post.left]
+                replace(self._estate, workers=workers).pass_on()
+        except OSError as error:
+            self._say(f"restart refused: {error}; all goes on as it was")
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    # The end.
+
+    def _end(self, wakeup: int) -> int:
+        if self._rehearsal is not None:
+            self._rehearsal.kill()
+            self._rehearsal.wait()
+        left = [(post.number, holder) for post in (*self._posts, *self._former) for holder in post.holders]
+        for _, holder in left:
+            holder.tell(signal.SIGTERM)
         deadline = time.monotonic() + self._patience
+        while (now := time.monotonic()) < deadline and any(holder.process.exitcode is None for _, holder in left):
+            if wait([wakeup], deadline - now):
+                os.read(wakeup, 1024)
         code = 0
-        for number, worker in self._workers.items():
-            worker.join(max(0.0, deadline - time.monotonic()))
-            if worker.exitcode is None:
-                self._say(f"worker {number} (pid {worker.pid}) did not end in {self._patience:.0f} s and is killed")
-                worker.kill()
-                worker.join()
+        for number, holder in left:
+            if holder.process.exitcode is None:
+                self._say(f"worker {number} (pid {holder.pid}) did not end in {self._patience:.0f} s and is killed")
+                holder.tell(signal.SIGKILL)
                 code = 1
         return code
 
 
-def _cause(exitcode: int) -> str:
-    return f"exit code {exitcode}" if exitcode >= 0 else signal.Signals(-exitcode).name
+def _hear(_signal: int, _frame: object) -> None:
+    """A child has ended: that it wakes us up is enough."""

@@ -15,9 +15,6 @@ from gateway.proxy.client import peer_of
 from gateway.proxy.server import Server
 from gateway.proxy.witness import Witness
 
-BACKLOG = 1024
-"""Connections that wait in the kernel to be taken."""
-
 _AT_ONCE = 64
 """Connections taken before others get their turn."""
 
@@ -33,12 +30,13 @@ class Listening(Protocol):
 
 
 async def listen(
-    server: Server, listening: socket, intake: Intake, witness: Witness, tls: SSLContext | None
+    server: Server, listening: socket, intake: Intake, witness: Witness, tls: SSLContext | None, backlog: int
 ) -> Listening:
-    """Take connections for `server`, from a socket that is bound."""
+    """Take connections for `server`, from a socket that is bound; `backlog` of them may wait in the kernel."""
+    listening.listen(backlog)
     if tls is not None:
         return Door(server, listening, intake, witness, tls)
-    return await asyncio.get_running_loop().create_server(server, sock=listening, backlog=BACKLOG)
+    return await asyncio.get_running_loop().create_server(server, sock=listening, backlog=backlog)
 
 
 class Door:
@@ -48,7 +46,7 @@ class Door:
 
     Args:
         server: Makes connections, and counts them.
-        listening: A socket that is bound; closed in the end.
+        listening: A socket that listens; closed in the end.
         intake: A handshake has `head_timeout`, a farewell `answer_timeout`.
         witness: Is told which connections were not taken, or did not get through the handshake.
         tls: Certificate and key.
@@ -66,7 +64,6 @@ class Door:
         self._handshakes: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
         listening.setblocking(False)
-        listening.listen(BACKLOG)
         self._open()
 
     def close(self) -> None:

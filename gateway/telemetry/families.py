@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from hashlib import blake2b
 
 
 class Kind(Enum):
@@ -73,7 +74,11 @@ ANALYTICS = _counter(
 )
 LOG_LINES_DROPPED = _counter("gateway_log_lines_dropped_total", "Log lines dropped, because they could not be written.")
 SERIES_LOST = _counter("gateway_series_lost_total", "Series that are not counted: there are more than fit.")
-STARTS = _counter("gateway_worker_starts_total", "Times that a worker was started.", per_worker=True)
+STARTS = _counter(
+    "gateway_worker_starts_total",
+    "Times that a worker was started: with the gateway, after a death, in a rolling restart.",
+    "cause", per_worker=True,
+)  # fmt: skip
 CPU = _counter(
     "gateway_worker_cpu_seconds_total", "Time that a worker and its predecessors kept a core busy.", per_worker=True
 )
@@ -103,4 +108,10 @@ LAG = _gauge("gateway_event_loop_lag_seconds", "How late a worker came to its la
 WORKER_UP = _gauge("gateway_worker_up", "1 while a worker gives signs of life.")
 
 FAMILIES = tuple(value for value in list(globals().values()) if isinstance(value, Family))
+LAYOUT = blake2b(
+    repr([(family.name, family.kind, family.labels, family.bounds, family.per_worker) for family in FAMILIES]).encode(),
+    digest_size=8,
+).hexdigest()
+"""The same for two programs that count alike, so that one can go on counting in the other's tallies."""
+
 BY_NAME = {family.name: family for family in FAMILIES}

@@ -22,6 +22,9 @@ Outcome = Literal[
 """What became of a request: forwarded under limits; forwarded, nothing limits it; 429; 503, a limit refuses while Redis
 is away; malformed; forwarded, no good answer came; the client went first; an error of ours."""
 
+Cause = Literal["start", "death", "restart"]
+"""Why a worker was started: with the gateway; in the place of one that died; in a rolling restart."""
+
 _BEAT = 1.0
 
 
@@ -41,17 +44,22 @@ class Metrics:
     """Counts for one worker, and answers scrapes for all.
 
     Args:
-        tallies: Of all workers of this gateway, made before they were forked.
-        number: Which of them is ours.
+        tallies: Of all workers of this gateway, made before they were forked; see `Snapshot`.
+        place: Which of them is ours.
+        workers: How many workers there are; None for as many as tallies.
+        cause: Why this worker was started.
 
     Attributes:
         store_took: Call it with the seconds of a round trip to the store.
         store_asked: Call it with the number of checks in a call to the store.
     """
 
-    def __init__(self, tallies: Sequence[Tally], number: int = 0) -> None:
+    def __init__(
+        self, tallies: Sequence[Tally], place: int = 0, workers: int | None = None, cause: Cause = "start"
+    ) -> None:
         self._tallies = tallies
-        self._tally = tallies[number]
+        self._workers = workers
+        self._tally = tallies[place]
         self._cells = self._tally.cells
         self._requests: dict[tuple[str, str, int], int] = {}
         self._decisions: dict[tuple[str, str, bool], int] = {}
@@ -61,7 +69,7 @@ class Metrics:
         self._expect()
         self.store_took = self._ruler(families.STORE_SECONDS)
         self.store_asked = self._ruler(families.STORE_CHECKS)
-        self._count(families.STARTS)
+        self._count(families.STARTS, cause)
         self.watch(families.CPU, time.process_time)
 
     # The data plane.
@@ -189,7 +197,7 @@ class Metrics:
         The numbers are read at once; a thread makes text of them, for that takes about 10 ms for 1000 series.
         """
         self.publish()
-        return await asyncio.to_thread(exposition, Snapshot(self._tallies, time.monotonic()), accept)
+        return await asyncio.to_thread(exposition, Snapshot(self._tallies, time.monotonic(), self._workers), accept)
 
     def _cell(self, family: Family, *labels: str, width: int = 1) -> int:
         return self._tally.cell(Key(family.name, labels), width)
@@ -225,6 +233,7 @@ class Metrics:
     def _forget_gauges(self) -> None:
         """What the worker before us showed no longer holds; what it counted does."""
         self._tally.beat = 0.0
+        self._tally.began = time.monotonic()
         for key, span in self._tally.spans().items():
             if families.BY_NAME[key.family].kind is Kind.GAUGE:
                 self._cells[span.start] = math.nan
@@ -234,6 +243,7 @@ class Metrics:
         for family in (families.EVICTIONS, families.LOG_LINES_DROPPED):
             self._cell(family)
         for family, label in (
+            (families.STARTS, "death"),
             (families.TRANSITIONS, "away"), (families.TRANSITIONS, "up"),
             (families.AUDIT_LINES, "written"), (families.AUDIT_LINES, "failed"),
             (families.ANALYTICS, "written"), (families.ANALYTICS, "lost"),

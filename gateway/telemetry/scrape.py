@@ -22,16 +22,20 @@ class Snapshot:
     """All numbers of one moment: a collector for prometheus-client.
 
     Args:
-        tallies: Of all workers, in the order of their numbers.
+        tallies: Of all workers, in the order of their numbers, once or several times over.
         now: Seconds of the monotonic clock.
+        workers: How many there are; None for as many as tallies.
     """
 
-    def __init__(self, tallies: Sequence[Tally], now: float) -> None:
+    def __init__(self, tallies: Sequence[Tally], now: float, workers: int | None = None) -> None:
         self._numbers: dict[Family, _Numbers] = {family: {} for family in FAMILIES}
         self._numbers[SERIES_LOST][()] = [sum(tally.lost for tally in tallies)]
-        for number, tally in enumerate(tallies):
+        # Of two workers with one number the later is shown: the other one is on its way out.
+        for place, tally in sorted(enumerate(tallies), key=lambda each: each[1].began):
+            number = place % (workers or len(tallies))
             alive = now - tally.beat < STALE
-            self._numbers[WORKER_UP][str(number),] = [float(alive)]
+            up = self._numbers[WORKER_UP].setdefault((str(number),), [0.0])
+            up[0] = max(up[0], float(alive))
             for (name, labels), (start, width) in tally.spans().items():
                 family = BY_NAME[name]
                 cells = list(tally.cells[start : start + width])

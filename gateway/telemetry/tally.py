@@ -1,14 +1,15 @@
 """`Tally`: one worker's numbers, in memory that all workers of a gateway share.
 
-The supervisor makes a tally for each of its workers before it forks them. The memory is anonymous: it needs no file and
-no folder, and goes when the gateway goes. A worker counts in its own tally only, so there is no lock; any worker reads
-all of them, so whichever is asked answers for the whole gateway. When a worker dies, even by SIGKILL, its numbers stay,
-and its successor goes on counting where it stopped: no counter ever goes back.
+The supervisor makes two tallies for each of its workers before it forks them: in a rolling restart a worker counts in
+one while its successor counts in the other. The memory is a file without a name: it needs no folder, goes when the
+gateway goes, and is handed on by its descriptor. A worker counts in its own tally only, so there is no lock; any worker
+reads all of them, so whichever is asked answers for the whole gateway. When a worker dies, even by SIGKILL, its numbers
+stay, and its successor goes on counting where it stopped: no counter ever goes back.
 
 All numbers are doubles, as in Prometheus itself: counts are exact below 2**53. An aligned double is read and written
 whole on every machine we know, so nobody reads half a number.
 
-    cells:  [ bytes of names | beat | lost | a | b | b | b | ... ]
+    cells:  [ bytes of names | beat | lost | began | a | b | b | b | ... ]
     names:  ["a", ["label"], 1] newline ["b", [], 3] newline ...
 
 A line of names is written before its length is counted in the first cell, so nobody reads half a line either.
@@ -16,11 +17,16 @@ A line of names is written before its length is counted in the first cell, so no
 
 import json
 import mmap
+import os
 from collections.abc import Mapping
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
-_NAMES, _BEAT, _LOST = 0, 1, 2
-_SPILL = 3
+FORM = 1
+"""Of the memory. Another one when a program could not read what this one wrote."""
+
+_NAMES, _BEAT, _LOST, _BEGAN = range(4)
+_SPILL = 4
 WIDEST = 40
 """Cells of a series at most."""
 
@@ -44,17 +50,31 @@ class Span(NamedTuple):
     width: int
 
 
+def _nameless() -> int:
+    """A descriptor of a file without a name, in memory where the system knows of such."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("gateway-tally")
+    with TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
 class Tally:
     """Numbers of one worker.
 
+    Args:
+        descriptor: Of a tally's memory, to go on with it; None for a new one.
+
     Attributes:
         cells: The numbers; index them with what `cell` says.
+        descriptor: Of its memory.
     """
 
-    __slots__ = ("_names", "_read", "_spans", "_used", "cells")
+    __slots__ = ("_names", "_read", "_spans", "_used", "cells", "descriptor")
 
-    def __init__(self) -> None:
-        memory = memoryview(mmap.mmap(-1, _SIZE))
+    def __init__(self, descriptor: int | None = None) -> None:
+        self.descriptor = _nameless() if descriptor is None else descriptor
+        os.ftruncate(self.descriptor, _SIZE)
+        memory = memoryview(mmap.mmap(self.descriptor, _SIZE))
         self.cells: memoryview[float] = memory[: 8 * _CELLS].cast("d")
         self._names = memory[8 * _CELLS :]
         self._spans: dict[Key, Span] = {}
@@ -69,6 +89,15 @@ class Tally:
     @beat.setter
     def beat(self, now: float) -> None:
         self.cells[_BEAT] = now
+
+    @property
+    def began(self) -> float:
+        """When the worker began to count here, by the same clock."""
+        return self.cells[_BEGAN]
+
+    @began.setter
+    def began(self, now: float) -> None:
+        self.cells[_BEGAN] = now
 
     @property
     def lost(self) -> float:

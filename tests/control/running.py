@@ -104,10 +104,10 @@ def settings(
 @asynccontextmanager
 async def worker(made: Settings, rules: Rules) -> AsyncIterator[Running]:
     """Run a worker while the block runs."""
-    (public,), (control,) = bind(made.listen), bind(made.control.listen)
+    public, control = bind(made.listen), bind(made.control.listen)
     stop = asyncio.Event()
     running = asyncio.create_task(Worker(Loaded(made, rules), public, control, [Tally()]).run(stop))
-    ports = Running(public.getsockname()[1], control.getsockname()[1])
+    ports = Running(public[0].getsockname()[1], control[0].getsockname()[1])
     try:
         yield ports
     finally:

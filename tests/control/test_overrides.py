@@ -312,7 +312,7 @@ async def test_a_kill_during_200_changes_loses_none_that_was_acknowledged(tmp_pa
                     if await put(running, f"user{number}", body) == 201:
                         acknowledged.append(number)
                         if len(acknowledged) == 100:
-                            running.process.signal(9)
+                            running.process.kill()
                 except (ConnectionError, asyncio.IncompleteReadError):
                     return
 

@@ -14,7 +14,7 @@ from gateway.config.loader import Loaded, load
 from gateway.control import siblings
 from gateway.control.siblings import Message, SiblingError, Siblings
 from gateway.listeners import bind
-from gateway.plane import Runtime
+from gateway.plane import Place, Runtime
 from gateway.telemetry.tally import Tally
 from tests.control.fleet import RULES
 from tests.control.running import Running, settings
@@ -65,12 +65,12 @@ async def first_of_two(folder: Path) -> AsyncIterator[Running]:
     rules.write_text(RULES)
     made = replace(settings(control={"state": folder / "state"}), rules=rules)
     loaded = Loaded(made, load(None, Flags(upstream="http://127.0.0.1:9", rules=str(rules))).rules)
-    (public,), (control,) = bind(made.listen), bind(made.control.listen)
+    public, control = bind(made.listen), bind(made.control.listen)
     stop = asyncio.Event()
-    worker = Worker(loaded, public, control, [Tally(), Tally()], 0, Runtime(folder, "2026-01-01T00:00:00Z"))
+    worker = Worker(loaded, public, control, [Tally(), Tally()], Place(Runtime(folder, "2026-01-01T00:00:00Z"), 0, 2))
     running = asyncio.create_task(worker.run(stop))
     try:
-        yield Running(public.getsockname()[1], control.getsockname()[1])
+        yield Running(public[0].getsockname()[1], control[0].getsockname()[1])
     finally:
         stop.set()
         await running

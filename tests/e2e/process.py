@@ -44,7 +44,7 @@ class Process:
             yield started
         finally:
             if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                started.kill()
             await process.wait()
             await started._reading
 
@@ -73,6 +73,10 @@ class Process:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
+    def kill(self) -> None:
+        """End it and all its children at once, as a power cut does."""
+        os.killpg(self.pid, signal.SIGKILL)
+
     async def ends(self) -> int:
         """Wait for the end. Returns the exit code."""
         async with asyncio.timeout(DEADLINE):
@@ -80,12 +84,21 @@ class Process:
             await self._reading
             return code
 
+    @property
+    def children(self) -> list[int]:
+        """Processes that it has started: a gateway's workers."""
+        return [int(child) for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
     def memory(self) -> int:
-        """Bytes resident."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert found is not None
-        return int(found[1]) * 1024
+        """Bytes resident in its children."""
+        return sum(resident(child) for child in self.children)
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 @asynccontextmanager
@@ -93,10 +106,15 @@ async def gateway(*arguments: str | Path, **env: str) -> AsyncIterator[tuple[Pro
     """Run `gateway serve` on free ports. Yields the process, its public port and its control port."""
     command = [sys.executable, "-m", "gateway", "serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]
     async with Process.start(*command, *arguments, env=env) as process:
-        public = await process.says(r"on https?://127\.0\.0\.1:(\d+)")
-        control = await process.says(r"control +https?://127\.0\.0\.1:(\d+)")
-        await process.says(r"\n  rules .*\n")
-        yield process, int(public[1]), int(control[1])
+        yield process, *await ports(process)
+
+
+async def ports(process: Process) -> tuple[int, int]:
+    """Where a gateway says that it listens: the public port and the control port."""
+    public = await process.says(r"on https?://127\.0\.0\.1:(\d+)")
+    control = await process.says(r"control +https?://127\.0\.0\.1:(\d+)")
+    await process.says(r"\n  rules .*\n")
+    return int(public[1]), int(control[1])
 
 
 async def run(*command: str | Path, cwd: Path = ROOT) -> tuple[int, str]:

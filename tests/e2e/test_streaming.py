@@ -42,6 +42,7 @@ async def test_a_gibibyte_leaves_the_memory_as_it_was(direction: str) -> None:
         gateway("--upstream", f"http://127.0.0.1:{up.port}") as (process, public, _),
         Client.connect(public, limit=1 << 20) as client,
     ):
+        await process.says("worker_serving")
         before = process.memory()
         most = before
         done = asyncio.Event()

@@ -25,10 +25,6 @@ def rules(folder: Path) -> str:
     return str(path)
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 async def test_workers_and_gateways_on_one_redis_admit_the_burst_once(tmp_path: Path) -> None:
     async with redis_server() as redis, upstream() as up:
         arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url, "--rules", rules(tmp_path))
@@ -66,13 +62,13 @@ async def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on() -> Non
         arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url)
         async with gateway(*arguments, "--workers", "2") as (process, public, _):
             await process.says(r"(?s)worker_serving.*worker_serving")
-            before = children(process.pid)
+            before = process.children
             assert len(before) == 2
             os.kill(before[0], signal.SIGKILL)
             said = await process.says(r"worker \d \(pid (\d+)\) ended with SIGKILL.*\n")
             assert int(said[1]) == before[0]
             await process.says(r"(?s)(worker_serving.*){3}")
-            assert before[1] in children(process.pid)
+            assert before[1] in process.children
             # Connections waiting on the dead worker's socket are taken by its successor: none is refused.
             answers = await asyncio.gather(*(ask(public, get()) for _ in range(40)))
             assert {answer.status for answer in answers} == {200}

@@ -128,8 +128,8 @@ def test_any_worker_answers_for_all_the_killed_ones_included_and_no_counter_goes
     requests = series("gateway_requests_total", endpoint="orders", outcome="allowed", status="2xx")
     assert requests == [2000, 2000, 2001, 2001]
     assert series("gateway_store_seconds_count") == [2000, 2000, 2000, 2000]
-    assert series("gateway_worker_starts_total", worker="0") == [1, 1, 2, 2]
-    assert series("gateway_worker_starts_total", worker="1") == [1, 1, 1, 1]
+    assert series("gateway_worker_starts_total", cause="start", worker="0") == [1, 1, 2, 2]
+    assert series("gateway_worker_starts_total", cause="start", worker="1") == [1, 1, 1, 1]
     # The successor of worker 0 has not yet said how many connections it has: its predecessor's are not shown for it.
     assert series("gateway_connections", worker="0")[2] is None
     assert series("gateway_connections", worker="1")[:3] == [5, 5, 5]

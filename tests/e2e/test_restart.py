@@ -1,0 +1,207 @@
+"""A rolling restart: the program and the settings on disk take over, and no request is lost."""
+
+import asyncio
+import os
+import re
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.process import DEADLINE, Process, cli, gateway, ports
+from tests.redis_server import redis_server
+from tests.wire import Client, ask, get, upstream
+
+RULES = "limits:\n  - {name: each, per: user, rate: 1000000/s}\n"
+
+
+class Crowd:
+    """Clients that ask without a pause, over kept connections and new ones."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._over = False
+        self._asked = asyncio.Condition()
+        self.statuses: Counter[int] = Counter()
+
+    async def keep_asking(self) -> None:
+        while not self._over:
+            async with Client.connect(self._port) as client:
+                while not self._over:
+                    answer = await client.ask(get("/", "X-User-Id: ana"))
+                    await self._note(answer.status)
+                    if answer.all(b"connection"):
+                        break
+
+    async def come_anew(self) -> None:
+        while not self._over:
+            await self._note((await ask(self._port, get("/", "X-User-Id: ana"))).status)
+
+    async def _note(self, status: int) -> None:
+        async with self._asked:
+            self.statuses[status] += 1
+            self._asked.notify_all()
+
+    async def asks(self, times: int) -> None:
+        """Wait until so many more requests have been answered."""
+        until = self.statuses.total() + times
+        async with asyncio.timeout(DEADLINE), self._asked:
+            await self._asked.wait_for(lambda: self.statuses.total() >= until)
+
+    def end(self) -> None:
+        self._over = True
+
+
+@asynccontextmanager
+async def crowd(port: int) -> AsyncIterator[Crowd]:
+    """A crowd of which nobody may fail while the block runs."""
+    made = Crowd(port)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(made.keep_asking())
+            group.create_task(made.come_anew())
+        yield made
+        made.end()
+
+
+def configure(folder: Path, upstream: int, store: str, workers: int, more: str = "") -> Path:
+    (folder / "rules.yaml").write_text(RULES)
+    file = folder / "gateway.yaml"
+    file.write_text(
+        f"upstreams: {{default: {{urls: [http://127.0.0.1:{upstream}]}}}}\n"
+        f"store: {{url: '{store}', deadline: 2s}}\nworkers: {workers}\nrules: rules.yaml\n"
+        f"listen: 127.0.0.1:0\ncontrol: {{listen: 127.0.0.1:0}}\n{more}"
+    )
+    return file
+
+
+async def restart(process: Process) -> None:
+    """Restart a gateway, and wait until nothing is left of what it was."""
+    done = process.output.count("restart: done")
+    process.signal(signal.SIGUSR2)
+    await process.says(rf"(?s)(restart: done.*){{{done + 1}}}")
+
+
+async def total(control: int) -> float:
+    text = (await ask(control, get("/metrics"))).body.decode()
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("gateway_requests_total{"))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_no_request_is_lost_while_all_processes_are_replaced_and_counters_go_on(
+    workers: int, tmp_path: Path
+) -> None:
+    async with redis_server() as redis, upstream() as up:
+        file = configure(tmp_path, up.port, redis.url, workers)
+        async with gateway("--config", file) as (process, public, control):
+            await process.says(rf"(?s)(worker_serving.*){{{workers}}}")
+            seen = set(process.children)
+            async with crowd(public) as asking:
+                for _ in range(3):
+                    await asking.asks(200)
+                    await restart(process)
+                    now = set(process.children)
+                    assert len(now) == workers
+                    assert not now & seen
+                    seen |= now
+                await asking.asks(200)
+            assert asking.statuses.keys() == {200}
+            assert await total(control) == asking.statuses.total() == len(up.requests)
+            assert (await ask(control, get("/readyz"))).status == 200
+            text = (await ask(control, get("/metrics"))).body.decode()
+            assert 'gateway_worker_starts_total{cause="restart",worker="0"} 3.0' in text
+            assert text.count("gateway_worker_up{") == workers
+            process.signal(signal.SIGTERM)
+            assert await process.ends() == 0
+            assert "Traceback" not in process.output
+
+
+async def test_new_settings_are_in_force_after_it_and_may_be_of_more_or_fewer_workers(tmp_path: Path) -> None:
+    async with redis_server() as redis, upstream() as old, upstream() as new:
+        file = configure(tmp_path, old.port, redis.url, 2)
+        async with gateway("--config", file) as (process, public, control), crowd(public) as asking:
+            for workers in (3, 1):
+                await asking.asks(100)
+                configure(tmp_path, new.port, redis.url, workers)
+                await restart(process)
+                assert len(process.children) == workers
+                before = len(old.requests)
+                await asking.asks(100)
+                assert len(old.requests) == before
+            assert len(new.requests) >= 200
+            text = (await ask(control, get("/metrics"))).body.decode()
+            assert text.count("gateway_worker_up{") == 1
+        assert asking.statuses.keys() == {200}
+
+
+async def test_settings_that_cannot_be_used_are_told_and_all_goes_on_as_it_was(tmp_path: Path) -> None:
+    async with redis_server() as redis, upstream() as up:
+        file = configure(tmp_path, up.port, redis.url, 2)
+        async with (
+            Process.start(*cli("serve", "--config", file)) as process,
+            crowd((await ports(process))[0]) as asking,
+        ):
+            await process.says(r"(?s)(worker_serving.*){2}")
+            before = process.children
+            for number, broken in enumerate(("workers: many", f"listen: 127.0.0.1:{up.port}"), 1):
+                configure(tmp_path, up.port, redis.url, 2)
+                text = file.read_text()
+                file.write_text(re.sub(rf"(?m)^{broken.partition(':')[0]}: .*$", broken, text))
+                process.signal(signal.SIGUSR2)
+                await process.says(rf"(?s)(restart refused.*all goes on as it was.*){{{number}}}")
+                await asking.asks(100)
+                assert process.children == before
+            assert "gateway.yaml:3:10: workers" in process.output
+            assert f"cannot listen on 127.0.0.1:{up.port}" in process.output
+            configure(tmp_path, up.port, redis.url, 2)
+            await restart(process)
+        assert asking.statuses.keys() == {200}
+
+
+async def test_a_connection_that_no_worker_has_taken_yet_is_taken_by_the_next(tmp_path: Path) -> None:
+    """Its worker is stopped when it comes, and told to leave before it goes on."""
+    async with redis_server() as redis, upstream() as up:
+        file = configure(tmp_path, up.port, redis.url, 1)
+        async with gateway("--config", file) as (process, public, _):
+            await process.says("worker_serving")
+            (worker,) = process.children
+            os.kill(worker, signal.SIGSTOP)
+            waiting = asyncio.gather(*(ask(public, get()) for _ in range(50)))
+            process.signal(signal.SIGUSR2)
+            assert {answer.status for answer in await waiting} == {200}
+            os.kill(worker, signal.SIGCONT)
+            await process.says("restart: done")
+
+
+async def test_a_request_under_way_is_answered_by_the_worker_that_took_it(tmp_path: Path) -> None:
+    async with redis_server() as redis, upstream() as up:
+        file = configure(tmp_path, up.port, redis.url, 2)
+        async with gateway("--config", file) as (process, public, _), Client.connect(public) as client:
+            await client.send(b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 5\r\n\r\nhel")
+            process.signal(signal.SIGUSR2)
+            await process.says(r"(?s)(is relieved by.*){2}")
+            await client.send(b"lo")
+            assert (await client.answer()).status == 200
+            await process.says("restart: done")
+    assert up.requests[0].body == b"hello"
+
+
+async def test_a_worker_that_is_killed_in_the_middle_of_it_is_replaced_and_the_restart_goes_on(tmp_path: Path) -> None:
+    async with redis_server() as redis, upstream() as up:
+        file = configure(tmp_path, up.port, redis.url, 2)
+        async with gateway("--config", file) as (process, public, _):
+            await process.says(r"(?s)(worker_serving.*){2}")
+            before = process.children
+            process.signal(signal.SIGUSR2)
+            await process.says("is relieved by")
+            for worker in before:
+                os.kill(worker, signal.SIGKILL)
+            await process.says("restart: done")
+            assert len(process.children) == 2
+            answers = await asyncio.gather(*(ask(public, get()) for _ in range(40)))
+            assert {answer.status for answer in answers} == {200}
+            process.signal(signal.SIGTERM)
+            assert await process.ends() == 0
