@@ -73,3 +73,14 @@ async def test_growth() -> None:
     ]
     assert all(table.rows for table in report.tables)
     assert all(series.points for series in report.series)
+
+
+async def test_a_short_soak_holds_and_everything_has_happened_in_it() -> None:
+    code, output = await run(sys.executable, "-m", "benchmarks.soak", "--minutes", "0.25", deadline=60)
+    assert code == 0, output
+    done = re.search("done: (.*)", output)
+    assert done is not None
+    for act in ("reload by signal", "reload by token", "put override", "delete override", "kill worker", "restart"):
+        assert f" x {act}" in done[1], act
+    for act in ("pause redis", "kill redis", "empty redis"):
+        assert f" x {act}" in done[1], act

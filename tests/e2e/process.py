@@ -77,9 +77,9 @@ class Process:
         """End it and all its children at once, as a power cut does."""
         os.killpg(self.pid, signal.SIGKILL)
 
-    async def ends(self) -> int:
+    async def ends(self, deadline: float = DEADLINE) -> int:
         """Wait for the end. Returns the exit code."""
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(deadline):
             code = await self._process.wait()
             await self._reading
             return code
@@ -117,10 +117,10 @@ async def ports(process: Process) -> tuple[int, int]:
     return int(public[1]), int(control[1])
 
 
-async def run(*command: str | Path, cwd: Path = ROOT) -> tuple[int, str]:
+async def run(*command: str | Path, cwd: Path = ROOT, deadline: float = DEADLINE) -> tuple[int, str]:
     """Run a command to its end. Returns exit code and output."""
     async with Process.start(*command, cwd=cwd) as process:
-        return await process.ends(), process.output
+        return await process.ends(deadline), process.output
 
 
 def cli(*arguments: str | Path) -> Sequence[str | Path]:
