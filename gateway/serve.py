@@ -46,16 +46,21 @@ def serve(options: argparse.Namespace) -> int:
         for purpose, listener in _listeners(settings).items():
             if purpose not in left.sockets:
                 probe(listener)
+        _begin_ledger(loaded)
         return OK
     sockets = _sockets(settings, count, left)
-    ledger = ledger_of(settings.control)
-    if ledger is not None:
-        ledger.begin(loaded.rules.revision)
+    _begin_ledger(loaded)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     public, control = sockets.values()
     say(greeting(loaded, public[0], control[0], count))
     with open_runtime() as runtime:
         return _supervise(loaded, sockets, count, runtime, left)
+
+
+def _begin_ledger(loaded: Loaded) -> None:
+    ledger = ledger_of(loaded.settings.control)
+    if ledger is not None:
+        ledger.begin(loaded.rules.revision)
 
 
 def _load(options: argparse.Namespace) -> Loaded:

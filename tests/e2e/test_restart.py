@@ -161,6 +161,21 @@ async def test_settings_that_cannot_be_used_are_told_and_all_goes_on_as_it_was(t
         assert asking.statuses.keys() == {200}
 
 
+async def test_an_audit_log_that_cannot_be_written_refuses_a_restart(tmp_path: Path) -> None:
+    async with upstream() as up:
+        file = configure(tmp_path, up.port, "memory", 1)
+        file.write_text(file.read_text().replace("control: {", "control: {state: state, "))
+        async with gateway("--config", file) as (process, public, _):
+            await process.says("worker_serving")
+            before = process.children
+            with (tmp_path / "state" / "audit.jsonl").open("a") as audit:
+                audit.write("somebody's note\n")
+            process.signal(signal.SIGUSR2)
+            await process.says("restart refused")
+            assert "is damaged" in process.output
+            assert (process.children, (await ask(public, get())).status) == (before, 200)
+
+
 async def test_a_connection_that_no_worker_has_taken_yet_is_taken_by_the_next(tmp_path: Path) -> None:
     """Its worker is stopped when it comes, and told to leave before it goes on."""
     async with redis_server() as redis, upstream() as up:
