@@ -50,7 +50,7 @@ def _answers(crowd: Crowd, trouble: Trouble) -> Iterator[Finding]:
     unexplained = [
         each
         for each in crowd.breaks
-        if not any(each.opened <= kill.when <= each.ended <= kill.when + _AFTER for kill in trouble.kills)
+        if not any(each.opened <= kill.dead and kill.when <= each.ended <= kill.dead + _AFTER for kill in trouble.kills)
     ]
     yield Finding(
         f"{len(crowd.breaks) - len(unexplained)} requests broke with a worker that was killed, "
@@ -110,11 +110,15 @@ def _processes(world: World, trouble: Trouble, watch: Watch) -> Iterator[Finding
     strange = [line for line in deaths if not any(f"(pid {pid})" in line for pid in killed)]
     yield Finding(f"{len(deaths)} workers died, {len(strange)} unexpectedly {strange[:3] or ''}", not strange)
     events = Counter(event["event"] for event in _events(output))
-    libraries = {f"{each['logger']}: {each['message']}" for each in _events(output) if each["event"] == "library"}
+    libraries = {
+        f"{each['logger']}: {each['message']}"
+        for each in _events(output)
+        if each["event"] == "library" and each["level"] == "error"
+    }
     faults = {name: events[name] for name in _FAULTS if events[name]}
-    yield Finding(f"no fault in the log: {faults or 'none'}", not faults and "Traceback" not in output)
+    yield Finding(f"no fault of ours in the log: {faults or 'none'}", not faults and "Traceback" not in output)
     yield Finding(f"events: {', '.join(f'{count} {name}' for name, count in events.most_common())}", holds=True)
-    yield Finding(f"libraries have said: {'; '.join(sorted(libraries)) or 'nothing'}", holds=True)
+    yield Finding(f"no error in a library: {'; '.join(sorted(libraries)) or 'none'}", not libraries)
 
 
 def _events(output: str) -> Iterator[dict[str, Any]]:

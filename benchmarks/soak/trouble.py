@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from benchmarks.soak.crowd import BLOCKED, USERS, Crowd
+from benchmarks.soak.watch import is_alive
 from benchmarks.soak.world import WORKERS, World
 
 _PATIENCE = 30.0
@@ -22,11 +23,13 @@ class Kill(NamedTuple):
 
     Attributes:
         when: In seconds of the monotonic clock.
+        dead: When it was gone: until then it may have taken another connection.
         pid: Its process.
         exposed: Requests that it may have had and not have counted.
     """
 
     when: float
+    dead: float
     pid: int
     exposed: int
 
@@ -130,8 +133,11 @@ class Trouble:
     async def _kill_worker(self) -> None:
         serving = self._world.gateway.output.count("worker_serving")
         pid = self._dice.choice(self._world.gateway.children)
-        self.kills.append(Kill(time.monotonic(), pid, self._crowd.exposed))
+        when, exposed = time.monotonic(), self._crowd.exposed
         os.kill(pid, signal.SIGKILL)
+        while is_alive(pid):  # at once: whatever happens meanwhile is put down to the kill
+            time.sleep(0.0005)  # noqa: ASYNC251
+        self.kills.append(Kill(when, time.monotonic(), pid, exposed))
         await self._holds("the place of a killed worker is filled", lambda: self._said("worker_serving") > serving)
 
     async def _restart(self) -> None:

@@ -15,21 +15,24 @@ class Deadline:
         on_time: Called when time is up.
     """
 
-    __slots__ = ("_at", "_loop", "_on_time", "_timer")
+    __slots__ = ("_at", "_due", "_loop", "_on_time", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_time: Callable[[], None]) -> None:
         self._loop = loop
         self._on_time = on_time
         self._at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # of the timer, which does not always know: uvloop's has no time when it is due at once
+        self._timer: asyncio.Handle | None = None
 
     def set(self, seconds: float) -> None:
         """Call back after so many seconds, and not before."""
         self._at = at = self._loop.time() + seconds
         if self._timer is None:
+            self._due = at
             self._timer = self._loop.call_at(at, self._look)
-        elif self._timer.when() > at:
+        elif self._due > at:
             self._timer.cancel()
+            self._due = at
             self._timer = self._loop.call_at(at, self._look)
 
     def clear(self) -> None:
@@ -48,6 +51,7 @@ class Deadline:
         if not self._at:
             return
         if self._loop.time() < self._at:
+            self._due = self._at
             self._timer = self._loop.call_at(self._at, self._look)
         else:
             self._at = 0.0

@@ -31,7 +31,7 @@ class Coalescer:
         deadline: Seconds a check waits at most.
     """
 
-    __slots__ = ("_call", "_calls", "_deadline", "_deadlines", "_decide", "_is_called", "_timer", "_waiting")
+    __slots__ = ("_call", "_calls", "_deadline", "_deadlines", "_decide", "_due", "_is_called", "_timer", "_waiting")
 
     def __init__(self, decide: Decide, deadline: float) -> None:
         self._decide = decide
@@ -41,7 +41,8 @@ class Coalescer:
         self._call: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._is_called = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # of the timer, which does not always know: uvloop's has no time when it is due at once
+        self._timer: asyncio.Handle | None = None
 
     def ask(self, check: Check) -> asyncio.Future[Decision]:
         """Have a check decided. What comes is the decision; `StoreAwayError` if there is none before the deadline."""
@@ -51,6 +52,7 @@ class Coalescer:
         at = loop.time() + self._deadline
         self._deadlines.append((at, future))
         if self._timer is None:
+            self._due = at
             self._timer = loop.call_at(at, self._expire)
         if self._call is None and not self._is_called:
             # Not at once: whoever is ready in this turn of the loop comes along.
@@ -88,9 +90,10 @@ class Coalescer:
 
     def _expire(self) -> None:
         loop = asyncio.get_running_loop()
-        now, timer, deadlines = loop.time(), self._timer, self._deadlines
-        if timer is not None and now - timer.when() > _STALL:
-            self._timer = loop.call_later(_STALL, self._expire)
+        now, deadlines = loop.time(), self._deadlines
+        if now - self._due > _STALL:
+            self._due = now + _STALL
+            self._timer = loop.call_at(self._due, self._expire)
             return
         is_late = False
         while deadlines and (deadlines[0][1].done() or deadlines[0][0] <= now):
@@ -98,7 +101,10 @@ class Coalescer:
             if not future.done():
                 is_late = True
                 future.set_exception(StoreAwayError(f"no answer within {self._deadline * 1000:.0f} ms"))
-        self._timer = loop.call_at(deadlines[0][0], self._expire) if deadlines else None
+        self._timer = None
+        if deadlines:
+            self._due = deadlines[0][0]
+            self._timer = loop.call_at(self._due, self._expire)
         if is_late:
             self._call = None
             self._send()
