@@ -4,184 +4,34 @@ import asyncio
 import gc
 import logging
 import platform
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from socket import socket
-from uuid import uuid4
-
-from aiohttp.http import HttpRequestParser
 
 from gateway import __version__
-from gateway.analytics.files import FileShelf
 from gateway.analytics.recorder import Recorder
 from gateway.analytics.rollup import Rollup
-from gateway.analytics.shelf import Shelf, ShelfAwayError
 from gateway.config.loader import Loaded
-from gateway.config.settings import Analytics, IdentityPolicy, Jwt, Settings, Store, Tracing
-from gateway.config.url import RedisUrl
 from gateway.control.health import Health
 from gateway.control.scrape import Scrape
 from gateway.journal import Journal
 from gateway.limits.cors import Cors
-from gateway.limits.identity import BearerToken, Identity, TrustedHeader
 from gateway.limits.rules import RuleBook
 from gateway.listeners import BACKLOG, tls_context
+from gateway.parts import forwarder_of, identity_fields, identity_of, limiter_of, open_redis, open_tracer, shelf_of
 from gateway.plane import ControlPlane, Place, open_runtime
 from gateway.proxy.door import listen
-from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
-from gateway.proxy.traced import TracedForwarder, TracingWitness
-from gateway.proxy.tracer import Tracer
-from gateway.proxy.witness import Witness
-from gateway.stores.address import Address, Login, Trust
-from gateway.stores.channel import Channel
+from gateway.proxy.traced import TracingWitness
 from gateway.stores.limiter import Limiter
-from gateway.stores.opening import open_limiter
-from gateway.stores.standby import Observer
 from gateway.telemetry import families
 from gateway.telemetry.libraries import LibraryHandler
 from gateway.telemetry.log import Log, open_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tally import Tally
-from gateway.tokens.verifier import Verifier
-
-
-class UnsafeParserError(RuntimeError):
-    """aiohttp came without its C parser; the one in Python lets malformed requests through."""
-
-
-def require_c_parser() -> None:
-    """Refuse to work without aiohttp's C parser.
-
-    Raises:
-        UnsafeParserError: it is missing or turned off.
-    """
-    if HttpRequestParser.__module__ != "aiohttp._http_parser":
-        raise UnsafeParserError(
-            "aiohttp runs without its C parser, and the one in Python accepts requests that can be smuggled; "
-            "unset AIOHTTP_NO_EXTENSIONS and install aiohttp from a wheel"
-        )
-
-
-def identity_of(policy: IdentityPolicy) -> Identity:
-    """Who is asking, with what it takes to verify tokens."""
-    sources = [
-        BearerToken(Verifier(source.policy), source.claim, source.tier_claim, source.header)
-        if isinstance(source, Jwt)
-        else source
-        for source in policy.sources
-    ]
-    return Identity(sources, policy.trusted_proxies, policy.hash_key)
-
-
-def identity_fields(policy: IdentityPolicy) -> list[str]:
-    """Names of the header fields that only a trusted proxy may set."""
-    return [
-        name
-        for source in policy.sources
-        if isinstance(source, TrustedHeader)
-        for name in (source.header, source.tier_header)
-        if name
-    ]
-
-
-def limiter_of(store: Store, observer: Observer, workers: int) -> Limiter:
-    """What decides, with everything behind it.
-
-    Args:
-        store: Where buckets live.
-        observer: Is told when the store goes and comes.
-        workers: Of this gateway.
-    """
-    return open_limiter(
-        None if store.url is None else address_of(store, store.url),
-        observer,
-        prefix=store.prefix,
-        deadline=store.deadline,
-        max_buckets=store.max_buckets,
-        workers=workers,
-        sentinel=Login(store.sentinel.username, store.sentinel.password) if store.sentinel else None,
-        trust=Trust(store.tls.ca, store.tls.certificate, store.tls.key),
-    )
-
-
-def forwarder_of(settings: Settings, witness: Witness, traced: TracingWitness | None) -> Forwarder:
-    """What forwards requests; it writes the trace they are in into their heads, if they are in one."""
-    keep = settings.keep_rate_limit_headers
-    if traced is None:
-        return Forwarder(settings.upstreams, witness, keep_rate_limits=keep)
-    return TracedForwarder(settings.upstreams, traced, keep_rate_limits=keep)
-
-
-def address_of(store: Store, url: RedisUrl) -> Address:
-    """Where Redis is."""
-    login = Login(url.username, url.password)
-    if url.socket:
-        return Address("socket", path=url.socket, database=url.database, login=login)
-    if store.sentinel:
-        sentinels = tuple((node.host, node.port) for node in store.sentinel.nodes)
-        return Address("sentinel", sentinels, "", store.sentinel.service, url.database, url.tls, login)
-    hosts = ((url.host, url.port), *((node.host, node.port) for node in store.nodes))
-    return Address("cluster" if store.cluster else "server", hosts, database=url.database, tls=url.tls, login=login)
-
-
-def shelf_of(settings: Analytics) -> Shelf:
-    """Where what is counted is kept.
-
-    Raises:
-        ShelfAwayError: it takes asyncpg, which is not installed; or certificates, and there are none in the file.
-    """
-    if settings.postgres is None:
-        return FileShelf(settings.folder or Path(), settings.keep)
-    try:
-        from gateway.analytics.postgres import Database, PostgresShelf  # noqa: PLC0415 - asyncpg is an extra
-    except ModuleNotFoundError as error:
-        raise ShelfAwayError(
-            f"analytics.postgres needs {error.name}: install rate-limiting-gateway[postgres]"
-        ) from error
-    url, tls = settings.postgres.url, None
-    if settings.postgres.tls and not url.is_socket:
-        try:
-            tls = ssl.create_default_context(cafile=settings.postgres.ca)
-        except ssl.SSLError as error:
-            raise ShelfAwayError(f"analytics.postgres.ca: {settings.postgres.ca} holds no certificates") from error
-    database = Database(url.host, url.port, url.database, url.username, url.password, tls)
-    return PostgresShelf(database, settings.keep)
-
-
-@asynccontextmanager
-async def open_redis(store: Store) -> AsyncIterator[Channel | None]:
-    """A way of its own to Redis, for what no request waits for; None with the memory store."""
-    if store.url is None:
-        yield None
-        return
-    sentinel = Login(store.sentinel.username, store.sentinel.password) if store.sentinel else None
-    trust = Trust(store.tls.ca, store.tls.certificate, store.tls.key)
-    channel = address_of(store, store.url).open(sentinel=sentinel, trust=trust)
-    try:
-        yield channel
-    finally:
-        await channel.close()
-
-
-@asynccontextmanager
-async def open_tracer(tracing: Tracing, log: Log) -> AsyncIterator[Tracer]:
-    """What makes spans of requests and sends them. It starts a thread."""
-    # Not above: they are there with an extra only, which the loader has looked for.
-    from gateway.telemetry.collector import Collector  # noqa: PLC0415
-    from gateway.telemetry.tracer import SpanTracer  # noqa: PLC0415
-
-    fields = {tracing.credential_header: tracing.credential} if tracing.credential else {}
-    collector = Collector(tracing.endpoint, log, tracing.ca, fields)
-    try:
-        yield SpanTracer(collector.processor, tracing.sample, tracing.service, __version__, str(uuid4()))
-    finally:
-        await collector.close()
 
 
 def spare_the_collector() -> None:
@@ -271,12 +121,7 @@ class Worker:
             proxy = Proxy(self._book, identity, limiter, forwarder, reader, traced or journal, plane.bypass, cors)
             handle = proxy.handle if traced is None else traced.around(proxy.handle)
             server = Server(handle, settings.intake, journal, identity.trusts)
-            if settings.store.url is not None:
-                metrics.watch(families.REDIS_UP, lambda: not limiter.is_degraded)
-                metrics.watch(families.FLEET, lambda: limiter.workers)
-            metrics.watch(families.LOCAL_BUCKETS, lambda: limiter.held)
-            metrics.watch(families.EVICTIONS, lambda: limiter.evicted)
-            metrics.watch(families.CONNECTIONS, lambda: server.held)
+            self._watch(metrics, limiter, server)
 
             control_tls = tls_context(settings.control.listen.tls)
             sites = await stack.enter_async_context(plane.serve(self._control, control_tls))
@@ -317,6 +162,15 @@ class Worker:
         stack.push_async_callback(recorder.close)
         metrics.watch(families.ANALYTICS_WAITING, lambda: recorder.waiting)
         return journal
+
+    def _watch(self, metrics: Metrics, limiter: Limiter, server: Server) -> None:
+        """Show what changes by itself."""
+        if self._settings.store.url is not None:
+            metrics.watch(families.REDIS_UP, lambda: not limiter.is_degraded)
+            metrics.watch(families.FLEET, lambda: limiter.workers)
+        metrics.watch(families.LOCAL_BUCKETS, lambda: limiter.held)
+        metrics.watch(families.EVICTIONS, lambda: limiter.evicted)
+        metrics.watch(families.CONNECTIONS, lambda: server.held)
 
     def _metrics(self, log: Log, place: Place) -> Metrics:
         metrics = Metrics(self._tallies, place.turn * place.workers + place.number, place.workers, place.cause)

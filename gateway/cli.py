@@ -11,7 +11,7 @@ import uvloop
 from gateway import __version__
 from gateway.analytics.command import ReportError, add_report_command
 from gateway.analytics.shelf import ShelfAwayError
-from gateway.app import UnsafeParserError, Worker, open_redis, require_c_parser, shelf_of
+from gateway.app import Worker
 from gateway.config.loader import load
 from gateway.config.problem import ConfigError
 from gateway.control.audit_command import AuditError, add_audit_commands
@@ -19,6 +19,7 @@ from gateway.control.ledger import LedgerError
 from gateway.demo import demo_upstream
 from gateway.handover import HandoverError
 from gateway.listeners import ListenError, bind
+from gateway.parts import UnsafeParserError, open_redis, require_c_parser, shelf_of
 from gateway.serve import at, check, greeting, say, serve, until_told
 from gateway.telemetry.tally import Tally
 from gateway.tokens.command import add_token_commands

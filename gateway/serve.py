@@ -11,13 +11,14 @@ from socket import socket
 import uvloop
 
 from gateway import __version__
-from gateway.app import Worker, shelf_of
+from gateway.app import Worker
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
 from gateway.config.report import report
 from gateway.config.settings import Listener, Settings
 from gateway.handover import Handover
 from gateway.listeners import bind, probe, tls_context
+from gateway.parts import shelf_of
 from gateway.plane import Place, Runtime, ledger_of, open_runtime
 from gateway.supervisor import SIGNALS, Supervisor, Task
 from gateway.telemetry import families, tally

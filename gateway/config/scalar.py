@@ -23,7 +23,6 @@ T = TypeVar("T")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
-_SHARE = re.compile(r"1|1\.0{1,9}|0|0\.[0-9]{1,9}", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d)?", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _SHARE = re.compile(r"0(?:\.[0-9]{1,9})?|1(?:\.0{1,9})?", re.ASCII)
@@ -128,14 +127,6 @@ def seconds(*, zero: bool = False) -> Callable[[Node], float]:
         return duration
 
     return read
-
-
-def share(node: Node) -> float:
-    """A part of a whole: a decimal number from 0 to 1."""
-    value = node.plain("a share")
-    if _SHARE.fullmatch(value) is None:
-        raise node.refuse(f"{quote(value)} is not a share; write a decimal number from 0 to 1, as in 0.1")
-    return float(value)
 
 
 def size(node: Node) -> int:

@@ -4,7 +4,7 @@ Without tracing nothing of this is in the way of a request. With it, a trace is 
 request, since a witness is told no more of it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 
 from gateway.config.settings import Upstream
@@ -72,6 +72,10 @@ class TracingWitness:
         self.trace.decided(refused_by, degraded=verdict.degraded)
         self._witness.decided(endpoint, caller, demands, verdict)
 
+    def bypassed(self, limits: Iterable[str]) -> None:
+        """Limits did not count a request that falls under them."""
+        self._witness.bypassed(limits)
+
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """An upstream has answered to the end."""
         self._witness.upstream_took(upstream, seconds)
@@ -84,6 +88,10 @@ class TracingWitness:
         """A request has come to its end."""
         self.trace.served(endpoint, fate.value, status)
         self._witness.served(endpoint, method, caller, fate, status, seconds)
+
+    def failed(self, status: int, error: Exception) -> None:
+        """A request has come to its end by an error that nobody foresaw. Its trace has been told."""
+        self._witness.failed(status, error)
 
 
 class TracedForwarder(Forwarder):

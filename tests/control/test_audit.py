@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import open_redis
 from gateway.cli import main
 from gateway.config.settings import Store
 from gateway.config.url import RedisUrl
@@ -17,6 +16,7 @@ from gateway.control.audit import Actor, Audit, Head
 from gateway.control.chain import Entry, follow
 from gateway.control.ledger import Ledger, LedgerError
 from gateway.control.problem import Problem
+from gateway.parts import open_redis
 from gateway.telemetry.log import open_log
 from tests.control.running import gateway
 from tests.redis_server import redis_server

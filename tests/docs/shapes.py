@@ -64,7 +64,6 @@ _PLAIN: Mapping[Callable[..., Any], Shape] = {
         "size",
         {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]{0,9} ?([KMG]iB|B)$"}]},
     ),
-    scalar.share: Shape("0 to 1", {"type": "number", "minimum": 0, "maximum": 1}),
     scalar.network: NETWORK,
     scalar.path: FILE,
     scalar.existing: scalar_shape("file or folder"),

@@ -13,7 +13,6 @@ from redis.asyncio import Redis
 
 from tests.control.fleet import fleet_member
 from tests.e2e.process import DEADLINE, gateway
-from tests.e2e.test_workers import children
 from tests.redis_server import redis_server
 from tests.tokens.keys import claims, pair, signed, token
 from tests.wire import Client, ask, get, upstream
@@ -60,7 +59,7 @@ async def test_a_worker_that_is_stopped_for_a_second_takes_no_other_along_and_do
                 async with asyncio.timeout(DEADLINE):
                     while len(up.requests) < 500:  # noqa: ASYNC110 - the upstream has no event
                         await asyncio.sleep(0.01)
-                worker = children(process.pid)[0]
+                worker = process.children[0]
                 os.kill(worker, signal.SIGSTOP)
                 await asyncio.sleep(1.0)  # the fault
                 os.kill(worker, signal.SIGCONT)
@@ -76,7 +75,7 @@ async def test_a_worker_that_is_stopped_for_a_second_takes_no_other_along_and_do
 
 async def test_without_descriptors_it_refuses_and_recovers_and_does_not_spin() -> None:
     async with upstream() as up, gateway("--upstream", f"http://127.0.0.1:{up.port}") as (process, public, _):
-        served = [*children(process.pid), process.pid][0]
+        served = [*process.children, process.pid][0]
         resource.prlimit(served, resource.RLIMIT_NOFILE, (128, 128))
         async with asyncio.timeout(DEADLINE):
             tried = [asyncio.open_connection("127.0.0.1", public) for _ in range(300)]

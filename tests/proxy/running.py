@@ -100,7 +100,7 @@ async def proxy(
     server = Server(handler.handle, intake or Intake(), witness, (identity or Identity()).trusts)
     (bound,) = bind(Listener(host, 0))
     port = bound.getsockname()[1]
-    listening = await listen(server, bound, intake or Intake(), witness, ssl)
+    listening = await listen(server, bound, intake or Intake(), witness, ssl, 1024)
     try:
         yield Running(port, server, book, witness)
     finally:
