@@ -8,6 +8,7 @@ has to be read by somebody, or by nobody), but nobody waits for it any more and 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 
 from gateway.limits.bucket import Decision, Demand
 from gateway.stores.port import StoreAwayError
@@ -20,7 +21,10 @@ _MOST_CHECKS = 128
 """In one call: a script that runs much longer than a millisecond keeps everybody else waiting."""
 
 _STALL = 0.002
-"""Seconds: a timer this late says that we were busy ourselves, and the answer may lie in the socket unread."""
+"""Seconds: a timer this late says that we were busy or stopped, and the answer may lie unread in the socket."""
+
+_INDULGENCE = 0.01
+"""Seconds for which we then go on waiting, once: a Redis that hangs as well is not waited for any longer."""
 
 
 class Coalescer:
@@ -31,7 +35,18 @@ class Coalescer:
         deadline: Seconds a check waits at most.
     """
 
-    __slots__ = ("_call", "_calls", "_deadline", "_deadlines", "_decide", "_due", "_is_called", "_timer", "_waiting")
+    __slots__ = (
+        "_call",
+        "_calls",
+        "_deadline",
+        "_deadlines",
+        "_decide",
+        "_due",
+        "_is_called",
+        "_is_indulged",
+        "_timer",
+        "_waiting",
+    )
 
     def __init__(self, decide: Decide, deadline: float) -> None:
         self._decide = decide
@@ -41,6 +56,7 @@ class Coalescer:
         self._call: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._is_called = False
+        self._is_indulged = False
         self._due = 0.0  # of the timer, which does not always know: uvloop's has no time when it is due at once
         self._timer: asyncio.Handle | None = None
 
@@ -49,7 +65,7 @@ class Coalescer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Decision] = loop.create_future()
         self._waiting.append((check, future))
-        at = loop.time() + self._deadline
+        at = monotonic() + self._deadline  # the loop's own clock stands while its turn lasts
         self._deadlines.append((at, future))
         if self._timer is None:
             self._due = at
@@ -83,6 +99,7 @@ class Coalescer:
 
     def _finish(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
+        self._is_indulged = False
         if call is self._call:
             self._call = None
             if self._waiting:
@@ -90,9 +107,10 @@ class Coalescer:
 
     def _expire(self) -> None:
         loop = asyncio.get_running_loop()
-        now, deadlines = loop.time(), self._deadlines
-        if now - self._due > _STALL:
-            self._due = now + _STALL
+        now, deadlines = monotonic(), self._deadlines
+        if now - self._due > _STALL and not self._is_indulged:
+            self._is_indulged = True
+            self._due = now + _INDULGENCE
             self._timer = loop.call_at(self._due, self._expire)
             return
         is_late = False
