@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from benchmarks.soak.crowd import Crowd
+from benchmarks.soak.crowd import Break, Crowd
 from benchmarks.soak.trouble import Trouble
 from benchmarks.soak.watch import SHORTEST, WARM_UP, Watch
 from benchmarks.soak.world import World
@@ -54,8 +54,15 @@ def _answers(crowd: Crowd, trouble: Trouble) -> Iterator[Finding]:
     ]
     yield Finding(
         f"{len(crowd.breaks) - len(unexplained)} requests broke with a worker that was killed, "
-        f"{len(unexplained)} for another reason {unexplained[:3] or ''}",
+        f"{len(unexplained)} for another reason {'; '.join(_told(each, trouble) for each in unexplained[:3])}",
         not unexplained,
+    )
+
+
+def _told(broken: Break, trouble: Trouble) -> str:
+    last = max((kill.dead for kill in trouble.kills if kill.when <= broken.ended), default=0.0)
+    return (
+        f"{broken.why} {broken.ended - broken.opened:.4f} s after connecting, {broken.ended - last:.4f} s after a death"
     )
 
 

@@ -21,7 +21,7 @@ class Break(NamedTuple):
     """A request without a whole answer.
 
     Attributes:
-        opened: When its connection was; as `ended`, in seconds of the monotonic clock.
+        opened: When its connection was asked for; as `ended`, in seconds of the monotonic clock.
         ended: When it broke.
         why: What the client saw.
     """
@@ -34,14 +34,16 @@ class Break(NamedTuple):
 class _Line:
     """A connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, opened: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened = opened
         self.reader = reader
         self.writer = writer
-        self.opened = time.monotonic()
 
     @classmethod
     async def open(cls, port: int) -> "_Line":
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+        # Before it stands: a worker may have taken it, and have been killed, before we hear that it stands.
+        opened = time.monotonic()
+        return cls(opened, *await asyncio.open_connection("127.0.0.1", port))
 
     @property
     def is_dead(self) -> bool:

@@ -1,5 +1,6 @@
 """`World`: what is soaked: a Redis, an upstream and a gateway of two workers, as processes of their own."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,17 +12,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.soak.crowd import EXEMPT
 from tests.control.running import Answer, Running
-from tests.e2e.process import Process, cli, ports
+from tests.e2e.process import DEADLINE, Process, cli, ports
 from tests.redis_server import RedisServer, free_port, redis_server
 from tests.tokens.keys import AUDIENCE, ISSUER, pair, token
-from tests.wire import ask, get
+from tests.wire import Client, ask, get
 
 WORKERS = 2
 
 _SETTINGS = """\
-listen: 127.0.0.1:{public}
+listen: 127.0.0.1:0
 control:
-  listen: 127.0.0.1:{control}
+  listen: 127.0.0.1:0
   state: state
   admin: {{audience: {audience}, issuer: '{issuer}', keys: [{{algorithm: HS256, secret_file: secret}}]}}
 upstreams: {{default: {{urls: [http://127.0.0.1:{upstream}]}}}}
@@ -76,18 +77,18 @@ class World:
 @asynccontextmanager
 async def world() -> AsyncIterator[World]:
     """Make it, and unmake it at the end of the block."""
-    upstream, public, control = free_port(), free_port(), free_port()
+    upstream = free_port()
     with TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
         async with (
             redis_server() as redis,
             Process.start(sys.executable, "-m", "benchmarks.kit.origin", str(upstream)),
         ):
+            await _listens(upstream)
             (folder / "secret").write_bytes(pair().verifying)
             (folder / "hash").write_text("0123456789abcdef")
             settings = _SETTINGS.format(
-                public=public, control=control, upstream=upstream, redis=redis.url,
-                workers=WORKERS, audience=AUDIENCE, issuer=ISSUER,
+                upstream=upstream, redis=redis.url, workers=WORKERS, audience=AUDIENCE, issuer=ISSUER
             )  # fmt: skip
             (folder / "gateway.yaml").write_text(settings)
             (folder / "rules.yaml").write_text(_RULES.format(burst=1000, exempt=EXEMPT))
@@ -95,3 +96,14 @@ async def world() -> AsyncIterator[World]:
                 made = World(folder, redis, gateway, *await ports(gateway))
                 await gateway.says("(?s)worker_serving.*worker_serving")
                 yield made
+
+
+async def _listens(port: int) -> None:
+    """Wait until somebody listens; what has no output can only be asked."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            try:
+                async with Client.connect(port):
+                    return
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)
