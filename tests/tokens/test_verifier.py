@@ -84,6 +84,10 @@ def test_a_public_key_is_no_shared_secret() -> None:
         signed(claims(pad="x" * 9000)),
         signed(claims(), kid="unknown"),
     ],
+    ids=str.split(
+        "empty word dots other_secret longer shorter unsigned none other_algorithm no_expiry expired odd_expiry "
+        "not_yet huge unknown_key"
+    ),
 )
 def test_any_other_token_is_nothing(token: str) -> None:
     assert hs256()(token) is None
