@@ -51,7 +51,7 @@ class Journal:
         """Limits were asked."""
         refused = verdict.decision.refused
         self._metrics.decided(demands, refused, degraded=verdict.degraded)
-        self._count(endpoint, caller, demands, verdict.outcome.value, refused)
+        self._count(endpoint, caller, demands, verdict.outcome, refused)
 
     def bypassed(self, limits: Iterable[str]) -> None:
         """Limits did not count a request that falls under them."""
@@ -68,12 +68,12 @@ class Journal:
 
     def served(self, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float) -> None:
         """A request has come to its end."""
-        self._metrics.request(endpoint, fate.value, status)
+        self._metrics.request(endpoint, fate, status)
         if self._access_log:
             self._due += self._access_log
             if self._due >= 1.0:
                 self._due -= 1.0
-                self._log.access(Access(endpoint, method, fate.value, status, seconds, caller.decode()))
+                self._log.access(Access(endpoint, method, fate, status, seconds, caller.decode()))
 
     def failed(self, status: int, error: Exception) -> None:
         """A request has come to its end by an error that nobody foresaw."""

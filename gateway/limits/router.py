@@ -88,10 +88,10 @@ class Router:
 
 def _descend(root: _Node, method: str, segments: Sequence[str]) -> Endpoint | None:
     """Walk down the tree, of the ways that are left always the best one first."""
-    ways = [(root, 0)]  # the best is the last
+    ways, end = [(root, 0)], len(segments)  # the best way is the last
     while ways:
         node, depth = ways.pop()
-        if depth < len(segments):
+        if depth < end:
             if node.rests:
                 ways.append((node, _REST))
             if node.hole is not None:
@@ -100,7 +100,7 @@ def _descend(root: _Node, method: str, segments: Sequence[str]) -> Endpoint | No
             if literal is not None:
                 ways.append((literal, depth + 1))
         else:
-            found = _pick(node.ends, method) if depth == len(segments) else None
+            found = _pick(node.ends, method) if depth == end else None
             found = found or _pick(node.rests, method)
             if found is not None:
                 return found

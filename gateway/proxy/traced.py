@@ -86,7 +86,7 @@ class TracingWitness:
 
     def served(self, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float) -> None:
         """A request has come to its end."""
-        self.trace.served(endpoint, fate.value, status)
+        self.trace.served(endpoint, fate, status)
         self._witness.served(endpoint, method, caller, fate, status, seconds)
 
     def failed(self, status: int, error: Exception) -> None:
@@ -116,7 +116,7 @@ class TracedForwarder(Forwarder):
         host, port = (urls[0].host, urls[0].port) if len(urls) == 1 else (None, None)
         _write(exchange, trace.forward(name, host, port))
         fate = await super().forward(exchange, head, name, max_body)
-        trace.returned(fate.value, exchange.status)
+        trace.returned(fate, exchange.status)
         return fate
 
 

@@ -1,7 +1,7 @@
 """The port through which the data plane says what it did; whoever stands behind it counts and logs."""
 
 from collections.abc import Iterable, Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import Protocol
 
 from gateway.limits.bucket import Demand
@@ -9,7 +9,7 @@ from gateway.limits.identity import Caller
 from gateway.stores.verdict import Verdict
 
 
-class Fate(Enum):
+class Fate(StrEnum):
     """What became of a request."""
 
     ALLOWED = "allowed"

@@ -1,12 +1,12 @@
 """`Verdict`: what becomes of a request, and how that came about."""
 
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.limits.bucket import Decision
 
 
-class Outcome(Enum):
+class Outcome(StrEnum):
     """What becomes of a request."""
 
     ALLOWED = "allowed"

@@ -16,12 +16,6 @@ from gateway.telemetry.families import Family, Kind
 from gateway.telemetry.scrape import Snapshot, exposition
 from gateway.telemetry.tally import Key, Tally
 
-Outcome = Literal[
-    "allowed", "bypassed", "refused", "unavailable", "bad_request", "upstream_error", "client_gone", "failed"
-]
-"""What became of a request: forwarded under limits; forwarded, nothing limits it; 429; 503, a limit refuses while Redis
-is away; malformed; forwarded, no good answer came; the client went first; an error of ours."""
-
 Cause = Literal["start", "death", "restart"]
 """Why a worker was started: with the gateway; in the place of one that died; in a rolling restart."""
 
@@ -74,8 +68,8 @@ class Metrics:
 
     # The data plane.
 
-    def request(self, endpoint: str, outcome: Outcome, status: int) -> None:
-        """Count a request. `endpoint` is empty when it was not made out."""
+    def request(self, endpoint: str, outcome: str, status: int) -> None:
+        """Count a request. `endpoint` is empty when it was not made out; `outcome` is a word of ours."""
         key = (endpoint, outcome, status // 100)
         cell = self._requests.get(key)
         if cell is None:
