@@ -9,9 +9,8 @@ The rules:
 * Whatever goes wrong, what comes out is a `StoreAwayError`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 from hiredis import ReplyError, pack_command
 from redis.asyncio.connection import ConnectionPool
@@ -94,44 +93,40 @@ class PooledChannel:
             return [away(error)] * len(calls)
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
-        async with self._line() as line:
-            replies = await line.ask(b"".join([pack_command(evalsha(call)) for call in calls]), len(calls))
-            unknown = [place for place, reply in enumerate(replies) if _says(reply, "NOSCRIPT")]
-            if unknown:
-                question = b"".join([pack_command(evaluate(calls[place])) for place in unknown])
-                for place, reply in zip(unknown, await line.ask(question, len(unknown)), strict=True):
-                    replies[place] = reply
-            if any(_says(reply, "READONLY") for reply in replies):
-                # A name that points to the master may point to another one by now.
-                line.close()
+        replies = await self._ask([evalsha(call) for call in calls])
+        unknown = [place for place, reply in enumerate(replies) if _says(reply, "NOSCRIPT")]
+        if unknown:
+            again = await self._ask([evaluate(calls[place]) for place in unknown])
+            for place, reply in zip(unknown, again, strict=True):
+                replies[place] = reply
         return replies
 
     async def command(self, *words: bytes | str | int) -> Any:
         """Run one plain command."""
         try:
-            async with self._line() as line:
-                (reply,) = await line.ask(pack_command(cast("Any", words)), 1)
+            (reply,) = await self._ask([words])
         except Exception as error:
             raise away(error) from error
         if isinstance(reply, Exception):
             raise away(reply) from reply
         return reply
 
-    @asynccontextmanager
-    async def _line(self) -> AsyncIterator[Line]:
-        """A line that nobody else asks on."""
+    async def _ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The replies to commands, on a line that nobody else asks on meanwhile."""
         if self._taken >= MOST_LINES:
             raise ConnectionError("too many questions have no answer yet")
         self._taken += 1
         try:
             line = self._idle() or await self._connect()
-            try:
-                yield line
-            finally:
-                if line.is_open:
-                    self._free.append(line)
+            replies = await line.ask(b"".join([pack_command(command) for command in commands]), len(commands))
         finally:
             self._taken -= 1
+        if any(_says(reply, "READONLY") for reply in replies):
+            # A name that points to the master may point to another one by now.
+            line.close()
+        else:
+            self._free.append(line)
+        return replies
 
     def _idle(self) -> Line | None:
         while self._free:

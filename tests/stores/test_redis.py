@@ -52,7 +52,7 @@ async def test_checks_that_arrive_during_a_call_go_in_the_next_one() -> None:
         before = await calls_of(client, "evalsha")
         wire.delay = 0.05
         first = asyncio.ensure_future(store.take([demand("first")]))
-        await until(lambda: store._coalescer._call is not None)
+        await until(lambda: not store._coalescer._waiting)
         rest = [asyncio.ensure_future(store.take([demand(f"u{user}")])) for user in range(50)]
         await asyncio.gather(first, *rest)
         assert await calls_of(client, "evalsha") - before == 2
