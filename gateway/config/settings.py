@@ -111,7 +111,7 @@ class Upstream:
     idle_timeout: float = 60.0
     keepalive_time: float = 30.0
     tunnel_timeout: float = 3600.0
-    max_idle: int = 64
+    max_idle: int = 1024
     eject_time: float = 5.0
     host: Literal["client", "upstream"] = "client"
     ca: Path | None = None
