@@ -97,6 +97,8 @@ def test_a_service_is_contained(name: str) -> None:
     assert "privileged" not in service
     if name != "grafana":
         assert service["read_only"] is True
+    if name.startswith("gateway"):
+        assert service["tmpfs"] == ["/tmp"]
     if name != "secrets":
         assert not service.get("user", "").startswith("0")
     else:

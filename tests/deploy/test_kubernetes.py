@@ -164,9 +164,13 @@ def test_settings_load_as_a_pod_has_them(rules: Path, tmp_path: Path) -> None:
 
     mounted = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     assert mounted.keys() == {f"/etc/gateway/{name}" for name in ("gateway.yaml", "rules", "secrets")} | {
-        str(settings.control.state)
+        str(settings.control.state),
+        "/tmp",
     }
-    assert {path for path, mount in mounted.items() if not mount.get("readOnly")} == {str(settings.control.state)}
+    writable = {path: mount["name"] for path, mount in mounted.items() if not mount.get("readOnly")}
+    assert writable == {str(settings.control.state): "state", "/tmp": "meeting"}
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    assert volumes["meeting"]["emptyDir"]["medium"] == "Memory"
     claims = {claim["metadata"]["name"] for claim in the("StatefulSet")["volumeClaimTemplates"]}
     assert {mount["name"] for mount in mounted.values()} == {volume["name"] for volume in spec["volumes"]} | claims
     pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
