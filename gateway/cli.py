@@ -20,6 +20,7 @@ from gateway.demo import demo_upstream
 from gateway.handover import HandoverError
 from gateway.listeners import ListenError, bind
 from gateway.parts import UnsafeParserError, open_redis, require_c_parser, shelf_of
+from gateway.plane import NoFolderError
 from gateway.serve import at, check, greeting, say, serve, until_told
 from gateway.telemetry.tally import Tally
 from gateway.tokens.command import add_token_commands
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}; nothing was started")
         return UNUSABLE
     except (
-        ListenError, HandoverError, UnsafeParserError, MintError, AuditError, LedgerError, ReportError, ShelfAwayError
+        ListenError, NoFolderError, HandoverError, UnsafeParserError, MintError, AuditError, LedgerError, ReportError,
+        ShelfAwayError,
     ) as error:  # fmt: skip
         say(f"gateway: {error}")
         return FAILED

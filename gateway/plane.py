@@ -82,10 +82,24 @@ class Place(NamedTuple):
     cause: Cause = "start"
 
 
+class NoFolderError(Exception):
+    """There is nowhere to put what the workers of a gateway share."""
+
+
 @contextmanager
 def open_runtime() -> Iterator[Runtime]:
-    """Make a gateway's folder, and remove it at the end."""
-    with TemporaryDirectory(prefix="gateway-", ignore_cleanup_errors=True) as folder:
+    """Make a gateway's folder, and remove it at the end.
+
+    Raises:
+        NoFolderError: there is no place for it.
+    """
+    try:
+        made = TemporaryDirectory(prefix="gateway-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise NoFolderError(
+            f"no folder for the sockets on which workers meet: {error.strerror}; mount a tmpfs at /tmp, or set TMPDIR"
+        ) from error
+    with made as folder:
         yield Runtime(Path(folder), now())
 
 
