@@ -28,8 +28,8 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]
 
 from tests.redis_server import free_port
+from tests.waiting import DEADLINE
 
-DEADLINE = 30.0
 ROLE = "gateway"
 PASSWORD = "hunter2"
 

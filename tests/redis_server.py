@@ -24,8 +24,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-DEADLINE = 20.0
-"""Seconds after which a server that is not ready is a failed test."""
+from tests.waiting import DEADLINE
 
 _READY = re.compile(rb"Ready to accept connections|monitor master|Sentinel ID is")
 

@@ -6,11 +6,11 @@ import time
 from collections import Counter, deque
 from typing import NamedTuple
 
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 """Seconds after which an answer is missing."""
 
-_MOMENT = 0.01
-"""Seconds in which a worker surely counts a request after its answer has been written."""
+_MOMENT = 0.1
+"""Seconds in which a worker surely counts a request after its answer has been written, on a busy machine too."""
 
 EXEMPT = "root"
 BLOCKED = "mallory"

@@ -12,9 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.soak.crowd import EXEMPT
 from tests.control.running import Answer, Running
-from tests.e2e.process import DEADLINE, Process, cli, ports
+from tests.e2e.process import Process, cli, ports
 from tests.redis_server import RedisServer, free_port, redis_server
 from tests.tokens.keys import AUDIENCE, ISSUER, pair, token
+from tests.waiting import DEADLINE
 from tests.wire import Client, ask, get
 
 WORKERS = 2

@@ -14,10 +14,11 @@ from gateway.limits.rate import Rate
 from gateway.stores.opening import open_limiter
 from tests.control.fleet import RULES, Gateway, fleet_member
 from tests.control.running import Answer
-from tests.control.test_overrides import override, put, until
+from tests.control.test_overrides import override, put
 from tests.redis_server import redis_server
 from tests.stores.parts import Recorder, address
 from tests.tokens.keys import token
+from tests.waiting import eventually
 from tests.wire import OK, Client, Conversation, get, upstream
 
 PATH = "/api/v1/admin/reload"
@@ -152,7 +153,7 @@ async def test_sighup_reloads_every_worker(tmp_path: Path) -> None:
         async def is_done() -> bool:
             return not await revisions(running) & before
 
-        await until(is_done)
+        await eventually(is_done)
         running.write_rules("limits: 7\n")
         running.process.signal(signal.SIGHUP)
         await running.process.says("reload_rejected")
@@ -209,7 +210,7 @@ async def test_the_fleet_reloads_and_each_gateway_answers_for_itself(tmp_path: P
         async def knows_the_other() -> bool:
             return len((await reload(first, "?fleet=true&dry_run=true")).body["gateways"]) == 1
 
-        await until(knows_the_other)
+        await eventually(knows_the_other)
         for each in (first, second):
             each.write_rules(BURST)
         body = (await reload(first, "?fleet=true")).body
@@ -271,7 +272,7 @@ async def test_under_load_no_request_fails_and_no_decision_mixes_old_and_new(tmp
             async def goes_on(seen: int = seen) -> bool:
                 return len(served) > seen + 50
 
-            await until(goes_on)
+            await eventually(goes_on)
         done.set()
         await asyncio.gather(*tasks)
         assert set(served) == {200}

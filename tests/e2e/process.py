@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
-DEADLINE = 20.0
+from tests.waiting import DEADLINE
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -5,7 +5,6 @@ import json
 import re
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.process import DEADLINE, Process, cli, gateway
+from tests.e2e.process import Process, cli, gateway
 from tests.postgres_server import PASSWORD, PostgresServer, postgres_server
 from tests.redis_server import redis_server
+from tests.waiting import DEADLINE, at_most
 from tests.wire import Client, ask, get, upstream
 
 RULES = """
@@ -139,10 +139,9 @@ async def test_a_database_that_hangs_under_traffic_touches_no_request_and_gets_a
             await until_written(control, 10)
             postgres.pause()
             try:
-                began = time.monotonic()
-                for number in range(10):
-                    asked += await traffic(public, [f"user-{number}-{other}" for other in range(10)], 10)
-                took = time.monotonic() - began
+                async with at_most(50):  # and not a wait of 10 s for each batch
+                    for number in range(10):
+                        asked += await traffic(public, [f"user-{number}-{other}" for other in range(10)], 10)
             finally:
                 postgres.resume()
             await until_written(control, 1010)
@@ -150,7 +149,6 @@ async def test_a_database_that_hangs_under_traffic_touches_no_request_and_gets_a
             assert await process.ends() == 0
             assert "Traceback" not in process.output
     assert asked == {200: 505, 429: 505}
-    assert took < DEADLINE  # and not a wait of 10 s for each batch
     told = await report(config)
     assert told["requests"] == {"allowed": 505, "refused": 505, "unavailable": 0}
 
@@ -167,10 +165,9 @@ async def test_what_a_database_that_is_away_did_not_take_until_the_end_is_counte
             await asyncio.to_thread(postgres.kill)
             assert await traffic(public, [f"user-{number}" for number in range(10)], 10) == {200: 50, 429: 50}
             await process.says("analytics_away")
-            began = time.monotonic()
-            process.signal(signal.SIGTERM)
-            assert await process.ends() == 0
-            assert time.monotonic() - began < 10
+            async with at_most(10):
+                process.signal(signal.SIGTERM)
+                assert await process.ends() == 0
             (event,) = re.findall(r".*analytics_ended.*", process.output)
             assert json.loads(event)["lost"] == 100
             assert len(re.findall("analytics_away", process.output)) == 1

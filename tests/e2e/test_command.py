@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.process import DEADLINE, ROOT, Process, cli, gateway, run
+from tests.e2e.process import ROOT, Process, cli, gateway, run
 from tests.redis_server import free_port
+from tests.waiting import DEADLINE
 from tests.wire import Client, ask, get, upstream
 
 RULES = """

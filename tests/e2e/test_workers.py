@@ -6,8 +6,9 @@ import re
 import signal
 from pathlib import Path
 
-from tests.e2e.process import DEADLINE, cli, gateway, run
+from tests.e2e.process import cli, gateway, run
 from tests.redis_server import redis_server
+from tests.waiting import DEADLINE
 from tests.wire import OK, Client, Conversation, ask, get, upstream
 
 RULES = """

@@ -12,7 +12,8 @@ from tests.hostile.answers import read_answers
 from tests.hostile.upstreams import BAD, CUT, Reply, own, starter
 from tests.hostile.wire import OK, converse, in_bytes
 from tests.proxy.running import proxy
-from tests.wire import DEADLINE, Conversation, upstream
+from tests.waiting import DEADLINE
+from tests.wire import Conversation, upstream
 
 CASES = [*starter(), *own()]
 INTAKE = Intake(idle_timeout=0.02)

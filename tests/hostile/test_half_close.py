@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from time import perf_counter
 
 import pytest
 import trustme
@@ -13,7 +12,8 @@ from tests.hostile.answers import read_answers
 from tests.hostile.test_leaving import settled
 from tests.hostile.wire import converse
 from tests.proxy.running import proxy
-from tests.wire import DEADLINE, Client, Conversation, get, upstream
+from tests.waiting import DEADLINE, at_most, until
+from tests.wire import Client, Conversation, get, upstream
 
 POST = b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
@@ -35,9 +35,8 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r
 )
 async def test_behind_whole_requests_each_gets_its_answer_and_then_the_close(raw: bytes, statuses: list[int]) -> None:
     async with upstream() as up, proxy(up.port) as running:
-        began = perf_counter()
-        heard = await converse(running.port, [raw], half_close=True)
-        assert perf_counter() - began < LINGER
+        async with at_most(LINGER):
+            heard = await converse(running.port, [raw], half_close=True)
         answers = read_answers(heard.raw, [])
         assert [answer.status for answer in answers] == statuses
         assert [answer.says_close for answer in answers] == [False] * (len(statuses) - 1) + [True]
@@ -60,9 +59,7 @@ async def test_an_answer_that_begins_later_arrives_whole() -> None:
         await asked.wait()
         client.writer.write_eof()
         (connection,) = running.server.connections
-        async with asyncio.timeout(DEADLINE):
-            while not connection._ended:  # type: ignore[attr-defined]  # noqa: ASYNC110 - it has no event
-                await asyncio.sleep(0)
+        await until(lambda: connection._ended)  # type: ignore[attr-defined]
         go.set()
         answer = await client.answer()
         assert (answer.status, len(answer.body)) == (200, 8_000_000)
@@ -73,11 +70,9 @@ async def test_an_answer_that_begins_later_arrives_whole() -> None:
 
 @pytest.mark.parametrize("raw", [b"", get()[:-2], POST[:-1], CHUNKED[:-2], CHUNKED[:-7], get() + POST[:-1]])
 async def test_in_the_middle_of_a_request_it_ends_the_connection(raw: bytes) -> None:
-    began = perf_counter()
-    async with upstream() as up, proxy(up.port) as running:
+    async with upstream() as up, proxy(up.port) as running, at_most(LINGER):
         await converse(running.port, [raw], half_close=True)
         await settled(running)
-    assert perf_counter() - began < LINGER
     assert all(message.start.startswith(b"GET") for message in up.requests)
 
 

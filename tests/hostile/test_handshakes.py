@@ -16,7 +16,8 @@ import trustme
 from gateway.config.settings import Intake
 from gateway.limits.identity import Identity
 from tests.proxy.running import Running, proxy
-from tests.wire import DEADLINE, Client, get, upstream
+from tests.waiting import DEADLINE, until
+from tests.wire import Client, get, upstream
 
 MUTE = 300
 STRANGERS = Identity(trusted_proxies=(ip_network("10.0.0.0/8"),))
@@ -27,10 +28,8 @@ TRUSTING = ssl.create_default_context()
 AUTHORITY.configure_trust(TRUSTING)
 
 
-async def until(running: Running, held: int) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while running.server.held != held:  # noqa: ASYNC110 - a number has no event
-            await asyncio.sleep(0.005)
+async def holds(running: Running, held: int) -> None:
+    await until(lambda: running.server.held == held)
 
 
 @asynccontextmanager
@@ -54,14 +53,14 @@ async def mute(running: Running, number: int) -> AsyncIterator[list[Client]]:
 async def test_hundreds_that_never_say_hello_count_and_more_are_closed_at_once(intake: Intake, cause: str) -> None:
     async with upstream() as up, proxy(up.port, ssl=SERVING, intake=intake, identity=STRANGERS) as running:
         async with mute(running, MUTE):
-            await until(running, MUTE)
+            await holds(running, MUTE)
             for _ in range(50):
                 with pytest.raises(OSError):  # noqa: PT011 - a reset, or an end in the middle of the handshake
                     await asyncio.open_connection("127.0.0.1", running.port, ssl=TRUSTING)
             assert running.seen.causes == [cause] * 50
             assert running.server.held == MUTE
             assert running.server.connections == []
-        await until(running, 0)
+        await holds(running, 0)
         assert running.server._held == {}
         async with Client.connect(running.port, ssl=TRUSTING) as client:
             assert (await client.ask(get())).status == 200
@@ -72,7 +71,7 @@ async def test_a_handshake_that_does_not_come_is_given_up_and_makes_room() -> No
     async with upstream() as up, proxy(up.port, ssl=SERVING, intake=intake) as running, mute(running, MUTE) as clients:
         for client in clients:
             assert await client.closed() == b""
-        await until(running, 0)
+        await holds(running, 0)
         assert running.seen.causes == ["handshake"] * MUTE
         async with Client.connect(running.port, ssl=TRUSTING) as client:
             assert (await client.ask(get())).status == 200
@@ -90,7 +89,7 @@ async def test_what_is_no_tls_is_no_connection() -> None:
         async with Client.connect(running.port) as client:
             await client.send(get())
             assert b"HTTP/" not in await client.closed()
-        await until(running, 0)
+        await holds(running, 0)
         assert running.seen.causes == ["handshake"]
     assert up.requests == []
 
@@ -101,7 +100,7 @@ async def test_a_connection_counts_once_and_until_it_is_gone() -> None:
             async with Client.connect(running.port, ssl=TRUSTING) as client:
                 assert (await client.ask(get())).status == 200
                 assert running.server.held == len(running.server.connections) == 1
-            await until(running, 0)
+            await holds(running, 0)
         assert running.server._held == {}
 
 
@@ -118,17 +117,17 @@ async def test_without_a_descriptor_those_who_wait_are_taken_later() -> None:
                 await loop.sock_connect(sock, ("127.0.0.1", running.port))
                 used = process_time()
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(until(running, 1), 0.5)
+                    await asyncio.wait_for(holds(running, 1), 0.5)
                 assert process_time() - used < 0.4, "it rests"
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            await until(running, 1)
-        await until(running, 0)
+            await holds(running, 1)
+        await holds(running, 0)
 
 
 async def test_a_handshake_under_way_is_finished_when_the_gateway_leaves() -> None:
     async with upstream() as up, proxy(up.port, ssl=SERVING) as running, Client.connect(running.port) as client:
-        await until(running, 1)
+        await holds(running, 1)
         draining = asyncio.create_task(running.server.drain(DEADLINE))
         await client.writer.start_tls(TRUSTING, server_hostname="127.0.0.1")
         answer = await client.ask(get())

@@ -4,7 +4,6 @@ import asyncio
 import random
 import socket
 import struct
-from time import perf_counter
 
 from gateway.limits.bucket import Quota
 from gateway.limits.limit import Limit
@@ -12,16 +11,15 @@ from gateway.limits.rate import Rate
 from gateway.proxy.client import LINGER, ClientConnection
 from tests.hostile.wire import OK
 from tests.proxy.running import Running, proxy
-from tests.wire import DEADLINE, Client, Conversation, ask, get, upstream
+from tests.waiting import DEADLINE, at_most, until
+from tests.wire import Client, Conversation, ask, get, upstream
 
 ONCE = Limit("once", True, False, Quota(Rate(1, 86_400), 1))
 
 
 async def settled(running: Running) -> None:
     """All connections have gone."""
-    async with asyncio.timeout(DEADLINE):
-        while running.server.connections:  # noqa: ASYNC110 - aiohttp's list has no event
-            await asyncio.sleep(0.01)
+    await until(lambda: not running.server.connections)
 
 
 async def test_a_storm_of_clients_that_reset_leaves_nothing_behind_and_pays_once_each() -> None:
@@ -45,10 +43,8 @@ async def test_a_storm_of_clients_that_reset_leaves_nothing_behind_and_pays_once
         for _ in range(20):
             await asyncio.gather(*(leave_early(running.port) for _ in range(50)))
         await settled(running)
-        async with asyncio.timeout(DEADLINE):
-            # A connection may be gone before its last request has come to its end.
-            while len(running.seen.fates) < len(running.seen.verdicts):  # noqa: ASYNC110 - a list has no event
-                await asyncio.sleep(0.01)
+        # A connection may be gone before its last request has come to its end.
+        await until(lambda: len(running.seen.fates) >= len(running.seen.verdicts))
         assert len(running.seen.verdicts) == len(running.seen.fates) <= 1_000
         assert (await ask(running.port, get())).status == 200
     assert len(asyncio.all_tasks()) <= tasks
@@ -66,11 +62,10 @@ async def test_connections_that_come_and_go_leave_nothing_behind() -> None:
 async def test_a_refused_body_that_does_not_come_holds_its_connection_for_a_moment_only() -> None:
     async with upstream() as up, proxy(up.port, limits=[ONCE]) as running, Client.connect(running.port) as client:
         assert (await client.ask(get())).status == 200
-        began = perf_counter()
-        await client.send(b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 10000000\r\n\r\n")
-        assert (await client.answer()).status == 429
-        assert await client.closed() == b""
-        assert perf_counter() - began < 2 * LINGER + 1
+        async with at_most(2 * LINGER + 1):
+            await client.send(b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 10000000\r\n\r\n")
+            assert (await client.answer()).status == 429
+            assert await client.closed() == b""
     assert len(up.requests) == 1
 
 
@@ -88,9 +83,7 @@ async def test_what_is_sent_behind_a_request_to_switch_is_not_piled_up() -> None
         client.writer.write(b"x" * 20_000_000)
         (connection,) = running.server.connections
         assert isinstance(connection, ClientConnection)
-        async with asyncio.timeout(DEADLINE):
-            while not connection._buffer_paused:  # noqa: ASYNC110 - a connection has no event
-                await asyncio.sleep(0)
+        await until(lambda: connection._buffer_paused)
         assert len(connection._message_tail) < 1_000_000
 
 
@@ -113,9 +106,7 @@ async def test_requests_under_way_are_finished_and_new_ones_told_to_go_when_the_
 
     async with upstream(script) as up, proxy(up.port) as running:
         waiting = [asyncio.create_task(ask(running.port, get())) for _ in range(50)]
-        async with asyncio.timeout(DEADLINE):
-            while len(up.requests) < 50:  # noqa: ASYNC110 - the upstream has no event
-                await asyncio.sleep(0)
+        await until(lambda: len(up.requests) == 50)
         draining = asyncio.create_task(running.server.drain(DEADLINE))
         await asyncio.sleep(0)
         go.set()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-from tests.wire import DEADLINE
+from tests.waiting import DEADLINE
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"

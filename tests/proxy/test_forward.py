@@ -9,7 +9,8 @@ import pytest
 
 from gateway.config.settings import Intake
 from tests.proxy.running import proxy
-from tests.wire import DEADLINE, OK, Client, Conversation, ask, get, says, upstream
+from tests.waiting import DEADLINE, until
+from tests.wire import OK, Client, Conversation, ask, get, says, upstream
 
 
 def unused_port() -> int:
@@ -381,10 +382,8 @@ async def test_a_slow_upstream_holds_the_client_back_and_loses_nothing() -> None
 
     async with upstream(script) as up, proxy(up.port) as running, Client.connect(running.port) as client:
         client.writer.write(b"PUT / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
-        async with asyncio.timeout(DEADLINE):
-            while client.writer.transport.get_write_buffer_size() == size:  # noqa: ASYNC110
-                await asyncio.sleep(0)
-            go.set()
+        await until(lambda: client.writer.transport.get_write_buffer_size() < size)
+        go.set()
         assert (await client.answer()).status == 200
 
 

@@ -25,7 +25,8 @@ from gateway.stores.opening import wall_clock
 from gateway.stores.standby import NoStandby
 from gateway.telemetry.tracer import SpanTracer
 from tests.proxy.running import Seen
-from tests.wire import DEADLINE, OK, Client, Conversation, ask, get, upstream
+from tests.waiting import DEADLINE
+from tests.wire import OK, Client, Conversation, ask, get, upstream
 
 Handle = Callable[[Exchange], Awaitable[object]]
 

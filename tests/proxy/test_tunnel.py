@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from tests.proxy.running import proxy
-from tests.wire import DEADLINE, OK, Client, Conversation, get, upstream
+from tests.waiting import DEADLINE
+from tests.wire import OK, Client, Conversation, get, upstream
 
 HANDSHAKE = (
     "Connection: Upgrade",

@@ -11,7 +11,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from tests.redis_server import RedisServer
-from tests.stores.parts import eventually
+from tests.waiting import eventually
 
 
 @asynccontextmanager
@@ -40,7 +40,7 @@ async def _join(nodes: list[RedisServer]) -> None:
         for other in nodes:
             await client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port)
     for client in clients:
-        await eventually(partial(_is_whole, client), 20)
+        await eventually(partial(_is_whole, client))
     for client in clients:
         await client.aclose()
 

@@ -1,7 +1,6 @@
 """Parts that the tests of the stores are built from."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +15,6 @@ from gateway.stores.limiter import Limiter
 from gateway.stores.opening import open_limiter
 from gateway.stores.redis import RedisStore
 from gateway.stores.watch import Watch
-
-DEADLINE = 10.0
-"""Seconds after which what has not happened does not happen."""
 
 PATIENT = 5.0
 """Deadline, in seconds, of stores in tests that are not about deadlines: this machine may be busy."""
@@ -57,20 +53,6 @@ class Recorder:
 
     def store_back(self, seconds: float) -> None:
         self.back.append(seconds)
-
-
-async def until(condition: Callable[[], Any], seconds: float = DEADLINE) -> None:
-    """Return as soon as a condition holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.005)
-
-
-async def eventually(ask: Callable[[], Awaitable[Any]], seconds: float = DEADLINE) -> None:
-    """Return as soon as the answer to a question is yes."""
-    async with asyncio.timeout(seconds):
-        while not await ask():  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.005)
 
 
 def address(url: str, login: Login | None = None) -> Address:

@@ -11,7 +11,8 @@ from gateway.stores.address import Address, Login, Trust
 from gateway.stores.survey import NO_EVICTION, NOTHING_KEPT, OTHER_EVICTION, SNAPSHOTS
 from tests.redis_server import redis_server
 from tests.stores.clusters import redis_cluster, sentinel_group
-from tests.stores.parts import Recorder, demand, eventually, limiter, until
+from tests.stores.parts import Recorder, demand, limiter
+from tests.waiting import DEADLINE, eventually, until
 
 
 def test_a_password_is_never_shown() -> None:
@@ -90,7 +91,7 @@ async def test_a_sentinel_failover_costs_no_request_and_keeps_the_buckets() -> N
                 await eventually(lambda: client.exists("gateway:bucket:a"))
             master.kill()
             count = 0
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(DEADLINE):
                 while not observer.back:
                     verdict = await opened.check([demand("b", burst=100_000)])
                     assert verdict.allowed

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.stores.clock import StoreClock, monotonic
 from tests.redis_server import oldest_and_newest, redis_server
-from tests.stores.parts import demand, limiter, redis_store, until, watch_of
+from tests.stores.parts import demand, limiter, redis_store, watch_of
+from tests.waiting import until
 
 _HOUR = 3_600_000_000
 
@@ -20,6 +21,7 @@ NEWEST = oldest_and_newest()[-1]
 _GATEWAY = """
 import asyncio, json, sys, time
 from tests.stores.parts import demand, limiter
+from tests.waiting import until
 
 async def main(url):
     async with limiter(url) as opened:

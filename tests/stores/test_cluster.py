@@ -15,7 +15,8 @@ from gateway.stores.port import StoreAwayError
 from gateway.stores.scripts import Debt
 from tests.redis_server import RedisServer
 from tests.stores.clusters import redis_cluster
-from tests.stores.parts import Recorder, address, demand, eventually, limiter, until, watch_of
+from tests.stores.parts import Recorder, address, demand, limiter, watch_of
+from tests.waiting import DEADLINE, eventually, until
 
 HOUR = 3_600_000_000
 
@@ -113,12 +114,12 @@ async def test_a_cluster_that_lost_a_master_is_away_until_it_is_whole(nodes: lis
         many = [[demand(f"k{number}", burst=100)] for number in range(60)]
         assert all([(await opened.check(one)).allowed for one in many])
         nodes[1].kill()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while not opened.is_degraded:
                 for one in many:
                     assert (await opened.check(one)).allowed
         await nodes[1].start()
-        await until(lambda: not opened.is_degraded, 20)
+        await until(lambda: not opened.is_degraded)
         for one in many:
             verdict = await opened.check(one)
             assert verdict.allowed

@@ -11,8 +11,8 @@ from redis.exceptions import ConnectionError as ConnectionLostError
 
 from gateway.stores.line import Line
 from tests.redis_server import redis_server
-from tests.stores.parts import until
-from tests.wire import DEADLINE, Conversation, upstream
+from tests.waiting import DEADLINE, until
+from tests.wire import Conversation, upstream
 
 PING = b"*1\r\n$4\r\nPING\r\n"
 

@@ -12,7 +12,7 @@ from gateway.limits.bucket import Charge, Demand, Quota, State, judge, owe, take
 from gateway.limits.rate import Rate
 from gateway.stores.scripts import SETTLE, TAKE, Call, Debt, call_settle, call_take
 from tests.redis_server import RedisServer, oldest_and_newest
-from tests.stores.parts import until
+from tests.waiting import until
 
 _EXAMPLES = 1000
 

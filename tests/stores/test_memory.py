@@ -11,7 +11,8 @@ from gateway.stores.limiter import Limiter
 from gateway.stores.local import BYTES_PER_BUCKET, LocalStore
 from gateway.stores.standby import NoStandby
 from tests.redis_server import redis_server
-from tests.stores.parts import Recorder, demand, limiter, until, watch_of
+from tests.stores.parts import Recorder, demand, limiter, watch_of
+from tests.waiting import DEADLINE, until
 
 _USERS = """
 import asyncio, re, sys
@@ -89,7 +90,7 @@ async def test_the_gateway_keeps_deciding_when_ten_mebibytes_of_redis_are_full()
     options = ("--maxmemory", "10mb", "--maxmemory-policy", "noeviction")
     async with redis_server(*options) as server, limiter(server.url, observer) as opened:
         user = 0
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE):
             while not opened.is_degraded:
                 checks = (opened.check([demand(f"{number:0100}")]) for number in range(user, user + 100))
                 assert all(verdict.allowed for verdict in await asyncio.gather(*checks))
@@ -112,7 +113,7 @@ async def test_a_full_redis_that_may_evict_keeps_deciding_itself() -> None:
     observer = Recorder()
     options = ("--maxmemory", "10mb", "--maxmemory-policy", "volatile-ttl")
     async with redis_server(*options) as server, limiter(server.url, observer) as opened:
-        async with Redis(port=server.port) as client, asyncio.timeout(60):
+        async with Redis(port=server.port) as client, asyncio.timeout(DEADLINE):
             user = 0
             while not (await client.info("stats"))["evicted_keys"]:
                 checks = (opened.check([demand(f"{number:0100}")]) for number in range(user, user + 1000))

@@ -2,8 +2,9 @@
 
     python -m tests.stores.worker <url>
 
-Reads commands from standard input, a line each: ``run`` to begin, ``stop`` to end, ``look`` to look at the buckets.
-Prints a line of JSON for ``stop`` and ``look``. Instants are seconds of the machine's monotonic clock.
+Reads commands from standard input, a line each: ``run`` to begin, ``stop`` to end as soon as Redis is there, ``look``
+to look at the buckets. Prints a line of JSON for ``stop`` and ``look``. Instants are seconds of the machine's
+monotonic clock.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from gateway.limits.rate import Rate
 from gateway.stores.limiter import Limiter
 from gateway.stores.opening import open_limiter
 from tests.stores.parts import address
+from tests.waiting import Lag, lag, until
 
 ENDPOINT = Quota(Rate(50, 1), 100)
 USER = Quota(Rate(30, 1), 40)
@@ -39,6 +41,7 @@ class Report:
     lost: list[float] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
     slowest: float = 0.0
+    late: list[tuple[float, float]] = field(default_factory=list)
 
     def store_warns(self, what: str) -> None:
         pass
@@ -55,6 +58,12 @@ class Report:
 
 
 async def ask(limiter: Limiter, report: Report) -> None:
+    async with lag() as held_up:
+        report.late = held_up.late
+        await _ask(limiter, report, held_up)
+
+
+async def _ask(limiter: Limiter, report: Report, held_up: Lag) -> None:
     turn = 0
     while True:
         user = turn % USERS
@@ -65,7 +74,7 @@ async def ask(limiter: Limiter, report: Report) -> None:
             report.failed.append(repr(error))
         else:
             now = time.monotonic()
-            report.slowest = max(report.slowest, now - start)
+            report.slowest = max(report.slowest, now - start - held_up.since(start))
             report.degraded += verdict.degraded
             if verdict.allowed:
                 report.admitted.append((now, user))
@@ -101,6 +110,7 @@ async def main(url: str) -> None:
         elif command == b"look":
             say(await look(limiter))
         elif task is not None:
+            await until(lambda: not limiter.is_degraded)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             say(vars(report))

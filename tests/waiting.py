@@ -1,0 +1,113 @@
+"""Waiting for what happens, and saying how long that may take.
+
+How fast a test's machine is at a moment is no property of the gateway. So whoever waits has a deadline that only a
+failure meets, and from what has a bound in time is taken off what the machine held it up.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from time import monotonic, process_time
+from typing import Any
+
+DEADLINE = 60.0
+"""Seconds after which what has not happened does not happen."""
+
+GOES = 5
+
+_PAUSE = 0.01
+_TICK = 0.01
+_GRAIN = 0.01
+"""Seconds that a timer may be late on a machine that has nothing else to do."""
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Return as soon as a condition holds."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens elsewhere, and has no event
+            await asyncio.sleep(_PAUSE)
+
+
+async def eventually(ask: Callable[[], Awaitable[Any]]) -> None:
+    """Return as soon as the answer to a question is yes."""
+    async with asyncio.timeout(DEADLINE):
+        while not await ask():  # noqa: ASYNC110 - as above
+            await asyncio.sleep(_PAUSE)
+
+
+class TooSlowError(AssertionError):
+    """What has a bound in time took longer."""
+
+
+class Lag:
+    """How long the machine holds up this process.
+
+    Attributes:
+        late: By which timers were late though nothing was computed: when, on the monotonic clock, and seconds.
+    """
+
+    def __init__(self) -> None:
+        self.late: list[tuple[float, float]] = []
+
+    async def watch(self) -> None:
+        """Measure until cancelled."""
+        while True:
+            began, used = monotonic(), process_time()
+            await asyncio.sleep(_TICK)
+            ended = monotonic()
+            if (late := ended - began - _TICK - (process_time() - used)) > _GRAIN:
+                self.late.append((ended, late))
+
+    @property
+    def worst(self) -> float:
+        """Seconds, at a time."""
+        return max((late for _, late in self.late), default=0.0)
+
+    def since(self, instant: float) -> float:
+        """Seconds in sum, since an instant of the monotonic clock."""
+        found = 0.0
+        for ended, late in reversed(self.late):
+            if ended < instant:
+                break
+            found += late
+        return found
+
+
+@asynccontextmanager
+async def lag() -> AsyncIterator[Lag]:
+    """Measure while the block runs."""
+    found = Lag()
+    watching = asyncio.create_task(found.watch())
+    try:
+        yield found
+    finally:
+        await asyncio.sleep(0)  # a timer that is over by now is heard
+        watching.cancel()
+
+
+@asynccontextmanager
+async def at_most(seconds: float) -> AsyncIterator[None]:
+    """Fail if the block takes longer, not counting what the machine held it up.
+
+    Raises:
+        TooSlowError: It did.
+    """
+    began = monotonic()
+    async with lag() as found:
+        yield
+    took, held_up = monotonic() - began, found.since(began)
+    if took - held_up > seconds:
+        raise TooSlowError(f"{took:.3f} s, of which {held_up:.3f} s are the machine's; allowed are {seconds} s")
+
+
+async def within(seconds: float, attempt: Callable[[], Awaitable[object]]) -> None:
+    """Fail unless one of a few attempts takes at most so long: for what happens in several processes."""
+    for left in reversed(range(GOES)):
+        try:
+            async with at_most(seconds):
+                await attempt()
+        except TooSlowError:
+            if not left:
+                raise
+        else:
+            return
