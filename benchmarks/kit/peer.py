@@ -181,6 +181,7 @@ async def _answers(running: Running, processes: Sequence[Process]) -> None:
             while said != HTTPStatus.OK:
                 for process in processes:
                     if not is_running(process.pid):
+                        await process.ends()  # by then all that it said has been read
                         raise StartError(_complaint(process.output))
                 await asyncio.sleep(0.05)
                 try:

@@ -45,11 +45,11 @@ def policy(*keys: TokenKey, max_lifetime: float = 3600.0) -> AdminPolicy:
 
 
 def claims(**more: Any) -> dict[str, Any]:
-    """The claims of a good token; one that is None in `more` is left out."""
+    """The claims of a good token; one that is None in `more` is left out. It outlives a long run of all tests."""
     now = int(time.time())
     said = {
         "iss": ISSUER, "aud": AUDIENCE, "sub": "ana", "jti": str(uuid4()),
-        "iat": now, "exp": now + 300, "scope": "limits:write",
+        "iat": now, "exp": now + 3000, "scope": "limits:write",
     }  # fmt: skip
     return {name: value for name, value in (said | more).items() if value is not None}
 
