@@ -5,7 +5,7 @@ from html import escape
 
 from gateway.analytics.batch import written
 from gateway.analytics.report import Report
-from gateway.analytics.table import CALLERS, LIMITS, caller_rows, heading, limit_rows
+from gateway.analytics.table import CALLERS, LIMITS, NUMBERS, caller_rows, heading, limit_rows
 
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 """Of Paul Tol's scheme "bright", which people who see colours differently can tell apart."""
@@ -30,6 +30,7 @@ svg line {{ stroke: currentColor; opacity: .3 }}
 table {{ border-collapse: collapse; width: 100% }}
 th, td {{ text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid #8884 }}
 td {{ font-variant-numeric: tabular-nums; overflow-wrap: anywhere }}
+.number {{ text-align: right }}
 .key {{ display: inline-block; width: .8em; height: .8em; margin-right: .3em }}
 .legend span {{ margin-right: 1.2em }}
 </style>
@@ -56,10 +57,17 @@ def as_html(report: Report) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    body = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    if not body:
+    lines = [_line("td", head, row) for row in rows]
+    if not lines:
         return "<p>None.</p>"
-    return f"<table>\n<tr>{''.join(f'<th>{escape(name.capitalize())}</th>' for name in head)}</tr>\n{body}\n</table>"
+    return "\n".join(["<table>", _line("th", head, [name.capitalize() for name in head]), *lines, "</table>"])
+
+
+def _line(tag: str, head: Sequence[str], cells: Sequence[str]) -> str:
+    kinds = [' class="number"' if head is LIMITS and name in NUMBERS else "" for name in head]
+    return (
+        f"<tr>{''.join(f'<{tag}{kind}>{escape(cell)}</{tag}>' for kind, cell in zip(kinds, cells, strict=True))}</tr>"
+    )
 
 
 def _course(report: Report) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import NamedTuple
 
 from gateway.analytics.batch import MINUTE
@@ -11,6 +12,10 @@ from gateway.analytics.shelf import Reading, Span
 OUTCOMES = ("allowed", "refused", "shadow_refused", "unavailable")
 _MOST_STEPS = 120
 """In so many steps a span is drawn at most."""
+
+_DAY = 24 * 60
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, _DAY)
+"""Minutes that a step may have: those people count in. Longer ones have whole days."""
 
 
 class Told(NamedTuple):
@@ -89,8 +94,9 @@ def steps_of(since: int, until: int) -> Span:
     """A span in so few steps that they can be drawn; its ends on whole minutes, with all of the last one."""
     since -= since % MINUTE
     until += -until % MINUTE
-    minutes = (until - since) // MINUTE
-    return Span(since, until, MINUTE * max(1, -(-minutes // _MOST_STEPS)))
+    least = (until - since) / MINUTE / _MOST_STEPS
+    step = next((step for step in _STEPS if step >= least), ceil(least / _DAY) * _DAY)
+    return Span(since, until, MINUTE * step)
 
 
 def report_of(span: Span, reading: Reading, source: str, *, most_callers: int, caller: str | None = None) -> Report:

@@ -8,7 +8,8 @@ from gateway.analytics.report import OUTCOMES, Refused, Report
 
 LIMITS = ("LIMIT", "ENDPOINT", "TIER", "ALLOWED", "REFUSED", "WOULD REFUSE", "UNAVAILABLE", "SHARE")
 CALLERS = ("LIMIT", "CALLER", "REFUSED")
-_NUMBERS = {"ALLOWED", "REFUSED", "WOULD REFUSE", "UNAVAILABLE", "SHARE"}
+NUMBERS = frozenset(LIMITS[3:])
+"""What stands under these is read from the right; of callers it may be a span."""
 
 
 def as_text(report: Report) -> str:
@@ -82,7 +83,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if name in _NUMBERS and head is LIMITS else cell.ljust(width)
+            cell.rjust(width) if name in NUMBERS and head is LIMITS else cell.ljust(width)
             for name, cell, width in zip(head, line, widths, strict=True)
         ).rstrip()
         for line in lines

@@ -5,6 +5,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ def reading() -> Reading:
         (MINUTE, Row("orders", "", "gold", "refused")): 30,
         (MINUTE, Row("orders", "", "", "allowed")): 70,
         (MINUTE, Row("orders", "each", "gold", "refused")): 20,
-        (MINUTE + 720, Row("orders", "each", "gold", "refused")): 10,
+        (MINUTE + 900, Row("orders", "each", "gold", "refused")): 10,
         (MINUTE, Row("orders", "each", "", "allowed")): 70,
         (MINUTE, Row("orders", "trial", "", "shadow_refused")): 7,
     }
@@ -109,7 +110,7 @@ def test_the_page_draws_it_and_needs_no_script_and_no_network() -> None:
     drawing = ET.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
     first, second = drawing.iter("rect")
     assert first[0].text == "2026-02-01T00:00Z each: 20"
-    assert second[0].text == "2026-02-01T00:12Z each: 10"
+    assert second[0].text == "2026-02-01T00:15Z each: 10"
     assert float(first.attrib["height"]) == 2 * float(second.attrib["height"])
     assert float(first.attrib["y"]) + float(first.attrib["height"]) == 220
 
@@ -139,6 +140,20 @@ def test_a_span_has_whole_minutes_holds_both_its_ends_and_can_be_drawn(since: in
     steps = list(range(span.since, span.until, span.step))
     assert 1 <= len(steps) <= 120
     assert span.start_of(span.until - 60) == steps[-1]
+
+
+@pytest.mark.parametrize(
+    ("hours", "minutes"), [(1, 1), (2, 1), (3, 2), (24, 15), (7 * 24, 120), (400 * 24, 4 * 24 * 60)]
+)
+def test_a_step_is_of_minutes_that_people_count_in(hours: int, minutes: int) -> None:
+    assert steps_of(MINUTE, MINUTE + hours * 3600).step == minutes * 60
+
+
+def test_numbers_stand_below_each_other() -> None:
+    decisions = Counter({(MINUTE, Row("e", "each", "", "refused")): 7})
+    text = as_html(report(Reading(decisions)))
+    assert '<th class="number">Refused</th>' in text
+    assert '<td class="number">7</td>' in text
 
 
 @given(
