@@ -13,6 +13,9 @@ from typing import Any
 DEADLINE = 60.0
 """Seconds after which what has not happened does not happen."""
 
+PATIENT = 5.0
+"""Deadline, in seconds, of stores in tests that are not about deadlines."""
+
 GOES = 5
 
 _PAUSE = 0.01

@@ -19,6 +19,7 @@ from gateway.limits.rules import Rules
 from gateway.listeners import bind
 from gateway.telemetry.tally import Tally
 from tests.tokens.keys import policy, token
+from tests.waiting import PATIENT
 from tests.wire import Message, ask
 
 ENDPOINTS = (
@@ -94,7 +95,7 @@ def settings(
 ) -> Settings:
     plain = Settings.of_one(Origin("http", "127.0.0.1", upstream))
     plane = Control(**{"listen": Listener(port=0), "admin": policy(), **(control or {})})
-    where = Store(RedisUrl.parse(store)) if store else Store()
+    where = Store(RedisUrl.parse(store), deadline=PATIENT) if store else Store()
     identity = IdentityPolicy(hash_key=b"0123456789abcdef")
     return replace(
         plain, listen=Listener(port=0), control=plane, store=where, identity=identity, drain_time=1.0, **more

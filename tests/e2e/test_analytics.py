@@ -77,7 +77,9 @@ def postgres() -> Iterator[PostgresServer]:
 
 async def test_workers_that_share_a_folder_add_up_to_what_clients_were_answered(tmp_path: Path) -> None:
     async with redis_server() as redis, upstream() as up:
-        config = settings(tmp_path, up.port, "folder: counted, interval: 50ms", f"store: {{url: '{redis.url}'}}")
+        config = settings(
+            tmp_path, up.port, "folder: counted, interval: 50ms", f"store: {{url: '{redis.url}', deadline: 5s}}"
+        )
         async with gateway("--config", config, "--workers", "2", **KEYS) as (process, public, _):
             await process.says(r"(?s)worker_serving.*worker_serving")
             answers = await traffic(public, [f"user-{number}" for number in range(20)] + ["gold-1"], 10)

@@ -73,7 +73,7 @@ def configure(folder: Path, upstream: int, store: str, workers: int, more: str =
     file = folder / "gateway.yaml"
     file.write_text(
         f"upstreams: {{default: {{urls: [http://127.0.0.1:{upstream}]}}}}\n"
-        f"store: {{url: '{store}', deadline: 2s}}\nworkers: {workers}\nrules: rules.yaml\n"
+        f"store: {{url: '{store}', deadline: 5s}}\nworkers: {workers}\nrules: rules.yaml\n"
         f"listen: 127.0.0.1:0\ncontrol: {{listen: 127.0.0.1:0}}\n{more}"
     )
     return file

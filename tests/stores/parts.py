@@ -15,9 +15,7 @@ from gateway.stores.limiter import Limiter
 from gateway.stores.opening import open_limiter
 from gateway.stores.redis import RedisStore
 from gateway.stores.watch import Watch
-
-PATIENT = 5.0
-"""Deadline, in seconds, of stores in tests that are not about deadlines: this machine may be busy."""
+from tests.waiting import PATIENT
 
 
 def demand(

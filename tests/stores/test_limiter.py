@@ -16,8 +16,8 @@ from gateway.stores.port import StoreAwayError
 from gateway.stores.verdict import Outcome
 from tests.redis_server import RedisServer, free_port, redis_server
 from tests.stores.cable import cable
-from tests.stores.parts import PATIENT, Recorder, address, demand, limiter, watch_of
-from tests.waiting import DEADLINE, at_most, until
+from tests.stores.parts import Recorder, address, demand, limiter, watch_of
+from tests.waiting import DEADLINE, PATIENT, at_most, until
 
 
 async def allowed_of(opened: Limiter, demands: Sequence[Demand], times: int) -> int:
