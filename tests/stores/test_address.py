@@ -85,7 +85,7 @@ async def test_a_sentinel_failover_costs_no_request_and_keeps_the_buckets() -> N
     async with sentinel_group() as (master, replica, sentinel):
         observer = Recorder()
         url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster"
-        async with limiter(url, observer, deadline=0.25) as opened:
+        async with limiter(url, observer) as opened:
             assert not (await opened.check([demand(burst=10, cost=4)])).degraded
             async with Redis(port=replica.port, protocol=2) as client:
                 await eventually(lambda: client.exists("gateway:bucket:a"))
