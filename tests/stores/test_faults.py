@@ -35,7 +35,7 @@ async def ask_in_time(opened: Limiter, seconds: float) -> None:
 
 
 async def test_a_slow_redis_decides_as_long_as_it_is_in_time() -> None:
-    async with redis_server() as server, cable(server.port) as wire, limiter(wire.url, deadline=0.5) as opened:
+    async with redis_server() as server, cable(server.port) as wire, limiter(wire.url) as opened:
         for wire.delay in (0.03, 0.06):
             for _ in range(5):
                 assert not (await opened.check([demand("b", rate="1000/s", burst=1000)])).degraded
@@ -62,12 +62,12 @@ async def test_a_single_late_answer_is_one_decision_of_our_own() -> None:
     async with (
         redis_server() as server,
         cable(server.port) as wire,
-        limiter(wire.url, observer, deadline=ANSWER) as opened,
+        limiter(wire.url, observer, deadline=0.25) as opened,
     ):
         for _ in range(3):
             await opened.check([demand("b", rate="1000/s", burst=1000)])
-            wire.delay = 0.5
-            async with at_most(ANSWER + SLACK):
+            wire.delay = 1.0
+            async with at_most(0.25 + SLACK):
                 assert (await opened.check([demand("b", rate="1000/s", burst=1000)])).degraded
             wire.delay = 0.0
         assert observer.lost == []

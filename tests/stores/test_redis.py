@@ -73,7 +73,7 @@ async def test_no_answer_takes_no_longer_than_the_deadline() -> None:
 
 
 async def test_a_call_that_hangs_does_not_hold_up_the_next_one() -> None:
-    async with redis_server() as server, cable(server.port) as wire, redis_store(wire.url, deadline=0.2) as store:
+    async with redis_server() as server, cable(server.port) as wire, redis_store(wire.url, deadline=0.5) as store:
         await store.take([demand()])
         wire.is_hung = True
         with pytest.raises(StoreAwayError):
