@@ -61,11 +61,11 @@ async def soak(seconds: float, rate: float, seed: int) -> list[Finding]:
 async def _make(trouble: Trouble, began: float, seconds: float) -> None:
     gap = min(4.0, seconds / 30)
     end = began + seconds
-    first, second = (began + 0.3 * seconds, began + 0.8 * seconds) if seconds >= _LONG else (end, end)
 
     async def of_operators() -> None:
-        await trouble.of_operators(first, gap, gentle=False)
-        await trouble.of_operators(second, gap, gentle=True)
+        if seconds >= _LONG:
+            await trouble.of_operators(began + 0.3 * seconds, gap, gentle=False)
+            await trouble.of_operators(began + 0.8 * seconds, gap, gentle=True)
         await trouble.of_operators(end, gap, gentle=False)
 
     async with asyncio.TaskGroup() as group:

@@ -64,20 +64,20 @@ class Trouble:
         self.kills: list[Kill] = []
 
     async def of_operators(self, until: float, gap: float, *, gentle: bool) -> None:
-        """Reloads and overrides; unless gentle, workers are replaced as well."""
+        """Reloads and overrides; unless gentle, workers are replaced as well. Each at least once."""
         acts: list[Act] = [self._reload_by_signal, self._reload_by_token, self._put_override, self._delete_override]
         if not gentle:
             acts += [self._kill_worker, self._restart]
         await self._go_on(acts, until, gap)
 
     async def of_redis(self, until: float, gap: float) -> None:
-        """Redis hangs, dies, and comes back empty."""
+        """Redis hangs, dies, and comes back empty. Each at least once."""
         await self._go_on([self._pause_redis, self._kill_redis, self._empty_redis], until, gap)
 
     async def _go_on(self, acts: Sequence[Act], until: float, gap: float) -> None:
-        for act in self._deck(acts):
+        for number, act in enumerate(self._deck(acts)):
             await asyncio.sleep(gap * self._dice.uniform(0.5, 1.5))
-            if time.monotonic() >= until:
+            if time.monotonic() >= until and number >= len(acts):
                 return
             name = act.__name__.strip("_").replace("_", " ")
             self._say(name)

@@ -308,7 +308,8 @@ class ClientConnection(web.RequestHandler):
             else:
                 transport.abort()
         elif self._waiter is not None:
-            self._expire_rest()
+            if not self._waiter.done():  # or else a request has come in this very turn of the loop
+                self._expire_rest()
         elif self._ended and not self._paused:
             exchange = cast("Exchange | None", self._current_request)
             if exchange is not None and not exchange.status:

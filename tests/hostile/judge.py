@@ -27,9 +27,6 @@ from tests.hostile.wire import converse, recorder
 from tests.proxy.running import Seen, proxy
 
 INTAKE = Intake(idle_timeout=0.02, head_timeout=0.4, body_timeout=0.4)
-PATIENT = replace(INTAKE, idle_timeout=0.06)
-"""For requests that come in pieces, between which a busy machine may pause."""
-
 ENDPOINTS = (Endpoint("limited", Template.parse("/limited/{rest...}")),)
 LIMITS = (
     Limit("all", True, False, Quota(Rate(1, 86_400), 1_000)),
@@ -65,7 +62,7 @@ async def run(case: Case, pieces: Sequence[bytes]) -> Outcome:
             limits=LIMITS,
             endpoints=ENDPOINTS,
             identity=identity,
-            intake=INTAKE if len(pieces) == 1 else PATIENT,
+            intake=_intake(len(pieces)),
         ) as running:
             if case.spent:
                 for _ in range(3):
@@ -89,6 +86,14 @@ async def run(case: Case, pieces: Sequence[bytes]) -> Outcome:
     answers = _read_answers(heard.raw, [request.method for request in requests], case)
     assert all(answer.status not in {500, 502, 504} and answer.whole for answer in answers)
     return Outcome(answers, requests, begun, _buckets(seen, paid), _digests(seen, paid))
+
+
+def _intake(pieces: int) -> Intake:
+    """With time for each piece: a busy machine may pause between two."""
+    if pieces == 1:
+        return INTAKE
+    longer = 0.4 + 0.002 * pieces
+    return replace(INTAKE, idle_timeout=0.06, head_timeout=longer, body_timeout=longer)
 
 
 def _read_answers(raw: bytes, methods: list[bytes], case: Case) -> list[Answer]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -108,6 +109,18 @@ async def _trickle(client: Client, data: bytes) -> None:
     for n in range(len(data)):
         await client.send(data[n : n + 1])
         await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(("raw", "status"), [(get(), 200), (get("/", "bad name: x"), 400)])
+async def test_what_comes_in_the_turn_in_which_the_deadline_is_over_has_come_in_time(raw: bytes, status: int) -> None:
+    intake = Intake(idle_timeout=0.05, head_timeout=0.05)
+    async with upstream() as up, proxy(up.port, intake=intake) as running, Client.connect(running.port) as client:
+        await until(lambda: running.server.connections)
+        client.writer.write(raw)
+        time.sleep(0.1)  # noqa: ASYNC251 - the loop is busy, and then finds both
+        assert (await client.answer()).status == status
+        if status == 200:
+            assert await client.closed() == b""
 
 
 async def test_a_body_slower_than_the_least_rate_is_a_408() -> None:
