@@ -283,6 +283,9 @@ class UpstreamConnection(asyncio.Protocol):
             raise HttpParserError("the head is too large")
 
     def on_body(self, data: bytes) -> None:
+        if self._reader is not None and self._status < _FINAL:
+            # llhttp reads one where an unknown 1xx announces it; the client would take it for the next answer.
+            raise HttpParserError("an interim answer has no body")
         self._silence = 0
         if self._reader is not None:
             self._reader.piece(data)
@@ -291,6 +294,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._reader is not None and self._status >= _FINAL:
+            if not self._parser.should_keep_alive():
+                self.reusable = False  # llhttp heeds what Connection says in a trailer, and would read no more
             self._end(self._reader)
 
     def _end(self, reader: Reader) -> None:

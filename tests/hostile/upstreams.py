@@ -221,6 +221,21 @@ def _tricks() -> Iterator[Reply]:
     for name, status in {"101": b"101 X", "1xx-unknown": b"199 X", "100-chunked": b"100 X\r\n" + chunks}.items():
         raw = b"HTTP/1.1 " + status + b"\r\n\r\n" + _ok(b"Content-Length: 2")
         yield Reply(f"own-first-{name}", raw, ("200 ok", BAD))
+    # llhttp reads a body behind the 1xx it does not know by name; a client would read an answer there.
+    bodies = {
+        "length": (b"Content-Length: %d" % len(_poison()), _poison()),
+        "chunks": (chunks, b"%x\r\n%b\r\n0\r\n\r\n" % (len(_poison()), _poison())),
+        "no-chunks": (chunks, b"0\r\n\r\n"),
+    }
+    for name, (field, body) in bodies.items():
+        for code in (104, 110, 199):
+            raw = b"HTTP/1.1 %d X\r\n%b\r\n\r\n%b" % (code, field, body) + _ok(b"Content-Length: 2")
+            may = ("200 ok", BAD) if name == "no-chunks" else (BAD,)
+            yield Reply(f"own-interim-{code}-{name}", raw, may)
+            yield Reply(f"own-interim-{code}-{name}-head", raw.removesuffix(b"ok"), ("200 ", BAD), method=b"HEAD")
+    for name, field in {"close": b"Connection: close", "names": b"Connection: X, close"}.items():
+        raw = _ok(chunks, body=b"2\r\nok\r\n0\r\n" + field + b"\r\n\r\n")
+        yield Reply(f"own-trailer-connection-{name}", raw, ("200 ok", BAD))
     yield Reply("own-te-tab", _ok(b"Transfer-Encoding:\tchunked", body=b"2\r\nok\r\n0\r\n\r\n"), ("200 ok", BAD))
     yield Reply("own-te-named-away", _ok(b"Connection: Transfer-Encoding", chunks, body=b"0\r\n\r\n"), ("200 ", BAD))
     yield Reply("own-cl-named-away", _ok(b"Connection: Content-Length", b"Content-Length: 2"), ("200 ok", BAD))
