@@ -329,6 +329,7 @@ class ClientConnection(web.RequestHandler):
         if self._stream.holds_part_of_a_head():
             self._stream.stop(REQUEST_TIMEOUT)
         elif left > 0:
+            self._stream.begun = False  # empty lines in front of a head are no part of it
             self._deadline.set(left)
             return
         else:

@@ -84,5 +84,8 @@ def exposition(snapshot: Snapshot, accept: str = "") -> tuple[bytes, str]:
     """A snapshot in the format that an Accept header asks for, and the content type of that."""
     registry = CollectorRegistry()
     registry.register(snapshot)
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is none
+        encode, content_type = choose_encoder("")
     return encode(registry), content_type

@@ -16,7 +16,7 @@ from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Identity
 from tests.hostile.wire import converse
 from tests.proxy.running import Running, proxy
-from tests.waiting import at_most, eventually, until
+from tests.waiting import DEADLINE, at_most, eventually, until
 from tests.wire import OK, Client, Conversation, Upstream, ask, get, says, upstream
 
 STRANGERS = Identity(trusted_proxies=(ip_network("10.0.0.0/8"),))
@@ -103,6 +103,19 @@ async def test_bytes_that_trickle_in_do_not_move_the_deadline_of_a_head() -> Non
         trickle = asyncio.create_task(_trickle(client, b"GET / HTTP/1.1\r\nX: " + b"y" * 100_000))
         assert (await client.answer()).status == 408
         trickle.cancel()
+
+
+async def test_empty_lines_in_front_of_a_head_do_not_stretch_its_deadline() -> None:
+    intake = Intake(head_timeout=0.2, idle_timeout=2 * DEADLINE)
+    async with upstream() as up, proxy(up.port, intake=intake) as running, Client.connect(running.port) as client:
+        await until(lambda: running.server.connections)
+        (connection,) = running.server._clients
+        await client.send(b"\r\n")
+        await until(lambda: connection._stream.begun)
+        await until(lambda: not connection._stream.begun)  # nothing of a head has come in time: it goes on to idle
+        await client.send(b"GET / HT")
+        assert (await client.answer()).status == 408
+        assert running.seen.causes == ["slow_head"]
 
 
 async def _trickle(client: Client, data: bytes) -> None:
