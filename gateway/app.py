@@ -19,7 +19,16 @@ from gateway.journal import Journal
 from gateway.limits.cors import Cors
 from gateway.limits.rules import RuleBook
 from gateway.listeners import BACKLOG, tls_context
-from gateway.parts import forwarder_of, identity_fields, identity_of, limiter_of, open_redis, open_tracer, shelf_of
+from gateway.parts import (
+    credential_fields,
+    forwarder_of,
+    identity_fields,
+    identity_of,
+    limiter_of,
+    open_redis,
+    open_tracer,
+    shelf_of,
+)
 from gateway.plane import ControlPlane, Place, open_runtime
 from gateway.proxy.door import listen
 from gateway.proxy.handler import Proxy
@@ -111,7 +120,7 @@ class Worker:
                 traced = TracingWitness(journal, await stack.enter_async_context(open_tracer(settings.tracing, log)))
             forwarder = forwarder_of(settings, journal, traced)
             stack.callback(forwarder.close)
-            reader = RequestReader(identity_fields(settings.identity))
+            reader = RequestReader(identity_fields(settings.identity), credential_fields(settings.identity))
             identity = identity_of(settings.identity)
             parts = (Health(lambda: server.draining, lambda: limiter.is_degraded), Scrape(metrics.scrape))
             redis = await stack.enter_async_context(open_redis(settings.store))

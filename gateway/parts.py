@@ -66,6 +66,11 @@ def identity_fields(policy: IdentityPolicy) -> list[str]:
     ]
 
 
+def credential_fields(policy: IdentityPolicy) -> list[str]:
+    """Names of the header fields in which callers send a token or a key."""
+    return [source.header for source in policy.sources if not isinstance(source, TrustedHeader)]
+
+
 def limiter_of(store: Store, observer: Observer, workers: int) -> Limiter:
     """What decides, with everything behind it.
 

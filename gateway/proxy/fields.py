@@ -48,15 +48,16 @@ class RequestFields:
     Args:
         identity: Names of the fields that say who the caller is; a client that is no trusted proxy cannot send them,
             and no client can have them dropped.
+        credentials: Names of the fields with which callers show who they are; no client can have them dropped.
     """
 
     __slots__ = ("_always", "_from_strangers", "_kept")
 
-    def __init__(self, identity: Iterable[str]) -> None:
+    def __init__(self, identity: Iterable[str], credentials: Iterable[str] = ()) -> None:
         ours = frozenset(name.lower().encode() for name in identity)
         self._always = _HOP_BY_HOP | _FORWARDED | _OURS | {b"host", b"content-length"}
         self._from_strangers = self._always | _PROXY_ONLY | ours
-        self._kept = _RELIED_ON | ours
+        self._kept = _RELIED_ON | ours | {name.lower().encode() for name in credentials}
 
     def pass_on(self, fields: RawFields, *, trusted: bool) -> list[bytes]:
         """The client's own fields that go upstream, as lines without their line ends."""

@@ -4,7 +4,7 @@ One reading: what is matched, charged and forwarded comes from here, and is read
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import count
 from secrets import token_hex
 
@@ -106,13 +106,16 @@ class RequestReader:
     """Reads requests.
 
     Args:
-        identity: Names of the fields that say who the caller is.
+        identity: Names of the fields in which a trusted proxy says who the caller is.
+        credentials: Names of the fields with which callers show it themselves, a token or a key.
     """
 
-    __slots__ = ("_ids", "_run", "fields")
+    __slots__ = ("_credentials", "_ids", "_run", "_told", "fields")
 
-    def __init__(self, identity: Iterable[str]) -> None:
-        self.fields = RequestFields(identity)
+    def __init__(self, identity: Sequence[str], credentials: Sequence[str] = ()) -> None:
+        self.fields = RequestFields(identity, credentials)
+        self._credentials = tuple(credentials)
+        self._told = (*credentials, *identity)
         self._run = token_hex(8)
         self._ids = count(1)
 
@@ -126,8 +129,18 @@ class RequestReader:
         coding = message.headers.get("Transfer-Encoding")
         if coding is not None and (coding.lower() != "chunked" or message.version == HttpVersion10):
             return BAD_REQUEST  # RFC 9112 section 6.1: a coding we would lose, or framing that HTTP/1.0 does not have
+        if self._names_two_callers(exchange):
+            return BAD_REQUEST
         target = parse_target(message.path, message.headers.getall("Host", ()))
         return BAD_REQUEST if target is None else RequestHead(exchange, target, self)
+
+    def _names_two_callers(self, exchange: Exchange) -> bool:
+        """Whether a field that goes upstream and says who the caller is stands twice.
+
+        Servers disagree on which of the two counts, and who is charged has to be whom they see.
+        """
+        getall = exchange.message.headers.getall
+        return any(len(getall(name, ())) > 1 for name in (self._told if exchange.client.trusted else self._credentials))
 
     def identify(self, exchange: Exchange) -> str:
         """The id a trusted proxy has given the request, or a new one: unique without a draw of randomness each time."""

@@ -109,7 +109,7 @@ def test_a_trusted_header_without_a_tier_header_knows_no_tier() -> None:
         ("Bearer ", None),
         ("good", None),
         ("Basic good", None),
-        ("Bearer\tgood", None),
+        ("Bearer\tgood", Claim("alice", "pro")),
         ("", None),
     ],
 )

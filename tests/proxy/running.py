@@ -8,7 +8,7 @@ from ssl import SSLContext
 from gateway.config.settings import Intake, Listener, Origin, Upstream
 from gateway.limits.bucket import Demand
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.identity import Caller, Identity
+from gateway.limits.identity import ApiKey, BearerToken, Caller, Identity
 from gateway.limits.limit import Limit
 from gateway.limits.rules import RuleBook, Rules
 from gateway.listeners import bind
@@ -94,10 +94,11 @@ async def proxy(
     witness = Seen()
     forwarder = Forwarder({"default": settings}, witness, keep_rate_limits=keep_rate_limits)
     limiter = Limiter(store if store is not None else LocalStore(100_000, wall_clock()), NoStandby())
-    handler = Proxy(
-        book, identity or Identity(), limiter, forwarder, RequestReader(["X-User-Id", "X-User-Tier"]), witness
-    )
-    server = Server(handler.handle, intake or Intake(), witness, (identity or Identity()).trusts)
+    identity = identity or Identity()
+    credentials = [source.header for source in identity.sources if isinstance(source, BearerToken | ApiKey)]
+    reader = RequestReader(["X-User-Id", "X-User-Tier"], credentials)
+    handler = Proxy(book, identity, limiter, forwarder, reader, witness)
+    server = Server(handler.handle, intake or Intake(), witness, identity.trusts)
     (bound,) = bind(Listener(host, 0))
     port = bound.getsockname()[1]
     listening = await listen(server, bound, intake or Intake(), witness, ssl, 1024)
