@@ -11,8 +11,10 @@ spelling                             policy     reason
 ``//``, a slash at the end           normalise  most servers fold them
 ``/Orders`` for ``/orders``          normalise  some servers ignore case (setting ``case_sensitive``)
 fullwidth letters, ligatures         normalise  some servers take them for the plain ones (Unicode's form NFKC)
+soft hyphens, zero-width characters  normalise  some file systems and comparisons leave them out
 ``;name=value`` behind a segment     normalise  servlet containers strip it (RFC 3986 section 3.3), also encoded
 dots and spaces behind a segment     normalise  Windows drops them from file names; some trim white space
+spaces in front of a segment         normalise  who trims white space does so at both ends
 ``%3F``, ``%23`` in the last segment normalise  whoever decodes too early reads a query or a fragment there
 ``%3F``, ``%23`` in any other        reject     the path ends there for some
 ``/./``, ``/../``, also encoded      reject     clients resolve these before sending (RFC 3986 section 5.2.4)
@@ -44,8 +46,15 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPED_AGAIN = re.compile(r"%(?:[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _ATTACHED = re.compile(r"[;?#].*")
-_LOOSE = ". \u1680\u2028\u2029"
-"""Dots, and the white space that is left in form NFKC: all of it but control bytes."""
+_BLANK = " \u1680\u2028\u2029"
+"""The white space that is left in form NFKC: all of it but control bytes."""
+
+_LOOSE = f".{_BLANK}"
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+    "\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Unicode's Default_Ignorable_Code_Point, as far as form NFKC has it."""
 
 _MOST_SLASHES = 256
 _TURKISH = str.maketrans("\u0130\u0131", "ii")
@@ -82,11 +91,11 @@ class PathPolicy:
             if text is None or ended:
                 return None
             ended = "?" in text or "#" in text
-            name = _ATTACHED.sub("", text)
-            if any(part and not part.strip(_LOOSE) for part in name.split("/")):
+            if any(_is_dots(part) for part in text.split("/")):
                 return None
+            name = _ATTACHED.sub("", text)
             if name:
-                folded.append(self._equate(name.rstrip(_LOOSE)))
+                folded.append(self._equate(name.rstrip(_LOOSE).lstrip(_BLANK)))
         return tuple(folded)
 
     def _decode(self, raw: str) -> str | None:
@@ -96,10 +105,16 @@ class PathPolicy:
         except UnicodeDecodeError:
             return None
         if not text.isascii():
-            text = normalize("NFKC", text)
+            text = _INVISIBLE.sub("", normalize("NFKC", text))
         if _CONTROL.search(text) or _ESCAPED_AGAIN.search(text):
             return None
         return None if "/" in text and self.encoded_slash == "reject" else text
 
     def _equate(self, name: str) -> str:
         return name if self.case_sensitive else name.translate(_TURKISH).casefold()
+
+
+def _is_dots(part: str) -> bool:
+    """Whether some servers take a part of a path for ``.`` or ``..``, what is attached to it left out."""
+    name = _ATTACHED.sub("", part)
+    return bool(name) and not name.strip(_LOOSE)

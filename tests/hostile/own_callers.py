@@ -57,6 +57,12 @@ def paths() -> Iterator[Case]:
         "semi-empty": b"/limited;",
         "turkish": b"/l%c4%b0m%c4%b0ted",
         "dotless": b"/l%c4%b1mited",
+        "space-first": b"/%20limited",
+        "no-break-space-first": b"/%c2%a0limited",
+        "soft-hyphen": b"/limi%c2%adted",
+        "zero-width": b"/%e2%80%8blimited%e2%80%8d",
+        "zero-width-dots": b"/x/.%e2%80%8b./limited",
+        "ellipsis": b"/x/%e2%80%a6/limited",
     }.items():
         yield Case(f"own-path-{name}", get(target), (_LIMITED, REFUSED))
     for name, target in {

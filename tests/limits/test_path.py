@@ -50,6 +50,15 @@ PLAIN_CHARACTERS = "ABCXYZabcxyz0189._~!$&'()*+,:=@-"
         ("/o%EF%AC%81x", ("ofix",)),
         ("/%E2%84%AAeys", ("keys",)),
         ("/order%C5%BF", ("orders",)),
+        # Characters that nobody sees.
+        ("/ord%C2%ADers", ("orders",)),
+        ("/%EF%BB%BForders%E2%80%8B", ("orders",)),
+        ("/orders%E2%80%8D.", ("orders",)),
+        ("/%E2%80%8B/orders", ("orders",)),
+        # White space in front.
+        ("/%20orders", ("orders",)),
+        ("/%20%C2%A0orders/%E3%80%807", ("orders", "7")),
+        ("/%20.well-known", (".well-known",)),
         ("/l%C4%B1st", ("list",)),
         ("/l%C4%B0st", ("list",)),
         # Parameters.
@@ -110,6 +119,9 @@ def test_what_is_normalised(path: str, segments: tuple[str, ...]) -> None:
         "/x/.../orders",
         "/x/..%20/orders",
         "/x/%20/orders",
+        "/x/.%E2%80%8B./orders",
+        "/x/%C2%AD../orders",
+        "/%252%E2%80%8B5",
         "/x/%20../orders",
         # A slash to some.
         "/v1%2Forders",
@@ -208,6 +220,10 @@ def test_case_counts_where_the_operator_says_so(path: str, segments: tuple[str, 
         ("/a%2F..", None),
         ("/..%2Fa", None),
         ("/a%2F.;x/b", None),
+        ("/a;x%2F..%2Fb", None),
+        ("/a;x%2F..;y%2Fb", None),
+        ("/a;%2F%2e%2e", None),
+        ("/a;x%2Fb", ("a",)),
         ("/a%2F%20%2Fb", None),
         ("/a%5Cb", None),
         ("/a%252Fb", None),
@@ -252,7 +268,7 @@ def test_what_comes_out_is_canonical(path: str) -> None:
     segments = POLICY.segments(path)
     for segment in segments or ():
         assert segment.strip(". ")
-        assert segment == segment.rstrip(". ")
+        assert segment == segment.rstrip(". ").lstrip(" ")
         assert not re.search(r"[/\\;?#\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}", segment)
 
 
@@ -315,12 +331,12 @@ DETOURS = [
     *["/"] * 30, "//", "///", "/./", "/.//", "/x/../", "/%2e/", "/x/%2e%2E/", "/x/.%2e/", "/x/%252e%252e/", "/x/..;/",
     "/x/..;a=b/", "/.;/", "/;a=b/", "/%3Ba/", "/%2F/", "%2F", "%2f", "%252F", "%5C", "\\", "%5c..%5c", "/x\\..\\",
     "/x%2F..%2F", "%c0%af", "/x/%c0%ae%c0%ae/", "%EF%BC%8F", "%EF%BC%BC", "/%EF%BC%8E/", "/x/%E2%80%A5/", "/.%20/",
-    "/%20/", "/x/..%00/", "/x/.../", "/x/%u002e%u002e/", "%u002f",
+    "/%20/", "/%20", "/%C2%A0", "/%E2%80%8B", "/x/.%C2%AD./", "/x/..%00/", "/x/.../", "/x/%u002e%u002e/", "%u002f",
 ]  # fmt: skip
 TAILS = [
     *[""] * 30, ";a=b", ";", "%3Bx", "%3bx", ".", "..", "...", "%20", "%20.", ".%20", "%C2%A0", "+", "%00",
     "%00.html", "%0a", "%0d%0a", "%09", "%3Fq", "%3fq/x", "%23f", "%23f/x", "#f", "%EF%BC%9Fq/x", "%EF%BC%9Bx", "%7F",
-    "%C2%85", "%", "%2500", "%253F", "%25", "%e2%80%a8",
+    "%C2%85", "%", "%E2%80%8D", "%EF%B8%8F", "%2500", "%253F", "%25", "%e2%80%a8",
 ]  # fmt: skip
 ENDS = [*[""] * 15, "/", "//", "/.", "/;", "/./", "/x/..", "/x/..;/", "/%2e", "%2F", "/%20", "\\", "/%3F", "/%23x"]
 
@@ -341,7 +357,7 @@ def spelled_otherwise(draw: st.DrawFn) -> str:
     """Ways to write `LIMITED` that servers commonly take for it: all of them fold."""
     path = ""
     for segment in LIMITED:
-        path += draw(st.sampled_from(["/", "//", "/;a=b/", "/%3Ba/"]))
+        path += draw(st.sampled_from(["/", "//", "/;a=b/", "/%3Ba/", "/%20", "/%E2%80%8B"]))
         for character in segment:
             folding = [character, character.upper(), escape(character), escape(character).lower()]
             path += draw(st.sampled_from([*folding, escape(chr(ord(character) + 0xFEE0))]))
@@ -377,6 +393,14 @@ def drop_dots_and_spaces(path: str) -> str:
     return "/".join(part if part in {".", ".."} else part.rstrip(". ") for part in path.split("/"))
 
 
+def trim_segments(path: str) -> str:
+    return "/".join(map(str.strip, path.split("/")))
+
+
+def leave_out_invisible(path: str) -> str:
+    return re.sub("[\u00ad\u200b\u200d\ufe0f]", "", path)
+
+
 HABITS: dict[str, Callable[[str], str]] = {
     "drops parameters as they came (Tomcat)": drop_parameters,
     "reads %u0041 (IIS)": read_percent_u,
@@ -385,11 +409,13 @@ HABITS: dict[str, Callable[[str], str]] = {
     "decodes again (behind a proxy that does not encode again)": decode,
     "reads %u0041 when it decodes again": read_percent_u,
     "takes compatible characters for one another": lambda path: normalize("NFKC", path),
+    "leaves out what is invisible (HFS+)": leave_out_invisible,
     "drops parameters once decoded (Jetty)": drop_parameters,
     "ends at a NUL (whatever hands the path to C)": lambda path: path.partition("\0")[0],
     "ends at a decoded ? or # (nginx with $uri in proxy_pass)": lambda path: re.split("[?#]", path)[0],
     "trims": str.strip,
     "takes a backslash for a slash (IIS)": lambda path: path.replace("\\", "/"),
+    "trims segments (Spring's AntPathMatcher)": trim_segments,
     "drops dots and spaces (Windows)": drop_dots_and_spaces,
     "compares in capitals": lambda path: path.upper().lower(),
 }
