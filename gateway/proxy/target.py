@@ -8,6 +8,7 @@ asterisk of OPTIONS name nothing that we serve.
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 _AUTHORITY = re.compile(
@@ -35,11 +36,20 @@ class Target(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def parse_host(authority: str) -> str | None:
-    """The host of a Host field, in lower case, without port and closing dot; None when it is not one (RFC 9110 7.2)."""
+    """The host of a Host field, in lower case, without port and closing dot; None when it is not one (RFC 9110 7.2).
+
+    An IPv6 address is in its shortest form, as in rules, however it is spelled.
+    """
     form = _AUTHORITY.fullmatch(authority)
     if form is None or (form["port"] and int(form["port"]) > 65_535):  # noqa: PLR2004 - the largest port
         return None
-    return form["host"].lower().rstrip(".") or None
+    host: str = form["host"]
+    if host[0] == "[":
+        try:
+            return f"[{IPv6Address(host[1:-1])}]"
+        except ValueError:
+            return None
+    return host.lower().rstrip(".") or None
 
 
 def parse_target(raw: str, hosts: Sequence[str]) -> Target | None:
