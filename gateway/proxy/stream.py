@@ -5,7 +5,7 @@ from collections import deque
 
 from aiohttp import StreamReader, web
 from aiohttp.http import HttpProcessingError, HttpRequestParser
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import LineTooLong, TransferEncodingError
 from aiohttp.http_parser import RawRequestMessage
 
 from gateway.config.settings import Intake
@@ -34,7 +34,19 @@ class RequestStream:
         tail: What stands behind a request to switch protocols; None if there was no such request.
     """
 
-    __slots__ = ("_body", "_head_size", "_last", "_most", "begun", "done", "parser", "refusal", "tail")
+    __slots__ = (
+        "_body",
+        "_content",
+        "_head_size",
+        "_last",
+        "_most",
+        "_silence",
+        "begun",
+        "done",
+        "parser",
+        "refusal",
+        "tail",
+    )
 
     def __init__(
         self, connection: web.RequestHandler, loop: asyncio.AbstractEventLoop, intake: Intake, buffer: int
@@ -54,6 +66,8 @@ class RequestStream:
         self._head_size = 0  # of the head that has begun to come, as far as it has
         self._body: StreamReader | None = None  # of the request that is being read; None in front of a head
         self._last: RawRequestMessage | None = None
+        self._content = 0  # bytes of that body, as far as it has come
+        self._silence = 0  # bytes that have come since, and were none of it
         self.begun = False
         self.done = False
         self.refusal: Answer | None = None
@@ -82,6 +96,7 @@ class RequestStream:
             if self._body is None:
                 break
             if not self._body.is_eof():
+                self._weigh(self._body.total_bytes, len(data))
                 return
             self._body = None
             if self._last is not None:
@@ -102,8 +117,18 @@ class RequestStream:
         self._head_size = 0
         self.begun = False
         self._body = body
+        self._content = -1
         if is_last(message):
             self._last = message
+
+    def _weigh(self, content: int, size: int) -> None:
+        """Refuse a body that goes on and on without content: extensions of a chunk, zeros in front of its size."""
+        if content != self._content:
+            self._content, self._silence = content, 0
+            return
+        self._silence += size
+        if self._silence > self._most:
+            raise TransferEncodingError("no content")
 
     def _end(self, last: RawRequestMessage) -> None:
         self.done = True

@@ -4,7 +4,7 @@ import asyncio
 import resource
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
 from statistics import median
 from time import process_time
@@ -154,6 +154,28 @@ async def test_a_body_at_the_least_rate_may_take_longer_than_the_timeout() -> No
         await _trickle(client, b"y" * 30)
         assert (await client.answer()).status == 200
     assert up.requests[0].body == b"y" * 30
+
+
+@pytest.mark.parametrize(
+    ("first", "more"), [(b"5;", b"a" * 1_000), (b"5", b";a=b" * 250), (b"", b"0" * 1_000), (b'5;a="', b"a" * 1_000)]
+)
+async def test_a_chunk_that_never_comes_to_its_content_is_a_400(first: bytes, more: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with upstream() as up, proxy(up.port) as running, Client.connect(running.port) as client:
+        await client.send(head + first)
+        endless = asyncio.create_task(_endlessly(client, more))
+        answer = await client.answer()
+        endless.cancel()
+    assert answer.status == 400
+    assert answer.one(b"Connection") == b"close"
+    assert up.requests == []
+
+
+async def _endlessly(client: Client, data: bytes) -> None:
+    with suppress(ConnectionError):
+        while True:
+            await client.send(data)
+            await asyncio.sleep(0)
 
 
 async def test_a_client_that_does_not_take_its_answer_is_cut_off() -> None:
