@@ -290,7 +290,11 @@ class ClientConnection(web.RequestHandler):
             transport.close()  # TLS: it says goodbye, and waits for the client to do so
             return
         self._unsent = transport.get_write_buffer_size()
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:  # the client has reset it, which a transport that does not read has not heard of
+            transport.abort()
+            return
         transport.resume_reading()
         self._deadline.set(LINGER)
 
