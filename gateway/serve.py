@@ -152,7 +152,6 @@ def _end_of_life(loop: asyncio.AbstractEventLoop, lifeline: int, stop: asyncio.E
 def greeting(loaded: Loaded, public: socket, control: socket, workers: int) -> str:
     """What is said at the start: where it listens, and what is in force."""
     settings, rules = loaded.settings, loaded.rules
-    scheme = "https" if settings.listen.tls else "http"
     upstreams = ", ".join(str(url) for upstream in settings.upstreams.values() for url in upstream.urls)
     limited = (
         f"{len(rules.endpoints)} endpoints, {len(rules.limits)} limits from {settings.rules}, revision {rules.revision}"
@@ -160,12 +159,16 @@ def greeting(loaded: Loaded, public: socket, control: socket, workers: int) -> s
         else "none: NOTHING IS LIMITED. Give a file of rules with --rules, or as rules: in gateway.yaml"
     )
     return (
-        f"gateway {__version__} on {scheme}://{at(public)} in front of {upstreams}\n"
-        f"  control  http://{at(control)}\n"
+        f"gateway {__version__} on {_url(settings.listen, public)} in front of {upstreams}\n"
+        f"  control  {_url(settings.control.listen, control)}\n"
         f"  store    {settings.store}\n"
         f"  workers  {workers}\n"
         f"  rules    {limited}"
     )
+
+
+def _url(listener: Listener, listening: socket) -> str:
+    return f"{'https' if listener.tls else 'http'}://{at(listening)}"
 
 
 def at(listening: socket) -> str:

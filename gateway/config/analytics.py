@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from gateway.config.certificate import authorities
 from gateway.config.fields import Fields, table_of
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError
@@ -24,7 +25,7 @@ def postgres_url(node: Node) -> PostgresUrl:
     return url
 
 
-POSTGRES_KEYS: dict[str, Reader] = {**table_of(Postgres, url=postgres_url), **secret_keys("password")}
+POSTGRES_KEYS: dict[str, Reader] = {**table_of(Postgres, url=postgres_url, ca=authorities), **secret_keys("password")}
 
 
 def _postgres(node: Node) -> Postgres:

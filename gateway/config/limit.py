@@ -121,14 +121,15 @@ class Limits:
         if "tiers" in fields and per == ("endpoint",):
             fields.at("tiers").refuse("a bucket that all users share has one size; tiers need per: user")
         named = self._named(fields)
-        size = quota(fields)
         called = values.get("name")
-        if called is None:
-            raise InvalidError
         if called in self.fields:
             place = self.fields[called].at("name").place
-            raise fields.at("name").refuse(f"two limits are called {called!r}; the other is at {place}")
-        self.fields[called] = fields
+            fields.at("name").refuse(f"two limits are called {called!r}; the other is at {place}")
+        elif called is not None:
+            self.fields[called] = fields
+        size = quota(fields)
+        if called is None or self.fields[called] is not fields:
+            raise InvalidError
         exempt: Exemption = values.get("exempt", Exemption())
         self.known[called] = Limit(
             called,
@@ -142,7 +143,7 @@ class Limits:
 
     def _named(self, fields: Fields) -> frozenset[str]:
         """The endpoints the limit names, which have to exist."""
-        if "endpoints" not in fields:
+        if "endpoints" not in fields.values:
             return frozenset()
 
         def known(node: Node) -> str:

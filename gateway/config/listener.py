@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from gateway.config.certificate import check_pair
 from gateway.config.fields import Fields, section, table_of
 from gateway.config.node import Node
 from gateway.config.scalar import Reader, each, network, parsed, path, text, whole
@@ -9,12 +10,14 @@ from gateway.config.settings import Control, Listener, Tls
 from gateway.config.token import admin_policy
 from gateway.config.url import HostPort
 
-KEYS = table_of(
-    Listener,
-    host=text,
-    port=whole(0, 65_535),
-    tls=section(Tls, table_of(Tls), required=("certificate", "key")),
-)
+
+def _tls(node: Node) -> Tls:
+    fields = Fields(node, table_of(Tls), required=("certificate", "key"))
+    check_pair(fields)
+    return fields.build(Tls)
+
+
+KEYS = table_of(Listener, host=text, port=whole(0, 65_535), tls=_tls)
 
 
 def listener(standard: Listener) -> Reader:

@@ -22,7 +22,7 @@ Reader = Callable[[Node], Any]
 T = TypeVar("T")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
-_WHOLE = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,63}", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d)?", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _SHARE = re.compile(r"0(?:\.[0-9]{1,9})?|1(?:\.0{1,9})?", re.ASCII)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+from gateway.config.certificate import authorities, check_pair
 from gateway.config.fields import Fields, table_of
 from gateway.config.node import Node, quote
 from gateway.config.problem import InvalidError
@@ -54,10 +55,11 @@ def _tls(node: Node) -> StoreTls:
     fields = Fields(node, TLS_KEYS)
     if ("certificate" in fields) != ("key" in fields):
         raise node.refuse("'certificate' and 'key' go together")
+    check_pair(fields)
     return fields.build(StoreTls)
 
 
-TLS_KEYS = table_of(StoreTls)
+TLS_KEYS = table_of(StoreTls, ca=authorities)
 KEYS: dict[str, Reader] = {
     **table_of(
         Store,

@@ -3,6 +3,7 @@
 import re
 from importlib.util import find_spec
 
+from gateway.config.certificate import authorities
 from gateway.config.fields import Fields, table_of
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError
@@ -32,7 +33,14 @@ def _endpoint(node: Node) -> str:
 
 
 KEYS: dict[str, Reader] = {
-    **table_of(Tracing, leave_out=("credential",), endpoint=_endpoint, sample=share, credential_header=header),
+    **table_of(
+        Tracing,
+        leave_out=("credential",),
+        endpoint=_endpoint,
+        sample=share,
+        ca=authorities,
+        credential_header=header,
+    ),
     **secret_keys("credential"),
 }
 

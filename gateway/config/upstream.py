@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+from gateway.config.certificate import authorities
 from gateway.config.fields import Fields, table_of
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError
@@ -14,6 +15,7 @@ KEYS = table_of(
     leave_out=("name",),
     urls=each(parsed(Origin.parse), least=1),
     eject_time=seconds(zero=True),
+    ca=authorities,
 )
 
 

@@ -13,7 +13,7 @@ _UNITS = {
     "h": 3_600, "hour": 3_600, "hours": 3_600,
     "d": 86_400, "day": 86_400, "days": 86_400,
 }  # fmt: skip
-_RATE = re.compile(r"([0-9]{1,18})\s*/\s*([0-9]{0,9})\s*([a-z]+)", re.ASCII)
+_RATE = re.compile(r"([0-9]{1,64})\s*/\s*([0-9]{0,64})\s*([a-z]+)", re.ASCII)
 _LONGEST_PERIOD = 366 * 86_400
 
 
@@ -30,7 +30,7 @@ class Rate:
 
     def __post_init__(self) -> None:
         if self.tokens < 1:
-            raise ValueError("a rate needs at least 1 token a period; to refuse everything, do not list the endpoint")
+            raise ValueError("a rate needs at least 1 token a period; no limit refuses everything")
         if self.seconds < 1:
             raise ValueError("a period lasts at least 1 second")
         if self.seconds > _LONGEST_PERIOD:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -44,6 +45,13 @@ def gateway_warnings(folder: Path, text: str) -> list[str]:
     """All but the one that there are no rules."""
     warnings = load_gateway_text(folder, text).warnings
     return [str(each).removeprefix(f"{folder}/") for each in warnings if "no rules are named" not in each.message]
+
+
+def write_certificates(folder: Path, *names: str) -> None:
+    """Files, each of which holds a certificate and its key, so that it can stand for either."""
+    pair = trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.bytes()
+    for name in names:
+        (folder / name).write_bytes(pair)
 
 
 def public_pem(key: Ed25519PrivateKey | EllipticCurvePrivateKey) -> bytes:

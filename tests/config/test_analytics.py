@@ -7,7 +7,7 @@ import pytest
 from gateway.config.report import report
 from gateway.config.settings import Analytics, Postgres
 from gateway.config.url import PostgresUrl
-from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text
+from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 
 KEY = "identity: {hash_key_file: key}\n"
 
@@ -34,7 +34,7 @@ def test_a_folder(tmp_path: Path) -> None:
 
 def test_a_database_with_a_password_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "password").write_bytes(b"hunter2\n")
-    (tmp_path / "ca").touch()
+    write_certificates(tmp_path, "ca")
     analytics = analytics_of(
         tmp_path, "{postgres: {url: postgresql://gw@db:6432/counted, password_file: password, ca: ca}}"
     )
@@ -86,7 +86,7 @@ def test_a_url_and_how_it_is_shown(url: str, parsed: PostgresUrl) -> None:
             "1:51: analytics.postgres.password: there is no key 'password' here",
         ),
         (
-            "{postgres: {url: 'postgresql://a@b/c', tls: false, ca: /dev/null}}",
+            "{postgres: {url: 'postgresql://a@b/c', tls: false, ca: ca}}",
             "1:67: analytics.postgres.ca: certificates are for TLS, and 'tls' is false",
         ),
         (
@@ -99,6 +99,7 @@ def test_a_url_and_how_it_is_shown(url: str, parsed: PostgresUrl) -> None:
     ],
 )
 def test_mistake_is_told_without_showing_a_secret(tmp_path: Path, text: str, problem: str) -> None:
+    write_certificates(tmp_path, "ca")
     found = gateway_problems(tmp_path, f"analytics: {text}\n")
     assert found[0].startswith(f"gateway.yaml:{problem}"), found
     assert "hunter2" not in "".join(found)

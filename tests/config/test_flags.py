@@ -6,7 +6,7 @@ from gateway.config.flags import Flags
 from gateway.config.loader import load
 from gateway.config.settings import Listener
 from gateway.config.url import HostPort, Origin, RedisUrl
-from tests.config.reading import flag_problems
+from tests.config.reading import flag_problems, write_certificates
 
 
 def test_flags_alone_are_a_gateway(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_flags_replace_what_they_name_and_leave_the_rest(tmp_path: Path) -> None
 def test_certificates_stay_when_the_flag_says_tls_too(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text("upstreams: {default: {urls: [http://a]}}\nstore: {url: rediss://a, tls: {ca: ca.pem}}\n")
-    (tmp_path / "ca.pem").touch()
+    write_certificates(tmp_path, "ca.pem")
     assert load(file, Flags(store="rediss://b")).settings.store.tls.ca == tmp_path / "ca.pem"
     assert load(file, Flags(store="redis://b")).settings.store.tls.ca is None
 

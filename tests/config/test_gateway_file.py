@@ -7,7 +7,7 @@ import pytest
 from gateway.config.settings import Intake, Listener, Settings, Tls
 from gateway.config.url import Origin
 from gateway.limits.path import PathPolicy
-from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text
+from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 
 
 def test_defaults_are_those_of_the_settings(tmp_path: Path) -> None:
@@ -27,8 +27,7 @@ def test_plain_sections_reach_the_settings(tmp_path: Path) -> None:
 
 
 def test_listener_is_an_address_or_a_mapping(tmp_path: Path) -> None:
-    for file in ("cert.pem", "key.pem"):
-        (tmp_path / file).write_text("x")
+    write_certificates(tmp_path, "cert.pem", "key.pem")
     settings = load_gateway_text(
         tmp_path,
         "listen: '[::1]:8443'\ncontrol: {listen: {host: localhost, tls: {certificate: cert.pem, key: key.pem}}}\n",
@@ -38,7 +37,7 @@ def test_listener_is_an_address_or_a_mapping(tmp_path: Path) -> None:
 
 
 def test_upstream_reaches_the_settings(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("x")
+    write_certificates(tmp_path, "ca.pem")
     settings = load_gateway_text(
         tmp_path,
         "upstreams:\n  api:\n    urls: [https://a, 'https://[::1]:8443']\n    connect_timeout: 250ms\n"
@@ -108,7 +107,7 @@ def test_mistake_is_told_with_its_place_and_the_way_out(tmp_path: Path, text: st
             "1:46: upstreams.default.ca: ",
         ),
         (
-            "upstreams: {default: {urls: [http://a], ca: /dev/null}}\n",
+            "upstreams: {default: {urls: [http://a], ca: ca.pem}}\n",
             "1:45: upstreams.default.ca: certificates are for https, and no URL here starts with https://",
         ),
         (
@@ -118,6 +117,7 @@ def test_mistake_is_told_with_its_place_and_the_way_out(tmp_path: Path, text: st
     ],
 )
 def test_mistake_in_an_upstream_is_told(tmp_path: Path, upstreams: str, problem: str) -> None:
+    write_certificates(tmp_path, "ca.pem")
     (found,) = gateway_problems(tmp_path, "", upstreams=upstreams)
     assert found.startswith(f"gateway.yaml:{problem}")
 

@@ -45,10 +45,20 @@ RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
         ("{name: a, per: user, rate: 2024-01-01}", f"2:37: limits[0].rate: '2024-01-01' is not a rate; {RATE}"),
         (
             "{name: a, per: user, rate: 0/s}",
-            (
-                "2:37: limits[0].rate: a rate needs at least 1 token a period; to refuse everything, do not list the "
-                "endpoint"
-            ),
+            "2:37: limits[0].rate: a rate needs at least 1 token a period; no limit refuses everything",
+        ),
+        (
+            "{name: a, per: user, rate: 99999999999999999999/s}",
+            "2:37: limits[0].rate: a rate is at most 1000000 tokens a second",
+        ),
+        ("{name: a, per: user, rate: 1/9999999999d}", "2:37: limits[0].rate: a period lasts at most 366 days"),
+        (
+            "{name: a, per: user, rate: 1/s, burst: 9999999999999999}",
+            "2:49: limits[0].burst: 9999999999999999 is out of range; write 1 to 1000000000000",
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, endpoints: default}",
+            "2:53: limits[0].endpoints: a single value stands where a list should",
         ),
         ("{name: a, per: user, rate: 2000000/s}", "2:37: limits[0].rate: a rate is at most 1000000 tokens a second"),
         ("{name: a, per: user, rate: [1/s]}", "2:37: limits[0].rate: a list stands where a text should"),

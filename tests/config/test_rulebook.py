@@ -140,6 +140,16 @@ def test_names_are_unique_across_files_and_at_every_place(tmp_path: Path) -> Non
     ]
 
 
+def test_a_name_counts_as_given_though_the_rest_of_its_limit_is_wrong(tmp_path: Path) -> None:
+    problems = folder_problems(
+        tmp_path,
+        a="limits: [{name: l, per: user, rate: 0/s}, {name: l, per: user, rate: 1/s}, {name: l, rate: 1/s}]\n",
+    )
+    places = [problem.partition(": ")[0] for problem in problems]
+    assert places == ["a.yaml:1:37", "a.yaml:1:50", "a.yaml:1:76", "a.yaml:1:83"]
+    assert sum("two limits are called 'l'; the other is at a.yaml:1" in problem for problem in problems) == 2
+
+
 def test_endpoints_that_take_the_same_requests_are_refused_across_files(tmp_path: Path) -> None:
     problems = folder_problems(
         tmp_path,

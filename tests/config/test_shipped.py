@@ -28,7 +28,7 @@ from gateway.config.flags import Flags
 from gateway.config.loader import load
 from gateway.config.settings import Intake, Settings, Tls
 from gateway.config.url import Origin
-from tests.config.reading import public_pem
+from tests.config.reading import public_pem, write_certificates
 
 CONFIG = Path(__file__).parents[2] / "config"
 RULES = CONFIG / "rules"
@@ -121,6 +121,7 @@ def everything(tmp_path: Path) -> Path:
     for name in named:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x" * 40)
+    write_certificates(tmp_path, *(name for name in named if name.startswith("tls/")))
     (tmp_path / "keys" / "admin.pem").write_bytes(public_pem(Ed25519PrivateKey.generate()))
     (tmp_path / "keys" / "login.pem").write_bytes(public_pem(generate_private_key(SECP256R1())))
     return tmp_path

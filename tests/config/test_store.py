@@ -6,7 +6,7 @@ import pytest
 
 from gateway.config.settings import Sentinel, Store, StoreTls
 from gateway.config.url import HostPort, RedisUrl
-from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text
+from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 
 
 def store_of(folder: Path, text: str) -> Store:
@@ -52,8 +52,7 @@ def test_cluster_has_more_nodes(tmp_path: Path) -> None:
 
 
 def test_tls_has_certificates(tmp_path: Path) -> None:
-    for file in ("ca", "cert", "key"):
-        (tmp_path / file).touch()
+    write_certificates(tmp_path, "ca", "cert", "key")
     store = store_of(tmp_path, "{url: rediss://a, tls: {ca: ca, certificate: cert, key: key}}")
     assert store.tls == StoreTls(tmp_path / "ca", tmp_path / "cert", tmp_path / "key")
 

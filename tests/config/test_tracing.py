@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.report import report
 from gateway.config.settings import Tracing
-from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text
+from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 from tests.e2e.process import cli, run
 
 URL = "http://127.0.0.1:4318/v1/traces"
@@ -96,7 +96,7 @@ def test_a_credential_that_others_can_read_on_its_way_is_warned_of(host: str, wa
 
 
 def test_certificates_are_for_https(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("x")
+    write_certificates(tmp_path, "ca.pem")
     assert "certificates are for https" in refused(tmp_path, f"{{endpoint: '{URL}', ca: ca.pem}}")
 
 

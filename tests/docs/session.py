@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.config.flags import Flags
 from gateway.config.loader import load
 from gateway.config.problem import ConfigError
+from tests.config.reading import write_certificates
 from tests.docs.pages import Block, Command, File, commands
 from tests.e2e.process import Process
 from tests.redis_server import binaries, free_port
@@ -124,6 +125,9 @@ class Session:
                 continue
             path.parent.mkdir(exist_ok=True)
             before = re.findall(r"algorithm: (\w+)", text[: form.start()])
+            if form["folder"] == "tls":
+                write_certificates(folder, form[0])
+                continue
             path.write_bytes(
                 _public_key(before[-1]) if form["folder"] == "keys" and before else b"0123456789abcdef" * 3
             )
