@@ -66,19 +66,21 @@ class Journal:
         """A connection was not taken, or was cut off."""
         self._metrics.rejected(cause)
 
-    def served(self, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float) -> None:
+    def served(
+        self, request_id: str, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float
+    ) -> None:
         """A request has come to its end."""
         self._metrics.request(endpoint, fate, status)
         if self._access_log:
             self._due += self._access_log
             if self._due >= 1.0:
                 self._due -= 1.0
-                self._log.access(Access(endpoint, method, fate, status, seconds, caller.decode()))
+                self._log.access(Access(request_id, endpoint, method, fate, status, seconds, caller.decode()))
 
-    def failed(self, status: int, error: Exception) -> None:
+    def failed(self, request_id: str, status: int, error: Exception) -> None:
         """A request has come to its end by an error that nobody foresaw."""
         self._metrics.request("", "failed", status)
-        self._log.failure("request_failed", error, status=status)
+        self._log.failure("request_failed", error, request_id=request_id, status=status)
 
     # As the store's observer.
 

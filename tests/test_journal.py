@@ -49,7 +49,7 @@ async def test_an_error_that_nobody_foresaw_is_counted_and_logged_without_its_me
     try:
         raise ValueError("holds a user id")  # noqa: TRY301
     except ValueError as error:
-        journal.failed(500, error)
+        journal.failed("7f-1", 500, error)
     (line,) = await desk.lines()
     assert (line["event"], line["level"], line["error"], line["status"]) == (
         "request_failed",
@@ -79,7 +79,7 @@ async def test_a_bypass_is_counted_at_each_limit(desk: Desk) -> None:
 async def test_the_access_log_has_its_share_of_all_requests(desk: Desk, share: float, lines: int) -> None:
     journal = Journal(desk.log, desk.metrics, access_log=share)
     for _ in range(1000):
-        journal.served("orders", "GET", b"0f", Fate.REFUSED, 429, 0.001)
+        journal.served("7f-1", "orders", "GET", b"0f", Fate.REFUSED, 429, 0.001)
     assert abs(len(await desk.lines()) - lines) <= 1
     assert await desk.samples("gateway_requests_total") == [
         'gateway_requests_total{endpoint="orders",outcome="refused",status="4xx"} 1000.0'

@@ -24,6 +24,8 @@ async def read_members(request: web.Request) -> "Members":
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body is not encoded")
     try:
         document = parse_document(await request.read())
+    except web.HTTPRequestEntityTooLarge:
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {LARGEST_BODY} bytes") from None
     except DocumentError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"the body cannot be read: {error}") from None
     if not isinstance(document, dict):

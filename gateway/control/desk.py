@@ -12,7 +12,7 @@ from gateway.control.guard import Guard, address_of
 from gateway.control.ledger import now
 from gateway.control.overrides import Overrides
 from gateway.control.problem import Problem
-from gateway.control.query import whole, word
+from gateway.control.query import only, whole, word
 from gateway.control.record import Record, read_override
 from gateway.limits.identity import Identity
 from gateway.limits.rules import RuleBook
@@ -71,6 +71,7 @@ class Desk:
 
     async def _list(self, request: web.Request) -> web.Response:
         await self._guard.admit(request, Scope.READ_LIMITS)
+        only(request, "after", "limit")
         after, most = word(request, "after", LONGEST_USER) or "", whole(request, "limit", 100, 1, 1000)
         found = sorted(self._overrides.records.values(), key=lambda record: record.user)
         start = bisect_right(found, after, key=lambda record: record.user)

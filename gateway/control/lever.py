@@ -5,7 +5,7 @@ from aiohttp import web
 from gateway.control.desk import actor_of
 from gateway.control.guard import Guard
 from gateway.control.muster import Muster
-from gateway.control.query import flag
+from gateway.control.query import flag, only
 from gateway.control.reload import Reloader
 from gateway.limits.difference import inventory
 from gateway.limits.rules import RuleBook
@@ -40,6 +40,7 @@ class Lever:
 
     async def _reload(self, request: web.Request) -> web.Response:
         grant = await self._guard.admit(request, Scope.RELOAD)
+        only(request, "dry_run", "fleet")
         dry_run, fleet = flag(request, "dry_run"), flag(request, "fleet")
         actor = actor_of(grant, request)
         answer = await self._reloader.reload(actor, dry_run=dry_run)

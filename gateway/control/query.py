@@ -10,6 +10,16 @@ from gateway.control.problem import Problem
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 
 
+def only(request: web.Request, *names: str) -> None:
+    """Have no parameters but these: one that is misspelled must not do what it was to prevent.
+
+    Raises:
+        Problem: 400; there is another.
+    """
+    if not request.query.keys() <= set(names):
+        raise Problem(HTTPStatus.BAD_REQUEST, f"there is no parameter but {' and '.join(names)}")
+
+
 def whole(request: web.Request, name: str, standard: int, least: int, most: int) -> int:
     """A whole number.
 

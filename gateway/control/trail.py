@@ -4,7 +4,7 @@ from aiohttp import web
 
 from gateway.control.audit import Audit
 from gateway.control.guard import Guard
-from gateway.control.query import whole
+from gateway.control.query import only, whole
 from gateway.tokens.grant import Scope
 
 
@@ -26,6 +26,7 @@ class Trail:
 
     async def _page(self, request: web.Request) -> web.Response:
         await self._guard.admit(request, Scope.READ_AUDIT)
+        only(request, "after", "limit")
         after, most = whole(request, "after", 0, 0, 2**53), whole(request, "limit", 100, 1, 1000)
         found = await self._audit.page(after, most)
         last = found[-1]["sequence"] if len(found) == most else None

@@ -12,7 +12,7 @@ from gateway.control.desk import actor_of, user_of
 from gateway.control.guard import Guard
 from gateway.control.overrides import Overrides
 from gateway.control.problem import Problem
-from gateway.control.query import word
+from gateway.control.query import only, word
 from gateway.limits.balance import Balance, balances, weigh
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller, Identity
@@ -60,6 +60,7 @@ class Usage:
 
     async def _show(self, request: web.Request) -> web.Response:
         await self._guard.admit(request, Scope.READ_LIMITS)
+        only(request, "tier")
         user = user_of(request)
         own = _own(self._book.current, self._identity.user(user, word(request, "tier", 64)))
         left = await self._look([demand for demand, _ in own])

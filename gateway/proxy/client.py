@@ -269,7 +269,7 @@ class ClientConnection(web.RequestHandler):
                 exchange.abort()
             else:
                 exchange.refuse(INTERNAL_ERROR)
-            self._witness.failed(exchange.status, error)
+            self._witness.failed(exchange.id, exchange.status, error)
         finally:
             self._current_request = None
             exchange.on_gone = None

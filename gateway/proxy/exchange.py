@@ -28,18 +28,20 @@ class Exchange:
         message: The request's head, as parsed.
         body: The request's body, as it comes.
         client: The connection it came on.
+        id: Names the request, here and upstream; empty when it was not read so far.
         keep_alive: Whether the connection can carry another request.
         fields: Of answers of our own to this request, as lines.
         status: The answer's status code; 0 while none of the final answer has been written.
         on_gone: Called when the client is gone before the answer is complete.
     """
 
-    __slots__ = ("body", "client", "fields", "keep_alive", "message", "on_gone", "status")
+    __slots__ = ("body", "client", "fields", "id", "keep_alive", "message", "on_gone", "status")
 
     def __init__(self, message: RawRequestMessage, body: StreamReader, client: "ClientConnection") -> None:
         self.message = message
         self.body = body
         self.client = client
+        self.id = ""
         self.keep_alive = not is_last(message)
         self.fields = b""
         self.status = 0

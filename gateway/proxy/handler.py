@@ -105,7 +105,7 @@ class Proxy:
 
     def _bear_witness(self, exchange: Exchange, endpoint: str, caller: bytes, fate: Fate, began: float) -> None:
         method, status = exchange.message.method, exchange.status
-        self._witness.served(endpoint, method, caller, fate, status, perf_counter() - began)
+        self._witness.served(exchange.id, endpoint, method, caller, fate, status, perf_counter() - began)
 
 
 def lines(fields: Mapping[str, str]) -> bytes:

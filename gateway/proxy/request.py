@@ -56,7 +56,7 @@ class RequestHead:
         self._reader = reader
         self.method = message.method
         self.target = target
-        self.id = reader.identify(exchange)
+        self.id = exchange.id = reader.identify(exchange)
         length = message.headers.get("Content-Length")
         self.length = None if length is None else int(length.lstrip("0") or 0)
 

@@ -84,14 +84,16 @@ class TracingWitness:
         """A connection was not taken, or was cut off."""
         self._witness.rejected(cause)
 
-    def served(self, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float) -> None:
+    def served(
+        self, request_id: str, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float
+    ) -> None:
         """A request has come to its end."""
         self.trace.served(endpoint, fate, status)
-        self._witness.served(endpoint, method, caller, fate, status, seconds)
+        self._witness.served(request_id, endpoint, method, caller, fate, status, seconds)
 
-    def failed(self, status: int, error: Exception) -> None:
+    def failed(self, request_id: str, status: int, error: Exception) -> None:
         """A request has come to its end by an error that nobody foresaw. Its trace has been told."""
-        self._witness.failed(status, error)
+        self._witness.failed(request_id, status, error)
 
 
 class TracedForwarder(Forwarder):

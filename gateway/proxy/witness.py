@@ -41,10 +41,13 @@ class Witness(Protocol):
     def rejected(self, cause: str) -> None:
         """A connection was not taken, or was cut off for what came on it. `cause` is a word of ours."""
 
-    def served(self, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float) -> None:
+    def served(
+        self, request_id: str, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float
+    ) -> None:
         """A request has come to its end.
 
         Args:
+            request_id: Names it, here and upstream; empty when the request was not read so far.
             endpoint: Its name; empty when the request was not read so far.
             method: As it came.
             caller: The keyed digest of who asked; empty as above.
@@ -53,5 +56,11 @@ class Witness(Protocol):
             seconds: How long it took.
         """
 
-    def failed(self, status: int, error: Exception) -> None:
-        """A request has come to its end by an error that nobody foresaw. `status` is what its client got to see."""
+    def failed(self, request_id: str, status: int, error: Exception) -> None:
+        """A request has come to its end by an error that nobody foresaw.
+
+        Args:
+            request_id: As above.
+            status: What its client got to see.
+            error: What went wrong.
+        """

@@ -24,6 +24,7 @@ class Access(NamedTuple):
     """One request, as the log tells it. No field for a user id in the clear, nor for the path, which may hold one.
 
     Attributes:
+        request_id: As in X-Request-ID, which its upstream was sent; of letters, digits and ._+=/- only, or empty.
         endpoint: Its name in the configuration.
         method: Its method; one that is not common is logged as ``other``.
         outcome: What became of it, a word of ours.
@@ -32,6 +33,7 @@ class Access(NamedTuple):
         caller: A keyed digest of who asked, in hex.
     """
 
+    request_id: str
     endpoint: str
     method: str
     outcome: str
@@ -102,10 +104,11 @@ class JsonLines:
 
     def access(self, time: float, access: Access) -> str:
         """See `Lines`. What is not quoted here is ours and needs no quoting."""
-        endpoint, method, outcome, status, seconds, caller = access
+        request_id, endpoint, method, outcome, status, seconds, caller = access
         return (
             f'{{"time": "{self._clock.text(time)}", "level": "info", {self._origin}"event": "request", '
-            f'"endpoint": {self._quoted[endpoint]}, "method": "{method if method in _METHODS else "other"}", '
+            f'"request_id": "{request_id}", "endpoint": {self._quoted[endpoint]}, '
+            f'"method": "{method if method in _METHODS else "other"}", '
             f'"outcome": "{outcome}", "status": {status}, "ms": {seconds * 1000:.3f}, "caller": "{caller}"}}\n'
         )
 
@@ -130,10 +133,10 @@ class TextLines:
 
     def access(self, time: float, access: Access) -> str:
         """See `Lines`."""
-        endpoint, method, outcome, status, seconds, caller = access
+        request_id, endpoint, method, outcome, status, seconds, caller = access
         return (
             f"{self._clock.text(time)} info    {method if method in _METHODS else 'other'} {_plain(endpoint)} "
-            f"{status} {outcome}  {seconds * 1000:.1f} ms  caller={caller}{self._origin}\n"
+            f"{status} {outcome}  {seconds * 1000:.1f} ms  caller={caller}  request_id={request_id}{self._origin}\n"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from gateway.config.loader import load
 from gateway.config.settings import AdminPolicy, TokenKey
 from gateway.tokens.grant import Scope
-from gateway.tokens.mint import Algorithm, MintError, SigningKey, issue, make_key, read_key, shared_secret
+from gateway.tokens.mint import Algorithm, MintError, SigningKey, issue, make_key, read_key, shared_secret, verifies
 
 _CONFIG = Path("config/gateway.yaml")
 _STEM = Path("secrets/admin")
@@ -33,7 +33,7 @@ def add_token_commands(commands: Any) -> None:
     keygen.set_defaults(say=_keygen)
 
     issuing = kinds.add_parser("issue", help="make a token", description="Make a token, and print it.")
-    issuing.add_argument("--subject", required=True, help="who bears it; stands in the audit log")
+    issuing.add_argument("--subject", required=True, type=_subject, help="who bears it; stands in the audit log")
     issuing.add_argument(
         "--scope", required=True, action="append", type=Scope, metavar="|".join(scope.value for scope in Scope),
         help="what it is good for; may stand several times",
@@ -44,8 +44,14 @@ def add_token_commands(commands: Any) -> None:
         "--key", metavar="FILE", type=Path,
         help=f"the private key (default: {_STEM}.key; for HS256, the secret that the gateway has)",
     )  # fmt: skip
-    issuing.add_argument("--kid", help="which of the gateway's keys it is (default: the first of its algorithm)")
+    issuing.add_argument("--kid", help="which of the gateway's keys it is (default: the one for the private key)")
     issuing.set_defaults(say=_issue)
+
+
+def _subject(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("nobody is named")
+    return text
 
 
 def _lifetime(text: str) -> int:
@@ -90,7 +96,11 @@ def _pick(policy: AdminPolicy, private: Path | None, kid: str | None) -> tuple[S
     if private is None and named and named[0].algorithm == "HS256":
         return shared_secret(named[0].key), named[0]
     signing = read_key(private or _STEM.with_name(f"{_STEM.name}.key"))
+    called = f" called {kid}" if kid else ""
     fitting = [key for key in named if key.algorithm == signing.algorithm]
     if not fitting:
-        raise MintError(f"the gateway has no {signing.algorithm} key{f' called {kid}' if kid else ''}")
-    return signing, fitting[0]
+        raise MintError(f"the gateway has no {signing.algorithm} key{called}")
+    for key in fitting:
+        if verifies(key.key, signing):
+            return signing, key
+    raise MintError(f"the gateway's {signing.algorithm} key{called} is not for this private key")

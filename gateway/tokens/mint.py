@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 
 from gateway.tokens.grant import Scope
@@ -101,6 +102,13 @@ def read_key(path: Path) -> SigningKey:
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
         return SigningKey("ES256", key)
     raise MintError(f"{path} is a key for none of RS256, ES256 and EdDSA")
+
+
+def verifies(known: bytes, signing: SigningKey) -> bool:
+    """Whether the key that a gateway has, a public one in PEM or a shared secret, is for what `signing` signs."""
+    if signing.algorithm == "HS256":
+        return bool(known == signing.key)
+    return bool(load_pem_public_key(known) == signing.key.public_key())
 
 
 def shared_secret(secret: bytes) -> SigningKey:

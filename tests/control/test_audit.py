@@ -51,9 +51,19 @@ async def test_the_log_is_read_in_pages(tmp_path: Path) -> None:
             page = (await running.call("GET", f"{PATH}?after={after}&limit=2", token=READ)).body
             seen += [entry["target"] for entry in page["entries"]]
             after = page["next"]
-        for query in ("after=-1", "after=x", "limit=0", "limit=1001", "limit=1&limit=2", "after=1.0"):
+        for query in ("after=-1", "after=x", "limit=0", "limit=1001", "limit=1&limit=2", "after=1.0", "limits=1"):
             assert (await running.call("GET", f"{PATH}?{query}", token=READ)).status == 400
     assert seen == ["0", "1", "2", "3", "4"]
+
+
+def test_what_is_shown_stays_in_its_line_and_says_nothing_to_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "audit.jsonl"
+    Ledger(file).append(Entry("reset", "user 1f", "ana", reason="Zoë\n     2  forged\x1b[2J\x7f\u202e"), "r")
+    assert main(["audit", "show", str(file)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith(r"(Zoë\n     2  forged\x1b[2J\x7f\u202e)")
 
 
 def append_many(file: Path, count: int) -> None:

@@ -157,7 +157,7 @@ BAD: list[tuple[Any, int, str]] = [
     (b'{"user_id": "\xc0\xaf", "endpoint": "order", "weight": 1}', 400, "UTF-8"),
     (b"\xef\xbb\xbf{}", 400, "not JSON"),
     (b"[" * 60_000, 400, "not JSON"),
-    (b" " * (2 << 20), 413, "Too Large"),
+    (b" " * (2 << 20), 413, "larger than 65536 bytes"),
 ]
 
 

@@ -187,6 +187,7 @@ async def test_a_reload_needs_its_scope(tmp_path: Path) -> None:
         assert (await running.call("POST", PATH, token=READ)).status == 403
         assert (await running.call("POST", PATH)).status == 401
         assert (await reload(running, "?dry_run=maybe")).status == 400
+        assert (await reload(running, "?dry-run=true")).status == 400
         assert (await reload(running, "?dry_run=true&dry_run=false")).status == 400
 
 

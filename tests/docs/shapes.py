@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from inspect import getclosurevars
 from typing import Any
 
-from gateway.config import analytics, endpoint, identity, limit, scalar, secret, store, token, tracing
+from gateway.config import analytics, certificate, endpoint, identity, limit, scalar, secret, store, token, tracing
 from gateway.config.url import HostPort, Origin
 from gateway.limits.endpoint import Template
 
@@ -68,6 +68,7 @@ _PLAIN: Mapping[Callable[..., Any], Shape] = {
     scalar.path: FILE,
     scalar.existing: scalar_shape("file or folder"),
     scalar.file: FILE,
+    certificate.authorities: FILE,
     secret.secret_file: FILE,
     secret.secret_env: scalar_shape("environment variable"),
     identity._digest: string_shape("64 hex digits", "^[0-9a-f]{64}$"),

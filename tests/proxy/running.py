@@ -34,6 +34,7 @@ class Seen:
         self.causes: list[str] = []
         self.demands: list[list[Demand]] = []
         self.bypasses: list[list[str]] = []
+        self.ids: list[str] = []
         self.failures: list[tuple[int, Exception]] = []
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
@@ -53,13 +54,17 @@ class Seen:
     def rejected(self, cause: str) -> None:
         self.causes.append(cause)
 
-    def served(self, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float) -> None:
+    def served(
+        self, request_id: str, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float
+    ) -> None:
         assert method
         assert seconds > 0
         assert bool(caller) is bool(endpoint)
+        self.ids.append(request_id)
         self.fates.append((endpoint, fate, status))
 
-    def failed(self, status: int, error: Exception) -> None:
+    def failed(self, request_id: str, status: int, error: Exception) -> None:
+        self.ids.append(request_id)
         self.failures.append((status, error))
 
 

@@ -198,8 +198,17 @@ async def test_an_error_that_nobody_foresaw_is_a_500_and_told_once() -> None:
             assert (answer.status, answer.body) == (500, b"Internal Server Error\n")
             assert await client.closed() == b""
         assert running.seen.failures == [(500, error)]
+        assert running.seen.ids[-1]
         assert running.seen.fates == []
     assert up.requests == []
+
+
+async def test_a_request_has_one_name_upstream_and_here() -> None:
+    async with upstream() as up, proxy(up.port, limits=[limited(burst=1)]) as running:
+        assert await statuses(running.port, get(), get(), get("/", "X-Request-ID: of-the-client")) == [200, 429, 429]
+    (request,) = up.requests
+    assert running.seen.ids[0] == request.one(b"x-request-id").decode()
+    assert len(set(running.seen.ids)) == 3
 
 
 async def test_a_user_on_a_plan_gets_the_plans_limit() -> None:

@@ -7,7 +7,7 @@ from gateway.telemetry.outlet import LONGEST
 
 ORIGIN = {"worker": 3, "pid": 4711}
 NASTY = 'a\nb\r\x00\x1b[31m\x7f\x85\x9b\u2028\u202e\ud800"\\ö'
-REQUEST = Access("orders", "GET", "allowed", 200, 0.0123456, "0f" * 16)
+REQUEST = Access("7f-1", "orders", "GET", "allowed", 200, 0.0123456, "0f" * 16)
 
 
 @pytest.fixture(params=[JsonLines, TextLines])
@@ -37,6 +37,7 @@ def test_json_access_line_tells_one_request() -> None:
         "worker": 3,
         "pid": 4711,
         "event": "request",
+        "request_id": "7f-1",
         "endpoint": "orders",
         "method": "GET",
         "outcome": "allowed",
@@ -56,7 +57,8 @@ def test_text_is_for_people() -> None:
     )
     assert (
         text.access(1_700_000_000.5, REQUEST)
-        == f"2023-11-14T22:13:20.500Z info    GET orders 200 allowed  12.3 ms  caller={'0f' * 16}  worker=3\n"
+        == f"2023-11-14T22:13:20.500Z info    GET orders 200 allowed  12.3 ms  caller={'0f' * 16}  request_id=7f-1"
+        "  worker=3\n"
     )
 
 

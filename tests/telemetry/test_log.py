@@ -19,7 +19,7 @@ from gateway.telemetry.lines import Access
 from gateway.telemetry.log import Log, open_log, open_plain_log
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
-REQUEST = Access("orders", "GET", "allowed", 200, 0.01, "0f" * 16)
+REQUEST = Access("7f-1", "orders", "GET", "allowed", 200, 0.01, "0f" * 16)
 SECRET = "eyJhbGciOi-alice@example.com"
 
 

@@ -63,7 +63,8 @@ def test_the_key_is_picked_by_its_kind_or_its_name(folder: Path, capsys: pytest.
         folder, key("EdDSA"), key("EdDSA", "secrets/next", "next"), key("HS256", "secrets/shared", "shared")
     )  # fmt: skip
     capsys.readouterr()
-    for more in ([], ["--kid", "next", "--key", "secrets/next.key"], ["--kid", "shared"]):
+    by_key = ["--key", "secrets/next.key"]
+    for more in ([], by_key, ["--kid", "next", *by_key], ["--kid", "shared"]):
         assert main(["token", "issue", "--subject", "ana", "--scope", "check", *more]) == 0
         assert warden().read(capsys.readouterr().out.strip()).covers(Scope.CHECK)
 
@@ -82,6 +83,7 @@ def test_a_key_is_never_written_over(folder: Path, capsys: pytest.CaptureFixture
         (["--ttl", "31m"], "this gateway takes tokens that live 1800 s at most"),
         (["--key", "absent"], "absent: No such file or directory"),
         (["--key", "config/gateway.yaml", "--kid", "other"], "the gateway has no HS256 key called other"),
+        (["--key", "other.key"], "the gateway's EdDSA key is not for this private key"),
         (["--key", "short"], "a secret for HS256 is at least 32 bytes long, this one has 5"),
         (["--key", "secrets/admin.pem"], "secrets/admin.pem is not a private key in PEM without a password"),
     ],
@@ -90,6 +92,7 @@ def test_what_cannot_be_issued_is_said(
     arguments: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["token", "keygen"])
+    main(["token", "keygen", "--out", "other"])
     (folder / "short").write_text("short")
     configure(folder, key("EdDSA"))
     capsys.readouterr()
@@ -97,8 +100,10 @@ def test_what_cannot_be_issued_is_said(
     assert capsys.readouterr().err == f"gateway: {said}\n"
 
 
-@pytest.mark.parametrize("arguments", [["--ttl", "forever"], ["--ttl", "0s"], ["--scope", "everything"]])
-def test_a_lifetime_and_a_scope_are_known_words(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--ttl", "forever"], ["--ttl", "0s"], ["--scope", "everything"], ["--subject", " "]]
+)
+def test_a_lifetime_and_a_scope_are_known_words_and_somebody_is_named(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["token", "issue", "--subject", "ana", "--scope", "check", *arguments])
 
