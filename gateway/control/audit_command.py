@@ -53,7 +53,10 @@ def _verify(file: Path, config: Path | None, connect: Open) -> str:
         raise AuditError(f"{file}: {error}") from error
     if end is None:
         raise AuditError(f"{file}: there are no lines")
-    whole = f"{file}: {end.sequence} lines, none changed, added, missing or moved"
+    first = _link(next(ledger.lines())).sequence
+    whole = f"{file}: lines {first} to {end.sequence}, none changed, added, missing or moved"
+    if first > 1:
+        whole += f"; lines 1 to {first - 1} are not here, as when old files are put away"
     if config is None:
         return f"{whole}; lines cut off at the end would only be missed with --config"
     head = asyncio.run(_head(load(config).settings.store, end, connect))

@@ -34,7 +34,7 @@ for place = 1, #all, 2 do
   if gateway and now - tonumber(all[place + 1]) <= 3 then here[#here + 1] = gateway
   else redis.call('HDEL', KEYS[1], all[place]) end
 end
-redis.call('HSET', KEYS[1], 'ask', ARGV[1])
+redis.call('HSET', KEYS[1], 'ask', ARGV[1], 'taken:' .. ARGV[2], 1)
 return here
 """
 
@@ -106,8 +106,9 @@ class Muster:
         name = uuid4().hex
         question = json.dumps({"id": name, "actor": list(actor), "dry_run": dry_run})
         try:
-            await self._command("HSET", self._key, f"taken:{name}:{self._gateway}", 1)
-            here = [bytes(each).decode() for each in await self._command("EVAL", _ASK, 1, self._key, question)]
+            # It takes the question itself, having reloaded already: else another of its workers would do so once more.
+            found = await self._command("EVAL", _ASK, 1, self._key, question, f"{name}:{self._gateway}")
+            here = [bytes(each).decode() for each in found]
             return await self._collect(name, [each for each in here if each != self._gateway])
         except StoreAwayError:
             raise Problem(

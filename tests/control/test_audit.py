@@ -133,7 +133,7 @@ async def test_a_cut_tail_is_missed_by_the_head_in_redis(tmp_path: Path, capsys:
             audit.close()
         await log.close()
         assert await asyncio.to_thread(main, verify) == 0
-        assert "5 lines, none changed, added, missing or moved, and none cut off" in capsys.readouterr().out
+        assert "lines 1 to 5, none changed, added, missing or moved, and none cut off" in capsys.readouterr().out
         lines = file.read_bytes().splitlines(keepends=True)
         file.write_bytes(b"".join(lines[:3]))
         assert await asyncio.to_thread(main, verify) == 1
@@ -144,6 +144,15 @@ async def test_a_cut_tail_is_missed_by_the_head_in_redis(tmp_path: Path, capsys:
         assert await asyncio.to_thread(main, verify) == 1
         assert "line 5 is not the one whose hash is kept in Redis" in capsys.readouterr().err
     assert main(["audit", "verify", str(file)]) == 0
+
+
+def test_lines_that_are_not_here_are_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "audit.jsonl"
+    for number in range(5):
+        Ledger(file).append(Entry("reset", str(number)), "r")
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[2:]))
+    assert main(["audit", "verify", str(file)]) == 0
+    assert "lines 3 to 5, none changed, added, missing or moved; lines 1 to 2 are not here" in capsys.readouterr().out
 
 
 def test_the_command_finds_damage_and_shows_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

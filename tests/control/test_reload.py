@@ -225,6 +225,8 @@ async def test_the_fleet_reloads_and_each_gateway_answers_for_itself(tmp_path: P
         assert (said["status"], len(said["problems"])) == (422, 1)
         assert await revisions(first) == {body["revision"]} != await revisions(second)
     assert audited(second)[-1]["actor"] == "ana"
+    # Who asks has reloaded already, and none of its workers takes the question for another's.
+    assert [line["action"] for line in audited(first)] == ["start", "reload", "reload"]
 
 
 BURST_UNDER_LOAD = 10_000_000
