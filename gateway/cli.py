@@ -21,7 +21,7 @@ from gateway.handover import HandoverError
 from gateway.listeners import ListenError, bind
 from gateway.parts import UnsafeParserError, open_redis, require_c_parser, shelf_of
 from gateway.plane import NoFolderError
-from gateway.serve import at, check, greeting, say, serve, until_told
+from gateway.serve import at, check, complain, greeting, say, serve, until_told
 from gateway.telemetry.tally import Tally
 from gateway.tokens.command import add_token_commands
 from gateway.tokens.mint import MintError
@@ -62,14 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except ConfigError as error:
         for problem in error.problems:
-            say(str(problem))
-        say(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}; nothing was started")
+            complain(str(problem))
+        complain(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}; nothing was started")
         return UNUSABLE
     except (
         ListenError, NoFolderError, HandoverError, UnsafeParserError, MintError, AuditError, LedgerError, ReportError,
         ShelfAwayError,
     ) as error:  # fmt: skip
-        say(f"gateway: {error}")
+        complain(f"gateway: {error}")
         return FAILED
 
 

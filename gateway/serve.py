@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -22,21 +23,25 @@ from gateway.parts import shelf_of
 from gateway.plane import Place, Runtime, ledger_of, open_runtime
 from gateway.supervisor import SIGNALS, Supervisor, Task
 from gateway.telemetry import families, tally
+from gateway.telemetry.log import open_plain_log
 from gateway.telemetry.tally import Tally
 
 OK = 0
 
+_STDERR = 2
+_READER_MS = 100
+
 
 def check(options: argparse.Namespace) -> int:
     """Print what would be in force."""
-    print(report(_load(options)))
+    print(report(_load(options, complain)))
     return OK
 
 
 def serve(options: argparse.Namespace) -> int:
     """Run the gateway, as a new one or in the place of the one that this process was."""
     left = Handover.received()
-    loaded = _load(options)
+    loaded = _load(options, say)
     settings = loaded.settings
     count = settings.workers or (1 if settings.store.url is None else os.cpu_count() or 1)
     tls_context(settings.listen.tls)
@@ -64,11 +69,11 @@ def _begin_ledger(loaded: Loaded) -> None:
         ledger.begin(loaded.rules.revision)
 
 
-def _load(options: argparse.Namespace) -> Loaded:
+def _load(options: argparse.Namespace, tell: Callable[[str], None]) -> Loaded:
     flags = Flags(**{name: getattr(options, name, None) for name in Flags.__dataclass_fields__})
     loaded = load(options.config, flags)
     for warning in loaded.warnings:
-        say(f"warning: {warning}")
+        tell(f"warning: {warning}")
     return loaded
 
 
@@ -122,7 +127,12 @@ def _supervise(
         folders=[*(left.folders if left else ()), str(runtime.folder)],
         workers=left.workers if left else (),
     )
-    return Supervisor(count, work, say, loaded.settings.drain_time + 5, estate).run()
+    log = open_plain_log(origin={"worker": "supervisor"})
+
+    def tell(text: str) -> None:
+        log.event("supervisor", message=text)
+
+    return Supervisor(count, work, tell, loaded.settings.drain_time + 5, estate).run()
 
 
 def _tell(ready: int) -> None:
@@ -177,6 +187,18 @@ def at(listening: socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def say(text: str) -> None:
-    """Tell the operator, on standard error."""
+def complain(text: str) -> None:
+    """Tell whoever ran a command, on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say(text: str) -> None:
+    """Tell the operator of a gateway. If nobody reads standard error, it is lost and keeps nobody waiting."""
+    writable = select.poll()
+    writable.register(_STDERR, select.POLLOUT)
+    try:
+        for line in text.splitlines():
+            if writable.poll(_READER_MS):
+                os.write(_STDERR, f"{line}\n".encode(errors="backslashreplace"))
+    except OSError:
+        pass

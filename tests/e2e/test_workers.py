@@ -4,11 +4,15 @@ import asyncio
 import os
 import re
 import signal
+import sys
+from contextlib import suppress
 from pathlib import Path
 
-from tests.e2e.process import cli, gateway, run
-from tests.redis_server import redis_server
-from tests.waiting import DEADLINE
+import pytest
+
+from tests.e2e.process import Process, cli, gateway, run
+from tests.redis_server import free_port, redis_server
+from tests.waiting import DEADLINE, eventually
 from tests.wire import OK, Client, Conversation, ask, get, upstream
 
 RULES = """
@@ -81,6 +85,45 @@ async def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on() -> Non
             # Connections waiting on the dead worker's socket are taken by its successor: none is refused.
             answers = await asyncio.gather(*(ask(public, get()) for _ in range(40)))
             assert {answer.status for answer in answers} == {200}
+
+
+@pytest.mark.parametrize("reader", ["closed", "full"])
+async def test_a_worker_is_replaced_though_nobody_reads_the_log(reader: str) -> None:
+    """The supervisor has to say that a worker has ended; nobody hears it, and it goes on."""
+    port, control = free_port(), free_port()
+    read, write = os.pipe()
+    if reader == "full":
+        os.set_blocking(write, False)
+        with suppress(BlockingIOError):
+            while os.write(write, bytes(4096)):
+                pass
+        os.set_blocking(write, True)
+    listen = f"--listen 127.0.0.1:{port} --control 127.0.0.1:{control}"
+    async with redis_server() as redis, upstream() as up:
+        arguments = f"--upstream http://127.0.0.1:{up.port} --store {redis.url} --workers 2 {listen}"
+        command = f"exec {sys.executable} -m gateway serve {arguments} 2>/proc/{os.getpid()}/fd/{write}"
+        async with Process.start("sh", "-c", command) as process:
+
+            async def serve() -> bool:
+                with suppress(ConnectionError):
+                    return (await ask(control, get("/readyz"))).status == 200 and len(process.children) == 2
+                return False
+
+            await eventually(serve)
+            if reader == "closed":
+                os.close(read)
+            before = process.children
+            os.kill(before[0], signal.SIGKILL)
+            await eventually(lambda: _others(process, before))
+            await eventually(serve)
+            process.signal(signal.SIGTERM)
+            assert await process.ends() == 0
+    for descriptor in (write, read) if reader == "full" else (write,):
+        os.close(descriptor)
+
+
+async def _others(process: Process, before: list[int]) -> bool:
+    return len(process.children) == 2 and process.children != before
 
 
 async def test_sigterm_lets_requests_in_flight_finish_and_tells_clients_to_leave() -> None:
