@@ -96,7 +96,7 @@ class Post:
     Args:
         number: The worker's.
         start: Starts a worker, of this number, this turn and for this cause. Returns its process, and the descriptor
-            on which it says that it serves.
+            on which it says that it serves. Raises OSError when it cannot; it is asked again later.
         say: Where to tell the operator.
         patience: Seconds in which a worker that is told to end has to.
 
@@ -201,13 +201,18 @@ class Post:
 
     def _bury(self, dead: Holder, now: float) -> None:
         lived = now - dead.started
-        self._pause = 0.0 if lived >= _HEALTHY else min(_LONGEST_PAUSE, self._pause * 2 or 0.1)
-        self.due = now + self._pause
+        pause = self._postpone(now, healthy=lived >= _HEALTHY)
         self._cause = "death"
         self._say(
             f"worker {self.number} (pid {dead.pid}) ended with {cause_of(dead.process.exitcode or 0)} "
-            f"after {lived:.1f} s; a new one starts {f'in {self._pause:.1f} s' if self._pause else 'now'}"
+            f"after {lived:.1f} s; a new one starts {f'in {pause:.1f} s' if pause else 'now'}"
         )
+
+    def _postpone(self, now: float, *, healthy: bool) -> float:
+        """Put off the next start, each time for longer unless all was well. Returns for how long."""
+        self._pause = 0.0 if healthy else min(_LONGEST_PAUSE, self._pause * 2 or 0.1)
+        self.due = now + self._pause
+        return self._pause
 
     def fill(self, now: float, *, relieve: bool) -> None:
         """Start a worker if nobody serves, or if it is due.
@@ -222,8 +227,13 @@ class Post:
         turns = _TURNS - {holder.turn for holder in self.holders}
         if turns:
             turn = min(turns)
-            process, ready = self._start(self.number, turn, self._cause if serving is None else "restart")
-            self.coming = Holder(process, turn, now, ready, now + _LONGEST_START)
+            try:
+                process, ready = self._start(self.number, turn, self._cause if serving is None else "restart")
+            except OSError as error:  # no room for a process, or no descriptor
+                pause = self._postpone(now, healthy=False)
+                self._say(f"worker {self.number} cannot be started: {error}; the next try is in {pause:.1f} s")
+            else:
+                self.coming = Holder(process, turn, now, ready, now + _LONGEST_START)
 
 
 def _has_spoken(descriptor: int) -> bool:

@@ -88,8 +88,9 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         try:
             while not self._stopping:
-                self._go_round(time.monotonic())
-                self._rest(read)
+                now = time.monotonic()
+                self._go_round(now)
+                self._rest(read, now)
             return self._end(read)
         finally:
             self._tidy()
@@ -151,9 +152,14 @@ class Supervisor:
 
         worker = self._context.Process(target=begin, name=f"worker-{number}")
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the worker lets them in when it hears them
-        worker.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        os.close(write)
+        try:
+            worker.start()
+        except OSError:
+            os.close(read)
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            os.close(write)
         return worker, read
 
     def _pass_on_reload(self) -> None:
@@ -164,14 +170,13 @@ class Supervisor:
                 self._reload = False
                 return
 
-    def _rest(self, wakeup: int, until: float | None = None) -> None:
-        """Sleep until a signal comes (SIGCHLD when a process ends), a worker serves, or something is due."""
+    def _rest(self, wakeup: int, now: float) -> None:
+        """Sleep until a signal comes (SIGCHLD when a process ends), a worker serves, or time is up for something."""
         posts = (*self._posts, *self._former)
-        due = [post.due for post in self._posts if post.serving is None and post.coming is None]
+        due = [post.due for post in self._posts if post.due > now]
         due += [post.coming.deadline for post in posts if post.coming]
         due += [post.leaving.deadline for post in posts if post.leaving]
         due += [self._rehearsal_ends] if self._rehearsal else []
-        due += [until] if until else []
         timeout = max(0.0, min(due) - time.monotonic()) if due else None
         coming = [post.coming.ready for post in posts if post.coming and post.coming.ready is not None]
         if wakeup in wait([wakeup, *coming], timeout):
@@ -193,9 +198,7 @@ class Supervisor:
         if self._rehearsal is None:
             if self._restart and all(post.coming is None for post in self._posts):
                 self._restart = False
-                self._say("restart: rehearsing it with the program and the settings that are on disk now")
-                self._rehearsal = self._estate.rehearse()
-                self._rehearsal_ends = now + _LONGEST_REHEARSAL
+                self._rehearse(now)
             return
         code = self._rehearsal.poll()
         if code is None:
@@ -204,10 +207,21 @@ class Supervisor:
                 self._rehearsal_ends = now + _LONGEST_REHEARSAL
         elif code:
             self._rehearsal = None
-            self._say(f"restart refused: its rehearsal ended with {cause_of(code)}; all goes on as it was")
+            self._refuse(f"its rehearsal ended with {cause_of(code)}")
         elif all(post.coming is None for post in self._posts):
             self._rehearsal = None
             self._become_successor()
+
+    def _rehearse(self, now: float) -> None:
+        self._say("restart: rehearsing it with the program and the settings that are on disk now")
+        try:
+            self._rehearsal = self._estate.rehearse()
+        except OSError as error:
+            self._refuse(f"its rehearsal cannot be started: {error}")
+        self._rehearsal_ends = now + _LONGEST_REHEARSAL
+
+    def _refuse(self, why: str) -> None:
+        self._say(f"restart refused: {why}; all goes on as it was")
 
     def _become_successor(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what comes now is for the successor
@@ -216,7 +230,7 @@ class Supervisor:
                 workers = [left for post in (*self._posts, *self._former) for left in post.left]
                 replace(self._estate, workers=workers).pass_on()
         except OSError as error:
-            self._say(f"restart refused: {error}; all goes on as it was")
+            self._refuse(str(error))
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 

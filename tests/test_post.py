@@ -101,6 +101,22 @@ def test_one_that_dies_again_and_again_is_replaced_after_longer_and_longer_pause
     assert [cause for _, cause in stage.started] == ["start", *["death"] * 5]
 
 
+def test_one_that_cannot_be_started_is_tried_again_after_longer_and_longer_pauses() -> None:
+    def fail(_number: int, _turn: int, _cause: Cause) -> tuple[Process, int]:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    said: list[str] = []
+    post = Post(3, fail, said.append, 5.0)
+    now = 100.0
+    for pause in (0.1, 0.2, 0.4):
+        post.fill(now, relieve=False)
+        assert post.due == pytest.approx(now + pause)
+        post.fill(now, relieve=False)
+        now = post.due
+    assert (post.holders, len(said)) == ([], 3)
+    assert said[-1].endswith("Resource temporarily unavailable; the next try is in 0.4 s")
+
+
 def test_one_that_does_not_serve_in_time_is_killed(stage: Stage) -> None:
     stage.round(100)
     stage.round(161)

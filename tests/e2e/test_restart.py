@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -162,6 +163,27 @@ async def test_settings_that_cannot_be_used_are_told_and_all_goes_on_as_it_was(t
         assert asking.statuses.keys() == {200}
 
 
+async def test_a_rehearsal_that_cannot_be_started_refuses_a_restart(tmp_path: Path) -> None:
+    """Python has been taken away, as by a new environment in the place of the old one."""
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (tmp_path / "venv" / "pyvenv.cfg").write_text((Path(sys.prefix) / "pyvenv.cfg").read_text())
+    (tmp_path / "venv" / "lib").symlink_to(Path(sys.prefix) / "lib")
+    async with upstream() as up:
+        file = configure(tmp_path, up.port, "memory", 1)
+        async with Process.start(python, "-m", "gateway", "serve", "--config", file) as process:
+            public, _ = await ports(process)
+            await process.says("worker_serving")
+            before = process.children
+            python.unlink()
+            process.signal(signal.SIGUSR2)
+            await process.says("restart refused: its rehearsal cannot be started: .* all goes on as it was")
+            assert (process.children, (await ask(public, get())).status) == (before, 200)
+            python.symlink_to(sys.executable)
+            await restart(process)
+
+
 async def test_an_audit_log_that_cannot_be_written_refuses_a_restart(tmp_path: Path) -> None:
     async with upstream() as up:
         file = configure(tmp_path, up.port, "memory", 1)
@@ -222,3 +244,18 @@ async def test_a_worker_that_is_killed_in_the_middle_of_it_is_replaced_and_the_r
             assert {answer.status for answer in answers} == {200}
             process.signal(signal.SIGTERM)
             assert await process.ends() == 0
+
+
+async def test_a_new_worker_that_dies_before_it_serves_is_followed_by_another(tmp_path: Path) -> None:
+    async with redis_server() as redis, upstream() as up:
+        file = configure(tmp_path, up.port, redis.url, 1)
+        async with gateway("--config", file) as (process, public, _):
+            await process.says("worker_serving")
+            before = process.children
+            process.signal(signal.SIGUSR2)
+            await process.says(r"(?s)(gateway \S+ on http.*){2}")
+            await until(lambda: process.children[1:])
+            os.kill(process.children[-1], signal.SIGKILL)
+            await process.says("restart: done")
+            assert set(before).isdisjoint(process.children)
+            assert (await ask(public, get())).status == 200

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import resource
 import signal
 import sys
 from contextlib import suppress
@@ -124,6 +125,20 @@ async def test_a_worker_is_replaced_though_nobody_reads_the_log(reader: str) -> 
 
 async def _others(process: Process, before: list[int]) -> bool:
     return len(process.children) == 2 and process.children != before
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again_until_it_can() -> None:
+    async with upstream() as up, gateway("--upstream", f"http://127.0.0.1:{up.port}") as (process, public, _):
+        await process.says("worker_serving")
+        (worker,) = process.children
+        before = resource.prlimit(
+            process.pid, resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        )
+        os.kill(worker, signal.SIGKILL)
+        await process.says(r"(?s)(worker 0 cannot be started: .*Too many open files; the next try is in .*){2}")
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, before)
+        await process.says(r"(?s)(worker_serving.*){2}")
+        assert (await ask(public, get())).status == 200
 
 
 async def test_sigterm_lets_requests_in_flight_finish_and_tells_clients_to_leave() -> None:
