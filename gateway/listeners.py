@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Sequence
 
 from gateway.config.settings import Listener, Tls
+from gateway.config.url import HostPort
 
 BACKLOG = 1024
 """Connections that may wait on a socket."""
@@ -65,7 +66,7 @@ def probe(listener: Listener) -> Address:
 
 
 def _unusable(listener: Listener, error: OSError) -> ListenError:
-    return ListenError(f"cannot listen on {name(listener.host, listener.port)}: {error.strerror or error}")
+    return ListenError(f"cannot listen on {HostPort(listener.host, listener.port)}: {error.strerror or error}")
 
 
 def _open(address: Address, *, shared: bool) -> socket.socket:
@@ -83,11 +84,6 @@ def _open(address: Address, *, shared: bool) -> socket.socket:
         raise
     opened.setblocking(False)
     return opened
-
-
-def name(host: str, port: int) -> str:
-    """``host:port``, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def tls_context(tls: Tls | None) -> ssl.SSLContext | None:

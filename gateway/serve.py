@@ -17,6 +17,7 @@ from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
 from gateway.config.report import report
 from gateway.config.settings import Listener, Settings
+from gateway.config.url import HostPort
 from gateway.handover import Handover
 from gateway.listeners import bind, probe, tls_context
 from gateway.parts import shelf_of
@@ -184,7 +185,7 @@ def _url(listener: Listener, listening: socket) -> str:
 def at(listening: socket) -> str:
     """Where a socket listens, as ``host:port``."""
     host, port, *_ = listening.getsockname()
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(HostPort(host, port))
 
 
 def complain(text: str) -> None:

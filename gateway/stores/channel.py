@@ -16,7 +16,7 @@ from hiredis import ReplyError, pack_command
 from redis.asyncio.connection import ConnectionPool
 
 from gateway.stores.line import Line
-from gateway.stores.port import StoreAwayError
+from gateway.stores.port import StoreAwayError, away
 from gateway.stores.scripts import Call
 
 MOST_LINES = 8
@@ -43,13 +43,6 @@ class Channel(Protocol):
         """Close all connections."""
 
 
-def away(error: BaseException) -> StoreAwayError:
-    """What any failure of redis-py means to us."""
-    failure = StoreAwayError(f"{type(error).__name__}: {error}")
-    failure.__cause__ = error
-    return failure
-
-
 def evalsha(call: Call) -> tuple[Any, ...]:
     """The command that runs a script the server knows."""
     return ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.arguments)
@@ -60,9 +53,11 @@ def evaluate(call: Call) -> tuple[Any, ...]:
     return ("EVAL", call.script.text, len(call.keys), *call.keys, *call.arguments)
 
 
-def checked(reply: object) -> Answer:
-    """A script's reply, if it is one."""
-    if isinstance(reply, list) and reply and all(type(number) is int for number in reply):
+def checked(reply: object, call: Call) -> Answer:
+    """What a script replied to a call, if that is what it would reply."""
+    if isinstance(reply, Exception):
+        return away(reply)
+    if isinstance(reply, list) and len(reply) == call.numbers and all(type(number) is int for number in reply):
         return reply
     return StoreAwayError(f"this is not our script's answer: {reply!r:.80}")
 
@@ -88,13 +83,13 @@ class PooledChannel:
     async def run(self, calls: Sequence[Call]) -> list[Answer]:
         """Run scripts one after the other, in one round trip."""
         try:
-            return [away(reply) if isinstance(reply, Exception) else checked(reply) for reply in await self._run(calls)]
+            return [checked(reply, call) for reply, call in zip(await self._run(calls), calls, strict=True)]
         except Exception as error:  # noqa: BLE001 - redis-py's failures have no common class
             return [away(error)] * len(calls)
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
         replies = await self._ask([evalsha(call) for call in calls])
-        unknown = [place for place, reply in enumerate(replies) if _says(reply, "NOSCRIPT")]
+        unknown = [place for place, reply in enumerate(replies) if _is_unknown(reply)]
         if unknown:
             again = await self._ask([evaluate(calls[place]) for place in unknown])
             for place, reply in zip(unknown, again, strict=True):
@@ -121,8 +116,8 @@ class PooledChannel:
             replies = await line.ask(b"".join([pack_command(command) for command in commands]), len(commands))
         finally:
             self._taken -= 1
-        if any(_says(reply, "READONLY") for reply in replies):
-            # A name that points to the master may point to another one by now.
+        if any(isinstance(reply, ReplyError) and "READONLY" in str(reply) for reply in replies):
+            # A name that points to the master may point to another one by now. Redis 6 says so within another error.
             line.close()
         else:
             self._free.append(line)
@@ -149,5 +144,5 @@ class PooledChannel:
             await self._close()
 
 
-def _says(reply: object, code: str) -> bool:
-    return isinstance(reply, ReplyError) and str(reply).startswith(code)
+def _is_unknown(reply: object) -> bool:
+    return isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT")

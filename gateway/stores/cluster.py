@@ -22,10 +22,10 @@ from redis.crc import key_slot
 from redis.exceptions import NoScriptError
 
 from gateway.limits.bucket import Decision, Demand
-from gateway.stores.channel import Answer, Channel, away, checked, evalsha, evaluate
+from gateway.stores.channel import Answer, Channel, checked, evalsha, evaluate
 from gateway.stores.clock import StoreClock, monotonic
 from gateway.stores.coalescer import Check
-from gateway.stores.port import StoreAwayError
+from gateway.stores.port import StoreAwayError, away
 from gateway.stores.redis import Beat, RedisStore, Settled
 from gateway.stores.scripts import Call, Debt, call_settle, call_take
 
@@ -51,7 +51,7 @@ class ClusterChannel:
         except Exception as error:  # noqa: BLE001 - redis-py's failures have no common class
             return [away(error)] * len(calls)
         self._is_stale |= any(isinstance(reply, Exception) for reply in replies)
-        return [away(reply) if isinstance(reply, Exception) else checked(reply) for reply in replies]
+        return [checked(reply, call) for reply, call in zip(replies, calls, strict=True)]
 
     async def command(self, *words: bytes | str | int) -> Any:
         """Run one plain command on the server of its key, PING on all masters, CONFIG on one of them."""

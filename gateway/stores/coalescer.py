@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
 from gateway.limits.bucket import Decision, Demand
-from gateway.stores.port import StoreAwayError
+from gateway.stores.port import StoreAwayError, away
 
 Check = Sequence[Demand]
 Decide = Callable[[list[Check]], Awaitable[list[Decision | StoreAwayError]]]
@@ -34,7 +34,7 @@ class Coalescer:
     """Collects checks and sends them together.
 
     Args:
-        decide: Decides a list of checks in one round trip; never raises but when it is cancelled.
+        decide: Decides a list of checks in one round trip. An error is no answer to any of them.
         deadline: Seconds a check waits at most.
     """
 
@@ -91,7 +91,10 @@ class Coalescer:
             if not batch:
                 self._call = None
                 return
-            answers = await self._decide([check for check, _ in batch])
+            try:
+                answers = await self._decide([check for check, _ in batch])
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to hear of it
+                answers = [away(error)] * len(batch)
             self._is_indulged = False
             for (_, future), answer in zip(batch, answers, strict=True):
                 if future.done():

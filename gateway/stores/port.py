@@ -13,6 +13,13 @@ class StoreAwayError(Exception):
     """
 
 
+def away(error: BaseException) -> StoreAwayError:
+    """What any failure on the way to the store means to whoever asked it."""
+    failure = StoreAwayError(f"{type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
+
+
 class Store(Protocol):
     """Keeps buckets and charges them."""
 

@@ -8,7 +8,7 @@ from gateway.stores.channel import Answer, Channel
 from gateway.stores.clock import StoreClock, monotonic
 from gateway.stores.coalescer import Check, Coalescer
 from gateway.stores.port import StoreAwayError
-from gateway.stores.scripts import BEAT, Call, Debt, call_settle, call_take
+from gateway.stores.scripts import Debt, call_beat, call_settle, call_take
 from gateway.stores.survey import survey
 
 
@@ -95,8 +95,6 @@ class RedisStore:
 
     def _read(self, checks: Sequence[Check], answer: Answer, sent: int) -> list[Decision | StoreAwayError]:
         """Decisions from an answer of take.lua, by the law that it mirrors."""
-        if not isinstance(answer, StoreAwayError) and len(answer) != 1 + sum(map(len, checks)):
-            answer = StoreAwayError("the answer has another length than the question")
         if isinstance(answer, StoreAwayError):
             return [answer] * len(checks)
         now = answer[0]
@@ -132,7 +130,7 @@ class RedisStore:
             StoreAwayError: the store is not fit to be asked, or to be written to.
         """
         sent = monotonic()
-        (answer,) = await self._channel.run([Call(BEAT, [self._fleet], [worker, silence, since])])
+        (answer,) = await self._channel.run([call_beat(self._fleet, worker, silence, since)])
         if isinstance(answer, StoreAwayError):
             raise answer
         now, workers, present, was_known = answer

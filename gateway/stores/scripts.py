@@ -32,11 +32,19 @@ BEAT = Script.of("beat.lua")
 
 
 class Call(NamedTuple):
-    """A script, the keys it touches and its arguments."""
+    """A question to a script.
+
+    Attributes:
+        script: Which.
+        keys: Those it touches.
+        arguments: What else it is told.
+        numbers: How many numbers its answer has.
+    """
 
     script: Script
     keys: Sequence[bytes]
     arguments: Sequence[bytes | str | int]
+    numbers: int
 
 
 class Debt(NamedTuple):
@@ -64,6 +72,7 @@ def call_take(prefix: bytes, checks: Sequence[Sequence[Demand]]) -> Call:
     prices: dict[int, int] = {}  # a charge by its identity: checks share few of them, and to compare them takes longer
     charges = []
     packed = []
+    asked = 0
     for demands in checks:
         numbers: list[int] = []
         for key, charge in demands:
@@ -74,7 +83,8 @@ def call_take(prefix: bytes, checks: Sequence[Sequence[Demand]]) -> Call:
                 price = prices[id(charge)] = len(charges)
             numbers += (places.setdefault(key, len(places) + 1), price)
         packed.append(numbers)
-    return Call(TAKE, [prefix + key for key in places], [_encode((charges, packed))])
+        asked += len(demands)
+    return Call(TAKE, [prefix + key for key in places], [_encode((charges, packed))], 1 + asked)
 
 
 def call_settle(prefix: bytes, debts: Sequence[Debt]) -> Call:
@@ -82,4 +92,9 @@ def call_settle(prefix: bytes, debts: Sequence[Debt]) -> Call:
     numbers: list[int] = []
     for debt in debts:
         numbers += (debt.quota.interval, debt.quota.capacity, debt.due, debt.known)
-    return Call(SETTLE, [prefix + debt.key for debt in debts], [_encode(numbers)])
+    return Call(SETTLE, [prefix + debt.key for debt in debts], [_encode(numbers)], 1 + len(debts))
+
+
+def call_beat(fleet: bytes, worker: str, silence: int, since: int) -> Call:
+    """A call of beat.lua; `fleet` is the key of the fleet."""
+    return Call(BEAT, [fleet], [worker, silence, since], 4)

@@ -34,6 +34,7 @@ async def test_both_listeners_serve_tls_from_the_files_of_the_settings(tmp_path:
             async with Client.connect(control, ssl=trusting) as client:
                 assert (await client.ask(get("/readyz"))).status == 200
             assert f"on https://127.0.0.1:{public}" in process.output
+            assert f"control  https://127.0.0.1:{control}\n" in process.output
     assert up.requests[0].one(b"x-forwarded-proto") == b"https"
 
 

@@ -9,6 +9,7 @@ import uvloop
 
 from gateway.stores.coalescer import Coalescer
 from gateway.stores.port import StoreAwayError
+from tests.waiting import DEADLINE
 
 
 def test_a_deadline_that_is_over_at_once_is_kept_and_so_is_the_next() -> None:
@@ -28,3 +29,21 @@ def test_a_deadline_that_is_over_at_once_is_kept_and_so_is_the_next() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+async def test_an_error_is_no_answer_and_the_next_check_is_asked_at_once() -> None:
+    asked = 0
+
+    async def fail_once(checks: Sequence[Any]) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise LookupError("a fault of ours")
+        return [StoreAwayError("heard") for _ in checks]
+
+    coalescer = Coalescer(fail_once, DEADLINE)
+    with pytest.raises(StoreAwayError, match="LookupError: a fault of ours"):
+        await coalescer.ask([])
+    with pytest.raises(StoreAwayError, match="heard"):
+        await coalescer.ask([])
+    await coalescer.close()

@@ -115,6 +115,7 @@ async def _say(said: bytes, talk: Conversation) -> None:
         b"+OK\r\n" * 1000,
         b"*1\r\n" * 2000,
         b"*3\r\n$4\r\nnope\r\n$-1\r\n*0\r\n",
+        b"*1\r\n:7\r\n",
     ],
     ids=lambda said: repr(said[:24]),
 )

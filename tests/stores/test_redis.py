@@ -12,13 +12,13 @@ import pytest
 import redis.exceptions
 from redis.asyncio import Redis
 
-from gateway.stores.channel import PooledChannel, away
+from gateway.stores.channel import PooledChannel
 from gateway.stores.clock import StoreClock
 from gateway.stores.line import Line
-from gateway.stores.port import StoreAwayError
+from gateway.stores.port import StoreAwayError, away
 from gateway.stores.redis import RedisStore
 from gateway.stores.scripts import TAKE, Call
-from tests.redis_server import RedisServer, redis_server
+from tests.redis_server import RedisServer, oldest_and_newest, redis_server
 from tests.stores.cable import cable
 from tests.stores.parts import channel_of, demand, redis_store
 from tests.waiting import at_most, eventually, until
@@ -238,13 +238,24 @@ async def test_what_is_not_our_scripts_answer_is_no_answer() -> None:
     async with redis_server() as server, redis_store(server.url) as store:
         channel = store._channel
         other = TAKE._replace(text="return {1, 'two'}", sha="0" * 40)
-        (answer,) = await channel.run([Call(other, [b"a"], [])])
+        (answer,) = await channel.run([Call(other, [b"a"], [], 1)])
         assert isinstance(answer, StoreAwayError)
         short = TAKE._replace(text="return {1}", sha="1" * 40)
-        (answer,) = await channel.run([Call(short, [b"a"], [])])
-        assert isinstance(answer, list)
-        (decision,) = store._read([[demand()]], answer, 0)
-        assert isinstance(decision, StoreAwayError)
+        for numbers, kind in ((1, list), (2, StoreAwayError)):
+            (answer,) = await channel.run([Call(short, [b"a"], [], numbers)])
+            assert isinstance(answer, kind)
+
+
+@pytest.mark.parametrize("version", oldest_and_newest())
+async def test_a_master_that_became_a_replica_is_connected_to_anew(version: str) -> None:
+    """By then its name may point to the new master."""
+    async with redis_server(version=version) as server, redis_store(server.url) as store, client_of(server) as client:
+        await store.take([demand()])
+        (line,) = channel_of(store)._free
+        await client.replicaof("127.0.0.1", 1)
+        with pytest.raises(StoreAwayError, match="READONLY"):
+            await store.take([demand()])
+        assert closed(line)
 
 
 def failures() -> Iterator[Exception]:
