@@ -74,12 +74,12 @@ class Forwarder:
     ) -> None:
         connection = await pool.take(fresh=fresh)
         upstream, client, body = pool.upstream, exchange.client, exchange.body
-        relay = Relay(exchange, keep_rate_limits=self._keep_rate_limits)
-        first = head.to(upstream, connection.origin)
         upload: asyncio.Task[None] | None = None
         exchange.on_gone = lambda: connection.hang_up(ForwardError("the client is gone", fate=Fate.CLIENT_GONE))
         client.on_pause = connection.pause
         try:
+            relay = Relay(exchange, keep_rate_limits=self._keep_rate_limits)
+            first = head.to(upstream, connection.origin)
             connection.pause(client.writing_paused)
             connection.start(head.method, first, relay, may_switch=head.wants_websocket)
             if body is EMPTY_PAYLOAD:
@@ -91,6 +91,9 @@ class Forwarder:
                 Tunnel(client, connection, upstream.tunnel_timeout)
                 await relay.closed
                 exchange.keep_alive = False
+        except BaseException:
+            connection.reusable = False  # an answer may still come, and nobody waits for it
+            raise
         finally:
             exchange.on_gone = None
             client.on_pause = None

@@ -352,6 +352,26 @@ async def test_a_client_that_leaves_takes_its_upstream_connection_with_it() -> N
             await left.wait()
 
 
+async def test_a_connection_whose_answer_nobody_waits_for_any_more_is_not_used_again() -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        await talk.request()
+        asked.set()
+        assert await talk.reader.read() == b""
+        left.set()
+
+    async with upstream(script) as up, proxy(up.port) as running, Client.connect(running.port) as client:
+        await client.send(get())
+        async with asyncio.timeout(DEADLINE):
+            await asked.wait()
+            (connection,) = running.server.connections
+            answering = connection._task_handler
+            assert answering is not None
+            answering.cancel()
+            await left.wait()
+
+
 async def test_a_slow_client_holds_the_upstream_back_and_loses_nothing() -> None:
     size = 8_000_000
 
