@@ -1,7 +1,7 @@
 """`Overrides`: keeps those in force up to date, in this worker, with what is kept for all."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -94,10 +94,21 @@ class Overrides:
         if not found.version and self._known.texts:
             await self._register.bring_back(self._known)
             return
-        self._known = found
-        self.records = {digest: restore(text) for digest, text in found.texts.items()}
+        self._known, self.records = found, self._restored(found.texts)
         self._apply()
         self._limiter.forget()
+
+    def _restored(self, texts: Mapping[str, str]) -> dict[str, Record]:
+        """The records in texts. In the place of one that cannot be read stays what was known of its user."""
+        records = {}
+        for digest, text in texts.items():
+            try:
+                records[digest] = restore(text)
+            except Exception as error:  # noqa: BLE001 - it must not keep the others from being in force
+                self._log.failure("override_unreadable", error, user=digest)
+                if digest in self.records:
+                    records[digest] = self.records[digest]
+        return records
 
     def _apply(self) -> None:
         """Put those that are not over in force."""

@@ -94,7 +94,7 @@ class Reloader:
 
         Raises:
             Problem: 422 when the files cannot be used, with all that is wrong; 503 when it cannot be done at present.
-                The rules in force stay.
+                The rules in force stay; but for a worker that fails when all have agreed, which the 503 says.
         """
         async with self._siblings.turn():
             try:
@@ -139,8 +139,14 @@ class Reloader:
             raise
         since = self._snapshots.take_over(name)
         await self._commit(name, since)
-        await self._hear(await self._siblings.ask({"do": "commit", "name": name, "since": since}))
         self._told.outcome("applied")
+        try:
+            await self._hear(await self._siblings.ask({"do": "commit", "name": name, "since": since}))
+        except SiblingError as error:
+            self._log.event("reload_incomplete", level="error", why=str(error), revision=found.rules.revision)
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the new rules are in force, but a worker may go on with those before"
+            ) from None
         self._log.event("rules_reloaded", revision=found.rules.revision, previous=old.revision)
         return answer
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.control.chain import follow
 from gateway.control.ledger import Ledger
@@ -209,6 +210,25 @@ async def test_an_override_ends_when_it_expires_and_that_is_audited_once(tmp_pat
             assert datetime.now(UTC) >= end
             await eventually(is_gone)
     assert told().count("override.expired") == 1
+
+
+async def test_one_that_cannot_be_read_keeps_no_other_from_being_in_force(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plane = {"state": tmp_path}
+    async with redis_server() as redis, gateway(limit("each", 5), store=redis.url, control=plane) as running:
+        assert await put(running, "alice", override("block")) == 201
+        async with Redis(port=redis.port, protocol=2, decode_responses=True) as client:
+            (alice,) = {str(name) for name in await client.hkeys("gateway:overrides")} - {"version"}
+            await client.hset("gateway:overrides", mapping={alice: '{"effect":"yet unknown"}', "f" * 32: "{"})
+            await client.hincrby("gateway:overrides", "version", 1)
+        assert await put(running, "bob", override("block")) == 201
+        for user in ("alice", "bob"):
+            assert not (await running.check(user, "order"))["allowed"]
+        assert await put(running, "alice", override("exempt")) == 200
+        assert (await running.check("alice", "order"))["allowed"]
+    told = [line for line in capfd.readouterr().err.splitlines() if "override_unreadable" in line]
+    assert any(alice in line for line in told)
 
 
 async def test_a_write_without_redis_is_refused_and_what_is_known_stays(tmp_path: Path) -> None:

@@ -100,3 +100,17 @@ async def test_rules_that_one_worker_cannot_take_over_are_taken_over_by_none(
         assert not (tmp_path / "in-force").exists()
         # Once it is gone, nothing holds the others up.
         assert (await running.call("POST", "/api/v1/admin/reload", token=reload)).status == 200
+
+
+async def test_a_worker_that_fails_after_it_agreed_is_told_as_what_it_is(tmp_path: Path) -> None:
+    async def agree_and_fail(message: Message) -> Message:
+        return {} if message["do"] == "prepare" else {"error": "no memory"}
+
+    reload = token("reload limits:read")
+    async with first_of_two(tmp_path) as running, Siblings(tmp_path, 1, 2).listening(agree_and_fail):
+        before = (await running.call("GET", "/api/v1/admin/rules", token=reload)).body
+        (tmp_path / "rules.yaml").write_text(RULES.replace("burst: 10", "burst: 20"))
+        answer = await running.call("POST", "/api/v1/admin/reload", token=reload)
+        assert (answer.status, answer.body["detail"][:26]) == (503, "the new rules are in force")
+        after = (await running.call("GET", "/api/v1/admin/rules", token=reload)).body
+        assert after["revision"] != before["revision"]
