@@ -18,7 +18,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.traced import TracedForwarder, TracingWitness
 from gateway.proxy.tracer import Tracer
 from gateway.proxy.witness import Witness
-from gateway.stores.address import Address, Login, Trust
+from gateway.stores.address import Address, Kind, Login, Trust
 from gateway.stores.channel import Channel
 from gateway.stores.limiter import Limiter
 from gateway.stores.opening import open_limiter
@@ -86,8 +86,6 @@ def limiter_of(store: Store, observer: Observer, workers: int) -> Limiter:
         deadline=store.deadline,
         max_buckets=store.max_buckets,
         workers=workers,
-        sentinel=Login(store.sentinel.username, store.sentinel.password) if store.sentinel else None,
-        trust=Trust(store.tls.ca, store.tls.certificate, store.tls.key),
     )
 
 
@@ -100,15 +98,25 @@ def forwarder_of(settings: Settings, witness: Witness, traced: TracingWitness | 
 
 
 def address_of(store: Store, url: RedisUrl) -> Address:
-    """Where Redis is."""
+    """Where Redis is, and how to get in."""
     login = Login(url.username, url.password)
     if url.socket:
         return Address("socket", path=url.socket, database=url.database, login=login)
+    trust = Trust(store.tls.ca, store.tls.certificate, store.tls.key)
     if store.sentinel:
-        sentinels = tuple((node.host, node.port) for node in store.sentinel.nodes)
-        return Address("sentinel", sentinels, "", store.sentinel.service, url.database, url.tls, login)
+        return Address(
+            "sentinel",
+            tuple((node.host, node.port) for node in store.sentinel.nodes),
+            service=store.sentinel.service,
+            database=url.database,
+            tls=url.tls,
+            login=login,
+            sentinel=Login(store.sentinel.username, store.sentinel.password),
+            trust=trust,
+        )
     hosts = ((url.host, url.port), *((node.host, node.port) for node in store.nodes))
-    return Address("cluster" if store.cluster else "server", hosts, database=url.database, tls=url.tls, login=login)
+    kind: Kind = "cluster" if store.cluster else "server"
+    return Address(kind, hosts, database=url.database, tls=url.tls, login=login, trust=trust)
 
 
 def shelf_of(settings: Analytics) -> Shelf:
@@ -141,9 +149,7 @@ async def open_redis(store: Store) -> AsyncIterator[Channel | None]:
     if store.url is None:
         yield None
         return
-    sentinel = Login(store.sentinel.username, store.sentinel.password) if store.sentinel else None
-    trust = Trust(store.tls.ca, store.tls.certificate, store.tls.key)
-    channel = address_of(store, store.url).open(sentinel=sentinel, trust=trust)
+    channel = address_of(store, store.url).open()
     try:
         yield channel
     finally:

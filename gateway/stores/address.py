@@ -63,6 +63,8 @@ class Address:
         database: Number of the database.
         tls: Whether to use TLS.
         login: Who we are to Redis.
+        sentinel: Who we are to the Sentinels.
+        trust: How TLS is set up.
     """
 
     kind: Kind
@@ -72,15 +74,12 @@ class Address:
     database: int = 0
     tls: bool = False
     login: Login = Login()
+    sentinel: Login = Login()
+    trust: Trust = Trust()
 
-    def open(self, *, sentinel: Login | None = None, trust: Trust | None = None) -> Channel:
-        """A channel to it; connects when it is first used.
-
-        Args:
-            sentinel: Who we are to the Sentinels; None for nobody.
-            trust: How TLS is set up.
-        """
-        tls = _tls(trust or Trust()) if self.tls else {}
+    def open(self) -> Channel:
+        """A channel to it; connects when it is first used."""
+        tls = _tls(self.trust) if self.tls else {}
         options = {**_patience(), "username": self.login.username, "password": self.login.password, **tls}
         if self.kind == "cluster":
             nodes = [ClusterNode(host, port) for host, port in self.hosts]
@@ -95,7 +94,7 @@ class Address:
             ((host, port),) = self.hosts
             connection = SSLConnection if self.tls else Connection
             return PooledChannel(ConnectionPool(connection, host=host, port=port, **options), _ANSWER_TIMEOUT)
-        guard = sentinel or Login()
+        guard = self.sentinel
         sentinels = Sentinel(  # type: ignore[no-untyped-call]
             self.hosts,
             sentinel_kwargs={

@@ -11,7 +11,8 @@ def monotonic() -> int:
 class StoreClock:
     """The store's time: never behind it, and ahead by no more than the answer took that told it.
 
-    Calling it gives microseconds since 1970. Before the store was first heard of, it is the machine's own time.
+    Calling it gives microseconds since 1970. Before the store was first heard of, and where there is no other than this
+    process, it is the machine's time when the clock was made and what has passed since, so it never steps.
     """
 
     __slots__ = ("_offset",)

@@ -1,22 +1,13 @@
 """`open_limiter`: a limiter with everything behind it, for the composition root."""
 
-import time
-from collections.abc import Callable
-
-from gateway.stores.address import Address, Login, Trust
-from gateway.stores.clock import StoreClock, monotonic
+from gateway.stores.address import Address
+from gateway.stores.clock import StoreClock
 from gateway.stores.cluster import ClusterStore
 from gateway.stores.limiter import Limiter
 from gateway.stores.local import LocalStore
 from gateway.stores.redis import RedisStore
 from gateway.stores.standby import NoStandby, Observer
 from gateway.stores.watch import Watch
-
-
-def wall_clock() -> Callable[[], int]:
-    """Microseconds since 1970 by a clock that never steps: the machine's time now, and what has passed since."""
-    offset = time.time_ns() // 1000 - monotonic()
-    return lambda: monotonic() + offset
 
 
 def open_limiter(
@@ -27,8 +18,6 @@ def open_limiter(
     deadline: float = 0.050,
     max_buckets: int = 1_000_000,
     workers: int = 1,
-    sentinel: Login | None = None,
-    trust: Trust | None = None,
 ) -> Limiter:
     """A limiter on a store. Call it where an event loop runs; nothing is connected before `start`.
 
@@ -39,13 +28,11 @@ def open_limiter(
         deadline: Seconds a request waits for Redis at most.
         max_buckets: Buckets kept in memory; the least recently used goes first.
         workers: Workers of this gateway; the fleet is never taken for smaller.
-        sentinel: Who we are to the Sentinels.
-        trust: How TLS is set up.
     """
-    if address is None:
-        return Limiter(LocalStore(max_buckets, wall_clock()), NoStandby())
-    channel = address.open(sentinel=sentinel, trust=trust)
     clock = StoreClock()
+    if address is None:
+        return Limiter(LocalStore(max_buckets, clock), NoStandby())
+    channel = address.open()
     kind = ClusterStore if address.kind == "cluster" else RedisStore
     store = kind(channel, clock, prefix=prefix, deadline=deadline, answered=observer.store_answered)
     watch = Watch(store, clock, max_buckets=max_buckets, workers=workers, observer=observer)

@@ -18,9 +18,9 @@ from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
 from gateway.proxy.witness import Fate
+from gateway.stores.clock import StoreClock
 from gateway.stores.limiter import Limiter
 from gateway.stores.local import LocalStore
-from gateway.stores.opening import wall_clock
 from gateway.stores.standby import NoStandby
 from gateway.stores.verdict import Verdict
 
@@ -98,7 +98,7 @@ async def proxy(
     book = RuleBook(Rules(endpoints, limits))
     witness = Seen()
     forwarder = Forwarder({"default": settings}, witness, keep_rate_limits=keep_rate_limits)
-    limiter = Limiter(store if store is not None else LocalStore(100_000, wall_clock()), NoStandby())
+    limiter = Limiter(store if store is not None else LocalStore(100_000, StoreClock()), NoStandby())
     identity = identity or Identity()
     credentials = [source.header for source in identity.sources if isinstance(source, BearerToken | ApiKey)]
     reader = RequestReader(["X-User-Id", "X-User-Tier"], credentials)

@@ -19,9 +19,9 @@ from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
 from gateway.proxy.traced import TracedForwarder, TracingWitness
+from gateway.stores.clock import StoreClock
 from gateway.stores.limiter import Limiter
 from gateway.stores.local import LocalStore
-from gateway.stores.opening import wall_clock
 from gateway.stores.standby import NoStandby
 from gateway.telemetry.tracer import SpanTracer
 from tests.proxy.running import Seen
@@ -62,7 +62,7 @@ async def traced(
     witness = TracingWitness(seen or Seen(), SpanTracer(SimpleSpanProcessor(spans), 1, "gateway", "1", "1"))
     settings = replace(Upstream("default", tuple(Origin("http", "127.0.0.1", port) for port in ports)), eject_time=0)
     forwarder = TracedForwarder({"default": settings}, witness, keep_rate_limits=False)
-    limiter = Limiter(LocalStore(1000, wall_clock()), NoStandby())
+    limiter = Limiter(LocalStore(1000, StoreClock()), NoStandby())
     proxy = Proxy(RuleBook(Rules((), ())), Identity(), limiter, forwarder, RequestReader([]), witness)
     server = Server(witness.around(handle or proxy.handle), Intake(), witness, Identity().trusts)
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)

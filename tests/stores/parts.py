@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from gateway.limits.bucket import Charge, Demand, Outage, Quota
 from gateway.limits.rate import Rate
-from gateway.stores.address import Address, Kind, Login
+from gateway.stores.address import Address, Kind, Login, Trust
 from gateway.stores.channel import PooledChannel
 from gateway.stores.clock import StoreClock
 from gateway.stores.limiter import Limiter
@@ -53,7 +53,7 @@ class Recorder:
         self.back.append(seconds)
 
 
-def address(url: str, login: Login | None = None) -> Address:
+def address(url: str, login: Login | None = None, trust: Trust | None = None) -> Address:
     """What ``redis://``, ``unix://``, ``redis+sentinel://`` and ``redis+cluster://`` stand for in these tests."""
     parts = urlsplit(url)
     base, _, kind = parts.scheme.partition("+")
@@ -64,7 +64,7 @@ def address(url: str, login: Login | None = None) -> Address:
     hosts = tuple((host, int(port)) for host, _, port in places)
     found: Kind = "sentinel" if kind == "sentinel" else "cluster" if kind == "cluster" else "server"
     service = parts.path.strip("/") if found == "sentinel" else ""
-    return Address(found, hosts, service=service, tls=base == "rediss", login=login)
+    return Address(found, hosts, service=service, tls=base == "rediss", login=login, trust=trust or Trust())
 
 
 @asynccontextmanager
@@ -78,10 +78,14 @@ async def redis_store(url: str, *, prefix: str = "gateway", deadline: float = PA
 
 @asynccontextmanager
 async def limiter(
-    url: str | None, observer: Recorder | None = None, login: Login | None = None, **options: Any
+    url: str | None,
+    observer: Recorder | None = None,
+    login: Login | None = None,
+    trust: Trust | None = None,
+    **options: Any,
 ) -> AsyncIterator[Limiter]:
     opened = open_limiter(
-        address(url, login) if url else None, observer or Recorder(), **{"deadline": PATIENT, **options}
+        address(url, login, trust) if url else None, observer or Recorder(), **{"deadline": PATIENT, **options}
     )
     await opened.start()
     try:

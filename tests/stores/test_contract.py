@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.limits.bucket import Demand
+from gateway.stores.clock import StoreClock
 from gateway.stores.local import LocalStore
-from gateway.stores.opening import wall_clock
 from gateway.stores.port import Store
 from tests.redis_server import oldest_and_newest, redis_server
 from tests.stores.parts import demand, redis_store
@@ -16,7 +16,7 @@ from tests.stores.parts import demand, redis_store
 @pytest.fixture(params=["local", *oldest_and_newest()])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "local":
-        yield LocalStore(1000, wall_clock())
+        yield LocalStore(1000, StoreClock())
         return
     async with redis_server(version=request.param) as redis, redis_store(redis.url) as opened:
         yield opened

@@ -22,7 +22,7 @@ from gateway.limits.rate import Rate
 from gateway.stores.limiter import Limiter
 from gateway.stores.limiter import Limiter
 from gateway.stores.local import LocalStore
-from gateway.stores.opening import wall_clock
+from gateway.stores.clock import StoreClock
 from gateway.stores.standby import NoStandby
 
 def peak():
@@ -30,7 +30,7 @@ def peak():
 
 async def main(most, users):
     charge = Charge.of("per-user", Quota(Rate(1, 3600), 100))
-    store = LocalStore(most, wall_clock())
+    store = LocalStore(most, StoreClock())
     limiter = Limiter(store, NoStandby())
     before = peak()
     for user in range(users):
