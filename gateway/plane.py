@@ -19,7 +19,8 @@ from gateway.control.bypass import Bypass
 from gateway.control.check import CheckLimit
 from gateway.control.desk import Desk
 from gateway.control.guard import Guard, Refusal
-from gateway.control.ledger import Ledger, now
+from gateway.control.instant import stamp
+from gateway.control.ledger import Ledger
 from gateway.control.lever import Lever
 from gateway.control.muster import Muster
 from gateway.control.openapi import OpenApi
@@ -100,7 +101,7 @@ def open_runtime() -> Iterator[Runtime]:
             f"no folder for the sockets on which workers meet: {error.strerror}; mount a tmpfs at /tmp, or set TMPDIR"
         ) from error
     with made as folder:
-        yield Runtime(Path(folder), now())
+        yield Runtime(Path(folder), stamp())
 
 
 def ledger_of(control: Control) -> Ledger | None:
@@ -163,7 +164,7 @@ class ControlPlane:
         self._overrides = Overrides(_register_of(settings, redis), book, limiter, self._audit, log)
         metrics.watch(families.OVERRIDES, lambda: len(self._overrides.records))
         self.reloader = Reloader(
-            Snapshots(settings, runtime.folder, now),
+            Snapshots(settings, runtime.folder, stamp),
             Siblings(runtime.folder, number, workers),
             book,
             limiter,

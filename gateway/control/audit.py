@@ -1,7 +1,6 @@
 """`Audit`: what changed, and who tried; no change is acknowledged before its line is on disk."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -159,21 +158,3 @@ class Audit:
     def close(self) -> None:
         """Wait for what is being written."""
         self._thread.shutdown()
-
-
-def told(record: dict[str, Any]) -> str:
-    """A line of the audit log for people. Whatever is in it stays in the line, and says nothing to the terminal."""
-    change = ""
-    if record["before"] is not None or record["after"] is not None:
-        change = f": {_short(record['before'])} -> {_short(record['after'])}"
-    source = f" from {record['source']}" if record["source"] else ""
-    reason = f" ({record['reason']})" if record["reason"] else ""
-    line = (
-        f"{record['sequence']:>6}  {record['time']}  {record['actor']}{source}  "
-        f"{record['action']} {record['target']}{change}{reason}"
-    )
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-
-
-def _short(value: Any) -> str:
-    return "nothing" if value is None else value if isinstance(value, str) else json.dumps(value)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from gateway.config.loader import load
 from gateway.config.settings import Store
-from gateway.control.audit import Commands, Head, told
+from gateway.control.audit import Commands, Head
 from gateway.control.chain import BrokenError, Link, follow, read_line
 from gateway.control.ledger import Ledger
 from gateway.stores.port import StoreAwayError
@@ -89,7 +90,7 @@ def _show(options: argparse.Namespace) -> str:
     try:
         for line in Ledger(options.file).lines():
             try:
-                lines.append(told(dict(read_line(line)[0])))
+                lines.append(_told(dict(read_line(line)[0])))
             except BrokenError as error:
                 lines.append(f"     ?  {error}; see: gateway audit verify {options.file}")
     except OSError as error:
@@ -97,3 +98,20 @@ def _show(options: argparse.Namespace) -> str:
     if not lines:
         raise AuditError(f"{options.file}: there are no lines")
     return "\n".join(lines)
+
+
+def _told(record: dict[str, Any]) -> str:
+    """A line of the audit log for people."""
+    change = ""
+    if record["before"] is not None or record["after"] is not None:
+        change = f": {_short(record['before'])} -> {_short(record['after'])}"
+    source = f" from {record['source']}" if record["source"] else ""
+    reason = f" ({record['reason']})" if record["reason"] else ""
+    return (
+        f"{record['sequence']:>6}  {record['time']}  {record['actor']}{source}  "
+        f"{record['action']} {record['target']}{change}{reason}"
+    )
+
+
+def _short(value: Any) -> str:
+    return "nothing" if value is None else value if isinstance(value, str) else json.dumps(value)

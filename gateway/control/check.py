@@ -3,14 +3,13 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from time import time_ns
 
 from aiohttp import web
 
 from gateway.control.body import Members, read_members
 from gateway.control.guard import Guard, address_of
+from gateway.control.instant import now, written
 from gateway.control.problem import Problem
 from gateway.limits.address import Network, belongs
 from gateway.limits.balance import balances, tightest, weigh
@@ -26,7 +25,6 @@ HEAVIEST = 1_000_000_000
 """The largest weight; also what remains for a user whom nothing limits."""
 
 _REQUEST = re.compile(r"([A-Z]{1,32}) (/[^?\x00-\x20\x7f]*)(?:\?[^\x00-\x20\x7f]*)?", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CheckLimit:
@@ -96,15 +94,10 @@ def _endpoint(rules: Rules, name: str, members: Members) -> Endpoint | None:
 
 
 def _told(demands: Sequence[Demand], verdict: Verdict) -> web.Response:
-    remaining, reset_at = HEAVIEST, verdict.decision.now or time_ns() // 1000
+    remaining, reset_at = HEAVIEST, verdict.decision.now or now()
     if verdict.outcome is Outcome.UNAVAILABLE:
         remaining = 0
     elif (balance := tightest(balances(demands, verdict.decision))) is not None:
         remaining, reset_at = balance.remaining, balance.full_at
-    answer = {"allowed": verdict.allowed, "remaining": remaining, "reset_at": instant(reset_at)}
+    answer = {"allowed": verdict.allowed, "remaining": remaining, "reset_at": written(reset_at)}
     return web.Response(text=json.dumps(answer), content_type="application/json")
-
-
-def instant(microseconds: int) -> str:
-    """An instant in ISO 8601, in UTC."""
-    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,7 +1,6 @@
 """`Desk`: where operators change what is laid down for single users, ``/api/v1/admin/overrides``."""
 
 from bisect import bisect_right
-from datetime import UTC, datetime
 from http import HTTPStatus
 
 from aiohttp import web
@@ -9,7 +8,7 @@ from aiohttp import web
 from gateway.control.audit import Actor
 from gateway.control.body import read_members
 from gateway.control.guard import Guard, address_of
-from gateway.control.ledger import now
+from gateway.control.instant import now, stamp
 from gateway.control.overrides import Overrides
 from gateway.control.problem import Problem
 from gateway.control.query import only, whole, word
@@ -93,8 +92,8 @@ class Desk:
     async def _set(self, request: web.Request) -> web.Response:
         grant = await self._guard.admit(request, Scope.WRITE_LIMITS)
         user = user_of(request)
-        override = read_override(await read_members(request), self._book.current, datetime.now(UTC))
-        record = Record(user, override, grant.subject, now())
+        override = read_override(await read_members(request), self._book.current, now())
+        record = Record(user, override, grant.subject, stamp())
         is_new = await self._overrides.put(self._digest(user), record, actor_of(grant, request))
         return web.json_response(record.document(), status=201 if is_new else 200)
 

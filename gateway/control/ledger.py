@@ -11,24 +11,19 @@ import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 from gateway.control.chain import BrokenError, Entry, Link, forge, read_line
+from gateway.control.instant import stamp
 
 _LONGEST_LINE = 1 << 20
 
 
 class LedgerError(Exception):
     """A line could not be written; nothing of it is there. The message is for operators."""
-
-
-def now() -> str:
-    """The time by the machine's clock, in ISO 8601, in UTC."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class Ledger:
@@ -40,7 +35,7 @@ class Ledger:
         clock: The time as it is written.
     """
 
-    def __init__(self, file: Path, max_size: int = 64 << 20, clock: Callable[[], str] = now) -> None:
+    def __init__(self, file: Path, max_size: int = 64 << 20, clock: Callable[[], str] = stamp) -> None:
         self.file = file
         self._max_size = max_size
         self._clock = clock

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from http import HTTPStatus
 
 from gateway.control.audit import Actor, Audit
+from gateway.control.instant import now
 from gateway.control.problem import Problem
 from gateway.control.record import Record, restore
 from gateway.control.register import Register, Snapshot
@@ -112,19 +112,19 @@ class Overrides:
 
     def _apply(self) -> None:
         """Put those that are not over in force."""
-        now = _now()
+        instant = now()
         current = {
             digest.encode(): record.override
             for digest, record in self.records.items()
-            if record.override.expires_at > now
+            if record.override.expires_at > instant
         }
         if current != self._book.current.overrides:
             self._book.current = self._book.current.with_overrides(current)
 
     async def _expire(self) -> None:
-        now = _now()
+        instant = now()
         for digest, record in list(self.records.items()):
-            if record.override.expires_at <= now and self._register is not None:
+            if record.override.expires_at <= instant and self._register is not None:
                 mine = await self._register.remove(digest, self._known.texts[digest])
                 del self.records[digest]
                 if mine:
@@ -191,7 +191,3 @@ class Overrides:
         """
         if self._register is not None:
             await self._register.touch()
-
-
-def _now() -> int:
-    return int(datetime.now(UTC).timestamp() * 1_000_000)

@@ -2,18 +2,18 @@
 
 import json
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from gateway.control.body import Members
-from gateway.control.check import instant
+from gateway.control.instant import parse, written
 from gateway.limits.bucket import Quota
 from gateway.limits.override import Effect, Override
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LONGEST = timedelta(days=366)
+_LONGEST = 366 * 86_400_000_000
+"""Microseconds that an override may last."""
+
 _LARGEST_BURST = 1_000_000_000
 
 
@@ -48,7 +48,7 @@ class Record(NamedTuple):
             document["tier"] = override.tier
         if override.endpoints:
             document["endpoints"] = sorted(override.endpoints)
-        return document | {"reason": override.reason, "expires_at": instant(override.expires_at)}
+        return document | {"reason": override.reason, "expires_at": written(override.expires_at)}
 
     def text(self) -> str:
         """As it is stored."""
@@ -62,13 +62,13 @@ def restore(text: str) -> Record:
     return Record(user, _override(Members(document)), set_by, set_at)
 
 
-def read_override(members: Members, rules: Rules, now: datetime) -> Override:
+def read_override(members: Members, rules: Rules, now: int) -> Override:
     """The override in the body of a request.
 
     Args:
         members: Of the body.
         rules: In force; what is named has to be there.
-        now: After which it has to expire.
+        now: After which it has to expire, in microseconds since 1970.
 
     Raises:
         Problem: 400, with all that is wrong.
@@ -76,7 +76,7 @@ def read_override(members: Members, rules: Rules, now: datetime) -> Override:
     return _override(members, lambda: _check(members, rules, now))
 
 
-def _check(members: Members, rules: Rules, now: datetime) -> None:
+def _check(members: Members, rules: Rules, now: int) -> None:
     def known(name: str, words: Collection[str]) -> None:
         for word in members.texts(name):
             if word not in words:
@@ -105,20 +105,14 @@ def _override(members: Members, check: Callable[[], None] = lambda: None) -> Ove
     if not members.is_wrong:
         check()
     members.close()
-    until = 0 if expires_at is None else (expires_at - _EPOCH) // timedelta(microseconds=1)
-    return Override(Effect(effect), until, reason, endpoints, limits, quota, tier)
+    return Override(Effect(effect), expires_at or 0, reason, endpoints, limits, quota, tier)
 
 
-def _instant(members: Members) -> datetime | None:
+def _instant(members: Members) -> int | None:
     text = members.text("expires_at", 64)
-    try:
-        found = datetime.fromisoformat(text) if "T" in text.upper() else None
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        if text:
-            members.refuse("expires_at", "an instant in ISO 8601 with its offset, as in 2030-01-31T12:00:00Z")
-        return None
+    found = parse(text)
+    if found is None and text:
+        members.refuse("expires_at", "an instant in ISO 8601 with its offset, as in 2030-01-31T12:00:00Z")
     return found
 
 

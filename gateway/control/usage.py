@@ -7,9 +7,9 @@ from typing import Any
 from aiohttp import web
 
 from gateway.control.audit import Audit
-from gateway.control.check import instant
 from gateway.control.desk import actor_of, user_of
 from gateway.control.guard import Guard
+from gateway.control.instant import written
 from gateway.control.overrides import Overrides
 from gateway.control.problem import Problem
 from gateway.control.query import only, word
@@ -117,5 +117,5 @@ def _told(endpoint: str | None, balance: Balance) -> dict[str, Any]:
         "burst": charge.quota.burst,
         "enforced": charge.enforced,
         "remaining": balance.remaining,
-        "reset_at": instant(balance.full_at),
+        "reset_at": written(balance.full_at),
     }
