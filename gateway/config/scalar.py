@@ -50,32 +50,28 @@ def text(node: Node) -> str:
     return value
 
 
+def _fitting(node: Node, form: re.Pattern[str], why: str) -> str:
+    """A text of a form; one that is not is refused, and `why` goes on from the text itself."""
+    value = text(node)
+    if form.fullmatch(value) is None:
+        raise node.refuse(f"{quote(value)} {why}")
+    return value
+
+
 def name(node: Node) -> str:
     """A name that can be a metric's label and part of a key in Redis."""
-    value = text(node)
-    if _NAME.fullmatch(value) is None:
-        raise node.refuse(
-            f"{quote(value)} is not a name; write a-z, 0-9, _ and - only, a letter or digit first, at most 64 of them"
-        )
-    return value
+    why = "is not a name; write a-z, 0-9, _ and - only, a letter or digit first, at most 64 of them"
+    return _fitting(node, _NAME, why)
 
 
 def header(node: Node) -> str:
     """The name of a header field (RFC 9110 section 5.1)."""
-    value = text(node)
-    if _TOKEN.fullmatch(value) is None:
-        raise node.refuse(f"{quote(value)} is not the name of a header field")
-    return value
+    return _fitting(node, _TOKEN, "is not the name of a header field")
 
 
 def web_origin(node: Node) -> str:
     """The origin of web pages as browsers write it (RFC 6454 section 6.2): ``https://app.example`` or with a port."""
-    value = text(node)
-    if _ORIGIN.fullmatch(value) is None:
-        raise node.refuse(
-            f"{quote(value)} is not an origin; write https://app.example, without a path, in small letters"
-        )
-    return value
+    return _fitting(node, _ORIGIN, "is not an origin; write https://app.example, without a path, in small letters")
 
 
 def boolean(node: Node) -> bool:

@@ -29,9 +29,7 @@ import jwt
 from gateway.config.settings import AdminPolicy
 from gateway.tokens.document import DocumentError, parse_document
 from gateway.tokens.grant import Grant
-
-LEEWAY = 30.0
-"""Seconds by which the clocks of issuer and gateway may differ."""
+from gateway.tokens.verifier import LEEWAY
 
 _LONGEST = 4096
 _LONGEST_NAME = 256
