@@ -78,16 +78,11 @@ KEY_KEYS: dict[str, Reader] = {
 POLICY_KEYS = table_of(TokenPolicy, keys=token_keys)
 
 
-def token_policy(node: Node) -> TokenPolicy:
-    """A mapping of `keys`, `audience` and `issuer`."""
-    return Fields(node, POLICY_KEYS, required=("keys",)).build(TokenPolicy)
-
-
 ADMIN_KEYS: dict[str, Reader] = {**table_of(AdminPolicy, leave_out=("tokens",)), **POLICY_KEYS}
 
 
 def admin_policy(node: Node) -> AdminPolicy:
-    """As `token_policy`, but a token has to be meant for us: `audience` and `issuer` have to be there."""
+    """A mapping of `keys`, and more. A token has to be meant for us: `audience` and `issuer` have to be there."""
     fields = Fields(node, ADMIN_KEYS, required=("keys", "audience", "issuer"))
     policy = {key: fields.values.pop(key) for key in POLICY_KEYS if key in fields.values}
     if len(policy) < len(POLICY_KEYS):

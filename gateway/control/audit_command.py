@@ -101,16 +101,17 @@ def _show(options: argparse.Namespace) -> str:
 
 
 def _told(record: dict[str, Any]) -> str:
-    """A line of the audit log for people."""
+    """A line of the audit log for people. Whatever is in it stays in the line, and says nothing to the terminal."""
     change = ""
     if record["before"] is not None or record["after"] is not None:
         change = f": {_short(record['before'])} -> {_short(record['after'])}"
     source = f" from {record['source']}" if record["source"] else ""
     reason = f" ({record['reason']})" if record["reason"] else ""
-    return (
+    line = (
         f"{record['sequence']:>6}  {record['time']}  {record['actor']}{source}  "
         f"{record['action']} {record['target']}{change}{reason}"
     )
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _short(value: Any) -> str:

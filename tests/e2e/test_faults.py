@@ -50,7 +50,7 @@ async def test_a_worker_that_is_stopped_for_a_second_takes_no_other_along_and_do
     async with redis_server() as redis, upstream() as up:
         (tmp_path / "gateway.yaml").write_text(
             f"upstreams: {{default: {{urls: ['http://127.0.0.1:{up.port}']}}}}\n"
-            f"store: {{url: '{redis.url}', deadline: 500ms}}\nworkers: 2\nrules: rules.yaml\n"
+            f"store: {{url: '{redis.url}', deadline: 1500ms}}\nworkers: 2\nrules: rules.yaml\n"
         )
         async with gateway("--config", tmp_path / "gateway.yaml") as (process, public, control):
             await process.says(r"(?s)worker_serving.*worker_serving")
@@ -60,7 +60,7 @@ async def test_a_worker_that_is_stopped_for_a_second_takes_no_other_along_and_do
                 await until(lambda: len(up.requests) >= 500)
                 worker = process.children[0]
                 os.kill(worker, signal.SIGSTOP)
-                await asyncio.sleep(1.0)  # the fault
+                await asyncio.sleep(2.0)  # the fault
                 os.kill(worker, signal.SIGCONT)
                 await asyncio.sleep(1.0)  # in which a storm would show
                 stop.set()

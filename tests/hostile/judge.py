@@ -93,7 +93,7 @@ def _intake(pieces: int) -> Intake:
     if pieces == 1:
         return INTAKE
     longer = 0.4 + 0.002 * pieces
-    return replace(INTAKE, idle_timeout=0.06, head_timeout=longer, body_timeout=longer)
+    return replace(INTAKE, idle_timeout=0.06 + 0.0005 * pieces, head_timeout=longer, body_timeout=longer)
 
 
 def _read_answers(raw: bytes, methods: list[bytes], case: Case) -> list[Answer]:
