@@ -69,7 +69,7 @@ class Worker:
     @classmethod
     async def start(cls, url: str) -> "Worker":
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.stores.worker", url,
+            sys.executable, "-m", "tests.stores.worker", url, str(WORKERS),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=2**24,
         )  # fmt: skip
         worker = cls(process)

@@ -1,10 +1,10 @@
 """A worker of a gateway, as a process: asks its limiter over and over, and tells what it was told.
 
-    python -m tests.stores.worker <url>
+    python -m tests.stores.worker <url> <workers>
 
-Reads commands from standard input, a line each: ``run`` to begin, ``stop`` to end as soon as Redis is there, ``look``
-to look at the buckets. Prints a line of JSON for ``stop`` and ``look``. Instants are seconds of the machine's
-monotonic clock.
+Says that it is ready when it knows of so many workers. Reads commands from standard input, a line each: ``run`` to
+begin, ``stop`` to end as soon as Redis is there, ``look`` to look at the buckets. Prints a line of JSON for ``stop``
+and ``look``. Instants are seconds of the machine's monotonic clock.
 """
 
 import asyncio
@@ -98,12 +98,13 @@ def say(what: object) -> None:
     sys.stdout.flush()
 
 
-async def main(url: str) -> None:
+async def main(url: str, workers: int) -> None:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     report = Report()
     limiter = open_limiter(address(url), report, workers=2)
     await limiter.start()
+    await until(lambda: limiter.workers == workers)
     task: asyncio.Task[None] | None = None
     say("ready")
     while command := (await reader.readline()).strip():
@@ -120,4 +121,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
