@@ -7,6 +7,7 @@ failure meets, and from what has a bound in time is taken off what the machine h
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from time import monotonic, process_time
 from typing import Any
 
@@ -89,18 +90,26 @@ async def lag() -> AsyncIterator[Lag]:
 
 
 @asynccontextmanager
-async def at_most(seconds: float) -> AsyncIterator[None]:
-    """Fail if the block takes longer, not counting what the machine held it up.
+async def at_most(seconds: float, *pids: int) -> AsyncIterator[None]:
+    """Fail if the block takes longer, not counting what the machine held up this process and those others.
 
     Raises:
         TooSlowError: It did.
     """
-    began = monotonic()
+    began, queued = monotonic(), sum(map(_queued, pids))
     async with lag() as found:
         yield
-    took, held_up = monotonic() - began, found.since(began)
+    took, held_up = monotonic() - began, found.since(began) + sum(map(_queued, pids)) - queued
     if took - held_up > seconds:
         raise TooSlowError(f"{took:.3f} s, of which {held_up:.3f} s are the machine's; allowed are {seconds} s")
+
+
+def _queued(pid: int) -> float:
+    """Seconds that a process' first thread could have run and had no processor; 0 where the kernel does not count."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 async def within(seconds: float, attempt: Callable[[], Awaitable[object]]) -> None:

@@ -251,11 +251,12 @@ async def test_each_worker_sends_its_own_spans_and_the_last_ones_at_the_end(tmp_
         assert len({seen.resource["service.instance.id"] for seen in spans}) == 2
 
 
-async def ask_often(port: int) -> None:
+async def ask_often(process: Process, port: int) -> None:
     """A thousand requests on one connection, of which none is held up."""
+    worker = [*process.children, process.pid][0]
     async with Client.connect(port) as client:
         for _ in range(1000):
-            async with at_most(1):
+            async with at_most(1, worker):
                 assert (await client.ask(get())).status == 200
 
 
@@ -280,8 +281,8 @@ async def test_a_collector_that_hangs_holds_up_no_request_and_not_the_end(tmp_pa
         await ask(port, get())
         await to.until(lambda to: len(to.requests) == 1)
         # More than a batch, while the thread that sends hangs.
-        await ask_often(port)
-        async with at_most(4):
+        await ask_often(process, port)
+        async with at_most(8):
             await stopped(process)
 
 
@@ -289,9 +290,9 @@ async def test_a_collector_that_is_not_there_holds_up_no_request_and_not_the_end
     async with collector() as gone:
         pass
     async with upstream() as up, traced(tmp_path, up, gone) as (process, port):
-        await ask_often(port)
+        await ask_often(process, port)
         await process.says("traces_away")
-        async with at_most(4):
+        async with at_most(8):
             await stopped(process)
         assert process.output.count('"traces_away"') == 1
         assert '"library"' not in process.output
