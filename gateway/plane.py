@@ -28,6 +28,7 @@ from gateway.control.overrides import Overrides
 from gateway.control.problem import Problems
 from gateway.control.register import FileRegister, RedisRegister, Register
 from gateway.control.reload import Reloader, Told
+from gateway.control.sheet import Sheet
 from gateway.control.siblings import Siblings
 from gateway.control.snapshot import Snapshots
 from gateway.control.trail import Trail
@@ -112,7 +113,11 @@ def ledger_of(control: Control) -> Ledger | None:
 def _register_of(settings: Settings, redis: Channel | None) -> Register | None:
     if redis is not None:
         return RedisRegister(redis, settings.store.prefix)
-    return FileRegister(settings.control.state / "overrides.json") if settings.control.state else None
+    return FileRegister(Sheet(settings.control.state / "overrides.json")) if settings.control.state else None
+
+
+def _copy_of(control: Control, redis: Channel | None) -> Sheet | None:
+    return Sheet(control.state / "overrides-known.json") if control.state and redis is not None else None
 
 
 class ControlPlane:
@@ -161,7 +166,9 @@ class ControlPlane:
         def in_force(rules: Rules) -> None:
             metrics.rules(rules.revision, rules.endpoints, [limit.name for limit in rules.limits])
 
-        self._overrides = Overrides(_register_of(settings, redis), book, limiter, self._audit, log)
+        self._overrides = Overrides(
+            _register_of(settings, redis), _copy_of(control, redis), book, limiter, self._audit, log
+        )
         metrics.watch(families.OVERRIDES, lambda: len(self._overrides.records))
         self.reloader = Reloader(
             Snapshots(settings, runtime.folder, stamp),

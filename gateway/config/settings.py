@@ -202,8 +202,8 @@ class Control:
         listen: Its port.
         admin: Which tokens let their bearer change things; None when nobody can.
         check_from: Networks from which check-limit needs no token.
-        state: The folder of the audit log, and with the memory store of the overrides. It is this gateway's own. None
-            for none, and then nothing can be changed.
+        state: The folder of the audit log, and of the overrides: with the memory store where they live, with Redis a
+            copy for a start without it. It is this gateway's own. None for none, and then nothing can be changed.
         audit_size: How large a file of the audit log becomes before a new one is begun.
     """
 

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 
 from gateway.control.audit import Actor, Audit
 from gateway.control.instant import now
 from gateway.control.problem import Problem
 from gateway.control.record import Record, restore
-from gateway.control.register import Register, Snapshot
+from gateway.control.register import UNKNOWN, Register, Snapshot
+from gateway.control.sheet import Sheet
 from gateway.limits.rules import RuleBook
 from gateway.stores.background import end
 from gateway.stores.limiter import Limiter
@@ -25,26 +26,37 @@ _GATEWAY = Actor("(gateway)")
 class Overrides:
     """The overrides in force.
 
-    While they cannot be loaded, those last known stay. If all that was kept is lost, what is known is kept again.
+    While they cannot be loaded, those last known stay, also through a restart. If all that was kept is lost, what is
+    known is kept again; but what was only known before a restart is not: it may have been removed meanwhile.
 
     Attributes:
         records: Those last known, by the digests of users.
 
     Args:
         register: Where they are kept; None when nowhere, and then there are none.
+        copy: Where those last known outlive this process; None when nowhere, or when the register itself does.
         book: Where they take effect.
         limiter: Is told to ask afresh about buckets.
         audit: Is told of each change.
         log: Is told what went wrong.
     """
 
-    def __init__(self, register: Register | None, book: RuleBook, limiter: Limiter, audit: Audit, log: Log) -> None:
+    def __init__(
+        self,
+        register: Register | None,
+        copy: Sheet | None,
+        book: RuleBook,
+        limiter: Limiter,
+        audit: Audit,
+        log: Log,
+    ) -> None:
         self._register = register
+        self._copy = copy
         self._book = book
         self._limiter = limiter
         self._audit = audit
         self._log = log
-        self._known = Snapshot(0, {})
+        self._known = Snapshot(UNKNOWN, {})
         self._away = False
         self._turn = asyncio.Lock()
         self.records: dict[str, Record] = {}
@@ -52,6 +64,7 @@ class Overrides:
     @asynccontextmanager
     async def kept_up(self) -> AsyncIterator[None]:
         """Load them, and keep them up to date while the block runs."""
+        await self._recall()
         await self._look()
         task = asyncio.create_task(self._run())
         try:
@@ -63,6 +76,25 @@ class Overrides:
         while True:
             await asyncio.sleep(POLL)
             await self._look()
+
+    async def _recall(self) -> None:
+        """Begin with what was last known. It counts until what is kept can be loaded, and for nothing else."""
+        if self._copy is not None:
+            try:
+                self.records = self._restored(await asyncio.to_thread(self._copy.read))
+            except (OSError, ValueError) as error:
+                self._log.event("overrides_copy_unreadable", level="error", why=f"{self._copy.file}: {error}")
+
+    async def _remember(self) -> None:
+        """Write down what is known, unless another worker has.
+
+        One that writes what is no longer so, because it was slow, finds that out with its next look and writes again.
+        """
+        if self._copy is not None:
+            try:
+                await asyncio.to_thread(_renew, self._copy, self._known.texts)
+            except OSError as error:
+                self._log.event("overrides_copy_failed", level="error", why=f"{self._copy.file}: {error.strerror}")
 
     async def _look(self) -> None:
         """Load what has changed, and end what is over. Never fails."""
@@ -97,6 +129,7 @@ class Overrides:
         self._known, self.records = found, self._restored(found.texts)
         self._apply()
         self._limiter.forget()
+        await self._remember()
 
     def _restored(self, texts: Mapping[str, str]) -> dict[str, Record]:
         """The records in texts. In the place of one that cannot be read stays what was known of its user."""
@@ -191,3 +224,10 @@ class Overrides:
         """
         if self._register is not None:
             await self._register.touch()
+
+
+def _renew(copy: Sheet, texts: Mapping[str, str]) -> None:
+    with suppress(ValueError):  # what is damaged is replaced
+        if copy.read() == texts:
+            return
+    copy.write(texts)

@@ -1,13 +1,11 @@
 """Where overrides are kept: in Redis for all gateways on it, or, with the memory store, in a file."""
 
 import asyncio
-import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from gateway.control.audit import Commands
+from gateway.control.sheet import Sheet
 from gateway.stores.port import StoreAwayError
 
 _PUT = "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) return redis.call('HINCRBY', KEYS[1], 'version', 1)"
@@ -23,12 +21,14 @@ for place = 1, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[place], ARGV[place +
 return 1
 """
 
+UNKNOWN = -1
+
 
 class Snapshot(NamedTuple):
     """What is kept.
 
     Attributes:
-        version: Changes with every change; 0 when nothing was ever kept.
+        version: Changes with every change; 0 when nothing was ever kept, `UNKNOWN` before anybody has looked.
         texts: Overrides by the digests of users.
     """
 
@@ -96,14 +96,14 @@ class RedisRegister:
 
 
 class FileRegister:
-    """In a file of this process' own. It is replaced as a whole, so it is never half written.
+    """In a file of this process' own.
 
     Args:
-        file: Where.
+        sheet: The file.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, sheet: Sheet) -> None:
+        self._sheet = sheet
         self._snapshot: Snapshot | None = None
 
     async def load(self, known: int) -> Snapshot | None:
@@ -114,11 +114,9 @@ class FileRegister:
     async def _current(self) -> Snapshot:
         if self._snapshot is None:
             try:
-                self._snapshot = Snapshot(1, json.loads(await asyncio.to_thread(self._file.read_bytes)))
-            except FileNotFoundError:
-                self._snapshot = Snapshot(1, {})
+                self._snapshot = Snapshot(1, await asyncio.to_thread(self._sheet.read))
             except (OSError, ValueError) as error:
-                raise StoreAwayError(f"{self._file} cannot be read: {error}") from error
+                raise StoreAwayError(f"{self._sheet.file} cannot be read: {error}") from error
         return self._snapshot
 
     async def put(self, digest: str, text: str) -> None:
@@ -143,22 +141,7 @@ class FileRegister:
     async def _write(self, texts: Mapping[str, str]) -> None:
         version = (await self._current()).version + 1
         try:
-            await asyncio.to_thread(_replace, self._file, json.dumps(texts).encode())
+            await asyncio.to_thread(self._sheet.write, texts)
         except OSError as error:
-            raise StoreAwayError(f"{self._file} cannot be written: {error.strerror}") from error
+            raise StoreAwayError(f"{self._sheet.file} cannot be written: {error.strerror}") from error
         self._snapshot = Snapshot(version, texts)
-
-
-def _replace(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = file.with_suffix(".new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-    new.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
