@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,27 @@ async def test_the_fleet_reloads_and_each_gateway_answers_for_itself(tmp_path: P
     assert audited(second)[-1]["actor"] == "ana"
     # Who asks has reloaded already, and none of its workers takes the question for another's.
     assert [line["action"] for line in audited(first)] == ["start", "reload", "reload"]
+
+
+async def test_fleet_reloads_at_once_are_all_answered_by_all_others(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(redis_server())
+        fleet = [await stack.enter_async_context(fleet_member(tmp_path / name, 9, redis.url)) for name in "abc"]
+
+        async def know_each_other() -> bool:
+            answers = await asyncio.gather(*(reload(each, "?fleet=true&dry_run=true") for each in fleet))
+            return all(len(answer.body["gateways"]) == 2 for answer in answers)
+
+        await eventually(know_each_other)
+        for each in fleet:
+            each.write_rules(BURST)
+        asked = [each for each in fleet for _ in range(3)]
+        for answer in await asyncio.gather(*(reload(each, "?fleet=true") for each in asked)):
+            said = answer.body["gateways"].values()
+            assert [each and each["status"] for each in said] == [200, 200]
+    # Nine were asked for, and every gateway did each of them once.
+    for each in fleet:
+        assert [line["action"] for line in audited(each)] == ["start", *["reload"] * 9]
 
 
 BURST_UNDER_LOAD = 10_000_000
