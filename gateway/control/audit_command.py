@@ -40,13 +40,17 @@ def add_audit_commands(commands: Any, connect: Open) -> None:
         "--config", metavar="FILE", type=Path,
         help="gateway.yaml: also compare with the head kept in Redis, to find a tail that was cut off",
     )  # fmt: skip
-    verify.set_defaults(say=lambda options: _verify(options.file, options.config, connect))
+    verify.add_argument(
+        "--from", metavar="N", type=int, dest="first",
+        help="the number that the first line must have, to find a head that was cut off; 1 unless files were archived",
+    )  # fmt: skip
+    verify.set_defaults(say=lambda options: _verify(options.file, options.config, options.first, connect))
     show = kinds.add_parser("show", help="print it for people", description="Print it for people.")
     show.add_argument("file", metavar="FILE", type=Path)
     show.set_defaults(say=_show)
 
 
-def _verify(file: Path, config: Path | None, connect: Open) -> str:
+def _verify(file: Path, config: Path | None, wanted: int | None, connect: Open) -> str:
     ledger = Ledger(file)
     try:
         end = follow(ledger.lines())
@@ -55,6 +59,8 @@ def _verify(file: Path, config: Path | None, connect: Open) -> str:
     if end is None:
         raise AuditError(f"{file}: there are no lines")
     first = _link(next(ledger.lines())).sequence
+    if wanted not in {None, first}:
+        raise AuditError(f"{file}: the first line is {first}, and not {wanted}")
     whole = f"{file}: lines {first} to {end.sequence}, none changed, added, missing or moved"
     if first > 1:
         whole += f"; lines 1 to {first - 1} are not here, as when old files are put away"

@@ -155,6 +155,21 @@ def test_lines_that_are_not_here_are_said_to_be(tmp_path: Path, capsys: pytest.C
     assert "lines 3 to 5, none changed, added, missing or moved; lines 1 to 2 are not here" in capsys.readouterr().out
 
 
+def test_a_head_that_is_cut_off_is_missed_when_the_first_line_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "audit.jsonl"
+    for number in range(5):
+        Ledger(file).append(Entry("reset", str(number)), "r")
+    assert main(["audit", "verify", str(file), "--from", "1"]) == 0
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[2:]))
+    assert main(["audit", "verify", str(file), "--from", "3"]) == 0
+    for named in ("1", "2", "4"):
+        capsys.readouterr()
+        assert main(["audit", "verify", str(file), "--from", named]) == 1
+        assert f"the first line is 3, and not {named}" in capsys.readouterr().err
+
+
 def test_the_command_finds_damage_and_shows_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "audit.jsonl"
     assert main(["audit", "verify", str(file)]) == 1
