@@ -166,9 +166,11 @@ def greeting(loaded: Loaded, public: socket, control: socket, workers: int) -> s
     upstreams = ", ".join(str(url) for upstream in settings.upstreams.values() for url in upstream.urls)
     limited = (
         f"{len(rules.endpoints)} endpoints, {len(rules.limits)} limits from {settings.rules}, revision {rules.revision}"
-        if rules.limits
+        if settings.rules
         else "none: NOTHING IS LIMITED. Give a file of rules with --rules, or as rules: in gateway.yaml"
     )
+    if settings.rules and not rules.limits:
+        limited += ": NOTHING IS LIMITED. Write limits: into the rules"
     return (
         f"gateway {__version__} on {_url(settings.listen, public)} in front of {upstreams}\n"
         f"  control  {_url(settings.control.listen, control)}\n"

@@ -76,7 +76,7 @@ class Fields:
         self.values: dict[str, Any] = {}
         self._required = required
         self._children: dict[str, Node] = {}
-        for key, (key_node, child) in node.entries().items():
+        for key, (key_node, child) in node.entries(table).items():
             reader = table.get(key)
             if reader is None:
                 listed = ", ".join(sorted(table))

@@ -99,14 +99,18 @@ class Node:
         self.source.spend(len(self.yaml.value), self)
         return [Node(self.source, item, f"{self.path}[{index}]") for index, item in enumerate(self.yaml.value)]
 
-    def entries(self) -> dict[str, tuple["Node", "Node"]]:
+    def entries(self, keys: Collection[str] = ()) -> dict[str, tuple["Node", "Node"]]:
         """The keys and values of a mapping, by key. A key that stands twice is noted, and the first one counts.
+
+        Args:
+            keys: Those that there may be, for whoever wrote no mapping; none when any will do.
 
         Raises:
             InvalidError: it is not a mapping.
         """
         if not isinstance(self.yaml, yaml.MappingNode):
-            raise self.unexpected("a mapping of keys to values")
+            known = f"; its keys are {', '.join(sorted(keys))}" if keys else ""
+            raise self.refuse(f"{self._kind()} stands where a mapping of keys to values should{known}")
         self._check_tag()
         self.source.spend(len(self.yaml.value), self)
         entries: dict[str, tuple[Node, Node]] = {}

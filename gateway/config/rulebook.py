@@ -9,6 +9,7 @@ from gateway.config.endpoint import Endpoints
 from gateway.config.fields import Fields, Table
 from gateway.config.limit import Limits, exemption
 from gateway.config.node import Node
+from gateway.config.other_host import warn_of_other_hosts
 from gateway.config.problem import InvalidError, Log, Problem
 from gateway.config.source import Source
 from gateway.limits.limit import Exemption
@@ -48,7 +49,9 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
     )
     limits = Limits(_items(files, "limits"), endpoints.known, everywhere)
     limits.warn_of_unpayable(endpoints.known.values())
-    endpoints.note_clashes(Router(endpoints.known.values(), case_sensitive=paths.case_sensitive).clashes)
+    router = Router(endpoints.known.values(), case_sensitive=paths.case_sensitive)
+    endpoints.note_clashes(router.clashes)
+    warn_of_other_hosts(endpoints, limits.known.values(), router)
     if log.problems:
         return Rules(paths=paths)
     return Rules(endpoints.known.values(), limits.known.values(), paths=paths, revision=revision.hexdigest()[:12])

@@ -61,7 +61,13 @@ def test_upstream_reaches_the_settings(tmp_path: Path) -> None:
         ("listen: 8080\n", "1:9: listen: no host is named; write 127.0.0.1:8080"),
         ("listen: {port: 70000}\n", "1:16: listen.port: 70000 is out of range; write 0 to 65535"),
         ("listen: {tls: {certificate: x.pem}}\n", "1:15: listen.tls: the key 'key' is missing"),
-        ("control: 127.0.0.1:1\n", "1:10: control: a single value stands where a mapping of keys to values should"),
+        (
+            "control: 127.0.0.1:1\n",
+            (
+                "1:10: control: a single value stands where a mapping of keys to values should; its keys are admin, "
+                "audit_size, check_from, listen, state"
+            ),
+        ),
         ("control: {listen: 127.0.0.1:8080}\n", "1:10: control: the control plane cannot listen where the public port"),
         (
             "workers: 2\n",

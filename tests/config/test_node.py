@@ -13,9 +13,27 @@ from tests.config.reading import rules_problems
         ("limits: {}\n", "rules.yaml:1:9: limits: a mapping stands where a list should"),
         ("limits: 7\n", "rules.yaml:1:9: limits: a single value stands where a list should"),
         ("limits:\n", "rules.yaml:1:8: limits: nothing stands where a list should"),
-        ("- limits\n", "rules.yaml:1:1: a list stands where a mapping of keys to values should"),
-        ("hello\n", "rules.yaml:1:1: a single value stands where a mapping of keys to values should"),
-        ("limits: [x]\n", "rules.yaml:1:10: limits[0]: a single value stands where a mapping of keys to values should"),
+        (
+            "- limits\n",
+            (
+                "rules.yaml:1:1: a list stands where a mapping of keys to values should; its keys are endpoints, "
+                "exempt, limits"
+            ),
+        ),
+        (
+            "hello\n",
+            (
+                "rules.yaml:1:1: a single value stands where a mapping of keys to values should; its keys are "
+                "endpoints, exempt, limits"
+            ),
+        ),
+        (
+            "limits: [x]\n",
+            (
+                "rules.yaml:1:10: limits[0]: a single value stands where a mapping of keys to values should; its keys "
+                "are burst, endpoints, enforce, exempt, name, per, rate, tiers, when_redis_is_down"
+            ),
+        ),
         ("limits: []\nlimits: []\n", "rules.yaml:2:1: limits: 'limits' stands twice; the first is on line 1"),
         (
             "limits:\n  - {name: a, per: user, rate: 1/s, tiers: {gold: {rate: 1/s}, gold: {rate: 2/s}}}\n",

@@ -116,7 +116,10 @@ def test_alias_repeats_a_value(tmp_path: Path) -> None:
 
 def test_alias_that_holds_itself_is_only_a_value_of_the_wrong_kind(tmp_path: Path) -> None:
     assert rules_problems(tmp_path, "limits: &a [*a]\n") == [
-        "rules.yaml:1:9: limits[0]: a list stands where a mapping of keys to values should"
+        (
+            "rules.yaml:1:9: limits[0]: a list stands where a mapping of keys to values should; its keys are burst, "
+            "endpoints, enforce, exempt, name, per, rate, tiers, when_redis_is_down"
+        )
     ]
 
 

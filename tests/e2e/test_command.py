@@ -37,6 +37,14 @@ async def test_without_a_file_a_flag_is_enough_and_it_says_that_nothing_is_limit
         assert "Traceback" not in process.output
 
 
+async def test_rules_without_limits_are_named_and_said_to_limit_nothing(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("endpoints: [{name: once, path: /once}]\n")
+    async with gateway("--upstream", "http://127.0.0.1:9", "--rules", str(rules)) as (process, _, _):
+        assert f"2 endpoints, 0 limits from {rules}, revision " in process.output
+        assert ": NOTHING IS LIMITED. Write limits: into the rules\n" in process.output
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_rules_from_a_file_are_enforced_and_a_signal_ends_it_cleanly(number: int, tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
