@@ -62,6 +62,10 @@ class Journal:
         """An upstream has answered to the end."""
         self._metrics.upstream_took(upstream, seconds)
 
+    def upstream_unreachable(self, upstream: str, why: str) -> None:
+        """No connection to an address of an upstream came about."""
+        self._log.event("upstream_unreachable", level="error", upstream=upstream, why=why)
+
     def rejected(self, cause: str) -> None:
         """A connection was not taken, or was cut off."""
         self._metrics.rejected(cause)

@@ -84,3 +84,11 @@ async def test_the_access_log_has_its_share_of_all_requests(desk: Desk, share: f
     assert await desk.samples("gateway_requests_total") == [
         'gateway_requests_total{endpoint="orders",outcome="refused",status="4xx"} 1000.0'
     ]
+
+
+async def test_why_an_upstream_cannot_be_reached_is_logged(desk: Desk) -> None:
+    journal = Journal(desk.log, desk.metrics, access_log=0.0)
+    journal.upstream_unreachable("billing", "https://10.0.0.1:8443 cannot be reached: certificate verify failed")
+    (line,) = await desk.lines()
+    assert (line["event"], line["level"], line["upstream"]) == ("upstream_unreachable", "error", "billing")
+    assert line["why"].endswith("certificate verify failed")

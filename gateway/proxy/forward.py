@@ -35,7 +35,7 @@ class Forwarder:
     def __init__(self, upstreams: Mapping[str, Upstream], witness: Witness, *, keep_rate_limits: bool) -> None:
         loop = asyncio.get_running_loop()
         outbox = Outbox(loop)
-        self._pools = {name: Pool(upstream, loop, outbox) for name, upstream in upstreams.items()}
+        self._pools = {name: Pool(upstream, loop, outbox, witness) for name, upstream in upstreams.items()}
         self._witness = witness
         self._keep_rate_limits = keep_rate_limits
 

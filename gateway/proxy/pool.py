@@ -9,6 +9,7 @@ from gateway.proxy.answers import GATEWAY_TIMEOUT, UNAVAILABLE
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.reader import ForwardError
 from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.witness import Witness
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class _Address:
     origin: Origin
     idle: list[UpstreamConnection] = field(default_factory=list)
     left_out_until: float = 0.0
+    reachable: bool = True
 
 
 class Pool:
@@ -29,14 +31,16 @@ class Pool:
         upstream: Its addresses, and how long to wait for them.
         loop: Keeps the time.
         outbox: Carries out what is written to it.
+        witness: Is told when one of them cannot be reached any more.
     """
 
-    __slots__ = ("_addresses", "_loop", "_outbox", "_taken", "_tls", "_turn", "upstream")
+    __slots__ = ("_addresses", "_loop", "_outbox", "_taken", "_tls", "_turn", "_witness", "upstream")
 
-    def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
+    def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop, outbox: Outbox, witness: Witness) -> None:
         self.upstream = upstream
         self._loop = loop
         self._outbox = outbox
+        self._witness = witness
         self._addresses = [_Address(origin) for origin in upstream.urls]
         self._turn = 0
         self._taken = 0
@@ -59,11 +63,20 @@ class Pool:
                     self._taken += 1
                     return connection
             try:
-                return await self._open(address.origin)
+                connection = await self._open(address.origin)
             except ForwardError as error:
-                address.left_out_until = self._loop.time() + self.upstream.eject_time
+                self._leave_out(address, error)
                 failure = error
+            else:
+                address.reachable = True
+                return connection
         raise failure or ForwardError("the upstream has no address")
+
+    def _leave_out(self, address: _Address, error: ForwardError) -> None:
+        address.left_out_until = self._loop.time() + self.upstream.eject_time
+        if address.reachable:  # said once, not for each request that finds it so
+            address.reachable = False
+            self._witness.upstream_unreachable(self.upstream.name, str(error))
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, or close it if it cannot carry one."""

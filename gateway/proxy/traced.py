@@ -80,6 +80,10 @@ class TracingWitness:
         """An upstream has answered to the end."""
         self._witness.upstream_took(upstream, seconds)
 
+    def upstream_unreachable(self, upstream: str, why: str) -> None:
+        """No connection to an address of an upstream came about."""
+        self._witness.upstream_unreachable(upstream, why)
+
     def rejected(self, cause: str) -> None:
         """A connection was not taken, or was cut off."""
         self._witness.rejected(cause)

@@ -38,6 +38,9 @@ class Witness(Protocol):
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """An upstream has answered to the end."""
 
+    def upstream_unreachable(self, upstream: str, why: str) -> None:
+        """No connection to an address of an upstream came about. Once, until one does."""
+
     def rejected(self, cause: str) -> None:
         """A connection was not taken, or was cut off for what came on it. `cause` is a word of ours."""
 

@@ -32,6 +32,7 @@ class Seen:
         self.verdicts: list[Verdict] = []
         self.fates: list[tuple[str, Fate, int]] = []
         self.causes: list[str] = []
+        self.unreachable: list[str] = []
         self.demands: list[list[Demand]] = []
         self.bypasses: list[list[str]] = []
         self.ids: list[str] = []
@@ -50,6 +51,10 @@ class Seen:
     def upstream_took(self, upstream: str, seconds: float) -> None:
         assert upstream == "default"
         assert seconds > 0
+
+    def upstream_unreachable(self, upstream: str, why: str) -> None:
+        assert upstream == "default"
+        self.unreachable.append(why)
 
     def rejected(self, cause: str) -> None:
         self.causes.append(cause)

@@ -236,6 +236,21 @@ async def test_an_upstream_that_is_not_there_is_a_502() -> None:
         assert (await client.ask(get())).status == 502
 
 
+async def test_why_an_address_cannot_be_reached_is_said_once_until_it_can() -> None:
+    port = unused_port()
+    async with proxy(port) as running:
+        for _ in range(3):
+            assert (await ask(running.port, get())).status == 502
+        async with upstream(port=port):
+            assert (await ask(running.port, get())).status == 200
+        assert len(running.seen.unreachable) == 1
+        for _ in range(3):
+            assert (await ask(running.port, get())).status == 502
+        first, again = running.seen.unreachable
+        assert first.startswith(f"http://127.0.0.1:{port} cannot be reached: ")
+        assert again == first
+
+
 async def test_an_upstream_that_does_not_answer_in_time_is_a_504() -> None:
     async def silent(talk: Conversation) -> None:
         await talk.request()

@@ -53,6 +53,7 @@ async def test_an_https_upstream_has_to_prove_who_it_is(authority: trustme.CA, t
             assert (await ask(running.port, get())).status == 200
         async with proxy(up.port, scheme="https") as running:  # signed by nobody the system knows
             assert (await ask(running.port, get())).status == 502
+            assert "certificate verify failed" in running.seen.unreachable[0]
         async with proxy(up.port, scheme="https", verify=False) as running:
             assert (await ask(running.port, get())).status == 200
     async with (
