@@ -1,10 +1,12 @@
 """The composition of the control plane: what it is made of, and how long each part lives."""
 
 import asyncio
+import fcntl
+import os
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from socket import socket
+from socket import AF_UNIX, socket
 from ssl import SSLContext
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
@@ -45,6 +47,9 @@ from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Cause, Metrics
 from gateway.tokens.grant import Scope
 from gateway.tokens.warden import Warden
+
+_LAST_WAIT = 0.5
+"""Seconds that a request on the control port is waited for at the end; as long again when it is broken off."""
 
 
 class Part(Protocol):
@@ -95,14 +100,22 @@ def open_runtime() -> Iterator[Runtime]:
     Raises:
         NoFolderError: there is no place for it.
     """
-    try:
-        made = TemporaryDirectory(prefix="gateway-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise NoFolderError(
-            f"no folder for the sockets on which workers meet: {error.strerror}; mount a tmpfs at /tmp, or set TMPDIR"
-        ) from error
-    with made as folder:
-        yield Runtime(Path(folder), stamp())
+    with ExitStack() as stack:
+        try:
+            made = TemporaryDirectory(prefix="gateway-", ignore_cleanup_errors=True)
+            folder = Path(stack.enter_context(made))
+            with socket(AF_UNIX) as tried:  # the path may be too long for one, or the file system have none
+                tried.bind(str(folder / "00000.sock"))
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, held)
+            # By this systemd-tmpfiles knows that what is in it is in use, however old.
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise NoFolderError(
+                f"no folder for the sockets on which workers meet: {error.strerror or error}; "
+                "mount a tmpfs at /tmp, or set TMPDIR to a short path"
+            ) from error
+        yield Runtime(folder, stamp())
 
 
 def ledger_of(control: Control) -> Ledger | None:
@@ -219,7 +232,7 @@ class ControlPlane:
             stack.push_async_callback(asyncio.to_thread, self._audit.close)
             for lasting in (self.reloader.ready(), self._overrides.kept_up(), self._muster.attending()):
                 await stack.enter_async_context(lasting)
-            runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+            runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=_LAST_WAIT)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             sites = [web.SockSite(runner, listening, ssl_context=tls, backlog=BACKLOG) for listening in sockets]

@@ -31,7 +31,7 @@ class Process(Protocol):
     """A child of ours."""
 
     @property
-    def pid(self) -> int | None:
+    def pid(self) -> int:
         """Its id."""
 
     @property
@@ -39,8 +39,8 @@ class Process(Protocol):
         """How it ended, less than 0 for a signal; None while it runs."""
 
 
-class Adopted:
-    """A child that the program before us started in this process."""
+class Child:
+    """A child of this process, whichever program in it started it."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -76,8 +76,8 @@ class Holder:
 
     @property
     def pid(self) -> int:
-        """Of its process, which runs."""
-        return self.process.pid or 0
+        """Of its process."""
+        return self.process.pid
 
     @property
     def is_ours(self) -> bool:
@@ -133,12 +133,12 @@ class Post:
         return [
             Left(self.number, holder.pid, holder.turn, holder.started, holder is self.leaving)
             for holder in (self.serving, self.leaving)
-            if holder is not None
+            if holder is not None and holder.process.exitcode is None  # else nobody could wait for it any more
         ]
 
     def adopt(self, left: Left, now: float) -> None:
         """Take over a worker from the program before us."""
-        holder = Holder(Adopted(left.pid), left.turn, left.started, None, now + self._patience)
+        holder = Holder(Child(left.pid), left.turn, left.started, None, now + self._patience)
         if left.leaving:
             self.leaving = holder
         else:

@@ -24,12 +24,14 @@ from gateway.parts import shelf_of
 from gateway.plane import Place, Runtime, ledger_of, open_runtime
 from gateway.supervisor import SIGNALS, Supervisor, Task
 from gateway.telemetry import families, tally
-from gateway.telemetry.log import open_plain_log
+from gateway.telemetry.log import open_plain_log, trace_of
 from gateway.telemetry.tally import Tally
 
 OK = 0
 
 _STDERR = 2
+_FOR_LATER = (signal.SIGHUP, signal.SIGUSR2)
+"""Signals that do not end a gateway, not even one that has just begun to start."""
 _READER_MS = 100
 
 
@@ -41,6 +43,7 @@ def check(options: argparse.Namespace) -> int:
 
 def serve(options: argparse.Namespace) -> int:
     """Run the gateway, as a new one or in the place of the one that this process was."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_LATER)
     left = Handover.received()
     loaded = _load(options, say)
     settings = loaded.settings
@@ -54,7 +57,8 @@ def serve(options: argparse.Namespace) -> int:
             if purpose not in left.sockets:
                 probe(listener)
         _begin_ledger(loaded)
-        return OK
+        with open_runtime():
+            return OK
     sockets = _sockets(settings, count, left)
     _begin_ledger(loaded)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -117,8 +121,15 @@ def _supervise(
     def work(task: Task) -> None:
         place = Place(runtime, task.number, count, task.turn, task.cause)
         worker = Worker(loaded, public[task.number :: count], control[task.number :: count], tallies, place)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(until_told(worker, task.lifeline, lambda: _tell(task.ready)))
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(until_told(worker, task.lifeline, lambda: _tell(task.ready)))
+        except Exception as error:
+            told = open_plain_log(origin={"worker": task.number})
+            # What fails here is of our making or the machine's: there is nothing of a client's in its message.
+            why = str(error).partition("\n")[0]
+            told.event("worker_failed", level="error", why=why, error=type(error).__name__, trace=trace_of(error))
+            raise
 
     estate = Handover(
         sockets={purpose: [each.fileno() for each in opened] for purpose, opened in sockets.items()},

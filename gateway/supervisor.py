@@ -1,18 +1,17 @@
 """Worker processes: started, replaced when they die, relieved in a rolling restart, told to stop."""
 
-import multiprocessing
 import os
+import select
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from multiprocessing.connection import wait
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from gateway.handover import Handover
-from gateway.post import Post, Process, Say, cause_of
+from gateway.post import Child, Holder, Post, Process, Say, cause_of
 from gateway.telemetry.metrics import Cause
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
@@ -20,6 +19,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 lost and none ends a process halfway."""
 
 _LONGEST_REHEARSAL = 60.0
+
+_LAST_WAIT = 2.0
+"""Seconds in which a worker that was killed at the end is gone, and what it listened on with it."""
 
 
 class Task(NamedTuple):
@@ -61,8 +63,6 @@ class Supervisor:
     """
 
     def __init__(self, count: int, work: Callable[[Task], None], say: Say, patience: float, estate: Handover) -> None:
-        # Forked, so that workers inherit the listening sockets; there is no thread and no event loop in this process.
-        self._context = multiprocessing.get_context("fork")
         self._work = work
         self._say = say
         self._patience = patience
@@ -150,17 +150,19 @@ class Supervisor:
             os.close(read)
             self._work(Task(number, turn, cause, lifeline, write))
 
-        worker = self._context.Process(target=begin, name=f"worker-{number}")
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the worker lets them in when it hears them
         try:
-            worker.start()
+            # So that it inherits the listening sockets; there is no thread and no event loop in this process.
+            pid = os.fork()
+            if not pid:
+                _be(begin)
         except OSError:
             os.close(read)
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             os.close(write)
-        return worker, read
+        return Child(pid), read
 
     def _pass_on_reload(self) -> None:
         """Tell one worker; it tells the others. One that we started: what the others read is theirs alone."""
@@ -179,38 +181,40 @@ class Supervisor:
         due += [self._rehearsal_ends] if self._rehearsal else []
         timeout = max(0.0, min(due) - time.monotonic()) if due else None
         coming = [post.coming.ready for post in posts if post.coming and post.coming.ready is not None]
-        if wakeup in wait([wakeup, *coming], timeout):
-            os.read(wakeup, 1024)
+        _wait(wakeup, coming, timeout)
 
     def _tidy(self) -> None:
         """Remove what was left to us once nobody uses it any more."""
         *former, own = self._estate.folders
         holders = [holder for post in (*self._posts, *self._former) for holder in post.holders]
-        if former and (self._stopping or all(holder.is_ours for holder in holders)):
+        is_done = all(holder.is_ours for holder in holders)
+        if former and (is_done or self._stopping):
             for folder in former:
                 shutil.rmtree(folder, ignore_errors=True)
             self._estate = replace(self._estate, folders=[own])
-            self._say("restart: done, no worker of before is left")
+            if is_done:
+                self._say("restart: done, no worker of before is left")
 
     # The program that takes our place.
 
     def _look_at_rehearsal(self, now: float) -> None:
-        if self._rehearsal is None:
-            if self._restart and all(post.coming is None for post in self._posts):
-                self._restart = False
-                self._rehearse(now)
-            return
-        code = self._rehearsal.poll()
-        if code is None:
-            if now >= self._rehearsal_ends:
-                self._rehearsal.kill()
-                self._rehearsal_ends = now + _LONGEST_REHEARSAL
-        elif code:
-            self._rehearsal = None
-            self._refuse(f"its rehearsal ended with {cause_of(code)}")
-        elif all(post.coming is None for post in self._posts):
-            self._rehearsal = None
-            self._become_successor()
+        is_settled = all(post.coming is None for post in self._posts)
+        if self._rehearsal is not None:
+            code = self._rehearsal.poll()
+            if code is None:
+                if now >= self._rehearsal_ends:
+                    self._rehearsal.kill()
+                    self._rehearsal_ends = now + _LONGEST_REHEARSAL
+            elif code:
+                self._rehearsal = None
+                self._refuse(f"its rehearsal ended with {cause_of(code)}")
+            elif is_settled:
+                self._rehearsal = None
+                self._become_successor()
+        # Perhaps asked for during a rehearsal that was refused: what is on disk may have been repaired by then.
+        if self._rehearsal is None and self._restart and is_settled:
+            self._restart = False
+            self._rehearse(now)
 
     def _rehearse(self, now: float) -> None:
         self._say("restart: rehearsing it with the program and the settings that are on disk now")
@@ -243,17 +247,46 @@ class Supervisor:
         left = [(post.number, holder) for post in (*self._posts, *self._former) for holder in post.holders]
         for _, holder in left:
             holder.tell(signal.SIGTERM)
-        deadline = time.monotonic() + self._patience
-        while (now := time.monotonic()) < deadline and any(holder.process.exitcode is None for _, holder in left):
-            if wait([wakeup], deadline - now):
-                os.read(wakeup, 1024)
-        code = 0
+        holders = [holder for _, holder in left]
+        if _all_end(holders, wakeup, self._patience):
+            return 0
         for number, holder in left:
             if holder.process.exitcode is None:
                 self._say(f"worker {number} (pid {holder.pid}) did not end in {self._patience:.0f} s and is killed")
                 holder.tell(signal.SIGKILL)
-                code = 1
-        return code
+        _all_end(holders, wakeup, _LAST_WAIT)
+        return 1
+
+
+def _be(worker: Callable[[], None]) -> NoReturn:
+    """Be a worker, and nothing else: what is above us on the stack is the supervisor's."""
+    code = 1
+    try:
+        worker()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _all_end(holders: Sequence[Holder], wakeup: int, patience: float) -> bool:
+    """Wait for the end of processes. Whether it came in time."""
+    deadline = time.monotonic() + patience
+    while any(holder.process.exitcode is None for holder in holders):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        _wait(wakeup, (), left)
+    return True
+
+
+def _wait(wakeup: int, others: Sequence[int], timeout: float | None) -> None:
+    """Wait until there is something to read from a descriptor; take what there is from the first."""
+    poll = select.poll()
+    for descriptor in (wakeup, *others):
+        poll.register(descriptor, select.POLLIN)
+    found = poll.poll(None if timeout is None else timeout * 1000)
+    if any(descriptor == wakeup for descriptor, _ in found):
+        os.read(wakeup, 1024)
 
 
 def _hear(_signal: int, _frame: object) -> None:

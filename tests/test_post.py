@@ -167,3 +167,12 @@ def test_the_third_waits_until_the_first_has_ended(stage: Stage) -> None:
     stage.round(101, relieve=True)
     assert stage.started == [(1, "restart")]
     leaving._exitcode = -signal.SIGKILL
+
+
+def test_one_that_is_known_to_have_ended_is_not_left_to_the_next_program(stage: Stage) -> None:
+    """Nobody could wait for it any more."""
+    stage.round(100)
+    stage.children[0].speak()
+    stage.round(101)
+    stage.children[0].die()
+    assert stage.post.left == []

@@ -104,11 +104,7 @@ class Log:
 
         Not its message, which may quote what a client sent.
         """
-        trace: list[str] = [
-            f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}"
-            for frame in traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-        ]
-        self.event(name, level="error", **fields, error=type(error).__name__, trace=trace)
+        self.event(name, level="error", **fields, error=type(error).__name__, trace=trace_of(error))
 
     def access(self, access: Access) -> None:
         """Log one request. Cheap enough for each."""
@@ -145,6 +141,12 @@ class PlainLog:
         except (OSError, ValueError):  # -1 is no descriptor at all
             pass
         self.dropped += 1
+
+
+def trace_of(error: BaseException) -> list[str]:
+    """Where an error came from, the innermost last."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return [f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 def open_log(

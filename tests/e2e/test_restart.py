@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import resource
 import signal
 import sys
 from collections import Counter
@@ -259,3 +260,55 @@ async def test_a_new_worker_that_dies_before_it_serves_is_followed_by_another(tm
             await process.says("restart: done")
             assert set(before).isdisjoint(process.children)
             assert (await ask(public, get())).status == 200
+
+
+async def test_a_restart_asked_for_during_a_rehearsal_that_is_refused_is_done_afterwards(tmp_path: Path) -> None:
+    """Whoever has repaired the settings meanwhile need not ask again."""
+    async with upstream() as up:
+        file = configure(tmp_path, up.port, "memory", 1)
+        good = file.read_text()
+        async with gateway("--config", file) as (process, _public, _):
+            await process.says("worker_serving")
+            file.write_text(good.replace("workers: 1", "workers: many"))
+            process.signal(signal.SIGUSR2)
+            await process.says("rehearsing")
+            process.signal(signal.SIGUSR2)
+            await process.says(r"(?s)restart refused.*rehearsing")
+            file.write_text(good)
+            await until(lambda: "restart: done" in process.output or process.output.count("refused") == 2)
+            if "restart: done" not in process.output:  # the second rehearsal was faster than we
+                await restart(process)
+
+
+async def test_a_gateway_that_is_stopped_in_the_middle_does_not_say_that_it_is_done(tmp_path: Path) -> None:
+    """Its old worker is stopped, so that it has not left when the gateway ends."""
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    async with upstream() as up:
+        file = configure(tmp_path, up.port, "memory", 1, "drain_time: 1s\n")
+        async with gateway("--config", file, TMPDIR=str(runtime)) as (process, _public, _):
+            await process.says("worker_serving")
+            os.kill(process.children[0], signal.SIGSTOP)
+            process.signal(signal.SIGUSR2)
+            await process.says("is relieved by")
+            process.signal(signal.SIGTERM)
+            assert await process.ends() == 1
+            assert "did not end in" in process.output
+            assert "restart: done" not in process.output
+            assert not os.listdir(runtime)  # noqa: PTH208 - nothing is left
+
+
+async def test_a_restart_is_refused_where_there_is_no_room_for_what_workers_share(tmp_path: Path) -> None:
+    """Nothing can be written any more, as on a disk that is full."""
+    async with upstream() as up:
+        file = configure(tmp_path, up.port, "memory", 1)
+        async with gateway("--config", file) as (process, public, _):
+            await process.says("worker_serving")
+            before = process.children
+            most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+            process.signal(signal.SIGUSR2)
+            await process.says("restart refused")
+            assert "no folder for the sockets on which workers meet" in process.output
+            assert (process.children, (await ask(public, get())).status) == (before, 200)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, most)
+            await restart(process)

@@ -141,6 +141,36 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_until_it_can() -> 
         assert (await ask(public, get())).status == 200
 
 
+async def test_a_worker_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
+    async with upstream() as up:
+        served = ("--upstream", f"http://127.0.0.1:{up.port}")
+        async with gateway(*served, TMPDIR=str(tmp_path)) as (process, _public, _):
+            await process.says("worker_serving")
+            runtime = tmp_path / os.listdir(tmp_path)[0]  # noqa: PTH208 - one entry
+            runtime.rename(tmp_path / "elsewhere")
+            os.kill(process.children[0], signal.SIGKILL)
+            said = await process.says(r'\{.*"event": "worker_failed".*\n')
+            assert '"why": "[Errno 2] No such file or directory"' in said[0]
+            await process.says("ended with exit code 1")
+            (tmp_path / "elsewhere").rename(runtime)
+            await process.says(r"(?s)(worker_serving.*){2}")
+            assert "Traceback" not in process.output
+
+
+async def test_a_request_on_the_control_port_that_does_not_come_holds_up_no_end(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text("control: {check_from: [127.0.0.0/8]}\ndrain_time: 1s\n")
+    async with upstream() as up:
+        arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--config", tmp_path / "gateway.yaml")
+        async with gateway(*arguments) as (process, _public, control), Client.connect(control) as slow:
+            await process.says("worker_serving")
+            fields = ("Content-Type: application/json", "Content-Length: 2", "Expect: 100-continue")
+            await slow.send(get("/api/v1/check-limit", *fields, method="POST"))
+            assert (await slow.reader.readline()).startswith(b"HTTP/1.1 100")  # it is waited for
+            process.signal(signal.SIGTERM)
+            assert await process.ends() == 0
+            assert "is killed" not in process.output
+
+
 async def test_sigterm_lets_requests_in_flight_finish_and_tells_clients_to_leave() -> None:
     arrived, release = asyncio.Semaphore(0), asyncio.Event()
 
