@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 
 from gateway.config.loader import Reloaded, load_rules
 from gateway.config.problem import ConfigError
@@ -40,8 +41,7 @@ class Snapshots:
         source = self._settings.rules
         if source is None:
             return ""
-        number = sum(1 for _ in self._folder.glob("rules-*"))
-        name = f"rules-{number}"
+        name = f"rules-{token_hex(8)}"  # never used again: who is late with the last one does not take it for this one
         copy = self._folder / name
         copy.mkdir()
         try:
@@ -52,6 +52,7 @@ class Snapshots:
                     if file.suffix in _SUFFIXES and not file.name.startswith("."):
                         shutil.copyfile(file, copy / file.name)
         except OSError:
+            self.drop(name)
             load_rules(self._settings)  # which says what is wrong, and where
             raise
         return name
@@ -80,16 +81,23 @@ class Snapshots:
             ) from None
 
     def drop(self, name: str) -> None:
-        """Forget the content of a copy that was not taken over."""
-        for file in (self._folder / name).glob("*") if name else ():
-            file.unlink()
+        """Remove a copy that was not taken over."""
+        if name:
+            shutil.rmtree(self._folder / name, ignore_errors=True)
 
     def take_over(self, name: str) -> str:
-        """Note that a copy is in force from now on. Returns since when."""
+        """Note that a copy is in force from now on. Returns since when.
+
+        The one before is kept: a worker that starts may be about to read it. All others are removed.
+        """
+        before = self.in_force()
         since = self._clock()
         new = self._folder / "in-force.new"
         new.write_text(json.dumps({"name": name, "since": since}))
         new.replace(self._folder / "in-force")
+        for copy in self._folder.glob("rules-*"):
+            if copy.name not in (name, before and before[0]):
+                self.drop(copy.name)
         return since
 
     def in_force(self) -> tuple[str, str] | None:
