@@ -30,6 +30,10 @@ from gateway.telemetry.tally import Tally
 OK = 0
 
 _STDERR = 2
+_LAST_WORDS = 10.0
+"""Seconds behind `drain_time` in which a worker ends. It takes 7 when nobody answers: of a request on the control port,
+of the collector, of the analytics' database and of the log, it waits for one after the other."""
+
 _FOR_LATER = (signal.SIGHUP, signal.SIGUSR2)
 """Signals that do not end a gateway, not even one that has just begun to start."""
 _READER_MS = 100
@@ -144,7 +148,7 @@ def _supervise(
     def tell(text: str) -> None:
         log.event("supervisor", message=text)
 
-    return Supervisor(count, work, tell, loaded.settings.drain_time + 5, estate).run()
+    return Supervisor(count, work, tell, loaded.settings.drain_time + _LAST_WORDS, estate).run()
 
 
 def _tell(ready: int) -> None:

@@ -182,7 +182,7 @@ def test_settings_load_as_the_container_has_them(name: str, tmp_path: Path) -> N
     assert str(settings.store.url) == "redis://redis:6379/0"
     # Volumes are mounted where the settings look, and what is written goes to one that can be written to.
     assert mounts(name)[str(settings.control.state)] == (f"state-{name[-1]}", True)
-    assert SERVICES[name]["stop_grace_period"] == f"{settings.drain_time + 10:.0f}s"
+    assert SERVICES[name]["stop_grace_period"] == f"{settings.drain_time + 15:.0f}s"
     ports = {int(port.rpartition(":")[2]) for port in SERVICES[name]["ports"]}
     assert ports == {settings.listen.port, settings.control.listen.port}
 

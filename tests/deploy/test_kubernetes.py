@@ -174,7 +174,7 @@ def test_settings_load_as_a_pod_has_them(rules: Path, tmp_path: Path) -> None:
     claims = {claim["metadata"]["name"] for claim in the("StatefulSet")["volumeClaimTemplates"]}
     assert {mount["name"] for mount in mounted.values()} == {volume["name"] for volume in spec["volumes"]} | claims
     pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert spec["terminationGracePeriodSeconds"] >= pause + settings.drain_time + 5
+    assert spec["terminationGracePeriodSeconds"] > pause + settings.drain_time + 10
 
 
 def test_redis_of_the_example_is_that_of_compose() -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import signal
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,11 +13,11 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from tests.control.fleet import fleet_member
-from tests.e2e.process import gateway
-from tests.redis_server import redis_server
+from tests.e2e.process import Process, gateway
+from tests.redis_server import free_port, redis_server
 from tests.tokens.keys import claims, pair, signed, token
-from tests.waiting import DEADLINE, Lag, lag, until
-from tests.wire import Client, ask, get, upstream
+from tests.waiting import DEADLINE, Lag, eventually, lag, until
+from tests.wire import OK, Client, Conversation, ask, get, upstream
 
 RULES = """
 limits:
@@ -95,6 +96,65 @@ async def test_without_descriptors_it_refuses_and_recovers_and_does_not_spin() -
                 await asyncio.sleep(0.05)
         process.signal(signal.SIGTERM)
         assert await process.ends() == 0
+
+
+async def test_a_gateway_ends_by_itself_though_collector_database_log_and_a_client_all_hang(tmp_path: Path) -> None:
+    """It waits for one after the other, and the supervisor for all of them."""
+    port, control = free_port(), free_port()
+    asked, spans, rows = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    read, write = os.pipe()
+
+    async def answer_once(talk: Conversation) -> None:
+        while b"/slow" not in (await talk.request()).start:
+            await talk.send(OK)
+        asked.set()
+        await asyncio.sleep(DEADLINE)
+
+    async def take_no_spans(talk: Conversation) -> None:
+        await talk.request()
+        spans.set()
+        await asyncio.sleep(DEADLINE)
+
+    async def take_no_rows(talk: Conversation) -> None:
+        await talk.reader.read(1)
+        rows.set()
+        await asyncio.sleep(DEADLINE)
+
+    async with upstream(answer_once) as up, upstream(take_no_spans) as collector, upstream(take_no_rows) as database:
+        (tmp_path / "gateway.yaml").write_text(
+            f"listen: 127.0.0.1:{port}\ncontrol: {{listen: 127.0.0.1:{control}, check_from: [127.0.0.0/8]}}\n"
+            f"upstreams: {{default: {{urls: [http://127.0.0.1:{up.port}]}}}}\ndrain_time: 1s\nrules: rules.yaml\n"
+            f"tracing: {{endpoint: http://127.0.0.1:{collector.port}/v1/traces, sample: 1}}\n"
+            f"analytics: {{postgres: {{url: postgresql://g@127.0.0.1:{database.port}/g, tls: false}}, interval: 1s}}\n"
+        )
+        (tmp_path / "rules.yaml").write_text(RULES)
+        command = f"exec {sys.executable} -m gateway serve --config {tmp_path}/gateway.yaml"
+        async with Process.start("sh", "-c", f"{command} 2>/proc/{os.getpid()}/fd/{write}") as process:
+
+            async def serves() -> bool:
+                with suppress(ConnectionError):
+                    return (await ask(control, get("/readyz"))).status == 200
+                return False
+
+            await eventually(serves)
+            async with Client.connect(port) as client, Client.connect(control) as slow:
+                assert (await client.ask(get())).status == 200
+                await client.send(get("/slow"))
+                async with asyncio.timeout(DEADLINE):
+                    for each in (asked, spans, rows):
+                        await each.wait()
+                fields = ("Content-Type: application/json", "Content-Length: 2", "Expect: 100-continue")
+                await slow.send(get("/api/v1/check-limit", *fields, method="POST"))
+                assert (await slow.reader.readline()).startswith(b"HTTP/1.1 100")
+                os.set_blocking(write, False)
+                with suppress(BlockingIOError):
+                    while os.write(write, bytes(4096)):
+                        pass
+                os.set_blocking(write, True)
+                process.signal(signal.SIGTERM)
+                assert await process.ends() == 0
+    os.close(read)
+    os.close(write)
 
 
 async def test_no_secret_is_in_a_log_a_metric_an_answer_or_the_audit_log(tmp_path: Path) -> None:
