@@ -102,7 +102,7 @@ class Watch:
     @property
     def is_active(self) -> bool:
         """Whether the store is not to be asked."""
-        return self._breaker.opened_at is not None
+        return self._breaker.is_open
 
     def refuse(self, demands: Sequence[Demand]) -> Decision | None:
         """A refusal that the store is certain to give; None if it has to be asked."""
