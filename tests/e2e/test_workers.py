@@ -238,6 +238,21 @@ async def test_sigterm_right_after_the_greeting_is_not_lost() -> None:
                 assert "Traceback" not in process.output
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
+async def test_a_reload_or_a_restart_asked_for_while_it_starts_does_not_end_it(number: int, tmp_path: Path) -> None:
+    """It reads its settings when the signal comes; what it is told it does once it serves."""
+    settings = tmp_path / "gateway.yaml"
+    os.mkfifo(settings)
+    async with upstream() as up:
+        command = cli("serve", "--config", settings, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0")
+        async with Process.start(*command, "--upstream", f"http://127.0.0.1:{up.port}") as process:
+            with await asyncio.to_thread(settings.open, "w") as told:  # which waits for somebody to read
+                process.signal(number)
+                told.write("drain_time: 1s\n")
+            await process.says("reload_refused" if number == signal.SIGHUP else "rehearsing")
+            await process.says("worker_serving")
+
+
 async def test_workers_do_not_outlive_their_supervisor() -> None:
     async with redis_server() as redis, upstream() as up:
         arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url, "--workers", "2")
