@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -282,20 +283,19 @@ async def test_a_restart_asked_for_during_a_rehearsal_that_is_refused_is_done_af
 
 async def test_a_gateway_that_is_stopped_in_the_middle_does_not_say_that_it_is_done(tmp_path: Path) -> None:
     """Its old worker is stopped, so that it has not left when the gateway ends."""
-    runtime = tmp_path / "runtime"
-    runtime.mkdir()
-    async with upstream() as up:
-        file = configure(tmp_path, up.port, "memory", 1, "drain_time: 1s\n")
-        async with gateway("--config", file, TMPDIR=str(runtime)) as (process, _public, _):
-            await process.says("worker_serving")
-            os.kill(process.children[0], signal.SIGSTOP)
-            process.signal(signal.SIGUSR2)
-            await process.says("is relieved by")
-            process.signal(signal.SIGTERM)
-            assert await process.ends() == 1
-            assert "did not end in" in process.output
-            assert "restart: done" not in process.output
-            assert not os.listdir(runtime)  # noqa: PTH208 - nothing is left
+    with TemporaryDirectory() as runtime:  # whose path is short enough for a socket
+        async with upstream() as up:
+            file = configure(tmp_path, up.port, "memory", 1, "drain_time: 1s\n")
+            async with gateway("--config", file, TMPDIR=runtime) as (process, _public, _):
+                await process.says("worker_serving")
+                os.kill(process.children[0], signal.SIGSTOP)
+                process.signal(signal.SIGUSR2)
+                await process.says("is relieved by")
+                process.signal(signal.SIGTERM)
+                assert await process.ends() == 1
+                assert "did not end in" in process.output
+                assert "restart: done" not in process.output
+                assert not os.listdir(runtime)  # noqa: PTH208 - nothing is left
 
 
 async def test_a_restart_is_refused_where_there_is_no_room_for_what_workers_share(tmp_path: Path) -> None:

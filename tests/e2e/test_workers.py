@@ -8,6 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -141,18 +142,23 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_until_it_can() -> 
         assert (await ask(public, get())).status == 200
 
 
-async def test_a_worker_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
+async def test_a_worker_that_fails_says_why_in_one_line() -> None:
+    with TemporaryDirectory() as folder:  # whose path is short enough for a socket
+        await _fail_in(Path(folder))
+
+
+async def _fail_in(folder: Path) -> None:
     async with upstream() as up:
         served = ("--upstream", f"http://127.0.0.1:{up.port}")
-        async with gateway(*served, TMPDIR=str(tmp_path)) as (process, _public, _):
+        async with gateway(*served, TMPDIR=str(folder)) as (process, _public, _):
             await process.says("worker_serving")
-            runtime = tmp_path / os.listdir(tmp_path)[0]  # noqa: PTH208 - one entry
-            runtime.rename(tmp_path / "elsewhere")
+            runtime = folder / os.listdir(folder)[0]  # noqa: PTH208 - one entry
+            runtime.rename(folder / "elsewhere")
             os.kill(process.children[0], signal.SIGKILL)
             said = await process.says(r'\{.*"event": "worker_failed".*\n')
             assert '"why": "[Errno 2] No such file or directory"' in said[0]
             await process.says("ended with exit code 1")
-            (tmp_path / "elsewhere").rename(runtime)
+            (folder / "elsewhere").rename(runtime)
             await process.says(r"(?s)(worker_serving.*){2}")
             assert "Traceback" not in process.output
 
