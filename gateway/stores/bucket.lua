@@ -40,9 +40,10 @@ local function owe(k, interval, capacity)
 end
 
 local function write(k)
-  local life = ceil((full_at[k] - now) / 1000)
-  if life > 0 then
-    call('SET', KEYS[k], format('%.0f %.0f', full_at[k], written_under[k]), 'PX', life)
+  if full_at[k] > now then
+    -- An instant, no time to live: Redis counts that from when the script began, and TIME is asked later. A server that
+    -- was held up in between would forget the bucket so much too early.
+    call('SET', KEYS[k], format('%.0f %.0f', full_at[k], written_under[k]), 'PXAT', ceil(full_at[k] / 1000))
   else
     call('DEL', KEYS[k])
   end

@@ -112,11 +112,22 @@ def assert_kept(redis: "Redis", states: dict[bytes, State], now: int) -> None:
             assert -5_000_000 <= life * 1000 - (state.full_at - now) <= 1_000_000
 
 
+def test_a_key_expires_at_an_instant_however_long_the_server_was_held_up_in_the_script(redis: "Redis") -> None:
+    """Redis counts a time to live from when a script began; the script asks for TIME later."""
+    if redis.info("server")["redis_version"].startswith("6."):
+        return  # the same script; but an older server cannot say when a key expires
+    redis.flushall()
+    for burst in range(2, 200):
+        charge = Charge.of("x", Quota(Rate(7, 3), burst), 1)
+        now, owed = run(redis, call_take(b"", [[Demand(b"a", charge)]]))
+        assert redis.execute_command("PEXPIRETIME", "a") == -(-(now + owed + charge.due) // 1000)
+
+
 async def test_a_key_expires_when_the_bucket_is_full(redis: "Redis") -> None:
     redis.flushall()
     quota = Quota(Rate(100, 1), 10)
     run(redis, call_take(b"", [[Demand(b"a", Charge.of("x", quota, 3))]]))
-    assert 0 < redis.pttl(b"a") <= 30
+    assert 0 < redis.pttl(b"a") <= 31
     await until(lambda: not redis.exists(b"a"))
 
 
