@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from gateway.config.settings import Listener, Tls
 from gateway.config.url import HostPort
 
-BACKLOG = 1024
-"""Connections that may wait on a socket."""
+BACKLOG = 4096
+"""Connections that may wait on a socket, if the kernel lets so many (net.core.somaxconn)."""
 
 
 Address = tuple[object, ...]

@@ -140,7 +140,10 @@ class RequestReader:
         Servers disagree on which of the two counts, and who is charged has to be whom they see.
         """
         getall = exchange.message.headers.getall
-        return any(len(getall(name, ())) > 1 for name in (self._told if exchange.client.trusted else self._credentials))
+        for name in self._told if exchange.client.trusted else self._credentials:  # noqa: SIM110 - for the hot path
+            if len(getall(name, ())) > 1:
+                return True
+        return False
 
     def identify(self, exchange: Exchange) -> str:
         """The id a trusted proxy has given the request, or a new one: unique without a draw of randomness each time."""
