@@ -120,7 +120,7 @@ def test_a_key_expires_at_an_instant_however_long_the_server_was_held_up_in_the_
     for burst in range(2, 200):
         charge = Charge.of("x", Quota(Rate(7, 3), burst), 1)
         now, owed = run(redis, call_take(b"", [[Demand(b"a", charge)]]))
-        assert redis.execute_command("PEXPIRETIME", "a") == -(-(now + owed + charge.due) // 1000)
+        assert redis.pexpiretime("a") == -(-(now + owed + charge.due) // 1000)
 
 
 async def test_a_key_expires_when_the_bucket_is_full(redis: "Redis") -> None:
