@@ -21,8 +21,8 @@ from tests.wire import Conversation, upstream
 ANSWER = 0.05
 """The deadline of a decision, as in the settings' default."""
 
-SLACK = 0.05
-"""What the answer itself may take."""
+SLACK = 0.25
+"""What the answer itself may take, measured for coverage on a busy machine."""
 
 
 async def ask_in_time(opened: Limiter, seconds: float) -> None:
@@ -66,7 +66,7 @@ async def test_a_single_late_answer_is_one_decision_of_our_own() -> None:
     ):
         for _ in range(3):
             await opened.check([demand("b", rate="1000/s", burst=1000)])
-            wire.delay = 1.0
+            wire.delay = 2.0
             async with at_most(0.25 + SLACK):
                 assert (await opened.check([demand("b", rate="1000/s", burst=1000)])).degraded
             wire.delay = 0.0

@@ -65,7 +65,7 @@ async def test_no_answer_takes_no_longer_than_the_deadline() -> None:
         server.pause()
         for _ in range(3):
             start = time.perf_counter()
-            async with at_most(0.1):
+            async with at_most(0.3):
                 with pytest.raises(StoreAwayError, match="no answer within 50 ms"):
                     await store.take([demand()])
             assert time.perf_counter() - start >= 0.045
