@@ -18,11 +18,11 @@ from typing import NamedTuple
 import uvloop
 from redis.asyncio import Redis
 
+from gateway.limiter.open import open_limiter
 from gateway.limits.bucket import Charge, Decision, Demand, Quota, judge
 from gateway.limits.rate import Rate
-from gateway.stores.address import Address
-from gateway.stores.opening import open_limiter
-from gateway.stores.scripts import TAKE, call_take
+from gateway.redis.address import Address
+from gateway.redis.scripts import TAKE, call_take
 from tests.redis_server import RedisServer, redis_server
 
 MOST_CLIENT_CPU = 20.0

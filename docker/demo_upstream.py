@@ -3,7 +3,7 @@
 
 import asyncio
 
-from gateway.demo import demo_upstream
+from gateway.commands.demo import demo_upstream
 
 
 async def main() -> None:

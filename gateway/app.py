@@ -13,12 +13,12 @@ from gateway import __version__
 from gateway.analytics.recorder import Recorder
 from gateway.analytics.rollup import Rollup
 from gateway.config.loader import Loaded
-from gateway.control.health import Health
-from gateway.control.scrape import Scrape
-from gateway.journal import Journal
+from gateway.control.app import ControlPlane, WorkerContext, open_runtime
+from gateway.control.health import HealthApi
+from gateway.control.metrics import MetricsApi
+from gateway.limiter.limiter import Limiter
 from gateway.limits.cors import Cors
 from gateway.limits.rules import RuleBook
-from gateway.listeners import BACKLOG, tls_context
 from gateway.parts import (
     credential_fields,
     forwarder_of,
@@ -29,18 +29,18 @@ from gateway.parts import (
     open_tracer,
     shelf_of,
 )
-from gateway.plane import ControlPlane, Place, open_runtime
-from gateway.proxy.door import listen
+from gateway.process.sockets import BACKLOG, tls_context
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
-from gateway.proxy.traced import TracingWitness
-from gateway.stores.limiter import Limiter
-from gateway.telemetry import families
-from gateway.telemetry.libraries import LibraryHandler
+from gateway.proxy.tls_acceptor import listen
+from gateway.telemetry import definitions
+from gateway.telemetry.events import Events
 from gateway.telemetry.log import Log, open_log
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.tally import Tally
+from gateway.telemetry.shared_memory import SharedCounters
+from gateway.telemetry.stdlib_handler import StdlibHandler
+from gateway.tracing.traced import TracingObserver
 
 
 def spare_the_collector() -> None:
@@ -69,8 +69,8 @@ class Worker:
         loaded: Loaded,
         public: Sequence[socket],
         control: Sequence[socket],
-        tallies: Sequence[Tally],
-        place: Place | None = None,
+        tallies: Sequence[SharedCounters],
+        place: WorkerContext | None = None,
     ) -> None:
         self._settings = loaded.settings
         self._public = public
@@ -101,10 +101,10 @@ class Worker:
         """
         settings = self._settings
         async with AsyncExitStack() as stack:
-            place = self._place or Place(stack.enter_context(open_runtime()))
+            place = self._place or WorkerContext(stack.enter_context(open_runtime()))
             log = open_log(origin={"worker": place.number})
             stack.push_async_callback(log.close)
-            libraries = LibraryHandler(log)
+            libraries = StdlibHandler(log)
             logging.getLogger().addHandler(libraries)
             stack.callback(logging.getLogger().removeHandler, libraries)
             metrics = self._metrics(log, place)
@@ -117,12 +117,12 @@ class Worker:
             stack.push_async_callback(limiter.close)
             traced = None
             if settings.tracing is not None:
-                traced = TracingWitness(journal, await stack.enter_async_context(open_tracer(settings.tracing, log)))
+                traced = TracingObserver(journal, await stack.enter_async_context(open_tracer(settings.tracing, log)))
             forwarder = forwarder_of(settings, journal, traced)
             stack.callback(forwarder.close)
             reader = RequestReader(identity_fields(settings.identity), credential_fields(settings.identity))
             identity = identity_of(settings.identity)
-            parts = (Health(lambda: server.draining, lambda: limiter.is_degraded), Scrape(metrics.scrape))
+            parts = (HealthApi(lambda: server.draining, lambda: limiter.is_degraded), MetricsApi(metrics.scrape))
             redis = await stack.enter_async_context(open_redis(settings.store))
             plane = ControlPlane(settings, place, self._book, identity, limiter, redis, journal, metrics, log, parts)
             self._reload = plane.reloader.by_signal
@@ -152,13 +152,13 @@ class Worker:
             if broken_off:
                 log.event("drain_time_over", level="warning", connections=broken_off)
 
-    def _journal(self, stack: AsyncExitStack, log: Log, metrics: Metrics) -> Journal:
+    def _journal(self, stack: AsyncExitStack, log: Log, metrics: Metrics) -> Events:
         """What all parts report to. What it counts for the analytics is written while the stack stands."""
         settings, access_log = self._settings.analytics, self._settings.access_log
         if not settings.is_on:
-            return Journal(log, metrics, access_log=access_log)
+            return Events(log, metrics, access_log=access_log)
         rollup = Rollup(self._book, time.time(), top_callers=settings.top_callers)
-        journal = Journal(log, metrics, access_log=access_log, count=rollup.count)
+        journal = Events(log, metrics, access_log=access_log, count=rollup.count)
         recorder = Recorder(
             rollup,
             shelf_of(settings),
@@ -169,22 +169,22 @@ class Worker:
         )
         recorder.start()
         stack.push_async_callback(recorder.close)
-        metrics.watch(families.ANALYTICS_WAITING, lambda: recorder.waiting)
+        metrics.watch(definitions.ANALYTICS_WAITING, lambda: recorder.waiting)
         return journal
 
     def _watch(self, metrics: Metrics, limiter: Limiter, server: Server) -> None:
         """Show what changes by itself."""
         if self._settings.store.url is not None:
-            metrics.watch(families.REDIS_UP, lambda: not limiter.is_degraded)
-            metrics.watch(families.FLEET, lambda: limiter.workers)
-        metrics.watch(families.LOCAL_BUCKETS, lambda: limiter.held)
-        metrics.watch(families.EVICTIONS, lambda: limiter.evicted)
-        metrics.watch(families.CONNECTIONS, lambda: server.held)
+            metrics.watch(definitions.REDIS_UP, lambda: not limiter.is_degraded)
+            metrics.watch(definitions.FLEET, lambda: limiter.workers)
+        metrics.watch(definitions.LOCAL_BUCKETS, lambda: limiter.held)
+        metrics.watch(definitions.EVICTIONS, lambda: limiter.evicted)
+        metrics.watch(definitions.CONNECTIONS, lambda: server.held)
 
-    def _metrics(self, log: Log, place: Place) -> Metrics:
+    def _metrics(self, log: Log, place: WorkerContext) -> Metrics:
         metrics = Metrics(self._tallies, place.turn * place.workers + place.number, place.workers, place.cause)
         rules = self._book.current
         metrics.build(__version__, platform.python_version())
         metrics.rules(rules.revision, rules.endpoints, [limit.name for limit in rules.limits])
-        metrics.watch(families.LOG_LINES_DROPPED, lambda: log.dropped)
+        metrics.watch(definitions.LOG_LINES_DROPPED, lambda: log.dropped)
         return metrics

@@ -9,22 +9,22 @@ from uuid import uuid4
 from aiohttp.http import HttpRequestParser
 
 from gateway import __version__
-from gateway.analytics.files import FileShelf
-from gateway.analytics.shelf import Shelf, ShelfAwayError
-from gateway.config.settings import Analytics, IdentityPolicy, Jwt, Settings, Store, Tracing
-from gateway.config.url import RedisUrl
+from gateway.analytics.files import FileSink
+from gateway.analytics.sink import Sink, SinkUnavailableError
+from gateway.auth.verifier import Verifier
+from gateway.limiter.limiter import Limiter
+from gateway.limiter.open import open_limiter
+from gateway.limiter.standby import Observer
 from gateway.limits.identity import BearerToken, Identity, TrustedHeader
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.traced import TracedForwarder, TracingWitness
-from gateway.proxy.tracer import Tracer
-from gateway.proxy.witness import Witness
-from gateway.stores.address import Address, Kind, Login, Trust
-from gateway.stores.channel import Channel
-from gateway.stores.limiter import Limiter
-from gateway.stores.opening import open_limiter
-from gateway.stores.standby import Observer
+from gateway.proxy.observer import RequestObserver
+from gateway.redis.address import Address, Kind, Login, Trust
+from gateway.redis.client import RedisClient
+from gateway.settings.settings import Analytics, IdentityPolicy, Jwt, Settings, Store, Tracing
+from gateway.settings.url import RedisUrl
 from gateway.telemetry.log import Log
-from gateway.tokens.verifier import Verifier
+from gateway.tracing.traced import TracedForwarder, TracingObserver
+from gateway.tracing.tracer import Tracer
 
 
 class UnsafeParserError(RuntimeError):
@@ -89,11 +89,11 @@ def limiter_of(store: Store, observer: Observer, workers: int) -> Limiter:
     )
 
 
-def forwarder_of(settings: Settings, witness: Witness, traced: TracingWitness | None) -> Forwarder:
+def forwarder_of(settings: Settings, observer: RequestObserver, traced: TracingObserver | None) -> Forwarder:
     """What forwards requests; it writes the trace they are in into their heads, if they are in one."""
     keep = settings.keep_rate_limit_headers
     if traced is None:
-        return Forwarder(settings.upstreams, witness, keep_rate_limits=keep)
+        return Forwarder(settings.upstreams, observer, keep_rate_limits=keep)
     return TracedForwarder(settings.upstreams, traced, keep_rate_limits=keep)
 
 
@@ -119,18 +119,18 @@ def address_of(store: Store, url: RedisUrl) -> Address:
     return Address(kind, hosts, database=url.database, tls=url.tls, login=login, trust=trust)
 
 
-def shelf_of(settings: Analytics) -> Shelf:
+def shelf_of(settings: Analytics) -> Sink:
     """Where what is counted is kept.
 
     Raises:
         ShelfAwayError: it takes asyncpg, which is not installed; or certificates, and there are none in the file.
     """
     if settings.postgres is None:
-        return FileShelf(settings.folder or Path(), settings.keep)
+        return FileSink(settings.folder or Path(), settings.keep)
     try:
-        from gateway.analytics.postgres import Database, PostgresShelf  # noqa: PLC0415 - asyncpg is an extra
+        from gateway.analytics.postgres import Database, PostgresSink  # noqa: PLC0415 - asyncpg is an extra
     except ModuleNotFoundError as error:
-        raise ShelfAwayError(
+        raise SinkUnavailableError(
             f"analytics.postgres needs {error.name}: install rate-limiting-gateway[postgres]"
         ) from error
     url, tls = settings.postgres.url, None
@@ -138,13 +138,15 @@ def shelf_of(settings: Analytics) -> Shelf:
         try:
             tls = ssl.create_default_context(cafile=settings.postgres.ca)
         except ssl.SSLError as error:
-            raise ShelfAwayError(f"analytics.postgres.ca: {settings.postgres.ca} holds no certificates") from error
+            raise SinkUnavailableError(
+                f"analytics.postgres.ca: {settings.postgres.ca} holds no certificates"
+            ) from error
     database = Database(url.host, url.port, url.database, url.username, url.password, tls)
-    return PostgresShelf(database, settings.keep)
+    return PostgresSink(database, settings.keep)
 
 
 @asynccontextmanager
-async def open_redis(store: Store) -> AsyncIterator[Channel | None]:
+async def open_redis(store: Store) -> AsyncIterator[RedisClient | None]:
     """A way of its own to Redis, for what no request waits for; None with the memory store."""
     if store.url is None:
         yield None
@@ -160,11 +162,11 @@ async def open_redis(store: Store) -> AsyncIterator[Channel | None]:
 async def open_tracer(tracing: Tracing, log: Log) -> AsyncIterator[Tracer]:
     """What makes spans of requests and sends them. It starts a thread."""
     # Not above: they are there with an extra only, which the loader has looked for.
-    from gateway.telemetry.collector import Collector  # noqa: PLC0415
-    from gateway.telemetry.tracer import SpanTracer  # noqa: PLC0415
+    from gateway.tracing.exporter import OtlpExporter  # noqa: PLC0415
+    from gateway.tracing.spans import SpanTracer  # noqa: PLC0415
 
     fields = {tracing.credential_header: tracing.credential} if tracing.credential else {}
-    collector = Collector(tracing.endpoint, log, tracing.ca, fields)
+    collector = OtlpExporter(tracing.endpoint, log, tracing.ca, fields)
     try:
         yield SpanTracer(collector.processor, tracing.sample, tracing.service, __version__, str(uuid4()))
     finally:

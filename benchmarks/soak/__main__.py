@@ -14,11 +14,11 @@ import asyncio
 import sys
 import time
 
-from benchmarks.soak.account import Finding, findings
-from benchmarks.soak.crowd import Crowd
-from benchmarks.soak.trouble import Trouble, TroubleError
+from benchmarks.soak.checks import Finding, findings
+from benchmarks.soak.clients import Crowd
+from benchmarks.soak.environment import world
+from benchmarks.soak.faults import Trouble, TroubleError
 from benchmarks.soak.watch import Watch
-from benchmarks.soak.world import world
 
 _LONG = 240.0
 """Seconds from which on a soak has a middle in which no worker is replaced."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.soak.world import Series, World
+from benchmarks.soak.environment import Series, World
 from tests.e2e.process import resident
 
 _EVERY = 2.0

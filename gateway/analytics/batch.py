@@ -32,7 +32,7 @@ class Hit(NamedTuple):
     Attributes:
         limit: Its name.
         caller: The caller's keyed digest.
-        times: See `gateway.analytics.sketch`.
+        times: See `gateway.analytics.top_k`.
     """
 
     limit: str

@@ -1,4 +1,4 @@
-"""`FileShelf`: batches as lines of JSON, one file for each UTC day.
+"""`FileSink`: batches as lines of JSON, one file for each UTC day.
 
     analytics-2026-01-31.jsonl
     {"minute": "2026-01-31T23:59Z", "endpoint": "create-order", "limit": "orders-each", "tier": "gold",
@@ -25,7 +25,7 @@ from threading import Lock
 from uuid import UUID
 
 from gateway.analytics.batch import Batch, Row, written
-from gateway.analytics.shelf import Reading, ShelfAwayError, Span
+from gateway.analytics.sink import Reading, SinkUnavailableError, Span
 
 _NAME = re.compile(r"analytics-(\d{4}-\d{2}-\d{2})\.jsonl", re.ASCII)
 _PATIENCE = 2.0
@@ -34,7 +34,7 @@ _PATIENCE = 2.0
 _LOOK = 0.005
 
 
-class FileShelf:
+class FileSink:
     """A folder of files.
 
     Args:
@@ -75,7 +75,7 @@ class FileShelf:
                     self._sweep(day)
                     self._swept = day
         except OSError as error:
-            raise ShelfAwayError(f"{self._folder} cannot be written: {error.strerror}") from error
+            raise SinkUnavailableError(f"{self._folder} cannot be written: {error.strerror}") from error
 
     def _append(self, file: Path, text: bytes) -> None:
         with _locked(file) as descriptor:
@@ -112,7 +112,7 @@ class FileShelf:
         except FileNotFoundError:
             pass  # nobody has written yet
         except OSError as error:
-            raise ShelfAwayError(f"{self._folder} cannot be read: {error.strerror}") from error
+            raise SinkUnavailableError(f"{self._folder} cannot be read: {error.strerror}") from error
         return reading
 
 

@@ -1,4 +1,4 @@
-"""`PostgresShelf`: batches in PostgreSQL, through asyncpg. It makes and migrates its own tables, see `schema`.
+"""`PostgresSink`: batches in PostgreSQL, through asyncpg. It makes and migrates its own tables, see `schema`.
 
 Each batch is one transaction. Its key is written with it, so a batch whose answer was lost is not counted twice. Rows
 are written in one order by everybody, so no two writers wait for each other in a circle.
@@ -16,7 +16,7 @@ import asyncpg  # type: ignore[import-untyped]
 
 from gateway.analytics import schema
 from gateway.analytics.batch import Batch, Row
-from gateway.analytics.shelf import Reading, ShelfAwayError, Span
+from gateway.analytics.sink import Reading, SinkUnavailableError, Span
 
 _CONNECT = 5.0
 """Seconds until a connection stands."""
@@ -55,7 +55,7 @@ class Database:
         return f"postgresql://{self.user}@{host}:{self.port}/{self.name}"
 
 
-class PostgresShelf:
+class PostgresSink:
     """One connection, opened when it is needed and dropped after a failure.
 
     Args:
@@ -113,9 +113,9 @@ class PostgresShelf:
             if connection is not None:
                 connection.terminate()
             if isinstance(error, TimeoutError):
-                raise ShelfAwayError(f"{self}: no answer in time") from error
+                raise SinkUnavailableError(f"{self}: no answer in time") from error
             if isinstance(error, OSError | asyncpg.PostgresError | asyncpg.InterfaceError):
-                raise ShelfAwayError(f"{self}: {error or type(error).__name__}") from error
+                raise SinkUnavailableError(f"{self}: {error or type(error).__name__}") from error
             raise
 
     async def _open(self) -> Any:

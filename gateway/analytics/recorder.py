@@ -14,7 +14,7 @@ from typing import Protocol
 
 from gateway.analytics.batch import Batch
 from gateway.analytics.rollup import Rollup
-from gateway.analytics.shelf import Shelf, ShelfAwayError
+from gateway.analytics.sink import Sink, SinkUnavailableError
 
 _TICK = 1.0
 """Seconds between two looks at the clock."""
@@ -64,7 +64,7 @@ class Recorder:
     def __init__(
         self,
         rollup: Rollup,
-        shelf: Shelf,
+        shelf: Sink,
         observer: Observer,
         *,
         interval: float,
@@ -148,7 +148,7 @@ class Recorder:
         batch = self._waiting[0]
         try:
             await self._shelf.put(batch)
-        except ShelfAwayError as why:
+        except SinkUnavailableError as why:
             if not self._is_away:
                 self._observer.analytics_away(str(why))
             self._is_away = True

@@ -7,7 +7,7 @@ from math import ceil
 from typing import NamedTuple
 
 from gateway.analytics.batch import MINUTE
-from gateway.analytics.shelf import Reading, Span
+from gateway.analytics.sink import Reading, Span
 
 OUTCOMES = ("allowed", "refused", "shadow_refused", "unavailable")
 _MOST_STEPS = 120

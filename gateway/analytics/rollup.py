@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from gateway.analytics.batch import Batch, Hit, Row, minute_of
-from gateway.analytics.sketch import Sketch
 from gateway.analytics.tiers import Tiers
+from gateway.analytics.top_k import TopK
 from gateway.limits.bucket import Charge, Demand
 from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit
@@ -75,7 +75,7 @@ class Rollup:
         self._minute = minute_of(now)
         self._kinds: dict[object, Kind] = {}
         self._counts: Counter[Row] = Counter()
-        self._callers: Sketch[tuple[str, bytes]] = Sketch(_COUNTERS)
+        self._callers: TopK[tuple[str, bytes]] = TopK(_COUNTERS)
 
     def count(
         self, endpoint: str, caller: Caller, demands: Sequence[Demand], outcome: str, refused: tuple[int, ...]

@@ -9,8 +9,8 @@ from gateway.config.fields import Fields
 from gateway.config.node import Node, quote
 from gateway.config.problem import InvalidError
 from gateway.config.scalar import Reader, each, name, parsed, size, text, whole
-from gateway.config.url import HostPort, bracketed
 from gateway.limits.endpoint import DEFAULT, Endpoint, Template
+from gateway.settings.url import HostPort, bracketed
 
 _METHOD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}", re.ASCII)
 _NO_PORT = -1

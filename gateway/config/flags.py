@@ -11,11 +11,11 @@ from gateway.config.fields import Fields
 from gateway.config.listener import listener
 from gateway.config.node import Node
 from gateway.config.scalar import existing, parsed, whole
-from gateway.config.settings import Control, Listener, Store, StoreTls, Upstream
 from gateway.config.source import Source
 from gateway.config.store import store_url
-from gateway.config.url import Origin
 from gateway.limits.endpoint import DEFAULT
+from gateway.settings.settings import Control, Listener, Store, StoreTls, Upstream
+from gateway.settings.url import Origin
 
 MOST_WORKERS = 1024
 

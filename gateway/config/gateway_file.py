@@ -12,13 +12,13 @@ from gateway.config.listener import control, listener
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError, Log, Problem
 from gateway.config.scalar import choice, each, existing, seconds, share, web_origin, whole
-from gateway.config.settings import Analytics, Control, IdentityPolicy, Listener, Settings, Store
 from gateway.config.source import Source
 from gateway.config.store import store
 from gateway.config.tracing import tracing
 from gateway.config.upstream import upstreams
 from gateway.limits.address import LOOPBACK, belongs, parse_address
 from gateway.limits.path import PathPolicy
+from gateway.settings.settings import Analytics, Control, IdentityPolicy, Listener, Settings, Store
 
 PATHS_KEYS = table_of(PathPolicy, encoded_slash=choice("reject", "pass"))
 KEYS = table_of(

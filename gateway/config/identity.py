@@ -9,11 +9,11 @@ from gateway.config.node import Node
 from gateway.config.problem import InvalidError
 from gateway.config.scalar import Reader, each, header, network, path, text
 from gateway.config.secret import pick_secret, secret_keys
-from gateway.config.settings import IdentityPolicy, Jwt, TokenPolicy
 from gateway.config.source import Source
 from gateway.config.token import POLICY_KEYS
 from gateway.limits.address import Network
 from gateway.limits.identity import ApiKey, Claim, TrustedHeader
+from gateway.settings.settings import IdentityPolicy, Jwt, TokenPolicy
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ADDRESS = "client_address"

@@ -6,9 +6,9 @@ from gateway.config.certificate import check_pair
 from gateway.config.fields import Fields, section, table_of
 from gateway.config.node import Node
 from gateway.config.scalar import Reader, each, network, parsed, path, text, whole
-from gateway.config.settings import Control, Listener, Tls
 from gateway.config.token import admin_policy
-from gateway.config.url import HostPort
+from gateway.settings.settings import Control, Listener, Tls
+from gateway.settings.url import HostPort
 
 
 def _tls(node: Node) -> Tls:

@@ -7,9 +7,9 @@ from gateway.config.flags import Flags
 from gateway.config.gateway_file import gateway_file
 from gateway.config.problem import Log, Problem
 from gateway.config.rulebook import read_rules
-from gateway.config.settings import Settings
 from gateway.limits.path import PathPolicy
 from gateway.limits.rules import Rules
+from gateway.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

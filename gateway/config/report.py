@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from gateway.config.loader import Loaded
-from gateway.config.settings import Settings
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.limit import Limit
 from gateway.limits.rules import Rules
+from gateway.settings.settings import Settings
 
 _MOST_NAMES = 3
 """So many names of a longer list are shown in a cell."""

@@ -9,9 +9,9 @@ from gateway.config.node import Node
 from gateway.config.problem import InvalidError
 from gateway.config.scalar import Reader, header, share, text
 from gateway.config.secret import pick_secret, secret_keys
-from gateway.config.settings import Tracing
-from gateway.config.url import Origin
 from gateway.limits.address import LOOPBACK, belongs, parse_address
+from gateway.settings.settings import Tracing
+from gateway.settings.url import Origin
 
 _PACKAGES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 _URL = re.compile(r"([a-z]*://[^/?#]*)(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?", re.ASCII)

@@ -1,9 +1,9 @@
 """`Bypass`: who passes the proxy without being limited."""
 
-from gateway.control.audit import Actor, Audit
+from gateway.auth.grant import Scope
+from gateway.control.audit.writer import Actor, AuditWriter
 from gateway.control.guard import Attempt, Guard
-from gateway.control.problem import Problem
-from gateway.tokens.grant import Scope
+from gateway.control.http.problem import Problem
 
 
 class Bypass:
@@ -14,7 +14,7 @@ class Bypass:
         audit: Is told of each use.
     """
 
-    def __init__(self, guard: Guard, audit: Audit) -> None:
+    def __init__(self, guard: Guard, audit: AuditWriter) -> None:
         self._guard = guard
         self._audit = audit
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from gateway.control.problem import Problem
+from gateway.auth.admin_token import AdminVerifier, TokenRefusedError
+from gateway.auth.grant import Grant, Scope
+from gateway.control.http.problem import Problem
 from gateway.limits.address import Address, parse_address
 from gateway.limits.bucket import Charge, Demand, Quota, State, take
 from gateway.limits.rate import Rate
-from gateway.tokens.grant import Grant, Scope
-from gateway.tokens.warden import RefusedTokenError, Warden
 
 _UNAUTHORIZED = {"WWW-Authenticate": "Bearer"}
 _FORBIDDEN = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
@@ -60,7 +60,7 @@ class Guard:
         tell: Is told of every refusal.
     """
 
-    def __init__(self, warden: Warden | None, tell: Callable[[Refusal], Awaitable[None]]) -> None:
+    def __init__(self, warden: AdminVerifier | None, tell: Callable[[Refusal], Awaitable[None]]) -> None:
         self._warden = warden
         self._tell = tell
         self._guesses: State | None = None
@@ -81,7 +81,7 @@ class Guard:
         """What `read` grants, which includes `scope`.
 
         Args:
-            read: Reads a token, or raises `RefusedTokenError`.
+            read: Reads a token, or raises `TokenRefusedError`.
             scope: What it has to be good for.
             attempt: What is tried.
 
@@ -90,7 +90,7 @@ class Guard:
         """
         try:
             grant = read()
-        except RefusedTokenError as error:
+        except TokenRefusedError as error:
             await self._refuse(Refusal(str(error), attempt, None, scope))
             raise Problem(HTTPStatus.UNAUTHORIZED, headers=_UNAUTHORIZED) from None
         if not grant.covers(scope):
@@ -101,10 +101,10 @@ class Guard:
     def _read(self, request: web.Request) -> Grant:
         fields = request.headers.getall("Authorization", [])
         if len(fields) != 1:
-            raise RefusedTokenError("it is sent twice" if fields else "there is none")
+            raise TokenRefusedError("it is sent twice" if fields else "there is none")
         scheme, _, token = fields[0].partition(" ")
         if scheme.lower() != "bearer":
-            raise RefusedTokenError("it is not a bearer token")
+            raise TokenRefusedError("it is not a bearer token")
         return self.read(token)
 
     def read(self, token: str) -> Grant:
@@ -114,7 +114,7 @@ class Guard:
             RefusedTokenError: it is not good.
         """
         if self._warden is None:
-            raise RefusedTokenError("there are no keys for admin tokens")
+            raise TokenRefusedError("there are no keys for admin tokens")
         return self._warden.read(token)
 
     async def _refuse(self, refusal: Refusal) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 
-class Health:
+class HealthApi:
     """Answers ``/healthz`` (the process is alive) and ``/readyz`` (it serves; whether degraded is said in the body).
 
     Args:

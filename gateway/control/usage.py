@@ -6,26 +6,26 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.control.audit import Audit
-from gateway.control.desk import actor_of, user_of
+from gateway.auth.grant import Scope
+from gateway.control.audit.writer import AuditWriter
 from gateway.control.guard import Guard
-from gateway.control.instant import written
-from gateway.control.overrides import Overrides
-from gateway.control.problem import Problem
-from gateway.control.query import only, word
-from gateway.limits.balance import Balance, balances, weigh
+from gateway.control.http.problem import Problem
+from gateway.control.http.query import only, word
+from gateway.control.overrides.api import actor_of, user_of
+from gateway.control.overrides.sync import OverrideSync
+from gateway.control.timestamps import format_timestamp
+from gateway.limiter.limiter import Limiter
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller, Identity
+from gateway.limits.remaining import Remaining, remaining_in, with_weight
 from gateway.limits.rules import RuleBook, Rules
-from gateway.stores.limiter import Limiter
-from gateway.stores.port import StoreAwayError
-from gateway.tokens.grant import Scope
+from gateway.redis.port import StoreUnavailableError
 
 _AT_ONCE = 200
 """Buckets looked at in one question."""
 
 
-class Usage:
+class UsageApi:
     """Shows and refills the buckets that a user has to themselves.
 
     Args:
@@ -40,11 +40,11 @@ class Usage:
     def __init__(
         self,
         guard: Guard,
-        overrides: Overrides,
+        overrides: OverrideSync,
         book: RuleBook,
         identity: Identity,
         limiter: Limiter,
-        audit: Audit,
+        audit: AuditWriter,
     ) -> None:
         self._guard = guard
         self._overrides = overrides
@@ -67,14 +67,14 @@ class Usage:
         found = [_told(endpoint, balance) for (_, endpoint), balance in zip(own, left, strict=True)]
         return web.json_response({"user": user, "buckets": found, "degraded": self._limiter.is_degraded})
 
-    async def _look(self, own: list[Demand]) -> list[Balance]:
-        demands = weigh(own, 0)
+    async def _look(self, own: list[Demand]) -> list[Remaining]:
+        demands = with_weight(own, 0)
         parts = [demands[start : start + _AT_ONCE] for start in range(0, len(demands), _AT_ONCE)]
         verdicts = await asyncio.gather(*map(self._limiter.check, parts))
         return [
             balance
             for part, verdict in zip(parts, verdicts, strict=True)
-            for balance in balances(part, verdict.decision)
+            for balance in remaining_in(part, verdict.decision)
         ]
 
     async def _reset(self, request: web.Request) -> web.Response:
@@ -91,7 +91,7 @@ class Usage:
         try:
             await self._limiter.reset(keys)
             await self._overrides.tell_all()
-        except StoreAwayError:
+        except StoreUnavailableError:
             await self._audit.attempt(actor, f"reset {target}", "the store gave no answer")
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "some buckets may not be refilled") from None
         return web.json_response({"user": user, "buckets": len(keys)})
@@ -108,7 +108,7 @@ def _own(rules: Rules, caller: Caller) -> list[tuple[Demand, str | None]]:
     return list(found.values())
 
 
-def _told(endpoint: str | None, balance: Balance) -> dict[str, Any]:
+def _told(endpoint: str | None, balance: Remaining) -> dict[str, Any]:
     charge = balance.charge
     return {
         "limit": charge.limit,
@@ -117,5 +117,5 @@ def _told(endpoint: str | None, balance: Balance) -> dict[str, Any]:
         "burst": charge.quota.burst,
         "enforced": charge.enforced,
         "remaining": balance.remaining,
-        "reset_at": written(balance.full_at),
+        "reset_at": format_timestamp(balance.full_at),
     }

@@ -9,7 +9,7 @@ the debt itself.
 With the instant goes the interval it was written under. When the rate has been changed since, the debt is converted,
 so that so many tokens spent stay so many tokens spent.
 
-`take` is the executable specification: `stores.local` calls it, `stores/take.lua` mirrors it, and a property test
+`take` is the executable specification: `stores.local` calls it, `redis/take.lua` mirrors it, and a property test
 holds both to the same answers. All numbers are integers below 2**53, so Lua's doubles hold them exactly.
 """
 

@@ -15,7 +15,7 @@ from gateway.limits.path import PathPolicy
 from gateway.limits.router import Router
 
 
-class _Toll(NamedTuple):
+class _CompiledLimit(NamedTuple):
     """A limit as it applies to one endpoint: which key, and what to charge by tier."""
 
     limit: Limit
@@ -61,9 +61,9 @@ class Rules:
         self.revision = revision
         self.overrides: Mapping[bytes, Override] = {}
         self._router = Router(self.endpoints.values(), case_sensitive=self.paths.case_sensitive)
-        self._tolls: dict[str, list[_Toll]] = {name: [] for name in self.endpoints}
+        self._tolls: dict[str, list[_CompiledLimit]] = {name: [] for name in self.endpoints}
         for limit in self.limits:
-            tariff = _Tariff(limit)
+            tariff = _CompiledLimits(limit)
             for name in self.endpoints if not limit.endpoints else self.endpoints.keys() & limit.endpoints:
                 self._tolls[name].append(tariff.toll(self.endpoints[name]))
 
@@ -112,27 +112,27 @@ class Rules:
         return demands
 
 
-class _Tariff:
+class _CompiledLimits:
     """Makes a limit's tolls. Endpoints that cost the same share what they can: there may be thousands of them."""
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
         self._name = _quoted(limit.name)
-        self._shared: dict[int, _Toll] = {}
+        self._shared: dict[int, _CompiledLimit] = {}
 
-    def toll(self, endpoint: Endpoint) -> _Toll:
+    def toll(self, endpoint: Endpoint) -> _CompiledLimit:
         shared = self._shared.get(endpoint.cost)
         if shared is None:
             shared = self._shared[endpoint.cost] = self._make(endpoint.cost)
         return shared._replace(key=self._key(_quoted(endpoint.name))) if self._limit.per_endpoint else shared
 
-    def _make(self, cost: int) -> _Toll:
+    def _make(self, cost: int) -> _CompiledLimit:
         limit = self._limit
 
         def charge(quota: Quota) -> Charge:
             return Charge.of(limit.name, quota, cost, enforced=limit.enforce, outage=limit.when_redis_is_down)
 
-        return _Toll(
+        return _CompiledLimit(
             limit,
             self._key("*"),
             limit.per_user,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from aiohttp import HttpVersion11, StreamReader
 from aiohttp.http_parser import RawRequestMessage
 
-from gateway.proxy.answers import Answer
+from gateway.proxy.responses import Response
 
 if TYPE_CHECKING:
-    from gateway.proxy.client import ClientConnection
+    from gateway.proxy.client_connection import ClientConnection
 
 
 def is_last(message: RawRequestMessage) -> bool:
@@ -51,13 +51,13 @@ class Exchange:
         """Send bytes of the answer; nothing happens when the client is gone."""
         self.client.write(data)
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: Response) -> None:
         """Send an answer of our own. The connection stays open if the request allows it."""
         self.status = answer.status
         bodiless = self.message.method == "HEAD"
         self.write(answer.whole(self.fields, bodiless=bodiless, close=not self.keep_alive))
 
-    def refuse(self, answer: Answer) -> None:
+    def refuse(self, answer: Response) -> None:
         """Send an answer of our own and close: what follows on this connection cannot be trusted."""
         self.keep_alive = False
         self.answer(answer)

@@ -6,16 +6,17 @@ from time import perf_counter
 
 from aiohttp import EMPTY_PAYLOAD
 
-from gateway.config.settings import Upstream
+from gateway.limiter.verdict import Outcome
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.outbox import Outbox
+from gateway.proxy.observer import RequestObserver
 from gateway.proxy.pool import Pool
-from gateway.proxy.reader import ForwardError
-from gateway.proxy.relay import Relay
 from gateway.proxy.request import RequestHead
+from gateway.proxy.request_body import BodyUpload
+from gateway.proxy.response_relay import ResponseRelay
 from gateway.proxy.tunnel import Tunnel
-from gateway.proxy.upload import Upload
-from gateway.proxy.witness import Fate, Witness
+from gateway.proxy.upstream_response import ForwardError
+from gateway.proxy.write_coalescer import WriteCoalescer
+from gateway.settings.settings import Upstream
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that may be repeated (RFC 9110 section 9.2.2); TRACE is not forwarded."""
@@ -26,17 +27,17 @@ class Forwarder:
 
     Args:
         upstreams: By name.
-        witness: Is told how long they took.
+        observer: Is told how long they took.
         keep_rate_limits: Whether an upstream's own rate-limit fields reach the client.
     """
 
-    __slots__ = ("_keep_rate_limits", "_pools", "_witness")
+    __slots__ = ("_keep_rate_limits", "_observer", "_pools")
 
-    def __init__(self, upstreams: Mapping[str, Upstream], witness: Witness, *, keep_rate_limits: bool) -> None:
+    def __init__(self, upstreams: Mapping[str, Upstream], observer: RequestObserver, *, keep_rate_limits: bool) -> None:
         loop = asyncio.get_running_loop()
-        outbox = Outbox(loop)
-        self._pools = {name: Pool(upstream, loop, outbox, witness) for name, upstream in upstreams.items()}
-        self._witness = witness
+        outbox = WriteCoalescer(loop)
+        self._pools = {name: Pool(upstream, loop, outbox, observer) for name, upstream in upstreams.items()}
+        self._observer = observer
         self._keep_rate_limits = keep_rate_limits
 
     def close(self) -> None:
@@ -44,7 +45,7 @@ class Forwarder:
         for pool in self._pools.values():
             pool.close()
 
-    async def forward(self, exchange: Exchange, head: RequestHead, name: str, max_body: int) -> Fate:
+    async def forward(self, exchange: Exchange, head: RequestHead, name: str, max_body: int) -> Outcome:
         """Forward a request to the upstream called `name`, and its answer back.
 
         What goes wrong ends here: as an answer of our own if the upstream's has not begun, else as a connection broken
@@ -66,8 +67,8 @@ class Forwarder:
             else:
                 exchange.answer(error.answer)
             return error.fate
-        self._witness.upstream_took(name, perf_counter() - began)
-        return Fate.ALLOWED
+        self._observer.upstream_took(name, perf_counter() - began)
+        return Outcome.ALLOWED
 
     async def _attempt(
         self, exchange: Exchange, head: RequestHead, pool: Pool, max_body: int, *, fresh: bool = False
@@ -75,17 +76,17 @@ class Forwarder:
         connection = await pool.take(fresh=fresh)
         upstream, client, body = pool.upstream, exchange.client, exchange.body
         upload: asyncio.Task[None] | None = None
-        exchange.on_gone = lambda: connection.hang_up(ForwardError("the client is gone", fate=Fate.CLIENT_GONE))
+        exchange.on_gone = lambda: connection.hang_up(ForwardError("the client is gone", outcome=Outcome.CLIENT_GONE))
         client.on_pause = connection.pause
         try:
-            relay = Relay(exchange, keep_rate_limits=self._keep_rate_limits)
+            relay = ResponseRelay(exchange, keep_rate_limits=self._keep_rate_limits)
             first = head.to(upstream, connection.origin)
             connection.pause(client.writing_paused)
             connection.start(head.method, first, relay, may_switch=head.wants_websocket)
             if body is EMPTY_PAYLOAD:
                 connection.expect(upstream.head_timeout, upstream.idle_timeout)
             else:
-                upload = asyncio.create_task(Upload(exchange, connection, upstream, max_body, self._witness).run())
+                upload = asyncio.create_task(BodyUpload(exchange, connection, upstream, max_body, self._observer).run())
             switched = await relay.done
             if switched and relay.closed is not None:
                 Tunnel(client, connection, upstream.tunnel_timeout)

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from time import perf_counter
 
+from gateway.limiter.limiter import Limiter
+from gateway.limiter.verdict import Outcome
 from gateway.limits.cors import Cors
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Asker, Caller, Identity
 from gateway.limits.rules import RuleBook, Rules
-from gateway.proxy.answers import BAD_REQUEST, CONTENT_TOO_LARGE, NO_CONTENT, TOO_MANY_REQUESTS, UNAVAILABLE, Answer
 from gateway.proxy.bypass import BYPASS, Bypass, nobody
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
+from gateway.proxy.observer import RequestObserver
 from gateway.proxy.request import RequestReader
-from gateway.proxy.witness import Fate, Witness
-from gateway.stores.limiter import Limiter
-from gateway.stores.verdict import Outcome
+from gateway.proxy.responses import BAD_REQUEST, CONTENT_TOO_LARGE, NO_CONTENT, TOO_MANY_REQUESTS, UNAVAILABLE, Response
 
 
 class Proxy:
@@ -26,12 +26,12 @@ class Proxy:
         limiter: Decides.
         forwarder: Forwards what is allowed.
         reader: Reads requests.
-        witness: Is told what became of each.
+        observer: Is told what became of each.
         bypass: Knows who is not limited.
         cors: Knows which web pages may see our own answers.
     """
 
-    __slots__ = ("_book", "_bypass", "_cors", "_forwarder", "_identity", "_limiter", "_reader", "_witness")
+    __slots__ = ("_book", "_bypass", "_cors", "_forwarder", "_identity", "_limiter", "_observer", "_reader")
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Proxy:
         limiter: Limiter,
         forwarder: Forwarder,
         reader: RequestReader,
-        witness: Witness,
+        observer: RequestObserver,
         bypass: Bypass = nobody,
         cors: Cors | None = None,
     ) -> None:
@@ -49,7 +49,7 @@ class Proxy:
         self._limiter = limiter
         self._forwarder = forwarder
         self._reader = reader
-        self._witness = witness
+        self._observer = observer
         self._bypass = bypass
         self._cors = cors if cors is not None and cors.is_on else None
 
@@ -60,7 +60,7 @@ class Proxy:
         if self._cors is not None:
             exchange.fields = lines(self._cors.fields(headers.get("Origin")))
         head = self._reader.read(exchange)
-        if isinstance(head, Answer):
+        if isinstance(head, Response):
             return self._turn_away(exchange, head, began)
         rules = self._book.current
         endpoint = rules.match(head.method, head.target.host, head.target.path)
@@ -69,43 +69,43 @@ class Proxy:
         caller = self._identity.identify(Asker(client.peer, client.trusted, headers))
         max_body = endpoint.max_body or client.intake.max_body
         if head.length is not None and head.length > max_body:
-            fate = Fate.BAD_REQUEST
-            self._witness.rejected("large_body")
+            outcome = Outcome.BAD_REQUEST
+            self._observer.rejected("large_body")
             exchange.refuse(CONTENT_TOO_LARGE)
         elif self._cors is not None and (told := self._cors.preflight(head.method, headers)) is not None:
             # Answered here: what is not charged must not reach an upstream.
-            fate = Fate.ALLOWED
+            outcome = Outcome.ALLOWED
             exchange.fields = lines(told)
             exchange.answer(NO_CONTENT)
-        elif (fate := await self._decide(exchange, rules, endpoint, caller)) is Fate.ALLOWED:
-            fate = await self._forwarder.forward(exchange, head, endpoint.upstream, max_body)
+        elif (outcome := await self._decide(exchange, rules, endpoint, caller)) is Outcome.ALLOWED:
+            outcome = await self._forwarder.forward(exchange, head, endpoint.upstream, max_body)
         else:
-            exchange.answer(TOO_MANY_REQUESTS if fate is Fate.REFUSED else UNAVAILABLE)
-        self._bear_witness(exchange, endpoint.name, caller.digest, fate, began)
+            exchange.answer(TOO_MANY_REQUESTS if outcome is Outcome.REFUSED else UNAVAILABLE)
+        self._report(exchange, endpoint.name, caller.digest, outcome, began)
         return exchange
 
-    def _turn_away(self, exchange: Exchange, answer: Answer, began: float) -> Exchange:
+    def _turn_away(self, exchange: Exchange, answer: Response, began: float) -> Exchange:
         exchange.refuse(answer)
-        self._bear_witness(exchange, "", b"", Fate.BAD_REQUEST, began)
+        self._report(exchange, "", b"", Outcome.BAD_REQUEST, began)
         return exchange
 
-    async def _decide(self, exchange: Exchange, rules: Rules, endpoint: Endpoint, caller: Caller) -> Fate:
+    async def _decide(self, exchange: Exchange, rules: Rules, endpoint: Endpoint, caller: Caller) -> Outcome:
         demands = rules.demands(endpoint, caller)
         if rules.exempting and (exempting := rules.exempt(endpoint, caller)):
-            self._witness.bypassed(exempting)
+            self._observer.bypassed(exempting)
         if not demands:
-            return Fate.ALLOWED
+            return Outcome.ALLOWED
         tokens = exchange.message.headers.getall(BYPASS, ())
         if len(tokens) == 1 and await self._bypass(tokens[0], endpoint.name, exchange.client.source):
-            self._witness.bypassed(charge.limit for _, charge in demands)
-            return Fate.ALLOWED
+            self._observer.bypassed(charge.limit for _, charge in demands)
+            return Outcome.ALLOWED
         verdict = await self._limiter.check(demands)
-        self._witness.decided(endpoint.name, caller, demands, verdict)
+        self._observer.decided(endpoint.name, caller, demands, verdict)
         return _FATES[verdict.outcome]
 
-    def _bear_witness(self, exchange: Exchange, endpoint: str, caller: bytes, fate: Fate, began: float) -> None:
+    def _report(self, exchange: Exchange, endpoint: str, caller: bytes, outcome: Outcome, began: float) -> None:
         method, status = exchange.message.method, exchange.status
-        self._witness.served(exchange.id, endpoint, method, caller, fate, status, perf_counter() - began)
+        self._observer.served(exchange.id, endpoint, method, caller, outcome, status, perf_counter() - began)
 
 
 def lines(fields: Mapping[str, str]) -> bytes:
@@ -114,7 +114,7 @@ def lines(fields: Mapping[str, str]) -> bytes:
 
 
 _FATES = {
-    Outcome.ALLOWED: Fate.ALLOWED,
-    Outcome.REFUSED: Fate.REFUSED,
-    Outcome.UNAVAILABLE: Fate.UNAVAILABLE,
+    Outcome.ALLOWED: Outcome.ALLOWED,
+    Outcome.REFUSED: Outcome.REFUSED,
+    Outcome.UNAVAILABLE: Outcome.UNAVAILABLE,
 }

@@ -4,12 +4,12 @@ import asyncio
 import ssl
 from dataclasses import dataclass, field
 
-from gateway.config.settings import Origin, Upstream
-from gateway.proxy.answers import GATEWAY_TIMEOUT, UNAVAILABLE
-from gateway.proxy.outbox import Outbox
-from gateway.proxy.reader import ForwardError
-from gateway.proxy.upstream import UpstreamConnection
-from gateway.proxy.witness import Witness
+from gateway.proxy.observer import RequestObserver
+from gateway.proxy.responses import GATEWAY_TIMEOUT, UNAVAILABLE
+from gateway.proxy.upstream_connection import UpstreamConnection
+from gateway.proxy.upstream_response import ForwardError
+from gateway.proxy.write_coalescer import WriteCoalescer
+from gateway.settings.settings import Origin, Upstream
 
 
 @dataclass(slots=True)
@@ -31,16 +31,18 @@ class Pool:
         upstream: Its addresses, and how long to wait for them.
         loop: Keeps the time.
         outbox: Carries out what is written to it.
-        witness: Is told when one of them cannot be reached any more.
+        observer: Is told when one of them cannot be reached any more.
     """
 
-    __slots__ = ("_addresses", "_loop", "_outbox", "_taken", "_tls", "_turn", "_witness", "upstream")
+    __slots__ = ("_addresses", "_loop", "_observer", "_outbox", "_taken", "_tls", "_turn", "upstream")
 
-    def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop, outbox: Outbox, witness: Witness) -> None:
+    def __init__(
+        self, upstream: Upstream, loop: asyncio.AbstractEventLoop, outbox: WriteCoalescer, observer: RequestObserver
+    ) -> None:
         self.upstream = upstream
         self._loop = loop
         self._outbox = outbox
-        self._witness = witness
+        self._observer = observer
         self._addresses = [_Address(origin) for origin in upstream.urls]
         self._turn = 0
         self._taken = 0
@@ -76,7 +78,7 @@ class Pool:
         address.left_out_until = self._loop.time() + self.upstream.eject_time
         if address.reachable:  # said once, not for each request that finds it so
             address.reachable = False
-            self._witness.upstream_unreachable(self.upstream.name, str(error))
+            self._observer.upstream_unreachable(self.upstream.name, str(error))
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, or close it if it cannot carry one."""

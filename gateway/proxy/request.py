@@ -10,11 +10,11 @@ from secrets import token_hex
 
 from aiohttp import HttpVersion10, HttpVersion11
 
-from gateway.config.settings import Origin, Upstream
-from gateway.proxy.answers import BAD_REQUEST, METHOD_NOT_ALLOWED, VERSION_NOT_SUPPORTED, Answer
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.fields import RequestFields
+from gateway.proxy.headers import RequestHeaders
+from gateway.proxy.responses import BAD_REQUEST, METHOD_NOT_ALLOWED, VERSION_NOT_SUPPORTED, Response
 from gateway.proxy.target import Target, parse_target
+from gateway.settings.settings import Origin, Upstream
 
 _NEVER_FORWARDED = frozenset({"CONNECT", "TRACE"}) | frozenset(
     [
@@ -113,13 +113,13 @@ class RequestReader:
     __slots__ = ("_credentials", "_ids", "_run", "_told", "fields")
 
     def __init__(self, identity: Sequence[str], credentials: Sequence[str] = ()) -> None:
-        self.fields = RequestFields(identity, credentials)
+        self.fields = RequestHeaders(identity, credentials)
         self._credentials = tuple(credentials)
         self._told = (*credentials, *identity)
         self._run = token_hex(8)
         self._ids = count(1)
 
-    def read(self, exchange: Exchange) -> RequestHead | Answer:
+    def read(self, exchange: Exchange) -> RequestHead | Response:
         """The head of a request, or the answer to a request that is not to be served."""
         message = exchange.message
         if message.version not in (HttpVersion11, HttpVersion10):

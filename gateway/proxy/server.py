@@ -6,12 +6,12 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from gateway.config.settings import Intake
 from gateway.limits.address import Address, group
-from gateway.proxy.client import ClientConnection
+from gateway.proxy.client_connection import ClientConnection
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.outbox import Outbox
-from gateway.proxy.witness import Witness
+from gateway.proxy.observer import RequestObserver
+from gateway.proxy.write_coalescer import WriteCoalescer
+from gateway.settings.settings import Intake
 
 
 class Server(web.Server):
@@ -20,7 +20,7 @@ class Server(web.Server):
     Args:
         handle: Answers a request.
         intake: What is taken from clients.
-        witness: Is told which connections were not taken, or cut off.
+        observer: Is told which connections were not taken, or cut off.
         trusts: Whether an address is a trusted proxy's, behind which there are many clients.
 
     Attributes:
@@ -32,15 +32,15 @@ class Server(web.Server):
         self,
         handle: Callable[[Exchange], Awaitable[object]],
         intake: Intake,
-        witness: Witness,
+        observer: RequestObserver,
         trusts: Callable[[Address | None], bool],
     ) -> None:
         super().__init__(cast("Any", handle))
         self._handle = handle
         self._intake = intake
-        self._witness = witness
+        self._observer = observer
         self._trusts = trusts
-        self._outbox = Outbox(self._loop)
+        self._outbox = WriteCoalescer(self._loop)
         self._held: dict[str, int] = {}
         self._empty: asyncio.Future[None] | None = None
         self.draining = False
@@ -51,7 +51,7 @@ class Server(web.Server):
 
     def expect(self, admit: Callable[[Address | None], str | None]) -> ClientConnection:
         """A connection that is about to be made; `admit` is asked when it is, and says why it cannot be taken."""
-        return ClientConnection(self, self._handle, self._intake, self._witness, admit, self._trusts, self._outbox)
+        return ClientConnection(self, self._handle, self._intake, self._observer, admit, self._trusts, self._outbox)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Note a connection; it is told to be short if we are leaving."""

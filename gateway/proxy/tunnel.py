@@ -3,8 +3,8 @@
 The other way needs nothing new: the answer's `Relay` goes on writing what comes.
 """
 
-from gateway.proxy.client import ClientConnection
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.client_connection import ClientConnection
+from gateway.proxy.upstream_connection import UpstreamConnection
 
 
 class Tunnel:

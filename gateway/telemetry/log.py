@@ -1,7 +1,7 @@
 """`Log`: what happened, told to the operator as it happens.
 
 Events go through aiologger. Its own stream handler cannot write to a regular file (and takes the process down under
-uvloop when it tries), and waits for a pipe that is full; so it is given a handler that puts lines into an `Outlet`.
+uvloop when it tries), and waits for a pipe that is full; so it is given a handler that puts lines into an `LogWriter`.
 aiologger makes a task for each call, which is dear for one line a request: `access` puts its line there directly.
 
 Nobody's id, token or password is ever logged. `access` has no field for them; a caller is known by a keyed digest.
@@ -21,8 +21,8 @@ from aiologger.handlers.base import Handler  # type: ignore[import-untyped]
 from aiologger.levels import LogLevel  # type: ignore[import-untyped]
 from aiologger.records import LogRecord  # type: ignore[import-untyped]
 
-from gateway.telemetry.lines import Access, Fields, JsonLines, Lines, TextLines, Value
-from gateway.telemetry.outlet import Outlet
+from gateway.telemetry.log_format import AccessRecord, Fields, JsonFormat, LogFormat, TextFormat, Value
+from gateway.telemetry.log_writer import LogWriter
 
 Level = Literal["debug", "info", "warning", "error"]
 Form = Literal["json", "text", "auto"]
@@ -36,9 +36,9 @@ _FRAMES = 12
 
 
 class OutletHandler(Handler):  # type: ignore[misc]
-    """aiologger's way to an `Outlet`. A record's message is the event's name, its arguments are the fields."""
+    """aiologger's way to an `LogWriter`. A record's message is the event's name, its arguments are the fields."""
 
-    def __init__(self, lines: Lines, outlet: Outlet) -> None:
+    def __init__(self, lines: LogFormat, outlet: LogWriter) -> None:
         super().__init__()
         self._lines = lines
         self._outlet = outlet
@@ -68,7 +68,7 @@ class Log:
 
     __slots__ = ("_least", "_lines", "_logger", "_outlet")
 
-    def __init__(self, lines: Lines, outlet: Outlet, level: Level = "info") -> None:
+    def __init__(self, lines: LogFormat, outlet: LogWriter, level: Level = "info") -> None:
         self._lines = lines
         self._outlet = outlet
         self._least = _LEVELS[level]
@@ -106,7 +106,7 @@ class Log:
         """
         self.event(name, level="error", **fields, error=type(error).__name__, trace=trace_of(error))
 
-    def access(self, access: Access) -> None:
+    def access(self, access: AccessRecord) -> None:
         """Log one request. Cheap enough for each."""
         self._outlet.put(self._lines.access(time.time(), access))
 
@@ -124,7 +124,7 @@ class PlainLog:
 
     __slots__ = ("_descriptor", "_lines", "dropped")
 
-    def __init__(self, lines: Lines, descriptor: int) -> None:
+    def __init__(self, lines: LogFormat, descriptor: int) -> None:
         self._lines = lines
         self._descriptor = descriptor
         self.dropped = 0
@@ -166,7 +166,7 @@ def open_log(
     def notice(count: int) -> str:
         return lines.event(time.time(), "warning", "log_lines_dropped", {"count": count})
 
-    return Log(lines, Outlet(descriptor, notice), level)
+    return Log(lines, LogWriter(descriptor, notice), level)
 
 
 def open_plain_log(descriptor: int | None = None, *, form: Form = "auto", origin: Fields | None = None) -> PlainLog:
@@ -175,10 +175,10 @@ def open_plain_log(descriptor: int | None = None, *, form: Form = "auto", origin
     return PlainLog(_lines(descriptor, form, origin), descriptor)
 
 
-def _lines(descriptor: int, form: Form, origin: Fields | None) -> Lines:
+def _lines(descriptor: int, form: Form, origin: Fields | None) -> LogFormat:
     fields = {**(origin or {}), "pid": os.getpid()}
     text = form == "text" or (form == "auto" and os.isatty(descriptor))
-    return TextLines(fields) if text else JsonLines(fields)
+    return TextFormat(fields) if text else JsonFormat(fields)
 
 
 def _standard_error() -> int:

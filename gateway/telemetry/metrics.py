@@ -11,10 +11,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Protocol
 
-from gateway.telemetry import families
-from gateway.telemetry.families import Family, Kind
-from gateway.telemetry.scrape import Snapshot, exposition
-from gateway.telemetry.tally import Key, Tally
+from gateway.telemetry import definitions
+from gateway.telemetry.definitions import Kind, MetricDefinition
+from gateway.telemetry.exposition import Snapshot, exposition
+from gateway.telemetry.shared_memory import Key, SharedCounters
 
 Cause = Literal["start", "death", "restart"]
 """Why a worker was started: with the gateway; in the place of one that died; in a rolling restart."""
@@ -49,7 +49,7 @@ class Metrics:
     """
 
     def __init__(
-        self, tallies: Sequence[Tally], place: int = 0, workers: int | None = None, cause: Cause = "start"
+        self, tallies: Sequence[SharedCounters], place: int = 0, workers: int | None = None, cause: Cause = "start"
     ) -> None:
         self._tallies = tallies
         self._workers = workers
@@ -61,10 +61,10 @@ class Metrics:
         self._watched: list[Callable[[], None]] = []
         self._forget_gauges()
         self._expect()
-        self.store_took = self._ruler(families.STORE_SECONDS)
-        self.store_asked = self._ruler(families.STORE_CHECKS)
-        self._count(families.STARTS, cause)
-        self.watch(families.CPU, time.process_time)
+        self.store_took = self._ruler(definitions.STORE_SECONDS)
+        self.store_asked = self._ruler(definitions.STORE_CHECKS)
+        self._count(definitions.STARTS, cause)
+        self.watch(definitions.CPU, time.process_time)
 
     # The data plane.
 
@@ -73,7 +73,7 @@ class Metrics:
         key = (endpoint, outcome, status // 100)
         cell = self._requests.get(key)
         if cell is None:
-            cell = self._requests[key] = self._cell(families.REQUESTS, endpoint, outcome, _status_class(status))
+            cell = self._requests[key] = self._cell(definitions.REQUESTS, endpoint, outcome, _status_class(status))
         self._cells[cell] += 1.0
 
     def decided(
@@ -107,49 +107,49 @@ class Metrics:
         """Note how long an upstream took for one request."""
         ruler = self._upstreams.get(upstream)
         if ruler is None:
-            ruler = self._upstreams[upstream] = self._ruler(families.UPSTREAM_SECONDS, upstream)
+            ruler = self._upstreams[upstream] = self._ruler(definitions.UPSTREAM_SECONDS, upstream)
         ruler(seconds)
 
     def rejected(self, cause: str) -> None:
         """Count a connection that was not taken, or was cut off. `cause` is a word of ours."""
-        self._count(families.CONNECTIONS_REJECTED, cause)
+        self._count(definitions.CONNECTIONS_REJECTED, cause)
 
     # What happens now and then.
 
     def redis_turned(self, to: Literal["up", "away"]) -> None:
         """Count that this worker found Redis away, or up again."""
-        self._count(families.TRANSITIONS, to)
+        self._count(definitions.TRANSITIONS, to)
 
     def audited(self, outcome: Literal["written", "failed"]) -> None:
         """Count a line of the audit trail."""
-        self._count(families.AUDIT_LINES, outcome)
+        self._count(definitions.AUDIT_LINES, outcome)
 
     def reloaded(self, outcome: Literal["applied", "rejected"]) -> None:
         """Count that rules were read anew."""
-        self._count(families.RELOADS, outcome)
+        self._count(definitions.RELOADS, outcome)
 
     def analysed(self, outcome: Literal["written", "lost"], requests: int) -> None:
         """Count decided requests that were written to the analytics, or will not be."""
-        self._cells[self._cell(families.ANALYTICS, outcome)] += requests
+        self._cells[self._cell(definitions.ANALYTICS, outcome)] += requests
 
     def rules(self, revision: str, endpoints: Iterable[str], limits: Iterable[str]) -> None:
         """Say which rules are in force now. Their series start at zero, so that a first refusal is seen to be one."""
-        self._show_only(families.RULES, revision)
-        self._set(families.RULES_LOADED, time.time())
+        self._show_only(definitions.RULES, revision)
+        self._set(definitions.RULES_LOADED, time.time())
         for endpoint in endpoints:
-            self._cell(families.REQUESTS, endpoint, "allowed", "2xx")
-            self._cell(families.REQUESTS, endpoint, "refused", "4xx")
+            self._cell(definitions.REQUESTS, endpoint, "allowed", "2xx")
+            self._cell(definitions.REQUESTS, endpoint, "refused", "4xx")
         for limit in limits:
             for outcome in ("allowed", "refused", "shadow_refused"):
                 self._decision(limit, outcome, degraded=False)
 
     def build(self, version: str, python: str) -> None:
         """Say what runs here."""
-        self._show_only(families.BUILD, version, python)
+        self._show_only(definitions.BUILD, version, python)
 
     # Scrapes.
 
-    def watch(self, family: Family, read: Callable[[], float]) -> None:
+    def watch(self, family: MetricDefinition, read: Callable[[], float]) -> None:
         """Show what `read` says: the value of a gauge, or how far a counter has come since this worker began."""
         cell = self._cell(family)
         seen = 0.0
@@ -170,7 +170,7 @@ class Metrics:
         """Show the others that we are alive, and what we watch."""
         for look in self._watched:
             look()
-        self._tally.beat = time.monotonic()
+        self._tally.heartbeat = time.monotonic()
 
     async def keep(self) -> None:
         """Publish once a second, until cancelled. Then our gauges are gone, and what was counted stays."""
@@ -180,10 +180,10 @@ class Metrics:
                 self.publish()
                 due = loop.time() + _BEAT
                 await asyncio.sleep(_BEAT)
-                self._set(families.LAG, max(0.0, loop.time() - due))
+                self._set(definitions.LAG, max(0.0, loop.time() - due))
         finally:
             self.publish()
-            self._tally.beat = 0.0
+            self._tally.heartbeat = 0.0
 
     async def scrape(self, accept: str = "") -> tuple[bytes, str]:
         """What all workers have counted, as an Accept header wants it, and its content type.
@@ -193,19 +193,19 @@ class Metrics:
         self.publish()
         return await asyncio.to_thread(exposition, Snapshot(self._tallies, time.monotonic(), self._workers), accept)
 
-    def _cell(self, family: Family, *labels: str, width: int = 1) -> int:
+    def _cell(self, family: MetricDefinition, *labels: str, width: int = 1) -> int:
         return self._tally.cell(Key(family.name, labels), width)
 
     def _decision(self, limit: str, outcome: str, *, degraded: bool) -> int:
-        return self._cell(families.DECISIONS, limit, outcome, "degraded" if degraded else "normal")
+        return self._cell(definitions.DECISIONS, limit, outcome, "degraded" if degraded else "normal")
 
-    def _count(self, family: Family, *labels: str) -> None:
+    def _count(self, family: MetricDefinition, *labels: str) -> None:
         self._cells[self._cell(family, *labels)] += 1.0
 
-    def _set(self, family: Family, value: float, *labels: str) -> None:
+    def _set(self, family: MetricDefinition, value: float, *labels: str) -> None:
         self._cells[self._cell(family, *labels)] = value
 
-    def _ruler(self, family: Family, *labels: str) -> Callable[[float], None]:
+    def _ruler(self, family: MetricDefinition, *labels: str) -> Callable[[float], None]:
         """What sorts values into the buckets of a histogram: so many cells, one for infinity, one for their sum."""
         cells, bounds = self._cells, family.bounds
         first = self._cell(family, *labels, width=len(bounds) + 2)
@@ -217,7 +217,7 @@ class Metrics:
 
         return measure
 
-    def _show_only(self, family: Family, *labels: str) -> None:
+    def _show_only(self, family: MetricDefinition, *labels: str) -> None:
         """Set one series of a gauge to 1, and unset its others."""
         for key, span in self._tally.spans().items():
             if key.family == family.name:
@@ -226,22 +226,22 @@ class Metrics:
 
     def _forget_gauges(self) -> None:
         """What the worker before us showed no longer holds; what it counted does."""
-        self._tally.beat = 0.0
+        self._tally.heartbeat = 0.0
         self._tally.began = time.monotonic()
         for key, span in self._tally.spans().items():
-            if families.BY_NAME[key.family].kind is Kind.GAUGE:
+            if definitions.BY_NAME[key.family].kind is Kind.GAUGE:
                 self._cells[span.start] = math.nan
 
     def _expect(self) -> None:
         """Start at zero what may never happen, so that its first time is seen as an increase."""
-        for family in (families.EVICTIONS, families.LOG_LINES_DROPPED):
+        for family in (definitions.EVICTIONS, definitions.LOG_LINES_DROPPED):
             self._cell(family)
         for family, label in (
-            (families.STARTS, "death"),
-            (families.TRANSITIONS, "away"), (families.TRANSITIONS, "up"),
-            (families.AUDIT_LINES, "written"), (families.AUDIT_LINES, "failed"),
-            (families.ANALYTICS, "written"), (families.ANALYTICS, "lost"),
-            (families.RELOADS, "applied"), (families.RELOADS, "rejected"),
+            (definitions.STARTS, "death"),
+            (definitions.TRANSITIONS, "away"), (definitions.TRANSITIONS, "up"),
+            (definitions.AUDIT_LINES, "written"), (definitions.AUDIT_LINES, "failed"),
+            (definitions.ANALYTICS, "written"), (definitions.ANALYTICS, "lost"),
+            (definitions.RELOADS, "applied"), (definitions.RELOADS, "rejected"),
         ):  # fmt: skip
             self._cell(family, label)
 

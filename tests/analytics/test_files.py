@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from gateway.analytics.batch import written
-from gateway.analytics.files import FileShelf
-from gateway.analytics.shelf import ShelfAwayError
-from tests.analytics.parts import ALWAYS, DAY, MINUTE, batch, kept
+from gateway.analytics.files import FileSink
+from gateway.analytics.sink import SinkUnavailableError
+from tests.analytics.builders import ALWAYS, DAY, MINUTE, batch, kept
 from tests.e2e.process import Process
 
 WRITER = """
 import asyncio, sys
 from pathlib import Path
 from gateway.analytics.files import FileShelf
-from tests.analytics.parts import DAY, batch
+from tests.analytics.builders import DAY, batch
 
 async def write():
     shelf = FileShelf(Path(sys.argv[1]), 30 * DAY)
@@ -31,8 +31,8 @@ asyncio.run(write())
 """
 
 
-def shelf(folder: Path) -> FileShelf:
-    return FileShelf(folder, 30 * DAY)
+def shelf(folder: Path) -> FileSink:
+    return FileSink(folder, 30 * DAY)
 
 
 async def test_processes_that_write_at_once_do_not_mix_up_their_lines(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ async def test_what_did_not_fit_on_the_disk_is_taken_away_and_written_later(tmp_
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, bounds[1]))
     one = batch(1, hits=[("aa", 1)])
     try:
-        with pytest.raises(ShelfAwayError, match="cannot be written: File too large"):
+        with pytest.raises(SinkUnavailableError, match="cannot be written: File too large"):
             await writing.put(one)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
@@ -104,9 +104,9 @@ async def test_other_files_in_the_folder_are_let_be(tmp_path: Path) -> None:
 
 async def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ShelfAwayError, match="file cannot be written: "):
+    with pytest.raises(SinkUnavailableError, match="file cannot be written: "):
         await shelf(tmp_path / "file").put(batch(1))
-    with pytest.raises(ShelfAwayError, match="file cannot be read: Not a directory"):
+    with pytest.raises(SinkUnavailableError, match="file cannot be read: Not a directory"):
         await shelf(tmp_path / "file").read(ALWAYS)
 
 
@@ -132,7 +132,7 @@ async def test_a_lock_that_somebody_keeps_is_not_waited_for_for_ever(
     await writing.put(batch(1))
     with (tmp_path / "analytics-2026-02-01.jsonl").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(ShelfAwayError, match="cannot be written: another process keeps it locked"):
+        with pytest.raises(SinkUnavailableError, match="cannot be written: another process keeps it locked"):
             await writing.put(one)
     await writing.put(one)
     assert (await kept(writing))[0] == 2

@@ -8,9 +8,9 @@ import pytest
 import trustme
 
 from gateway.analytics import schema
-from gateway.analytics.postgres import Database, PostgresShelf
-from gateway.analytics.shelf import ShelfAwayError
-from tests.analytics.parts import DAY, MINUTE, batch, kept
+from gateway.analytics.postgres import Database, PostgresSink
+from gateway.analytics.sink import SinkUnavailableError
+from tests.analytics.builders import DAY, MINUTE, batch, kept
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer, has_tls, postgres_server
 from tests.waiting import at_most
 
@@ -21,8 +21,8 @@ def at(server: PostgresServer, database: str, role: str = ROLE, tls: ssl.SSLCont
     return Database("127.0.0.1", server.port, database, role, PASSWORD, tls)
 
 
-def shelf(server: PostgresServer, database: str) -> PostgresShelf:
-    return PostgresShelf(at(server, database), KEEP)
+def shelf(server: PostgresServer, database: str) -> PostgresSink:
+    return PostgresSink(at(server, database), KEEP)
 
 
 async def versions(server: PostgresServer, database: str) -> list[int]:
@@ -61,7 +61,7 @@ async def test_an_old_schema_is_migrated_and_keeps_what_is_in_it(
 async def test_a_schema_of_a_newer_gateway_is_left_as_it_is_and_worked_on(
     postgres: PostgresServer, database: str
 ) -> None:
-    newer = PostgresShelf(
+    newer = PostgresSink(
         at(postgres, database), KEEP, (*schema.STEPS, "ALTER TABLE gateway_decisions ADD note text DEFAULT ''")
     )
     await newer.put(batch(1))
@@ -74,8 +74,8 @@ async def test_a_schema_of_a_newer_gateway_is_left_as_it_is_and_worked_on(
 
 
 async def test_a_step_that_fails_leaves_nothing_behind(postgres: PostgresServer, database: str) -> None:
-    broken = PostgresShelf(at(postgres, database), KEEP, (*schema.STEPS, "CREATE TABLE x (id int); SELECT no_such()"))
-    with pytest.raises(ShelfAwayError, match="no_such"):
+    broken = PostgresSink(at(postgres, database), KEEP, (*schema.STEPS, "CREATE TABLE x (id int); SELECT no_such()"))
+    with pytest.raises(SinkUnavailableError, match="no_such"):
         await broken.put(batch(1))
     async with postgres.session(database) as session:
         assert await session.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []
@@ -86,7 +86,7 @@ async def test_writers_of_the_same_rows_do_not_wait_for_each_other_in_a_circle(
 ) -> None:
     shelves = [shelf(postgres, database) for _ in range(4)]
 
-    async def write(each: PostgresShelf, *, backwards: bool) -> None:
+    async def write(each: PostgresSink, *, backwards: bool) -> None:
         for _ in range(20):
             hits = [(f"{number:02}", 1) for number in range(30)]
             await each.put(batch(1, hits=reversed(hits) if backwards else hits))
@@ -109,12 +109,12 @@ async def test_a_role_that_may_only_write_or_only_read_is_enough_once_the_schema
             await session.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
             await session.execute(f"GRANT {rights} ON {tables} TO {role}")
         await session.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    writer = PostgresShelf(at(postgres, database, "writer"), KEEP)
+    writer = PostgresSink(at(postgres, database, "writer"), KEEP)
     await writer.put(batch(1))
     await writer.close()
-    reader = PostgresShelf(at(postgres, database, "reader"), KEEP)
+    reader = PostgresSink(at(postgres, database, "reader"), KEEP)
     assert await kept(reader) == (2, {})
-    with pytest.raises(ShelfAwayError, match="permission denied"):
+    with pytest.raises(SinkUnavailableError, match="permission denied"):
         await reader.put(batch(1))
 
 
@@ -123,7 +123,7 @@ async def test_a_server_that_was_restarted_is_written_to_again(postgres: Postgre
     await writing.put(batch(1))
     await postgres.restart()
     one = batch(1)
-    with pytest.raises(ShelfAwayError):
+    with pytest.raises(SinkUnavailableError):
         await writing.put(one)
     await writing.put(one)
     assert await kept(writing) == (2, {})
@@ -142,7 +142,7 @@ async def test_a_server_that_hangs_is_waited_for_so_long_and_no_longer(
         one = batch(1)
         async with at_most(3):
             for _ in range(2):  # on the connection there is, and on one that does not come about
-                with pytest.raises(ShelfAwayError, match="no answer in time"):
+                with pytest.raises(SinkUnavailableError, match="no answer in time"):
                     await writing.put(one)
             await writing.close()
     finally:
@@ -179,12 +179,12 @@ async def test_a_batch_whose_answer_was_lost_counts_once(postgres: PostgresServe
 
     server = await asyncio.start_server(cable, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    writing = PostgresShelf(Database("127.0.0.1", port, database, ROLE, PASSWORD), KEEP)
+    writing = PostgresSink(Database("127.0.0.1", port, database, ROLE, PASSWORD), KEEP)
     await writing.put(batch(1))
     answers.clear()
     heard.clear()
     one = batch(1, hits=[("aa", 1)])
-    with pytest.raises(ShelfAwayError):
+    with pytest.raises(SinkUnavailableError):
         await writing.put(one)
     assert heard.is_set()
     direct = shelf(postgres, database)
@@ -199,16 +199,16 @@ async def test_a_batch_whose_answer_was_lost_counts_once(postgres: PostgresServe
 
 async def test_what_is_wrong_is_said_without_a_secret(postgres: PostgresServer, database: str) -> None:
     wrong = Database("127.0.0.1", postgres.port, database, ROLE, "not the password")
-    with pytest.raises(ShelfAwayError, match="password authentication failed") as error:
-        await PostgresShelf(wrong, KEEP).put(batch(1))
+    with pytest.raises(SinkUnavailableError, match="password authentication failed") as error:
+        await PostgresSink(wrong, KEEP).put(batch(1))
     assert "not the password" not in str(error.value) + repr(wrong) + str(wrong)
-    with pytest.raises(ShelfAwayError, match="no_such_database"):
+    with pytest.raises(SinkUnavailableError, match="no_such_database"):
         await shelf(postgres, "no_such_database").put(batch(1))
 
 
 async def test_a_unix_socket_is_as_good(postgres: PostgresServer, database: str) -> None:
     local = Database(str(postgres.folder), postgres.port, database, ROLE, PASSWORD)
-    writing = PostgresShelf(local, KEEP)
+    writing = PostgresSink(local, KEEP)
     await writing.put(batch(1))
     assert await kept(writing) == (1, {})
     await writing.close()
@@ -216,8 +216,8 @@ async def test_a_unix_socket_is_as_good(postgres: PostgresServer, database: str)
 
 async def test_tls_makes_sure_of_the_server(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
     context = ssl.create_default_context()
-    with pytest.raises(ShelfAwayError, match="rejected SSL upgrade"):
-        await PostgresShelf(at(postgres, database, tls=context), KEEP).put(batch(1))
+    with pytest.raises(SinkUnavailableError, match="rejected SSL upgrade"):
+        await PostgresSink(at(postgres, database, tls=context), KEEP).put(batch(1))
     if not has_tls():
         pytest.skip("THIS POSTGRESQL WAS BUILT WITHOUT TLS (the wheel is): how TLS is spoken is not tested here")
     ours = trustme.CA()
@@ -230,10 +230,10 @@ async def test_tls_makes_sure_of_the_server(postgres: PostgresServer, database: 
                 await session.execute(f"ALTER SYSTEM SET {name} = '{pem}'")
             await session.execute("ALTER SYSTEM SET ssl = on")
         await server.restart()
-        with pytest.raises(ShelfAwayError, match="CERTIFICATE_VERIFY_FAILED"):
-            await PostgresShelf(at(server, "postgres", tls=context), KEEP).put(batch(1))
+        with pytest.raises(SinkUnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
+            await PostgresSink(at(server, "postgres", tls=context), KEEP).put(batch(1))
         ours.configure_trust(context)
-        writing = PostgresShelf(at(server, "postgres", tls=context), KEEP)
+        writing = PostgresSink(at(server, "postgres", tls=context), KEEP)
         await writing.put(batch(1, minute=MINUTE))
         assert await kept(writing) == (1, {})
         await writing.close()

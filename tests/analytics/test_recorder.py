@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.analytics.files import FileShelf
-from gateway.analytics.postgres import PostgresShelf
+from gateway.analytics.files import FileSink
+from gateway.analytics.postgres import PostgresSink
 from gateway.analytics.recorder import Recorder
 from gateway.analytics.rollup import Rollup
-from gateway.analytics.shelf import Shelf
-from tests.analytics.parts import DAY, EACH, MINUTE, book, caller, kept
+from gateway.analytics.sink import Sink
+from tests.analytics.builders import DAY, EACH, MINUTE, book, caller, kept
 from tests.analytics.test_postgres import at
 from tests.postgres_server import PostgresServer
 from tests.waiting import DEADLINE, at_most
@@ -60,7 +60,7 @@ class Told:
 class Running:
     """A roll-up and its recorder, at a time that the test says."""
 
-    def __init__(self, shelf: Shelf, buffer: int) -> None:
+    def __init__(self, shelf: Sink, buffer: int) -> None:
         self.now = float(MINUTE)
         self.told = Told()
         self._book = book(EACH)
@@ -75,7 +75,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(shelf: Shelf, buffer: int = 1000) -> AsyncIterator[Running]:
+async def running(shelf: Sink, buffer: int = 1000) -> AsyncIterator[Running]:
     made = Running(shelf, buffer)
     made.recorder.start()
     try:
@@ -85,7 +85,7 @@ async def running(shelf: Shelf, buffer: int = 1000) -> AsyncIterator[Running]:
 
 
 async def test_what_is_counted_is_written_by_and_by_and_the_rest_at_the_end(tmp_path: Path) -> None:
-    shelf = FileShelf(tmp_path, 30 * DAY)
+    shelf = FileSink(tmp_path, 30 * DAY)
     async with running(shelf) as it:
         it.count(3)
         await it.told.until(lambda: it.told.written == 3)
@@ -101,7 +101,7 @@ async def test_what_is_counted_is_written_by_and_by_and_the_rest_at_the_end(tmp_
 async def test_a_database_that_is_away_is_told_once_and_gets_everything_when_it_goes_on(
     postgres: PostgresServer, database: str
 ) -> None:
-    shelf = PostgresShelf(at(postgres, database), 30 * DAY)
+    shelf = PostgresSink(at(postgres, database), 30 * DAY)
     async with running(shelf) as it:
         it.count()
         await it.told.until(lambda: it.told.written == 1)
@@ -117,14 +117,14 @@ async def test_a_database_that_is_away_is_told_once_and_gets_everything_when_it_
         await it.told.until(lambda: it.told.written == 29)
     assert [event.partition(":")[0] for event in it.told.events] == ["away", "back"]
     assert it.told.events[1] == "back: 28"
-    reading = PostgresShelf(at(postgres, database), 30 * DAY)
+    reading = PostgresSink(at(postgres, database), 30 * DAY)
     assert (await kept(reading))[0] == 29
     await reading.close()
 
 
 async def test_what_the_buffer_cannot_hold_is_lost_and_counted(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    shelf = FileShelf(tmp_path / "file", 30 * DAY)
+    shelf = FileSink(tmp_path / "file", 30 * DAY)
     async with running(shelf, buffer=10) as it:
         for _ in range(20):
             it.count(5)
@@ -141,14 +141,14 @@ async def test_what_the_buffer_cannot_hold_is_lost_and_counted(tmp_path: Path) -
 
 async def test_what_cannot_be_written_at_the_end_is_counted_and_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    async with running(FileShelf(tmp_path / "file", 30 * DAY)) as it:
+    async with running(FileSink(tmp_path / "file", 30 * DAY)) as it:
         it.count(5)
     assert (it.told.written, it.told.lost) == (0, 5)
     assert it.told.events[-1] == "ended: 5"
 
 
 async def test_a_database_that_hangs_at_the_end_is_not_waited_for_long(postgres: PostgresServer, database: str) -> None:
-    shelf = PostgresShelf(at(postgres, database), 30 * DAY)
+    shelf = PostgresSink(at(postgres, database), 30 * DAY)
     try:
         async with AsyncExitStack() as stack:
             it = await stack.enter_async_context(running(shelf))
@@ -169,7 +169,7 @@ async def test_a_failure_that_nobody_foresaw_is_told_once_and_tried_again(
     async def fail(_batch: object) -> None:
         raise LookupError("what now")
 
-    shelf = FileShelf(tmp_path, 30 * DAY)
+    shelf = FileSink(tmp_path, 30 * DAY)
     with monkeypatch.context() as patched:
         patched.setattr(shelf, "put", fail)
         async with running(shelf) as it:

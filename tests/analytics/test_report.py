@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.analytics.batch import Row
-from gateway.analytics.picture import as_html
+from gateway.analytics.html import as_html
 from gateway.analytics.report import Report, report_of, steps_of
-from gateway.analytics.shelf import Reading
-from gateway.analytics.table import as_json, as_text
-from tests.analytics.parts import MINUTE
+from gateway.analytics.sink import Reading
+from gateway.analytics.text import as_json, as_text
+from tests.analytics.builders import MINUTE
 
 SPAN = steps_of(MINUTE, MINUTE + 86_400)
 

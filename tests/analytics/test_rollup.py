@@ -11,7 +11,7 @@ from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit
 from gateway.limits.override import Effect, Override
 from gateway.limits.rules import RuleBook
-from tests.analytics.parts import EACH, MINUTE, QUOTA, SHADOW, book, caller
+from tests.analytics.builders import EACH, MINUTE, QUOTA, SHADOW, book, caller
 
 
 def rollup(rules: RuleBook, **options: int) -> Rollup:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gateway.config.report import report
-from gateway.config.settings import Analytics, Postgres
-from gateway.config.url import PostgresUrl
+from gateway.settings.settings import Analytics, Postgres
+from gateway.settings.url import PostgresUrl
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 
 KEY = "identity: {hash_key_file: key}\n"

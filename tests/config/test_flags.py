@@ -4,8 +4,8 @@ from pathlib import Path
 
 from gateway.config.flags import Flags
 from gateway.config.loader import load
-from gateway.config.settings import Listener
-from gateway.config.url import HostPort, Origin, RedisUrl
+from gateway.settings.settings import Listener
+from gateway.settings.url import HostPort, Origin, RedisUrl
 from tests.config.reading import flag_problems, write_certificates
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.settings import Intake, Listener, Settings, Tls
-from gateway.config.url import Origin
 from gateway.limits.path import PathPolicy
+from gateway.settings.settings import Intake, Listener, Settings, Tls
+from gateway.settings.url import Origin
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 
 

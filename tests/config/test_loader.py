@@ -13,7 +13,7 @@ from gateway.config.flags import Flags
 from gateway.config.loader import load, load_rules
 from gateway.config.problem import ConfigError
 from tests.config.test_shipped import CONFIG, TABLES
-from tests.night import examples
+from tests.fuzzing import examples
 
 SHIPPED = (CONFIG / "gateway.yaml").read_bytes()
 ORDERS = (CONFIG / "rules" / "orders.yaml").read_bytes()

@@ -26,8 +26,8 @@ from gateway.config import (
 from gateway.config.fields import Table, table_of
 from gateway.config.flags import Flags
 from gateway.config.loader import load
-from gateway.config.settings import Intake, Settings, Tls
-from gateway.config.url import Origin
+from gateway.settings.settings import Intake, Settings, Tls
+from gateway.settings.url import Origin
 from tests.config.reading import public_pem, write_certificates
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.settings import Sentinel, Store, StoreTls
-from gateway.config.url import HostPort, RedisUrl
+from gateway.settings.settings import Sentinel, Store, StoreTls
+from gateway.settings.url import HostPort, RedisUrl
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.report import report
-from gateway.config.settings import Tracing
+from gateway.settings.settings import Tracing
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 from tests.e2e.process import cli, run
 
@@ -104,7 +104,7 @@ async def test_without_the_extra_it_is_refused_with_what_to_install(tmp_path: Pa
     config = tmp_path / "gateway.yaml"
     upstreams = "upstreams: {default: {urls: [http://127.0.0.1:9000]}}\n"
     config.write_text(f"{upstreams}tracing: {{endpoint: '{URL}'}}\n")
-    blocked = "import sys; sys.modules['opentelemetry'] = None; from gateway.cli import main; sys.exit(main())"
+    blocked = "import sys; sys.modules['opentelemetry'] = None; from gateway.commands.cli import main; sys.exit(main())"
     code, said = await run(sys.executable, "-c", blocked, "serve", "--config", config)
     assert code == 2
     assert f"{config}:2:10: tracing: tracing needs packages that are not installed" in said

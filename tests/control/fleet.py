@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.auth.keys import AUDIENCE, ISSUER, pair
 from tests.control.running import Running
 from tests.e2e.process import Process, gateway
-from tests.tokens.keys import AUDIENCE, ISSUER, pair
 
 RULES = """\
 endpoints:

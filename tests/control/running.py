@@ -9,16 +9,16 @@ from typing import Any
 
 from gateway.app import Worker
 from gateway.config.loader import Loaded
-from gateway.config.settings import Control, IdentityPolicy, Listener, Settings, Store
-from gateway.config.url import Origin, RedisUrl
 from gateway.limits.bucket import Outage, Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
-from gateway.listeners import bind
-from gateway.telemetry.tally import Tally
-from tests.tokens.keys import policy, token
+from gateway.process.sockets import bind
+from gateway.settings.settings import Control, IdentityPolicy, Listener, Settings, Store
+from gateway.settings.url import Origin, RedisUrl
+from gateway.telemetry.shared_memory import SharedCounters
+from tests.auth.keys import policy, token
 from tests.waiting import PATIENT
 from tests.wire import Message, ask
 
@@ -107,7 +107,7 @@ async def worker(made: Settings, rules: Rules) -> AsyncIterator[Running]:
     """Run a worker while the block runs."""
     public, control = bind(made.listen), bind(made.control.listen)
     stop = asyncio.Event()
-    running = asyncio.create_task(Worker(Loaded(made, rules), public, control, [Tally()]).run(stop))
+    running = asyncio.create_task(Worker(Loaded(made, rules), public, control, [SharedCounters()]).run(stop))
     ports = Running(public[0].getsockname()[1], control[0].getsockname()[1])
     try:
         yield ports

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from gateway.control.ledger import Ledger
+from gateway.control.audit.log import AuditLog
+from tests.auth.attacks import ATTACKS
+from tests.auth.keys import token
 from tests.control.running import gateway, limit
-from tests.tokens.attacks import ATTACKS
-from tests.tokens.keys import token
 from tests.wire import ask, get, upstream
 
 BYPASS = f"X-Gateway-Bypass: {token('bypass', jti='b1')}"
@@ -20,7 +20,7 @@ async def test_a_bypass_is_not_limited_and_each_use_is_audited(tmp_path: Path) -
         assert (await ask(running.public, get("/v1/orders/7", USER))).status == 429
         metrics = (await running.call("GET", "/metrics")).body.decode()
         assert 'gateway_limit_decisions_total{limit="each",mode="normal",outcome="bypassed"} 3.0' in metrics
-    entries = Ledger(tmp_path / "audit.jsonl").page(0, 10)
+    entries = AuditLog(tmp_path / "audit.jsonl").page(0, 10)
     assert [(each["actor"], each["jti"], each["action"], each["target"]) for each in entries] == [
         ("ana", "b1", "bypass.used", "endpoint order")
     ] * 3
@@ -45,7 +45,7 @@ async def test_whoever_may_not_bypass_is_limited_like_any_other(tmp_path: Path) 
                 assert answer.status == 429, attack
         assert (await ask(running.public, get("/v1/orders/7", USER, BYPASS, BYPASS))).status == 429
         assert (await ask(running.public, get("/v1/orders/7", USER, f"Authorization: Bearer {BYPASS}"))).status == 429
-    assert {each["action"] for each in Ledger(tmp_path / "audit.jsonl").page(0, 1000)} == {"refused"}
+    assert {each["action"] for each in AuditLog(tmp_path / "audit.jsonl").page(0, 1000)} == {"refused"}
 
 
 async def test_a_bypass_that_cannot_be_audited_is_limited() -> None:

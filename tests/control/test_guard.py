@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.tokens.mint import Algorithm
+from gateway.auth.signing import Algorithm
+from tests.auth.attacks import ATTACKS
+from tests.auth.keys import ALGORITHMS, pair, policy, token
 from tests.control.running import CHECK, gateway, read, request
-from tests.tokens.attacks import ATTACKS
-from tests.tokens.keys import ALGORITHMS, pair, policy, token
 from tests.wire import Client, ask
 
 PATH = "/api/v1/check-limit"

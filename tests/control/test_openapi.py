@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 from gateway.control.openapi import document
+from tests.auth.keys import token
 from tests.control.running import gateway, limit
-from tests.tokens.keys import token
 
 SCOPES = "check limits:read limits:write reload audit:read"
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry import families
+from gateway.telemetry import definitions
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.tally import Tally
+from gateway.telemetry.shared_memory import SharedCounters
 from tests.e2e.process import ROOT, gateway, run
 from tests.wire import ask, get, upstream
 
@@ -47,13 +47,13 @@ def exported_by(text: str) -> Exported:
 @pytest.fixture
 async def exported() -> Exported:
     """What a worker exports that has seen everything once."""
-    metrics = Metrics([Tally()], 0)
+    metrics = Metrics([SharedCounters()], 0)
     metrics.build("0.1.0", "3.13.0")
     metrics.rules("r1", ["orders"], ["user"])
     metrics.upstream_took("default", 0.01)
     metrics.rejected("slow_head")
-    for family in families.FAMILIES:
-        if not family.labels and family.kind is not families.Kind.HISTOGRAM:
+    for family in definitions.METRICS:
+        if not family.labels and family.kind is not definitions.Kind.HISTOGRAM:
             metrics.watch(family, lambda: 1)
     return exported_by((await metrics.scrape())[0].decode())
 
@@ -71,7 +71,7 @@ def test_a_query_names_what_is_exported(query: str, exported: Exported) -> None:
 
 def test_every_metric_is_on_the_dashboard() -> None:
     shown = {re.sub(r"_(bucket|sum|count)$", "", name) for query in QUERIES for name in NAME.findall(query)}
-    assert shown == set(families.BY_NAME)
+    assert shown == set(definitions.BY_NAME)
 
 
 def test_a_legend_names_labels_that_its_query_keeps() -> None:

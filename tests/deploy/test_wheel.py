@@ -32,7 +32,7 @@ def test_it_has_all_that_the_package_has_and_nothing_else(wheel: Path) -> None:
         if file.is_file() and file.suffix != ".pyc"
     }
     assert names == package
-    assert {"gateway/py.typed", "gateway/stores/take.lua"} <= names
+    assert {"gateway/py.typed", "gateway/redis/take.lua"} <= names
     assert {name for name in names if name.endswith(".lua")} == {
         file.relative_to(ROOT).as_posix() for file in (ROOT / "gateway").rglob("*.lua")
     }

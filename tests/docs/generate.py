@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gateway.limits.path import __doc__ as path_policy
-from gateway.telemetry.families import FAMILIES
+from gateway.telemetry.definitions import METRICS
 from tests.docs.reference import GATEWAY, GATEWAY_SECTIONS, RULES, Section
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ SCHEMAS = ROOT / "config" / "schema"
 _HEAD = """\
 # Settings
 
-<!-- Generated from gateway/config/settings.py by `python -m tests.docs.generate`. Do not edit. -->
+<!-- Generated from gateway/settings/settings.py by `python -m tests.docs.generate`. Do not edit. -->
 
 Every key of `gateway.yaml`. The rule files have their own page: [rules.md](rules.md).
 
@@ -56,7 +56,7 @@ def metrics_table() -> str:
             ", ".join(f"`{label}`" for label in (*family.labels, *["worker"] * family.per_worker)),
             family.help,
         )
-        for family in FAMILIES
+        for family in METRICS
     ]
     return f"\n{_table(('Metric', 'Kind', 'Labels', 'What it says'), rows)}\n"
 

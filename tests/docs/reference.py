@@ -24,7 +24,11 @@ from gateway.config import (
     upstream,
 )
 from gateway.config.fields import Table, table_of
-from gateway.config.settings import (
+from gateway.limits.endpoint import Endpoint
+from gateway.limits.identity import TrustedHeader
+from gateway.limits.limit import Exemption, Limit
+from gateway.limits.path import PathPolicy
+from gateway.settings.settings import (
     AdminPolicy,
     Analytics,
     Bytes,
@@ -44,10 +48,6 @@ from gateway.config.settings import (
     Tracing,
     Upstream,
 )
-from gateway.limits.endpoint import Endpoint
-from gateway.limits.identity import TrustedHeader
-from gateway.limits.limit import Exemption, Limit
-from gateway.limits.path import PathPolicy
 from tests.docs.shapes import HOST_PORT, METHOD, NAME, NETWORK, TEXT, Schema, Shape, list_of, shape_of
 
 REQUIRED = "required"

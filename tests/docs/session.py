@@ -35,7 +35,7 @@ _GATEWAY = """\
 #!{python}
 import re, sys
 from pathlib import Path
-from gateway.cli import main
+from gateway.commands.cli import main
 arguments = sys.argv[1:]
 said = " ".join(arguments)
 if "--config" in arguments:

@@ -6,8 +6,8 @@ from inspect import getclosurevars
 from typing import Any
 
 from gateway.config import analytics, certificate, endpoint, identity, limit, scalar, secret, store, token, tracing
-from gateway.config.url import HostPort, Origin
 from gateway.limits.endpoint import Template
+from gateway.settings.url import HostPort, Origin
 
 Schema = dict[str, Any]
 

@@ -196,7 +196,7 @@ async def test_a_database_that_is_away_at_the_start_keeps_nobody_waiting(
 
 async def test_without_asyncpg_it_says_what_to_install_and_starts_nothing(tmp_path: Path) -> None:
     config = settings(tmp_path, 9, POSTGRES.format("postgresql://gw@127.0.0.1/counted"))
-    without = "import sys; sys.modules['asyncpg'] = None; from gateway.cli import main; sys.exit(main())"
+    without = "import sys; sys.modules['asyncpg'] = None; from gateway.commands.cli import main; sys.exit(main())"
     command = (sys.executable, "-c", without, "serve", "--config", config)
     async with Process.start(*command, env=KEYS) as process:
         assert await process.ends() == 1

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from tests.auth.keys import claims, pair, signed, token
 from tests.control.fleet import fleet_member
 from tests.e2e.process import Process, gateway
 from tests.redis_server import free_port, redis_server
-from tests.tokens.keys import claims, pair, signed, token
 from tests.waiting import DEADLINE, Lag, eventually, lag, until
 from tests.wire import OK, Client, Conversation, ask, get, upstream
 

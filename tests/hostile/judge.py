@@ -13,13 +13,13 @@ from typing import Any
 
 from multidict import CIMultiDict
 
-from gateway.config.settings import Intake
+from gateway.limiter.verdict import Outcome as Decided
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Asker, Identity
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
-from gateway.stores.verdict import Outcome as Decided
+from gateway.settings.settings import Intake
 from tests.hostile.answers import Answer, BrokenAnswerError, read_answers
 from tests.hostile.case import Case
 from tests.hostile.strict import Request, read_strictly, read_with_h11

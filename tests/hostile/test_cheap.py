@@ -6,12 +6,12 @@ from time import process_time
 
 import pytest
 
+from gateway.limiter.memory import MemoryStore
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
-from gateway.stores.clock import StoreClock
-from gateway.stores.local import LocalStore
+from gateway.redis.clock import StoreClock
 from tests.proxy.running import proxy
 from tests.wire import Client, get, says, upstream
 
@@ -42,7 +42,7 @@ def invented(kind: str, n: int) -> bytes:
 @pytest.mark.parametrize("refused", [False, True], ids=["let through", "refused"])
 @pytest.mark.parametrize("kind", ["users", "addresses"])
 async def test_a_flood_of_invented_callers_fills_no_memory_and_slows_nobody_down(kind: str, refused: bool) -> None:
-    store = LocalStore(MOST_KEYS, StoreClock())
+    store = MemoryStore(MOST_KEYS, StoreClock())
     total = Limit("flood", False, True, Quota(SLOW, 1), endpoints=frozenset({"flood"}))
     limits = [limited(20_000), *([total] if refused else [])]
     endpoints = [Endpoint("flood", Template.parse("/flood"))]

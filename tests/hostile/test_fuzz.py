@@ -8,19 +8,19 @@ import uvloop
 from hypothesis import example, given, note
 from hypothesis import strategies as st
 
-from gateway.config.settings import Origin
 from gateway.limits.address import LOOPBACK, find_client, parse_address
 from gateway.limits.path import PathPolicy
-from gateway.proxy.fields import RequestFields
-from gateway.proxy.outbox import Outbox
-from gateway.proxy.reader import ForwardError, Framing, RawFields
+from gateway.proxy.headers import RequestHeaders
 from gateway.proxy.target import parse_target
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream_connection import UpstreamConnection
+from gateway.proxy.upstream_response import ForwardError, Framing, RawFields
+from gateway.proxy.write_coalescer import WriteCoalescer
+from gateway.settings.settings import Origin
+from tests.fuzzing import examples
 from tests.hostile.case import Case
 from tests.hostile.judge import run
 from tests.hostile.test_requests import CASES
 from tests.hostile.upstreams import own, starter
-from tests.night import examples
 
 ODD = st.sampled_from(
     [
@@ -108,7 +108,7 @@ class Notes:
 
 async def told(pieces: list[bytes], method: str) -> Notes:
     notes, loop = Notes(), asyncio.get_running_loop()
-    connection = UpstreamConnection(Origin("http", "up.test", 80), loop, Outbox(loop))
+    connection = UpstreamConnection(Origin("http", "up.test", 80), loop, WriteCoalescer(loop))
     connection.start(method, b"", notes)
     for piece in pieces:
         connection.data_received(piece)
@@ -162,7 +162,7 @@ def test_any_x_forwarded_for_names_an_address(text: str) -> None:
 @given(st.lists(st.tuples(NAME, st.binary(max_size=20)), max_size=8))
 @example([(b"Connection", b"x-user-id, Host, x"), (b"X-User-Id", b"a"), (b"X", b"b")])
 def test_fields_of_a_stranger_never_say_who_it_is(fields: list[tuple[bytes, bytes]]) -> None:
-    lines = RequestFields(["X-User-Id"]).pass_on(fields, trusted=False)
+    lines = RequestHeaders(["X-User-Id"]).pass_on(fields, trusted=False)
     names = {line.partition(b":")[0].lower() for line in lines}
     assert not names & {
         b"x-user-id",

@@ -11,12 +11,12 @@ import jwt
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from gateway.config.settings import AdminPolicy, TokenKey, TokenPolicy
-from gateway.tokens.verifier import Verifier
-from gateway.tokens.warden import RefusedTokenError, Warden
+from gateway.auth.admin_token import AdminVerifier, TokenRefusedError
+from gateway.auth.verifier import Verifier
+from gateway.settings.settings import AdminPolicy, TokenKey, TokenPolicy
+from tests.auth.keys import ALGORITHMS, AUDIENCE, ISSUER, Pair, pair, part
+from tests.fuzzing import examples
 from tests.hostile.tokens import Keys, callers_claims, operators_claims
-from tests.night import examples
-from tests.tokens.keys import ALGORITHMS, AUDIENCE, ISSUER, Pair, pair, part
 
 LIFETIME = 3600.0
 OWN = [pair(algorithm) for algorithm in ALGORITHMS]
@@ -145,9 +145,9 @@ def test_no_token_is_a_callers_but_one_that_a_second_opinion_finds_good(offer: O
 @given(tokens())
 def test_no_token_is_an_operators_but_one_that_a_second_opinion_finds_good(offer: Offer) -> None:
     token, ring = offer
-    warden = Warden(AdminPolicy(TokenPolicy(ring, AUDIENCE, ISSUER), LIFETIME))
+    warden = AdminVerifier(AdminPolicy(TokenPolicy(ring, AUDIENCE, ISSUER), LIFETIME))
     grant = None
-    with suppress(RefusedTokenError):
+    with suppress(TokenRefusedError):
         grant = warden.read(token)
     event("good" if grant else "none")
     if grant is not None:
@@ -180,5 +180,5 @@ def test_a_good_token_is_good_whatever_else_it_says(
     token = f"{text}.{sign(key, text)}"
     policy = TokenPolicy(ring, AUDIENCE, ISSUER)
     assert Verifier(policy)(token) == claims
-    grant = Warden(AdminPolicy(policy, LIFETIME)).read(token)
+    grant = AdminVerifier(AdminPolicy(policy, LIFETIME)).read(token)
     assert (grant.subject, grant.id) == (subject, name)

@@ -11,9 +11,9 @@ from time import process_time
 
 import pytest
 
-from gateway.config.settings import Intake
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Identity
+from gateway.settings.settings import Intake
 from tests.hostile.wire import converse
 from tests.proxy.running import Running, proxy
 from tests.waiting import DEADLINE, at_most, eventually, until

@@ -6,8 +6,8 @@ import ssl
 import pytest
 import trustme
 
-from gateway.proxy import client as client_module
-from gateway.proxy.client import LINGER
+from gateway.proxy import client_connection as client_module
+from gateway.proxy.client_connection import LINGER
 from tests.hostile.answers import read_answers
 from tests.hostile.test_leaving import settled
 from tests.hostile.wire import converse

@@ -13,8 +13,8 @@ from time import process_time
 import pytest
 import trustme
 
-from gateway.config.settings import Intake
 from gateway.limits.identity import Identity
+from gateway.settings.settings import Intake
 from tests.proxy.running import Running, proxy
 from tests.waiting import DEADLINE, until
 from tests.wire import Client, get, upstream

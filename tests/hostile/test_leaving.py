@@ -8,7 +8,7 @@ import struct
 from gateway.limits.bucket import Quota
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
-from gateway.proxy.client import LINGER, ClientConnection
+from gateway.proxy.client_connection import LINGER, ClientConnection
 from tests.hostile.wire import OK
 from tests.proxy.running import Running, proxy
 from tests.waiting import DEADLINE, at_most, until

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gateway.config.settings import TokenKey
-from tests.tokens.keys import AUDIENCE, ISSUER
+from gateway.settings.settings import TokenKey
+from tests.auth.keys import AUDIENCE, ISSUER
 
 SKEW = 30
 Keys = Mapping[str | None, TokenKey]

@@ -5,24 +5,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from ssl import SSLContext
 
-from gateway.config.settings import Intake, Listener, Origin, Upstream
+from gateway.limiter.limiter import Limiter
+from gateway.limiter.memory import MemoryStore
+from gateway.limiter.standby import NoStandby
+from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import ApiKey, BearerToken, Caller, Identity
 from gateway.limits.limit import Limit
 from gateway.limits.rules import RuleBook, Rules
-from gateway.listeners import bind
-from gateway.proxy.door import listen
+from gateway.process.sockets import bind
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
-from gateway.proxy.witness import Fate
-from gateway.stores.clock import StoreClock
-from gateway.stores.limiter import Limiter
-from gateway.stores.local import LocalStore
-from gateway.stores.standby import NoStandby
-from gateway.stores.verdict import Verdict
+from gateway.proxy.tls_acceptor import listen
+from gateway.redis.clock import StoreClock
+from gateway.settings.settings import Intake, Listener, Origin, Upstream
 
 
 class Seen:
@@ -30,7 +29,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.verdicts: list[Verdict] = []
-        self.fates: list[tuple[str, Fate, int]] = []
+        self.fates: list[tuple[str, Outcome, int]] = []
         self.causes: list[str] = []
         self.unreachable: list[str] = []
         self.demands: list[list[Demand]] = []
@@ -60,13 +59,13 @@ class Seen:
         self.causes.append(cause)
 
     def served(
-        self, request_id: str, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float
+        self, request_id: str, endpoint: str, method: str, caller: bytes, outcome: Outcome, status: int, seconds: float
     ) -> None:
         assert method
         assert seconds > 0
         assert bool(caller) is bool(endpoint)
         self.ids.append(request_id)
-        self.fates.append((endpoint, fate, status))
+        self.fates.append((endpoint, outcome, status))
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:
         self.ids.append(request_id)
@@ -89,7 +88,7 @@ async def proxy(
     identity: Identity | None = None,
     keep_rate_limits: bool = False,
     intake: Intake | None = None,
-    store: LocalStore | None = None,
+    store: MemoryStore | None = None,
     ssl: SSLContext | None = None,
     host: str = "127.0.0.1",
     scheme: str = "http",
@@ -101,19 +100,19 @@ async def proxy(
         upstream["host"] = upstream.pop("send_host")
     settings = replace(Upstream("default", origins), **upstream)  # type: ignore[arg-type]
     book = RuleBook(Rules(endpoints, limits))
-    witness = Seen()
-    forwarder = Forwarder({"default": settings}, witness, keep_rate_limits=keep_rate_limits)
-    limiter = Limiter(store if store is not None else LocalStore(100_000, StoreClock()), NoStandby())
+    observer = Seen()
+    forwarder = Forwarder({"default": settings}, observer, keep_rate_limits=keep_rate_limits)
+    limiter = Limiter(store if store is not None else MemoryStore(100_000, StoreClock()), NoStandby())
     identity = identity or Identity()
     credentials = [source.header for source in identity.sources if isinstance(source, BearerToken | ApiKey)]
     reader = RequestReader(["X-User-Id", "X-User-Tier"], credentials)
-    handler = Proxy(book, identity, limiter, forwarder, reader, witness)
-    server = Server(handler.handle, intake or Intake(), witness, identity.trusts)
+    handler = Proxy(book, identity, limiter, forwarder, reader, observer)
+    server = Server(handler.handle, intake or Intake(), observer, identity.trusts)
     (bound,) = bind(Listener(host, 0))
     port = bound.getsockname()[1]
-    listening = await listen(server, bound, intake or Intake(), witness, ssl, 1024)
+    listening = await listen(server, bound, intake or Intake(), observer, ssl, 1024)
     try:
-        yield Running(port, server, book, witness)
+        yield Running(port, server, book, observer)
     finally:
         listening.close()
         await server.shutdown(0.1)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gateway.config.settings import Tls
-from gateway.listeners import ListenError, tls_context
+from gateway.process.sockets import ListenError, tls_context
+from gateway.settings.settings import Tls
 from tests.proxy.running import proxy
 from tests.wire import Client, ask, get, upstream
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.telemetry.families import BY_NAME, Kind
+from gateway.telemetry.definitions import BY_NAME, Kind
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docker" / "prometheus"

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import uvloop
 
-from gateway.telemetry.libraries import LibraryHandler
-from gateway.telemetry.lines import Access
 from gateway.telemetry.log import Log, open_log, open_plain_log
+from gateway.telemetry.log_format import AccessRecord
+from gateway.telemetry.stdlib_handler import StdlibHandler
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
-REQUEST = Access("7f-1", "orders", "GET", "allowed", 200, 0.01, "0f" * 16)
+REQUEST = AccessRecord("7f-1", "orders", "GET", "allowed", 200, 0.01, "0f" * 16)
 SECRET = "eyJhbGciOi-alice@example.com"
 
 
@@ -166,7 +166,7 @@ def test_what_libraries_log_comes_along_without_what_fills_its_holes(run: Run, p
     async def main() -> None:
         log = open_log(file, level="debug")
         logger = logging.Logger("aiohttp.server")  # noqa: LOG001 - one of its own leaves no trace
-        logger.addHandler(LibraryHandler(log))
+        logger.addHandler(StdlibHandler(log))
         logger.error("Error handling request from %s\nand more", SECRET, exc_info=ValueError(SECRET))
         logger.error("cannot go on")
         logger.warning("odd header %s", SECRET)

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry import families
+from gateway.telemetry import definitions
 from gateway.telemetry import metrics as module
-from gateway.telemetry.families import FAMILIES, Kind
+from gateway.telemetry.definitions import METRICS, Kind
+from gateway.telemetry.exposition import STALE, Snapshot, exposition
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.scrape import STALE, Snapshot, exposition
-from gateway.telemetry.tally import WIDEST, Tally
+from gateway.telemetry.shared_memory import WIDEST, SharedCounters
 
 Labels = dict[str, str]
 
@@ -35,12 +35,12 @@ def parsed(text: bytes) -> dict[str, list[tuple[Labels, float]]]:
 
 
 @pytest.fixture
-def tallies() -> list[Tally]:
-    return [Tally(), Tally()]
+def tallies() -> list[SharedCounters]:
+    return [SharedCounters(), SharedCounters()]
 
 
 @pytest.fixture
-def metrics(tallies: list[Tally]) -> Metrics:
+def metrics(tallies: list[SharedCounters]) -> Metrics:
     return Metrics(tallies, 0)
 
 
@@ -116,22 +116,22 @@ async def test_events_are_counted_and_start_at_zero(metrics: Metrics) -> None:
 
 async def test_a_watched_gauge_is_read_at_each_scrape(metrics: Metrics) -> None:
     connections = [1, 2, 3]
-    metrics.watch(families.CONNECTIONS, lambda: len(connections))
+    metrics.watch(definitions.CONNECTIONS, lambda: len(connections))
     connections.append(4)
     assert (await said(metrics))["gateway_connections"] == [({"worker": "0"}, 4)]
 
 
-async def test_a_watched_counter_goes_on_where_the_worker_before_stopped(tallies: list[Tally]) -> None:
+async def test_a_watched_counter_goes_on_where_the_worker_before_stopped(tallies: list[SharedCounters]) -> None:
     for evicted in ([1] * 5, [1] * 3):
         metrics = Metrics(tallies, 0)
-        metrics.watch(families.EVICTIONS, evicted.__len__)
+        metrics.watch(definitions.EVICTIONS, evicted.__len__)
         metrics.publish()
     assert (await said(metrics))["gateway_local_evictions_total"] == [({}, 8)]
 
 
-async def test_what_a_dead_worker_last_showed_is_not_shown_for_its_successor(tallies: list[Tally]) -> None:
+async def test_what_a_dead_worker_last_showed_is_not_shown_for_its_successor(tallies: list[SharedCounters]) -> None:
     Metrics(tallies, 0).rules("r1", [], [])
-    Metrics(tallies, 0).watch(families.CONNECTIONS, lambda: 7)
+    Metrics(tallies, 0).watch(definitions.CONNECTIONS, lambda: 7)
     got = await said(Metrics(tallies, 0))
     assert not got.keys() & {"gateway_rules_info", "gateway_connections"}
 
@@ -151,11 +151,11 @@ async def test_what_runs_here_is_shown(metrics: Metrics) -> None:
     assert (await said(metrics))["gateway_build_info"] == [({"worker": "0", "version": "0.1.0", "python": "3.13.0"}, 1)]
 
 
-async def test_workers_are_one_target(tallies: list[Tally]) -> None:
+async def test_workers_are_one_target(tallies: list[SharedCounters]) -> None:
     workers = [Metrics(tallies, number) for number in (0, 1)]
     for connections, worker in zip(([1], [1, 2]), workers, strict=True):
         worker.request("orders", "allowed", 200)
-        worker.watch(families.CONNECTIONS, connections.__len__)
+        worker.watch(definitions.CONNECTIONS, connections.__len__)
         worker.publish()
     got = [await said(worker) for worker in workers]
     for name in ("gateway_requests_total", "gateway_connections", "gateway_worker_up", "gateway_worker_starts_total"):
@@ -164,12 +164,14 @@ async def test_workers_are_one_target(tallies: list[Tally]) -> None:
     assert got[0]["gateway_connections"] == [({"worker": "0"}, 1), ({"worker": "1"}, 2)]
 
 
-async def test_a_worker_without_a_sign_of_life_is_down_and_only_its_counts_are_left(tallies: list[Tally]) -> None:
+async def test_a_worker_without_a_sign_of_life_is_down_and_only_its_counts_are_left(
+    tallies: list[SharedCounters],
+) -> None:
     worker = Metrics(tallies, 1)
-    worker.watch(families.CONNECTIONS, lambda: 7)
+    worker.watch(definitions.CONNECTIONS, lambda: 7)
     worker.request("orders", "allowed", 200)
     worker.publish()
-    beat = tallies[1].beat
+    beat = tallies[1].heartbeat
     fresh = parsed(exposition(Snapshot(tallies, beat + STALE - 0.1))[0])
     stale = parsed(exposition(Snapshot(tallies, beat + STALE))[0])
     assert fresh["gateway_worker_up"] == [({"worker": "0"}, 0), ({"worker": "1"}, 1)]
@@ -180,20 +182,20 @@ async def test_a_worker_without_a_sign_of_life_is_down_and_only_its_counts_are_l
 
 
 async def test_keeping_publishes_until_cancelled(
-    metrics: Metrics, tallies: list[Tally], monkeypatch: pytest.MonkeyPatch
+    metrics: Metrics, tallies: list[SharedCounters], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BEAT", 0.0)
     dropped: list[str] = []
-    metrics.watch(families.LOG_LINES_DROPPED, dropped.__len__)
+    metrics.watch(definitions.LOG_LINES_DROPPED, dropped.__len__)
     keep = asyncio.create_task(metrics.keep())
     for _ in range(3):
         await asyncio.sleep(0)
-    assert tallies[0].beat > 0
+    assert tallies[0].heartbeat > 0
     dropped.extend("abcd")
     keep.cancel()
     with pytest.raises(asyncio.CancelledError):
         await keep
-    assert tallies[0].beat == 0
+    assert tallies[0].heartbeat == 0
     got = parsed(exposition(Snapshot(tallies, 1e9))[0])
     assert got["gateway_log_lines_dropped_total"] == [({}, 4)]
     assert (await said(metrics))["gateway_event_loop_lag_seconds"][0][1] >= 0
@@ -205,7 +207,7 @@ async def test_cpu_time_is_counted(metrics: Metrics) -> None:
         pass
 
 
-async def test_series_that_find_no_room_are_told(metrics: Metrics, tallies: list[Tally]) -> None:
+async def test_series_that_find_no_room_are_told(metrics: Metrics, tallies: list[SharedCounters]) -> None:
     number = 0
     while not tallies[0].lost:
         metrics.request("x" * 100_000 + str(number), "allowed", 200)
@@ -232,14 +234,14 @@ async def test_the_format_is_what_prometheus_asks_for(metrics: Metrics, accept: 
 
 async def test_every_family_is_described_even_before_it_has_a_value(metrics: Metrics) -> None:
     text = (await metrics.scrape())[0].decode()
-    for family in FAMILIES:
+    for family in METRICS:
         assert f"# HELP {family.name} " in text
         assert f"# TYPE {family.name} {family.kind.value}\n" in text
 
 
 def test_names_follow_the_conventions_of_prometheus() -> None:
-    assert len({family.name for family in FAMILIES}) == len(FAMILIES) == len(families.BY_NAME)
-    for family in FAMILIES:
+    assert len({family.name for family in METRICS}) == len(METRICS) == len(definitions.BY_NAME)
+    for family in METRICS:
         assert family.name.startswith("gateway_")
         assert family.name.endswith("_total") == (family.kind is Kind.COUNTER)
         assert len(family.bounds) + 2 <= WIDEST
@@ -247,7 +249,7 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
         assert not set(family.labels) & {"le", "job", "instance", "worker"}
 
 
-def test_promtool_finds_nothing_to_complain_about(metrics: Metrics, tallies: list[Tally]) -> None:
+def test_promtool_finds_nothing_to_complain_about(metrics: Metrics, tallies: list[SharedCounters]) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
@@ -255,9 +257,15 @@ def test_promtool_finds_nothing_to_complain_about(metrics: Metrics, tallies: lis
     metrics.build("0.1.0", "3.13.0")
     metrics.rejected("too_many")
     metrics.upstream_took("default", 0.01)
-    for family in (families.REDIS_UP, families.FLEET, families.LOCAL_BUCKETS, families.OVERRIDES, families.CONNECTIONS):
+    for family in (
+        definitions.REDIS_UP,
+        definitions.FLEET,
+        definitions.LOCAL_BUCKETS,
+        definitions.OVERRIDES,
+        definitions.CONNECTIONS,
+    ):
         metrics.watch(family, lambda: 1)
     metrics.publish()
-    text, _ = exposition(Snapshot(tallies, tallies[0].beat))
+    text, _ = exposition(Snapshot(tallies, tallies[0].heartbeat))
     done = subprocess.run([promtool, "check", "metrics"], check=False, input=text, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -1,0 +1,110 @@
+"""`World`: what is soaked: a Redis, an upstream and a gateway of two workers, as processes of their own."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.soak.clients import EXEMPT
+from tests.auth.keys import AUDIENCE, ISSUER, pair, token
+from tests.control.running import Answer, Running
+from tests.e2e.process import Process, cli, ports
+from tests.redis_server import RedisServer, free_port, redis_server
+from tests.waiting import DEADLINE
+from tests.wire import Client, ask, get
+
+WORKERS = 2
+
+_SETTINGS = """\
+listen: 127.0.0.1:0
+control:
+  listen: 127.0.0.1:0
+  state: state
+  admin: {{audience: {audience}, issuer: '{issuer}', keys: [{{algorithm: HS256, secret_file: secret}}]}}
+upstreams: {{default: {{urls: [http://127.0.0.1:{upstream}]}}}}
+store: {{url: '{redis}'}}
+identity: {{hash_key_file: hash}}
+rules: rules.yaml
+workers: {workers}
+drain_time: 5s
+access_log: 0.01
+"""
+_RULES = """\
+endpoints:
+  - {{name: read-order, methods: [GET], path: "/v1/orders/{{id}}"}}
+  - {{name: create-order, methods: [POST], path: /v1/orders, cost: 2}}
+limits:
+  - {{name: everyone, per: user, rate: 100/s, burst: {burst}, exempt: {{users: [{exempt}]}}}}
+  - {{name: create-each, per: [user, endpoint], endpoints: [create-order], rate: 10/minute, burst: 4}}
+  - {{name: create-shadow, per: endpoint, endpoints: [create-order], rate: 1/s, enforce: false}}
+"""
+Series = dict[tuple[str, ...], float]
+
+
+@dataclass
+class World:
+    """What is soaked."""
+
+    folder: Path
+    redis: RedisServer
+    gateway: Process
+    public: int
+    control: int
+
+    def write_rules(self, burst: int) -> None:
+        (self.folder / "rules.yaml").write_text(_RULES.format(burst=burst, exempt=EXEMPT))
+
+    async def call(self, method: str, path: str, scope: str, body: object = None) -> Answer:
+        """One request to the control port, with a token of this scope."""
+        return await Running(self.public, self.control).call(method, path, body, token=token(scope))
+
+    async def counts(self, name: str, *labels: str) -> Series:
+        """The sums of a counter by some of its labels."""
+        text = (await ask(self.control, get("/metrics"))).body.decode()
+        found: Series = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == name:
+                    key = tuple(sample.labels[label] for label in labels)
+                    found[key] = found.get(key, 0.0) + sample.value
+        return found
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    """Make it, and unmake it at the end of the block."""
+    upstream = free_port()
+    with TemporaryDirectory(prefix="soak-") as name:
+        folder = Path(name)
+        async with (
+            redis_server() as redis,
+            Process.start(sys.executable, "-m", "benchmarks.kit.origin", str(upstream)),
+        ):
+            await _listens(upstream)
+            (folder / "secret").write_bytes(pair().verifying)
+            (folder / "hash").write_text("0123456789abcdef")
+            settings = _SETTINGS.format(
+                upstream=upstream, redis=redis.url, workers=WORKERS, audience=AUDIENCE, issuer=ISSUER
+            )  # fmt: skip
+            (folder / "gateway.yaml").write_text(settings)
+            (folder / "rules.yaml").write_text(_RULES.format(burst=1000, exempt=EXEMPT))
+            async with Process.start(*cli("serve", "--config", folder / "gateway.yaml")) as gateway:
+                made = World(folder, redis, gateway, *await ports(gateway))
+                await gateway.says("(?s)worker_serving.*worker_serving")
+                yield made
+
+
+async def _listens(port: int) -> None:
+    """Wait until somebody listens; what has no output can only be asked."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            try:
+                async with Client.connect(port):
+                    return
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)

@@ -1,0 +1,1 @@
+"""Tokens: who is asking, and what an administrator may do."""

@@ -1,0 +1,157 @@
+"""Makes keys and tokens: what is behind `gateway token`."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Literal, NamedTuple
+from uuid import uuid4
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from gateway.auth.grant import Scope
+
+Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
+
+
+class SigningError(Exception):
+    """A key cannot be made, read or used; the message quotes nothing of it."""
+
+
+class KeyFiles(NamedTuple):
+    """Where a new key is.
+
+    Attributes:
+        private: What signs; only its owner may read it.
+        public: What verifies, in PEM; None when it is the same secret.
+    """
+
+    private: Path
+    public: Path | None
+
+
+class SigningKey(NamedTuple):
+    """What signs tokens, and the one algorithm it is for."""
+
+    algorithm: Algorithm
+    key: Any
+
+
+def make_key(algorithm: Algorithm, stem: Path) -> KeyFiles:
+    """Make a key: ``STEM.key``, and ``STEM.pem`` where what verifies is not what signs. Never writes over a file.
+
+    Raises:
+        MintError: a file is there already, or cannot be written.
+    """
+    private, public = stem.with_name(f"{stem.name}.key"), stem.with_name(f"{stem.name}.pem")
+    if algorithm == "HS256":
+        _write(private, token_hex(32).encode() + b"\n", 0o600)
+        return KeyFiles(private, None)
+    key = _generate(algorithm)
+    _write(private, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+    _write(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644)
+    return KeyFiles(private, public)
+
+
+def _generate(algorithm: Algorithm) -> Any:
+    if algorithm == "RS256":
+        return rsa.generate_private_key(65537, 3072)
+    return ec.generate_private_key(ec.SECP256R1()) if algorithm == "ES256" else ed25519.Ed25519PrivateKey.generate()
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except OSError as error:
+        raise SigningError(f"{path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def read_key(path: Path) -> SigningKey:
+    """The private key in a file: PEM, or else the text of a shared secret.
+
+    Raises:
+        MintError: it cannot be read, or is no key that we sign with.
+    """
+    try:
+        content = path.read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise SigningError(f"{path}: {error.strerror}") from error
+    if not content.startswith(b"-----BEGIN "):
+        return shared_secret(content)
+    try:
+        key = load_pem_private_key(content, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise SigningError(f"{path} is not a private key in PEM without a password") from None
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return SigningKey("EdDSA", key)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return SigningKey("RS256", key)
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
+        return SigningKey("ES256", key)
+    raise SigningError(f"{path} is a key for none of RS256, ES256 and EdDSA")
+
+
+def verifies(known: bytes, signing: SigningKey) -> bool:
+    """Whether the key that a gateway has, a public one in PEM or a shared secret, is for what `signing` signs."""
+    if signing.algorithm == "HS256":
+        return bool(known == signing.key)
+    return bool(load_pem_public_key(known) == signing.key.public_key())
+
+
+def shared_secret(secret: bytes) -> SigningKey:
+    """A key for HS256.
+
+    Raises:
+        MintError: it is shorter than 32 bytes (RFC 7518 section 3.2).
+    """
+    if len(secret) < 32:  # noqa: PLR2004
+        raise SigningError(f"a secret for HS256 is at least 32 bytes long, this one has {len(secret)}")
+    return SigningKey("HS256", secret)
+
+
+def issue(
+    key: SigningKey,
+    *,
+    subject: str,
+    scopes: Collection[Scope],
+    audience: str,
+    issuer: str,
+    now: int,
+    lifetime: int,
+    kid: str | None = None,
+) -> str:
+    """A new token.
+
+    Args:
+        key: What signs it.
+        subject: Who is to bear it.
+        scopes: What it is to be good for.
+        audience: As in the gateway's settings.
+        issuer: As in the gateway's settings.
+        now: Seconds since 1970.
+        lifetime: Seconds.
+        kid: The key's name in the gateway's settings.
+    """
+    claims = {
+        "iss": issuer,
+        "aud": audience,
+        "sub": subject,
+        "jti": str(uuid4()),
+        "iat": now,
+        "exp": now + lifetime,
+        "scope": " ".join(scope.value for scope in scopes),
+    }
+    return jwt.encode(claims, key.key, algorithm=key.algorithm, headers={"kid": kid} if kid else None)

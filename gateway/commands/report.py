@@ -1,0 +1,140 @@
+"""`gateway report`: who is hitting which limit."""
+
+import argparse
+import asyncio
+import re
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from gateway.analytics.html import as_html
+from gateway.analytics.report import Report, report_of, steps_of
+from gateway.analytics.sink import Reading, Sink, Span
+from gateway.analytics.text import as_json, as_text
+from gateway.config.loader import load
+from gateway.limits.address import Address
+from gateway.limits.identity import Asker, Identity
+from gateway.settings.settings import Analytics, IdentityPolicy
+
+_CONFIG = Path("config/gateway.yaml")
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400}
+_MOST_CALLERS = 10
+
+Open = Callable[[Analytics], Sink]
+"""Opens where what was counted is kept."""
+
+
+class _NoFields:
+    """Header fields of a request that has none."""
+
+    def get(self, _name: str, /) -> str | None:
+        """None."""
+
+    def getall(self, _name: str, default: Sequence[str], /) -> Sequence[str]:
+        """None."""
+        return default
+
+
+class ReportError(Exception):
+    """There is nothing to report on. The message is for operators."""
+
+
+def add_report_command(commands: Any, open_shelf: Open) -> None:
+    """Add `report` to argparse's subcommands. Its `say` returns what to print.
+
+    `say` raises `ReportError`, `ShelfAwayError`, and `ConfigError` for settings that cannot be used.
+    """
+    report = commands.add_parser(
+        "report",
+        help="print who is hitting which limit",
+        description="Print who is hitting which limit, from what the gateways have counted. It takes a section "
+        "`analytics` in gateway.yaml. Callers are told by their keyed hash.",
+    )
+    report.add_argument("--config", metavar="FILE", type=Path, default=_CONFIG, help="(default %(default)s)")
+    report.add_argument(
+        "--since", metavar="WHEN", type=_instant, default="24h",
+        help="so long ago, as 30m, 24h or 7d; or an instant in UTC, as 2026-01-31T23:59Z (default %(default)s)",
+    )  # fmt: skip
+    report.add_argument("--until", metavar="WHEN", type=_instant, default="0m", help="the same (default now)")
+    report.add_argument(
+        "--top", metavar="N", type=_number, default=_MOST_CALLERS, help="callers of each limit (default %(default)s)"
+    )
+    form = report.add_mutually_exclusive_group()
+    form.add_argument("--html", metavar="FILE", type=Path, help="write a page with a drawing instead, of one file")
+    form.add_argument("--json", action="store_true", help="print JSON instead")
+    who = report.add_mutually_exclusive_group()
+    who.add_argument("--user", metavar="ID", help="only of this user; prints the hash under which it is kept")
+    who.add_argument("--address", metavar="IP", type=_address, help="only of this client without a user id; the same")
+    report.set_defaults(say=lambda options: _report(options, open_shelf))
+
+
+def _instant(text: str) -> int:
+    """Seconds since 1970."""
+    form = re.fullmatch(r"([0-9]{1,6})([mhd])", text, re.ASCII)
+    if form is not None:
+        return int(time.time()) - int(form[1]) * _UNITS[form[2]]
+    try:
+        there = datetime.fromisoformat(text)
+        return int((there if there.tzinfo else there.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither so long ago, as 24h, nor an instant, as 2026-01-31T23:59Z"
+        ) from None
+
+
+def _number(text: str) -> int:
+    if re.fullmatch(r"[1-9][0-9]{0,5}", text, re.ASCII) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
+
+
+def _address(text: str) -> Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address") from None
+
+
+def _report(options: argparse.Namespace, open_shelf: Open) -> str:
+    settings = load(options.config).settings
+    if not settings.analytics.is_on:
+        raise ReportError(f"{options.config} has no section analytics, so nothing is counted")
+    if options.since >= options.until:
+        raise ReportError("the report would end before it begins: --since is not before --until")
+    span = steps_of(options.since, options.until)
+    reading = asyncio.run(_read(open_shelf(settings.analytics), span))
+    caller = _caller(options, settings.identity)
+    report = report_of(span, reading, str(settings.analytics), most_callers=options.top, caller=caller)
+    return _shown(report, options)
+
+
+def _caller(options: argparse.Namespace, policy: IdentityPolicy) -> str | None:
+    """The digest of the caller that is asked for."""
+    identity = Identity((), (), policy.hash_key)
+    if options.user is not None:
+        return identity.user(options.user).digest.decode()
+    if options.address is not None:
+        return identity.identify(Asker(options.address, trusted=False, headers=_NoFields())).digest.decode()
+    return None
+
+
+async def _read(shelf: Sink, span: Span) -> Reading:
+    try:
+        return await shelf.read(span)
+    finally:
+        await shelf.close()
+
+
+def _shown(report: Report, options: argparse.Namespace) -> str:
+    if options.json:
+        return as_json(report)
+    if options.html is None:
+        return as_text(report)
+    try:
+        options.html.write_text(as_html(report))
+    except OSError as error:
+        raise ReportError(f"{options.html}: {error.strerror}") from error
+    return str(options.html)

@@ -1,0 +1,184 @@
+"""`AuditLog`: the audit log on disk, one file that several processes append to.
+
+* Whoever appends holds a lock (flock) on a file of its own beside the log, reads the last line, writes the next one
+  behind it and waits until it is on disk. So lines are in order, whichever worker writes them.
+* A line without its line break was cut off by a crash before anybody was told that it is there. The next writer takes
+  it away, and says so in a line of its own.
+* A file that has become too large is given the sequence of its last line as a suffix. The chain goes on in a new one.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from gateway.control.audit.chain import BrokenChainError, Entry, Link, read_line, seal
+from gateway.control.timestamps import timestamp
+
+_LONGEST_LINE = 1 << 20
+
+
+class AuditLogError(Exception):
+    """A line could not be written; nothing of it is there. The message is for operators."""
+
+
+class AuditLog:
+    """The audit log at a path. All methods block.
+
+    Args:
+        file: Where.
+        max_size: Bytes after which a new file is begun.
+        clock: The time as it is written.
+    """
+
+    def __init__(self, file: Path, max_size: int = 64 << 20, clock: Callable[[], str] = timestamp) -> None:
+        self.file = file
+        self._max_size = max_size
+        self._clock = clock
+
+    def append(self, entry: Entry, rules: str) -> Link:
+        """Write a line. It is on disk when this returns.
+
+        Raises:
+            LedgerError: it could not be written, or the log is damaged.
+        """
+        return self._append(lambda _end: entry, rules)
+
+    def begin(self, rules: str) -> None:
+        """Note that a gateway starts, if it does so with other rules than were last in force.
+
+        Raises:
+            LedgerError: it could not be noted.
+        """
+
+        def started(end: Link) -> Entry | None:
+            return (
+                None if end.rules == rules and end.sequence else Entry("start", "rules", before=end.rules, after=rules)
+            )
+
+        self._append(started, rules)
+
+    def _append(self, make: Callable[[Link], Entry | None], rules: str) -> Link:
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self._lock():
+                end, torn = self._end()
+                return self._write(end, torn, make(end), rules)
+        except BrokenChainError as error:
+            raise AuditLogError(f"the audit log {self.file} is damaged: {error}") from error
+        except OSError as error:
+            raise AuditLogError(f"the audit log {self.file} cannot be written: {error.strerror}") from error
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        descriptor = os.open(f"{self.file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _end(self) -> tuple[Link, int]:
+        """The end of the chain, and how many bytes of a line that was cut off lie behind it."""
+        torn = 0
+        for file in reversed(self.files()):
+            line, behind = _last_line(file)
+            if file == self.file:
+                torn = behind
+            if line:
+                return read_line(line)[1], torn
+        return Link(token_hex(8)), torn
+
+    def _write(self, end: Link, torn: int, entry: Entry | None, rules: str) -> Link:
+        entries = [Entry("audit.repaired", before=torn, reason="a line had been cut off")] if torn else []
+        entries += [entry] if entry else []
+        if not entries:
+            return end
+        size = (self.file.stat().st_size if self.file.exists() else 0) - torn
+        if size >= self._max_size:
+            os.truncate(self.file, size)
+            self.file.rename(f"{self.file}.{end.sequence:012}")
+            size = 0
+        text = b""
+        for each in entries:
+            line, end = seal(end, each, time=self._clock(), rules=rules)
+            text += line
+        descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(descriptor, size)
+            try:
+                _write_all(descriptor, text, size)
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+        if size == 0:
+            _sync_folder(self.file.parent)
+        return end
+
+    def files(self) -> list[Path]:
+        """All files of the log, the oldest first."""
+        older = sorted(self.file.parent.glob(f"{self.file.name}.{'[0-9]' * 12}"))
+        return [*older, *([self.file] if self.file.exists() else [])]
+
+    def lines(self) -> Iterator[bytes]:
+        """All lines, the oldest first."""
+        return chain.from_iterable(map(_lines, self.files()))
+
+    def page(self, after: int, most: int) -> list[dict[str, Any]]:
+        """Up to `most` lines behind sequence `after`; as far as they can be read, what was cut off is left out.
+
+        Raises:
+            LedgerError: the log cannot be read, or is damaged.
+        """
+        files = [file for file in self.files() if file == self.file or int(file.suffix[1:]) > after]
+        found: list[dict[str, Any]] = []
+        try:
+            for line in chain.from_iterable(map(_lines, files)):
+                if len(found) == most or not line.endswith(b"\n"):
+                    break
+                record, link = read_line(line)
+                if link.sequence > after:
+                    found.append(dict(record))
+        except OSError as error:
+            raise AuditLogError(f"the audit log {self.file} cannot be read: {error.strerror}") from error
+        except BrokenChainError as error:
+            raise AuditLogError(f"the audit log {self.file} is damaged: {error}") from error
+        return found
+
+
+def _lines(file: Path) -> Iterable[bytes]:
+    with file.open("rb") as opened:
+        while line := opened.readline(_LONGEST_LINE):
+            yield line
+
+
+def _last_line(file: Path) -> tuple[bytes, int]:
+    """The last whole line of a file, and how many bytes lie behind it."""
+    with file.open("rb") as opened:
+        size = opened.seek(0, os.SEEK_END)
+        start = max(0, size - 2 * _LONGEST_LINE)
+        opened.seek(start)
+        text = opened.read()
+    whole = text[: text.rfind(b"\n") + 1]
+    return whole[whole.rfind(b"\n", 0, -1) + 1 :], len(text) - len(whole)
+
+
+def _write_all(descriptor: int, text: bytes, at: int) -> None:
+    written = 0
+    while written < len(text):
+        written += os.pwrite(descriptor, text[written:], at + written)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

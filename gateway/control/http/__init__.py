@@ -1,0 +1,1 @@
+"""HTTP on the control plane: problems, bodies, queries, CORS."""

@@ -1,0 +1,1 @@
+"""Overrides of one user's limits at run time."""

@@ -1,0 +1,1 @@
+"""One door to a decision: may this request pass?"""

@@ -1,0 +1,86 @@
+"""What differs between two sets of rules. Holds no user id: of exemptions it tells how many."""
+
+from typing import Any
+
+from gateway.limits.bucket import Quota
+from gateway.limits.endpoint import Endpoint
+from gateway.limits.limit import Limit
+from gateway.limits.rules import Rules
+
+
+def diff_rules(old: Rules, new: Rules) -> dict[str, Any]:
+    """Endpoints and limits that are added, removed and changed, by name; what changed, field by field."""
+    return {
+        "endpoints": _compare(
+            {name: _endpoint(each) for name, each in old.endpoints.items()},
+            {name: _endpoint(each) for name, each in new.endpoints.items()},
+        ),
+        "limits": _compare(
+            {each.name: _limit(each) for each in old.limits}, {each.name: _limit(each) for each in new.limits}
+        ),
+    }
+
+
+def inventory(rules: Rules) -> dict[str, Any]:
+    """All endpoints and limits, as `diff_rules` tells them."""
+    return {
+        "endpoints": [{"name": name, **_shown(_endpoint(each))} for name, each in rules.endpoints.items()],
+        "limits": [{"name": each.name, **_shown(_limit(each))} for each in rules.limits],
+    }
+
+
+def _compare(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    changed = []
+    for name in old.keys() & new.keys():
+        before, after = old[name], new[name]
+        fields = [field for field in before if before[field] != after[field]]
+        if fields:
+            changed.append(
+                {
+                    "name": name,
+                    "before": _shown({field: before[field] for field in fields}),
+                    "after": _shown({field: after[field] for field in fields}),
+                }
+            )
+    return {
+        "added": sorted(new.keys() - old.keys()),
+        "removed": sorted(old.keys() - new.keys()),
+        "changed": sorted(changed, key=lambda each: str(each["name"])),
+    }
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "path": endpoint.template.text if endpoint.template else None,
+        "methods": sorted(endpoint.methods),
+        "host": endpoint.host,
+        "upstream": endpoint.upstream,
+        "cost": endpoint.cost,
+        "more": endpoint,
+    }
+
+
+def _limit(limit: Limit) -> dict[str, Any]:
+    return {
+        "per": ["user"] * limit.per_user + ["endpoint"] * limit.per_endpoint,
+        "rate": str(limit.quota.rate),
+        "burst": limit.quota.burst,
+        "endpoints": sorted(limit.endpoints),
+        "tiers": {tier: _quota(quota) for tier, quota in sorted(limit.tiers.items())},
+        "enforce": limit.enforce,
+        "when_redis_is_down": limit.when_redis_is_down.value,
+        "exempt": limit.exempt,
+    }
+
+
+def _quota(quota: Quota) -> dict[str, Any]:
+    return {"rate": str(quota.rate), "burst": quota.burst}
+
+
+def _shown(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as they may be told."""
+    shown = {name: value for name, value in fields.items() if name not in {"exempt", "more"}}
+    if "exempt" in fields:
+        exempt = fields["exempt"]
+        shown["exempt"] = {"users": len(exempt.users), "networks": [str(each) for each in exempt.networks]}
+    return shown

@@ -1,0 +1,104 @@
+"""Listening sockets: bound once, before anything else is started, so that a taken port is the first thing said.
+
+Each worker has a socket of its own on each port (SO_REUSEPORT), opened by the process that supervises and held open
+by it. A worker that dies takes no waiting connection with it: its successor inherits the socket. So it is in a rolling
+restart: the supervisor keeps its sockets when it becomes another program, and none is closed as long as its address is
+listened on, because the connections that wait on a socket go with it. When there are fewer workers than sockets, a
+worker serves several.
+"""
+
+import socket
+import ssl
+from collections.abc import Sequence
+
+from gateway.settings.settings import Listener, Tls
+from gateway.settings.url import HostPort
+
+BACKLOG = 4096
+"""Connections that may wait on a socket, if the kernel lets so many (net.core.somaxconn)."""
+
+
+Address = tuple[object, ...]
+"""Of a socket, as Python has it."""
+
+
+class ListenError(Exception):
+    """An address cannot be listened on."""
+
+
+def bind(listener: Listener, copies: int = 1, inherited: Sequence[socket.socket] = ()) -> list[socket.socket]:
+    """Open sockets for a listener, one for each worker.
+
+    Args:
+        listener: Where.
+        copies: How many.
+        inherited: Those that listen there already. All of them are kept.
+
+    Raises:
+        ListenError: the address is taken, or not ours.
+    """
+    sockets = list(inherited)
+    address = sockets[0].getsockname() if sockets else probe(listener)
+    try:
+        while len(sockets) < copies:
+            sockets.append(_open(address, shared=True))
+        for opened in sockets:
+            opened.listen(BACKLOG)
+    except OSError as error:
+        raise _unusable(listener, error) from error
+    return sockets
+
+
+def probe(listener: Listener) -> Address:
+    """The address of a listener, if it is free. Nobody may share it: not even another gateway, which does not mind.
+
+    Raises:
+        ListenError: the address is taken, or not ours.
+    """
+    try:
+        *_, address = socket.getaddrinfo(
+            listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with _open(address, shared=False) as opened:
+            return opened.getsockname()  # type: ignore[no-any-return]
+    except OSError as error:
+        raise _unusable(listener, error) from error
+
+
+def _unusable(listener: Listener, error: OSError) -> ListenError:
+    return ListenError(f"cannot listen on {HostPort(listener.host, listener.port)}: {error.strerror or error}")
+
+
+def _open(address: Address, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in str(address[0]) else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind(address)
+    except OSError:
+        opened.close()
+        raise
+    opened.setblocking(False)
+    return opened
+
+
+def tls_context(tls: Tls | None) -> ssl.SSLContext | None:
+    """What a listener serves TLS with; None for plain HTTP.
+
+    Raises:
+        ListenError: certificate or key cannot be used.
+    """
+    if tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ListenError(f"cannot serve TLS with {tls.certificate} and {tls.key}: {error}") from error
+    return context

@@ -1,0 +1,69 @@
+"""The port through which the data plane says what it did; whoever stands behind it counts and logs."""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from gateway.limiter.verdict import Verdict
+from gateway.limits.bucket import Demand
+from gateway.limits.identity import Caller
+
+
+class Fate(StrEnum):
+    """What became of a request."""
+
+    ALLOWED = "allowed"
+    """It was forwarded, and the upstream's answer came back."""
+    REFUSED = "refused"
+    """It was over a limit."""
+    UNAVAILABLE = "unavailable"
+    """A limit that refuses while Redis is away."""
+    BAD_REQUEST = "bad_request"
+    """It could not be read in one way, or not to the end."""
+    UPSTREAM_ERROR = "upstream_error"
+    """It was forwarded, and no whole answer came back."""
+    CLIENT_GONE = "client_gone"
+    """The client left before it had its answer."""
+
+
+class RequestObserver(Protocol):
+    """Is told about each request: that it was served, or that it failed. Must not wait and must not fail."""
+
+    def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
+        """Limits were asked. `endpoint` is its name."""
+
+    def bypassed(self, limits: Iterable[str]) -> None:
+        """Limits, by their names, did not count a request that falls under them."""
+
+    def upstream_took(self, upstream: str, seconds: float) -> None:
+        """An upstream has answered to the end."""
+
+    def upstream_unreachable(self, upstream: str, why: str) -> None:
+        """No connection to an address of an upstream came about. Once, until one does."""
+
+    def rejected(self, cause: str) -> None:
+        """A connection was not taken, or was cut off for what came on it. `cause` is a word of ours."""
+
+    def served(
+        self, request_id: str, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float
+    ) -> None:
+        """A request has come to its end.
+
+        Args:
+            request_id: Names it, here and upstream; empty when the request was not read so far.
+            endpoint: Its name; empty when the request was not read so far.
+            method: As it came.
+            caller: The keyed digest of who asked; empty as above.
+            fate: What became of it.
+            status: Of the answer; 0 if there was none.
+            seconds: How long it took.
+        """
+
+    def failed(self, request_id: str, status: int, error: Exception) -> None:
+        """A request has come to its end by an error that nobody foresaw.
+
+        Args:
+            request_id: As above.
+            status: What its client got to see.
+            error: What went wrong.
+        """

@@ -1,0 +1,115 @@
+"""An upstream's answer on its way to the client."""
+
+import asyncio
+import re
+
+from aiohttp import HttpVersion11
+
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.headers import response_lines
+from gateway.proxy.upstream_response import ForwardError, Framing, RawFields
+
+_NO_CONTENT = 204
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_SWITCHING = 101
+
+
+class ResponseRelay:
+    """Writes an answer to the client as it comes, in the framing that the client understands.
+
+    Args:
+        exchange: Where to write.
+        keep_rate_limits: Whether the upstream's own rate-limit fields reach the client.
+
+    Attributes:
+        done: Set when the answer is complete, or to the `ForwardError` that ended it. The result is whether the
+            connection has been switched to another protocol; then `closed` is set when that has ended.
+        closed: See `done`.
+    """
+
+    __slots__ = ("_chunked", "_exchange", "_keep_rate_limits", "_modern", "_out", "_status", "closed", "done")
+
+    def __init__(self, exchange: Exchange, *, keep_rate_limits: bool) -> None:
+        self._exchange = exchange
+        self._keep_rate_limits = keep_rate_limits
+        self._modern = exchange.message.version == HttpVersion11
+        self._chunked = False
+        self._out: list[bytes] = []
+        loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[bool] = loop.create_future()
+        self.closed: asyncio.Future[None] | None = None
+        self._status = 0
+
+    def interim(self, status: int, reason: bytes, fields: RawFields) -> None:
+        """Pass on 100 Continue and 103 Early Hints to clients that know of them (RFC 9110 section 15.2)."""
+        if self._modern:
+            lines = response_lines(fields, status, keep_rate_limits=self._keep_rate_limits)
+            self._out.append(b"\r\n".join([b"HTTP/1.1 %d %b" % (status, _spoken(reason)), *lines, b"", b""]))
+
+    def head(self, status: int, reason: bytes, fields: RawFields, framing: Framing, length: bytes) -> None:
+        """Pass on the head, with the framing towards the client."""
+        self._status = status
+        exchange = self._exchange
+        lines = [b"HTTP/1.1 %d %b" % (status, _spoken(reason))]
+        lines += response_lines(fields, status, keep_rate_limits=self._keep_rate_limits)
+        if status == _SWITCHING:
+            lines += [
+                b"Connection: upgrade",
+                *(b"Upgrade: " + value for name, value in fields if name.lower() == b"upgrade"),
+            ]
+        elif framing is Framing.CHUNKED or framing is Framing.CLOSE:
+            if self._modern:
+                self._chunked = True
+                lines.append(b"Transfer-Encoding: chunked")
+            else:
+                exchange.keep_alive = False
+        elif length and status != _NO_CONTENT:
+            lines.append(b"Content-Length: " + length)
+        if not exchange.keep_alive and status != _SWITCHING:
+            lines.append(b"Connection: close")
+        lines.append(b"\r\n")
+        self._out.append(b"\r\n".join(lines))
+
+    def piece(self, data: bytes) -> None:
+        """Pass on a piece of the body."""
+        if self._chunked:
+            self._out += (b"%x\r\n" % len(data), data, b"\r\n")
+        else:
+            self._out.append(data)
+
+    def flush(self) -> None:
+        """Send what has come, in one write."""
+        out = self._out
+        if out:
+            self._out = []
+            self._exchange.status = self._status
+            self._exchange.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def upgraded(self) -> None:
+        """The answer was a 101; what follows are bytes of another protocol."""
+        self.flush()
+        self.closed = self.done.get_loop().create_future()
+        self.done.set_result(True)
+
+    def end(self) -> None:
+        """The answer is complete."""
+        if self._chunked:
+            self._out.append(b"0\r\n\r\n")
+        self.flush()
+        if self.closed is None:
+            self.done.set_result(False)
+        else:
+            self.closed.set_result(None)
+
+    def fail(self, error: ForwardError) -> None:
+        """There is no answer, or not all of it."""
+        self._out = []
+        if self.closed is None:
+            self.done.set_exception(error)
+        else:
+            self.closed.set_result(None)
+
+
+def _spoken(reason: bytes) -> bytes:
+    """A reason phrase as it may be passed on (RFC 9112 section 4): none, if it has control bytes."""
+    return reason if reason == b"OK" or _REASON.fullmatch(reason) else b""

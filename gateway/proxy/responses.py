@@ -1,0 +1,44 @@
+"""Answers of our own. Each is the same bytes every time, so that it tells a client nothing but its status."""
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+
+class Response(NamedTuple):
+    """A whole response, ready to be written.
+
+    Attributes:
+        status: Its status code.
+        head: Status line and fields, without the empty line that ends them.
+        body: What follows; left out when the request was HEAD.
+    """
+
+    status: int
+    head: bytes
+    body: bytes
+
+    @classmethod
+    def of(cls, status: HTTPStatus) -> "Response":
+        """The plain answer of a status: its name and nothing else."""
+        body = f"{status.phrase}\n".encode()
+        head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        return cls(status, f"{head}Content-Length: {len(body)}\r\n".encode(), body)
+
+    def whole(self, fields: bytes = b"", *, bodiless: bool = False, close: bool = False) -> bytes:
+        """All of it, with more fields. A client that is to expect no further answer is told to close."""
+        last = b"Connection: close\r\n" if close else b""
+        return b"%b%b%b\r\n%b" % (self.head, fields, last, b"" if bodiless else self.body)
+
+
+NO_CONTENT = Response(HTTPStatus.NO_CONTENT, b"HTTP/1.1 204 No Content\r\n", b"")
+BAD_REQUEST = Response.of(HTTPStatus.BAD_REQUEST)
+METHOD_NOT_ALLOWED = Response.of(HTTPStatus.METHOD_NOT_ALLOWED)
+REQUEST_TIMEOUT = Response.of(HTTPStatus.REQUEST_TIMEOUT)
+TOO_MANY_REQUESTS = Response.of(HTTPStatus.TOO_MANY_REQUESTS)
+CONTENT_TOO_LARGE = Response.of(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+HEAD_TOO_LARGE = Response.of(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+INTERNAL_ERROR = Response.of(HTTPStatus.INTERNAL_SERVER_ERROR)
+BAD_GATEWAY = Response.of(HTTPStatus.BAD_GATEWAY)
+UNAVAILABLE = Response.of(HTTPStatus.SERVICE_UNAVAILABLE)
+GATEWAY_TIMEOUT = Response.of(HTTPStatus.GATEWAY_TIMEOUT)
+VERSION_NOT_SUPPORTED = Response.of(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)

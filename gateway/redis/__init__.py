@@ -1,0 +1,1 @@
+"""Redis: connections, scripts, and the buckets kept there."""

@@ -1,1 +1,0 @@
-"""Where buckets live: the port, and what stands behind it."""

@@ -1,0 +1,37 @@
+"""What libraries log with Python's `logging`, brought into our log.
+
+aiohttp, asyncio and redis-py would otherwise write free text to standard error, and wait while they do.
+"""
+
+import logging
+
+from gateway.telemetry.log import Level, Log
+
+
+class StdlibHandler(logging.Handler):
+    """Passes a record on as an event called ``library``.
+
+    Only what the library's authors wrote is kept: the message before its holes are filled, its first line, and where an
+    error came from. What fills the holes may be a client's.
+    """
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record."""
+        message = str(record.msg).partition("\n")[0]
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            self._log.event("library", level=_level(record.levelno), logger=record.name, message=message)
+        else:
+            self._log.failure("library", error, logger=record.name, message=message)
+
+
+def _level(number: int) -> Level:
+    if number >= logging.ERROR:
+        return "error"
+    if number >= logging.WARNING:
+        return "warning"
+    return "info" if number >= logging.INFO else "debug"

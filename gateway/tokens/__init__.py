@@ -1,1 +1,0 @@
-"""Signed JWTs: which are good."""

@@ -1,0 +1,47 @@
+"""What tests of the analytics are made of."""
+
+from collections.abc import Iterable
+from uuid import uuid4
+
+from gateway.analytics.batch import Batch, Hit, Row
+from gateway.analytics.sink import Reading, Sink, Span
+from gateway.limits.bucket import Quota
+from gateway.limits.endpoint import Endpoint
+from gateway.limits.identity import Caller, Identity
+from gateway.limits.limit import Limit
+from gateway.limits.rate import Rate
+from gateway.limits.rules import RuleBook, Rules
+
+MINUTE = 1_769_904_000
+"""2026-02-01T00:00Z."""
+
+DAY = 86_400
+ALWAYS = Span(0, 4_000_000_000 // 60 * 60)
+
+QUOTA = Quota(Rate(1, 1), 1)
+EACH = Limit("each", per_user=True, per_endpoint=False, quota=QUOTA, tiers={"gold": QUOTA})
+SHADOW = Limit("shadow", per_user=False, per_endpoint=True, quota=QUOTA, enforce=False)
+
+
+def book(*limits: Limit, endpoints: Iterable[str] = ("orders",)) -> RuleBook:
+    return RuleBook(Rules([Endpoint(name) for name in endpoints], limits or (EACH, SHADOW)))
+
+
+def caller(user: str = "ana", tier: str | None = None) -> Caller:
+    return Identity(hash_key=b"k" * 16).user(user, tier)
+
+
+def batch(count: int = 1, *, minute: int = MINUTE, limit: str = "each", hits: Iterable[tuple[str, int]] = ()) -> Batch:
+    """So many requests, refused by one limit."""
+    rows = {Row("orders", "", "", "refused"): count, Row("orders", limit, "", "refused"): count}
+    return Batch(uuid4(), minute, rows, [Hit(limit, digest, times) for digest, times in hits])
+
+
+async def kept(shelf: Sink, span: Span = ALWAYS) -> tuple[int, dict[tuple[str, str], int]]:
+    """Requests, and callers, that a shelf has."""
+    reading = await shelf.read(span)
+    return requests(reading), dict(reading.hits)
+
+
+def requests(reading: Reading) -> int:
+    return sum(count for (_, row), count in reading.decisions.items() if not row.limit)

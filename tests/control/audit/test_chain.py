@@ -1,0 +1,150 @@
+"""The chain: whatever is done to the lines, it shows."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.control.audit.chain import BrokenChainError, Entry, Link, read_line, seal, verify_chain
+from gateway.control.audit.log import AuditLog, AuditLogError
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+def chain(count: int, log: str = "a") -> list[bytes]:
+    lines, end = [], Link(log)
+    for number in range(count):
+        line, end = seal(end, Entry("reset", f"user {number}", "ana", after={"n": number}), time="t", rules="r")
+        lines.append(line)
+    return lines
+
+
+LINES = chain(5)
+
+
+@given(st.text(), JSON, JSON)
+def test_whatever_is_written_is_one_line_that_holds(reason: str, before: object, after: object) -> None:
+    line, end = seal(Link("a"), Entry("x", before=before, after=after, reason=reason), time="t", rules="r")
+    assert line.count(b"\n") == 1
+    assert line.isascii()
+    record, link = read_line(line)
+    assert (record["reason"], record["before"], record["after"]) == (reason, before, after)
+    assert link == end == verify_chain([line])
+
+
+@given(st.integers(0, sum(map(len, LINES)) - 1), st.integers(1, 255))
+def test_a_flipped_byte_is_found(place: int, flip: int) -> None:
+    text = bytearray(b"".join(LINES))
+    text[place] ^= flip
+    with pytest.raises(BrokenChainError):
+        verify_chain(bytes(text).splitlines(keepends=True))
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            LINES[:1] + LINES[2:],
+            "the line after sequence 1: its sequence is 3; lines are missing, added or out of order",
+        ),
+        ([LINES[0], LINES[2], LINES[1], *LINES[3:]], "the line after sequence 1: its sequence is 3"),
+        ([*LINES[:2], LINES[1], *LINES[2:]], "the line after sequence 2: its sequence is 2"),
+        ([*LINES[:2], *chain(3, "b")[2:]], "it belongs to another log"),
+        ([*LINES[:3], chain(4, "a")[3].replace(b"user 3", b"user 9")], "its bytes were changed"),
+        ([*LINES[:3], b"{}\n"], "it is not a whole line"),
+        ([*LINES[:3], b"\n"], "it is not a whole line"),
+        ([*LINES[:3], LINES[3].rstrip()], "it is not a whole line"),
+    ],
+)
+def test_lines_missing_added_or_moved_are_found(lines: list[bytes], said: str) -> None:
+    with pytest.raises(BrokenChainError, match=said):
+        verify_chain(lines)
+
+
+def test_a_line_that_was_forged_well_does_not_go_on_from_the_one_before() -> None:
+    forged, _ = seal(Link("a", 3, "0" * 64), Entry("reset"), time="t", rules="r")
+    with pytest.raises(BrokenChainError, match="it does not go on from the line before"):
+        verify_chain([*LINES[:3], forged])
+
+
+def test_a_chain_may_begin_where_older_files_were_put_away() -> None:
+    end = verify_chain(LINES[2:])
+    assert end is not None
+    assert end.sequence == 5
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> AuditLog:
+    return AuditLog(tmp_path / "state" / "audit.jsonl", clock=lambda: "t")
+
+
+def test_only_its_owner_can_read_a_log(ledger: AuditLog) -> None:
+    ledger.append(Entry("reset"), "r")
+    assert ledger.file.stat().st_mode & 0o077 == 0
+    assert ledger.file.parent.stat().st_mode & 0o077 == 0
+
+
+def test_rotation_keeps_the_chain(tmp_path: Path) -> None:
+    ledger = AuditLog(tmp_path / "audit.jsonl", 1000)
+    for number in range(20):
+        ledger.append(Entry("reset", str(number)), "r")
+    assert len(ledger.files()) > 5
+    end = verify_chain(ledger.lines())
+    assert end is not None
+    assert end.sequence == 20
+    assert [each["target"] for each in ledger.page(7, 4)] == ["7", "8", "9", "10"]
+    ledger.files()[2].unlink()
+    with pytest.raises(BrokenChainError, match="missing"):
+        verify_chain(ledger.lines())
+
+
+def test_a_crash_between_two_files_does_not_break_the_chain(tmp_path: Path) -> None:
+    ledger = AuditLog(tmp_path / "audit.jsonl")
+    first = ledger.append(Entry("reset"), "r")
+    ledger.file.rename(f"{ledger.file}.{first.sequence:012}")
+    assert ledger.append(Entry("reset"), "r").sequence == 2
+    assert verify_chain(ledger.lines()) is not None
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40, 150])
+def test_a_line_cut_off_by_a_crash_is_taken_away_and_that_is_said(ledger: AuditLog, cut: int) -> None:
+    for _ in range(3):
+        ledger.append(Entry("reset"), "r")
+    whole = ledger.file.read_bytes()
+    ledger.file.write_bytes(whole[:-cut])
+    with pytest.raises(BrokenChainError):
+        verify_chain(ledger.lines())
+    end = ledger.append(Entry("reset", "after"), "r")
+    assert verify_chain(ledger.lines()) == end
+    assert [each["action"] for each in ledger.page(0, 9)] == ["reset", "reset", "audit.repaired", "reset"]
+
+
+def test_a_damaged_log_is_not_gone_on_with(ledger: AuditLog) -> None:
+    ledger.append(Entry("reset"), "r")
+    ledger.file.write_bytes(ledger.file.read_bytes().replace(b"reset", b"RESET"))
+    before = ledger.file.read_bytes()
+    with pytest.raises(AuditLogError, match="damaged: its bytes were changed"):
+        ledger.append(Entry("reset"), "r")
+    assert ledger.file.read_bytes() == before
+
+
+def test_a_start_is_noted_when_rules_differ_from_the_last_run(ledger: AuditLog) -> None:
+    for revision in ("a", "a", "b", "b"):
+        ledger.begin(revision)
+    found = [(each["action"], each["before"], each["after"]) for each in ledger.page(0, 9)]
+    assert found == [("start", "", "a"), ("start", "a", "b")]
+
+
+def test_a_line_is_json_that_any_program_reads(ledger: AuditLog) -> None:
+    ledger.append(Entry("override.set", "user 1", "ana", "j", "192.0.2.1", None, {"rate": "1/s"}, "why"), "r1")
+    (line,) = ledger.file.read_text().splitlines()
+    assert list(json.loads(line)) == [
+        "log", "sequence", "time", "actor", "jti", "source", "action", "target",
+        "before", "after", "reason", "rules", "previous", "hash",
+    ]  # fmt: skip

@@ -1,0 +1,186 @@
+"""The audit log of a running gateway, and `gateway audit`."""
+
+import asyncio
+import multiprocessing
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from gateway.commands.cli import main
+from gateway.control.audit.chain import Entry, verify_chain
+from gateway.control.audit.log import AuditLog, AuditLogError
+from gateway.control.audit.writer import Actor, AuditWriter, Head
+from gateway.control.http.problem import Problem
+from gateway.parts import open_redis
+from gateway.settings.settings import Store
+from gateway.settings.url import RedisUrl
+from gateway.telemetry.log import open_log
+from tests.auth.keys import token
+from tests.control.running import gateway
+from tests.redis_server import redis_server
+
+PATH = "/api/v1/admin/audit"
+READ = token("audit:read")
+
+
+async def test_every_refused_attempt_is_a_line(tmp_path: Path) -> None:
+    async with gateway(control={"state": tmp_path}) as running:
+        assert (await running.call("GET", PATH)).status == 401
+        assert (await running.call("GET", PATH, token=token("check", jti="j1"))).status == 403
+        page = (await running.call("GET", PATH, token=READ)).body
+    assert page["next"] is None
+    first, second = page["entries"]
+    assert (first["actor"], first["action"], first["target"]) == ("(unknown)", "refused", f"GET {PATH}")
+    assert (first["reason"], first["source"]) == ("there is none", "127.0.0.1")
+    assert (second["actor"], second["jti"], second["reason"]) == ("ana", "j1", "the token has no scope audit:read")
+    assert second["rules"] == "cafe00000001"
+    assert verify_chain(AuditLog(tmp_path / "audit.jsonl").lines()) is not None
+
+
+async def test_the_log_is_read_in_pages(tmp_path: Path) -> None:
+    ledger = AuditLog(tmp_path / "audit.jsonl")
+    for number in range(5):
+        ledger.append(Entry("reset", str(number)), "r")
+    seen: list[str] = []
+    after: int | None = 0
+    async with gateway(control={"state": tmp_path}) as running:
+        while after is not None:
+            page = (await running.call("GET", f"{PATH}?after={after}&limit=2", token=READ)).body
+            seen += [entry["target"] for entry in page["entries"]]
+            after = page["next"]
+        for query in ("after=-1", "after=x", "limit=0", "limit=1001", "limit=1&limit=2", "after=1.0", "limits=1"):
+            assert (await running.call("GET", f"{PATH}?{query}", token=READ)).status == 400
+    assert seen == ["0", "1", "2", "3", "4"]
+
+
+def test_what_is_shown_stays_in_its_line_and_says_nothing_to_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "audit.jsonl"
+    AuditLog(file).append(Entry("reset", "user 1f", "ana", reason="Zoë\n     2  forged\x1b[2J\x7f\u202e"), "r")
+    assert main(["audit", "show", str(file)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith(r"(Zoë\n     2  forged\x1b[2J\x7f\u202e)")
+
+
+def append_many(file: Path, count: int) -> None:
+    for _ in range(count):
+        AuditLog(file, 20_000).append(Entry("reset", str(os.getpid())), "r")
+
+
+def test_workers_append_to_one_log(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=append_many, args=(file, 50)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    end = verify_chain(AuditLog(file).lines())
+    assert end is not None
+    assert end.sequence == 200
+
+
+def fill_up(file: Path, size: int) -> None:
+    """Write until the file may not become larger, as on a full disk; then say so with the exit code."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    try:
+        for _ in range(1000):
+            AuditLog(file).append(Entry("reset"), "r")
+    except AuditLogError:
+        os._exit(7)
+
+
+def test_a_full_disk_is_an_error_and_leaves_a_log_that_holds(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    worker = multiprocessing.get_context("spawn").Process(target=fill_up, args=(file, 3333))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 7
+    assert 2500 < file.stat().st_size <= 3333
+    assert verify_chain(AuditLog(file).lines()) is not None
+
+
+async def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "audit.jsonl").mkdir()
+    log = open_log()
+    counted: list[str] = []
+    for ledger in (AuditLog(tmp_path / "audit.jsonl"), None):
+        audit = AuditWriter(ledger, None, lambda: "r", log, counted.append)
+        with pytest.raises(Problem) as refused:
+            await audit.record(Actor("ana"), "reset")
+        assert refused.value.status == 503
+        await audit.attempt(Actor("ana"), "x", "y")
+        audit.close()
+    assert counted == ["failed", "failed"]
+    await log.close()
+
+
+async def test_a_cut_tail_is_missed_by_the_head_in_redis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, config = tmp_path / "audit.jsonl", tmp_path / "gateway.yaml"
+    async with redis_server() as redis:
+        config.write_text(f"upstreams: {{default: {{urls: [http://127.0.0.1:9]}}}}\nstore: {{url: {redis.url}}}\n")
+        verify = ["audit", "verify", str(file), "--config", str(config)]
+        log = open_log()
+        async with open_redis(Store(RedisUrl.parse(redis.url))) as channel:
+            assert channel is not None
+            audit = AuditWriter(AuditLog(file), Head(channel, "gateway"), lambda: "r", log, lambda _outcome: None)
+            await asyncio.gather(*(audit.record(Actor("ana"), "reset", str(number)) for number in range(5)))
+            audit.close()
+        await log.close()
+        assert await asyncio.to_thread(main, verify) == 0
+        assert "lines 1 to 5, none changed, added, missing or moved, and none cut off" in capsys.readouterr().out
+        lines = file.read_bytes().splitlines(keepends=True)
+        file.write_bytes(b"".join(lines[:3]))
+        assert await asyncio.to_thread(main, verify) == 1
+        assert "2 lines are cut off at the end, says the head in Redis" in capsys.readouterr().err
+        # Whoever makes up the tail anew does not find the hash.
+        for _ in range(2):
+            AuditLog(file).append(Entry("reset"), "r")
+        assert await asyncio.to_thread(main, verify) == 1
+        assert "line 5 is not the one whose hash is kept in Redis" in capsys.readouterr().err
+    assert main(["audit", "verify", str(file)]) == 0
+
+
+def test_lines_that_are_not_here_are_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "audit.jsonl"
+    for number in range(5):
+        AuditLog(file).append(Entry("reset", str(number)), "r")
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[2:]))
+    assert main(["audit", "verify", str(file)]) == 0
+    assert "lines 3 to 5, none changed, added, missing or moved; lines 1 to 2 are not here" in capsys.readouterr().out
+
+
+def test_a_head_that_is_cut_off_is_missed_when_the_first_line_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "audit.jsonl"
+    for number in range(5):
+        AuditLog(file).append(Entry("reset", str(number)), "r")
+    assert main(["audit", "verify", str(file), "--from", "1"]) == 0
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[2:]))
+    assert main(["audit", "verify", str(file), "--from", "3"]) == 0
+    for named in ("1", "2", "4"):
+        capsys.readouterr()
+        assert main(["audit", "verify", str(file), "--from", named]) == 1
+        assert f"the first line is 3, and not {named}" in capsys.readouterr().err
+
+
+def test_the_command_finds_damage_and_shows_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "audit.jsonl"
+    assert main(["audit", "verify", str(file)]) == 1
+    ledger = AuditLog(file)
+    ledger.append(Entry("override.set", "user 1f", "ana", "j", "192.0.2.1", None, {"rate": "1/s"}, "asked for it"), "r")
+    ledger.append(Entry("reset", "user 2f"), "r")
+    assert main(["audit", "show", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert 'ana from 192.0.2.1  override.set user 1f: nothing -> {"rate": "1/s"} (asked for it)' in shown
+    file.write_bytes(file.read_bytes().replace(b"user 1f", b"user 3f"))
+    assert main(["audit", "verify", str(file)]) == 1
+    assert "line 1: its bytes were changed" in capsys.readouterr().err
+    assert main(["audit", "show", str(file)]) == 0
+    assert "its bytes were changed" in capsys.readouterr().out

@@ -1,0 +1,137 @@
+"""The file of overrides: whole, its owner's, and no longer believed once Redis answers."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.control.overrides.file import OverrideFile
+from tests.auth.keys import token
+from tests.control.fleet import fleet_member
+from tests.control.running import Running, gateway, limit
+from tests.redis_server import RedisServer, redis_server
+from tests.waiting import eventually
+
+BASE = "/api/v1/admin/overrides"
+BOTH = token("limits:write limits:read")
+COPY = "overrides-known.json"
+DAMAGED = (b"", b"{", b"\xff", b"[]", b'{"a": 1}', b'{"a": "x", "a": "y"}', b"[" * 100_000)
+
+
+async def block(running: Running, user: str, seconds: float = 600) -> datetime:
+    end = datetime.now(UTC) + timedelta(seconds=seconds)
+    body = {"effect": "block", "reason": "a test", "expires_at": end.isoformat()}
+    assert (await running.call("PUT", f"{BASE}/{user}", body, token=BOTH)).status == 201
+    return end
+
+
+async def passes(running: Running, user: str) -> bool:
+    return bool((await running.check(user, "order"))["allowed"])
+
+
+async def in_redis(redis: RedisServer) -> dict[str, str]:
+    async with Redis(port=redis.port, protocol=2, decode_responses=True) as client:
+        found = await client.hgetall("gateway:overrides")
+    return {str(digest): str(text) for digest, text in found.items() if digest != "version"}
+
+
+def test_what_was_written_is_read_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    sheet = OverrideFile(tmp_path / "state" / "overrides.json")
+    assert sheet.read() == {}
+    for texts in ({"1f": '{"user":"å"}'}, {}):
+        sheet.write(texts)
+        assert sheet.read() == texts
+        assert sheet.file.stat().st_mode & 0o777 == 0o600
+    assert list(sheet.file.parent.iterdir()) == [sheet.file]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_what_is_damaged_is_an_error_that_quotes_nothing(content: bytes, tmp_path: Path) -> None:
+    sheet = OverrideFile(tmp_path / "overrides.json")
+    sheet.file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"it (is not|holds)|a key stands twice") as error:
+        sheet.read()
+    assert '"' not in str(error.value)
+
+
+async def test_a_block_outlives_a_restart_while_redis_is_away_but_not_what_redis_says(tmp_path: Path) -> None:
+    plane = {"state": tmp_path}
+    async with redis_server() as redis:
+        async with gateway(limit("each", 5), store=redis.url, control=plane) as running:
+            await block(running, "alice")
+        redis.kill()
+        async with gateway(limit("each", 50), store=redis.url, control=plane) as running:
+            assert not await passes(running, "alice")
+            assert await passes(running, "bob")
+            assert (await running.call("GET", f"{BASE}/alice", token=BOTH)).status == 200
+            assert (await running.call("DELETE", f"{BASE}/alice", token=BOTH)).status == 503
+            assert not await passes(running, "alice")
+            await redis.start()  # and knows of no override
+            await eventually(lambda: passes(running, "alice"))
+            assert await in_redis(redis) == {}
+        redis.kill()
+        async with gateway(limit("each", 50), store=redis.url, control=plane) as running:
+            assert await passes(running, "alice")
+
+
+async def test_a_block_that_outlived_a_restart_ends_when_it_expires(tmp_path: Path) -> None:
+    plane = {"state": tmp_path}
+    async with redis_server() as redis:
+        async with gateway(limit("each", 5), store=redis.url, control=plane) as running:
+            end = await block(running, "alice", 4)
+            await block(running, "bob")
+        redis.kill()
+        async with gateway(limit("each", 500), store=redis.url, control=plane) as running:
+            assert not await passes(running, "alice") or datetime.now(UTC) >= end
+            await eventually(lambda: passes(running, "alice"))
+            assert datetime.now(UTC) >= end
+            assert not await passes(running, "bob")
+
+
+async def test_a_damaged_copy_is_told_and_ignored_and_replaced(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / COPY
+    async with redis_server() as redis:
+        redis.kill()
+        copy.write_bytes(b'{"1f": "alice-the-secret')
+        async with gateway(limit("each", 500), store=redis.url, control={"state": tmp_path}) as running:
+            assert await passes(running, "alice")
+            await redis.start()
+            await eventually(lambda: asyncio.to_thread(lambda: copy.read_bytes() == b"{}"))
+            await block(running, "alice")
+            assert json.loads(copy.read_bytes()) == await in_redis(redis)
+    said = capfd.readouterr().err
+    assert said.count("overrides_copy_unreadable") == 1
+    assert "alice-the-secret" not in said
+
+
+async def test_a_copy_that_cannot_be_written_is_told_and_keeps_no_override_from_being_in_force(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / COPY).mkdir()
+    plane = {"state": tmp_path}
+    async with redis_server() as redis, gateway(limit("each", 5), store=redis.url, control=plane) as running:
+        await block(running, "alice")
+        assert not await passes(running, "alice")
+    assert "overrides_copy_failed" in capfd.readouterr().err
+
+
+async def test_workers_that_write_at_once_leave_what_redis_holds(tmp_path: Path) -> None:
+    async with redis_server() as redis:
+        async with fleet_member(tmp_path, 9, redis.url, workers=3) as running:
+            await asyncio.gather(*(block(running, f"user{number}") for number in range(40)))
+            held = await in_redis(redis)
+            assert len(held) == 40
+            copy = OverrideFile(tmp_path / "state" / COPY)
+
+            async def is_the_same() -> bool:
+                return copy.read() == held
+
+            await eventually(is_the_same)
+        redis.kill()
+        async with fleet_member(tmp_path, 9, redis.url, workers=3, rules=None) as running:
+            assert not any(await asyncio.gather(*(passes(running, f"user{number}") for number in range(40))))

@@ -1,0 +1,207 @@
+"""check-limit: the proxy's own decision, and what is said to a question that is put badly."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.auth.keys import token
+from tests.control.running import CHECK, gateway, limit
+from tests.redis_server import oldest_and_newest, redis_server
+from tests.wire import ask, get, upstream
+
+PATH = "/api/v1/check-limit"
+GOOD = {"user_id": "alice", "endpoint": "order", "weight": 1}
+
+
+async def test_a_decision_is_always_a_200_and_exactly_three_members() -> None:
+    async with gateway(limit("each", 2)) as running:
+        answers = [await running.call("POST", PATH, GOOD, token=CHECK) for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert [(answer.body["allowed"], answer.body["remaining"]) for answer in answers] == [
+        (True, 1), (True, 0), (False, 0),
+    ]  # fmt: skip
+    assert all(set(answer.body) == {"allowed", "remaining", "reset_at"} for answer in answers)
+    assert {answer.type for answer in answers} == {"application/json"}
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "redis"])
+async def test_a_service_and_the_proxy_share_one_budget(shared: bool) -> None:
+    async with redis_server() as redis, upstream() as api:
+        store = redis.url if shared else None
+        async with gateway(limit("each", 3), upstream=api.port, store=store) as running:
+            assert (await ask(running.public, get("/v1/orders/7", "X-User-Id: alice"))).status == 200
+            assert (await running.check("alice", "order"))["remaining"] == 1
+            assert (await running.check("alice", "GET /v1/orders/7"))["remaining"] == 0
+            assert (await ask(running.public, get("/v1/orders/7", "X-User-Id: alice"))).status == 429
+            assert (await ask(running.public, get("/v1/orders/7", "X-User-Id: bob"))).status == 200
+
+
+async def test_weight_is_what_is_taken_and_0_looks_without_touching() -> None:
+    async with gateway(limit("each", 10)) as running:
+        looks = [(await running.check("alice", "create", 0))["remaining"] for _ in range(3)]
+        assert looks == [10, 10, 10]
+        assert (await running.check("alice", "create", 7))["remaining"] == 3
+        refused = await running.check("alice", "create", 4)
+        assert (refused["allowed"], refused["remaining"]) == (False, 3)
+        assert (await running.check("alice", "create", 0))["allowed"]
+
+
+async def test_more_than_the_burst_is_never_allowed() -> None:
+    async with gateway(limit("each", 10)) as running:
+        for weight in (11, 1_000_000_000):
+            answer = await running.check("alice", "order", weight)
+            assert (answer["allowed"], answer["remaining"]) == (False, 10)
+
+
+async def test_the_tightest_bucket_is_told_and_shadow_limits_are_not() -> None:
+    limits = (limit("wide", 100), limit("narrow", 5), limit("shadow", 1, enforce=False))
+    async with gateway(*limits) as running:
+        assert (await running.check("alice", "order", 2))["remaining"] == 3
+
+
+async def test_reset_is_when_the_tightest_bucket_is_full_again_by_the_clock_of_redis() -> None:
+    # Redis lives two days ahead of us: what is told has to be its time.
+    ahead_of_us = {"LD_PRELOAD": _faketime(), "FAKETIME": "+2d"}
+    async with (
+        redis_server(environment=ahead_of_us, version=oldest_and_newest()[-1]) as redis,
+        gateway(limit("each", 10, 1, 60), store=redis.url) as running,
+    ):
+        answer = await running.check("alice", "order", 3)
+    reset = datetime.fromisoformat(answer["reset_at"])
+    assert answer["reset_at"].endswith("Z")
+    ahead = reset - datetime.now(UTC) - timedelta(days=2, seconds=180)
+    assert abs(ahead) < timedelta(seconds=20)
+
+
+def _faketime() -> str:
+    found = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    if found is None:
+        pytest.skip("libfaketime is not installed")
+    return str(found)
+
+
+async def test_what_nothing_limits_is_allowed_and_all_of_it_remains() -> None:
+    async with gateway(limit("each", 1, endpoints=frozenset({"create"}))) as running:
+        answer = await running.check("alice", "order", 1000)
+    assert (answer["allowed"], answer["remaining"]) == (True, 1_000_000_000)
+
+
+async def test_a_limit_that_refuses_without_redis_is_a_no_and_not_an_error() -> None:
+    async with redis_server() as redis, gateway(limit("each", 10, outage="refuse"), store=redis.url) as running:
+        assert (await running.check("alice", "order"))["allowed"]
+        redis.kill()
+        answer = await running.check("alice", "order")
+    assert (answer["allowed"], answer["remaining"]) == (False, 0)
+
+
+async def test_a_thousand_at_once_take_exactly_what_there_is() -> None:
+    async with redis_server() as redis, gateway(limit("each", 100), store=redis.url) as running:
+        answers = await asyncio.gather(*(running.check("alice", "order") for _ in range(200)))
+    assert sum(answer["allowed"] for answer in answers) == 100
+
+
+async def test_a_trusted_network_needs_no_token() -> None:
+    async with gateway(control={"check_from": (ip_network("127.0.0.0/8"),)}) as running:
+        assert (await running.call("POST", PATH, GOOD)).status == 200
+    async with gateway(control={"check_from": (ip_network("10.0.0.0/8"),)}) as running:
+        assert (await running.call("POST", PATH, GOOD, fields=["X-Forwarded-For: 10.0.0.1"])).status == 401
+
+
+async def test_without_admin_keys_no_token_is_good() -> None:
+    async with gateway(control={"admin": None}) as running:
+        assert (await running.call("POST", PATH, GOOD, token=CHECK)).status == 401
+
+
+async def test_a_token_needs_the_scope_check() -> None:
+    async with gateway() as running:
+        answer = await running.call("POST", PATH, GOOD, token=token("limits:write reload bypass"))
+    assert (answer.status, answer.body) == (403, {"title": "Forbidden", "status": 403})
+
+
+BAD: list[tuple[Any, int, str]] = [
+    ({}, 400, "#/user_id"),
+    (GOOD | {"user_id": None}, 400, "#/user_id"),
+    (GOOD | {"user_id": ""}, 400, "#/user_id"),
+    (GOOD | {"user_id": 7}, 400, "#/user_id"),
+    (GOOD | {"user_id": ["alice"]}, 400, "#/user_id"),
+    (GOOD | {"user_id": "x" * 257}, 400, "#/user_id"),
+    (GOOD | {"endpoint": "nowhere"}, 400, "#/endpoint"),
+    (GOOD | {"endpoint": "GET orders"}, 400, "#/endpoint"),
+    (GOOD | {"endpoint": "get /v1/orders/7"}, 400, "#/endpoint"),
+    (GOOD | {"endpoint": "GET /v1/%2e%2e/orders"}, 400, "#/endpoint"),
+    (GOOD | {"endpoint": "GET /v1/orders/7 HTTP/1.1"}, 400, "#/endpoint"),
+    (GOOD | {"endpoint": "GET /v1/\u00e9"}, 400, "#/endpoint"),
+    (GOOD | {"weight": -1}, 400, "#/weight"),
+    (GOOD | {"weight": 1_000_000_001}, 400, "#/weight"),
+    (GOOD | {"weight": 10**30}, 400, "#/weight"),
+    (GOOD | {"weight": 1.5}, 400, "#/weight"),
+    (GOOD | {"weight": "1"}, 400, "#/weight"),
+    (GOOD | {"weight": True}, 400, "#/weight"),
+    (GOOD | {"weight": None}, 400, "#/weight"),
+    (GOOD | {"dry": True}, 400, "#/dry"),
+    ([], 400, "object"),
+    ("alice", 400, "object"),
+    (b"", 400, "not JSON"),
+    (b"{", 400, "not JSON"),
+    (b'{"user_id": "alice", "endpoint": "order", "weight": NaN}', 400, "NaN"),
+    (b'{"user_id": "alice", "endpoint": "order", "weight": -Infinity}', 400, "NaN"),
+    (b'{"user_id": "alice", "endpoint": "order", "weight": 1e999}', 400, "too large"),
+    (b'{"user_id": "alice", "endpoint": "order", "weight": ' + b"9" * 5000 + b"}", 400, "not JSON"),
+    (b'{"user_id": "alice", "user_id": "bob", "endpoint": "order", "weight": 1}', 400, "twice"),
+    (b'{"user_id": "\\ud800", "endpoint": "order", "weight": 1}', 400, "surrogate"),
+    (b'{"user_id": "\xff", "endpoint": "order", "weight": 1}', 400, "UTF-8"),
+    (b'{"user_id": "\xc0\xaf", "endpoint": "order", "weight": 1}', 400, "UTF-8"),
+    (b"\xef\xbb\xbf{}", 400, "not JSON"),
+    (b"[" * 60_000, 400, "not JSON"),
+    (b" " * (2 << 20), 413, "larger than 65536 bytes"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "said"), BAD)
+async def test_a_bad_question_is_told_what_is_wrong_with_it(body: Any, status: int, said: str) -> None:
+    async with gateway(limit("secret-limit", 7)) as running:
+        answer = await running.call("POST", PATH, body, token=CHECK)
+        assert (await running.check("alice", "order", 0))["remaining"] == 7
+    assert (answer.status, answer.type) == (status, "application/problem+json")
+    assert answer.body["status"] == status
+    assert said in answer.message.body.decode()
+    assert "secret-limit" not in answer.message.body.decode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["Content-Type: text/plain"],
+        ["Content-Type: application/x-www-form-urlencoded"],
+        ["Content-Type: application/json; charset=latin-1"],
+        ["Content-Type:"],
+        ["Content-Encoding: gzip"],
+        ["Content-Encoding: br"],
+    ],
+)
+async def test_a_body_that_is_not_plain_json_is_not_read(fields: list[str]) -> None:
+    async with gateway(limit("each", 7)) as running:
+        answer = await running.call("POST", PATH, GOOD, token=CHECK, fields=fields)
+    assert (answer.status, answer.type) == (415, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", PATH, 405), ("POST", PATH + "/", 404), ("GET", "/", 404), ("GET", "/api/v1/admin", 404)],
+)
+async def test_what_is_not_there_is_a_problem_too(method: str, path: str, status: int) -> None:
+    async with gateway() as running:
+        answer = await running.call(method, path, token=CHECK)
+    assert (answer.status, answer.type) == (status, "application/problem+json")
+    assert answer.message.all(b"Allow") == ([b"POST"] if status == 405 else [])
+
+
+async def test_nothing_of_the_control_plane_is_on_the_public_port() -> None:
+    async with upstream() as api, gateway(upstream=api.port) as running:
+        answer = await ask(running.public, get(PATH, f"Authorization: Bearer {CHECK}"))
+        assert answer.body == b"ok"
+        assert api.requests[-1].start == f"GET {PATH} HTTP/1.1".encode()

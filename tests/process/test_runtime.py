@@ -1,0 +1,37 @@
+"""What a gateway's workers share, and what is said where there is no place for it."""
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from gateway.control.app import RuntimeFolderError, open_runtime
+
+
+def test_without_a_folder_to_write_to_it_says_how_to_mend_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(RuntimeFolderError, match="tmpfs at /tmp"), open_runtime():
+        pass
+
+
+def test_a_folder_too_deep_for_a_socket_is_refused_and_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with pytest.raises(RuntimeFolderError, match="set TMPDIR to a short path"), open_runtime():
+        pass
+    assert list(deep.iterdir()) == []
+
+
+def test_the_folder_is_locked_while_it_is_in_use_so_that_nobody_tidies_it_away() -> None:
+    with open_runtime() as runtime:
+        descriptor = os.open(runtime.folder, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    os.close(descriptor)
+    assert not runtime.folder.exists()

@@ -1,0 +1,145 @@
+"""Where Redis may be, and how an operator writes it."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import trustme
+from redis.asyncio import Redis
+
+from gateway.redis.address import Address, Login, Trust
+from gateway.redis.config_check import NO_EVICTION, NOTHING_KEPT, OTHER_EVICTION, SNAPSHOTS
+from tests.redis.builders import Recorder, demand, limiter
+from tests.redis.clusters import redis_cluster, sentinel_group
+from tests.redis_server import redis_server
+from tests.waiting import DEADLINE, eventually, until
+
+
+def test_a_password_is_never_shown() -> None:
+    assert "secret" not in repr(Address("server", (("h", 6379),), login=Login("user", "secret")))
+    assert "secret" not in repr(Login("user", "secret"))
+
+
+async def test_redis_behind_a_unix_socket() -> None:
+    async with redis_server() as server, limiter(f"unix://{server.path}?db=3") as opened:
+        assert not (await opened.check([demand()])).degraded
+        async with Redis(port=server.port, db=3) as client:
+            assert await client.exists("gateway:bucket:a") == 1
+
+
+_COMMANDS = (
+    "evalsha", "eval", "time", "mget", "set", "del", "zadd", "zrem", "zremrangebyscore", "zcard", "zcount", "pexpire",
+    "select",
+)  # fmt: skip
+
+
+async def test_redis_with_an_acl_user_who_may_do_no_more_than_needed() -> None:
+    rights = ("~gateway:*", "resetchannels", "-@all", *(f"+{name}" for name in _COMMANDS))
+    async with redis_server("--user", "limits", "on", ">s3cret", *rights) as server:
+        observer = Recorder()
+        login = Login("limits", "s3cret")
+        async with limiter(server.url, observer, login=login) as opened:
+            verdicts = [await opened.check([demand(burst=2)]) for _ in range(3)]
+            assert [(verdict.allowed, verdict.degraded) for verdict in verdicts] == [
+                (True, False),
+                (True, False),
+                (False, False),
+            ]
+            await opened.reset([b"a"])
+        assert observer.lost == observer.warnings == []
+
+
+async def test_a_wrong_password_starts_the_gateway_degraded_and_is_not_shown() -> None:
+    async with redis_server("--requirepass", "right") as server:
+        observer = Recorder()
+        async with limiter(server.url, observer, login=Login(None, "wrong!")) as opened:
+            assert (await opened.check([demand()])).degraded
+        assert len(observer.lost) == 1
+        assert "wrong!" not in observer.lost[0]
+
+
+async def test_redis_over_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name, identity in (("server", "localhost"), ("client", "gateway")):
+        certificate = ca.issue_cert(identity)
+        certificate.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+        certificate.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+    trust = Trust(tmp_path / "ca.pem", tmp_path / "client.pem", tmp_path / "client.key")
+    async with redis_server() as plain:
+        plain.kill()
+        options = ("--tls-port", str(plain.port), "--tls-ca-cert-file", str(tmp_path / "ca.pem"))
+        files = ("--tls-cert-file", str(tmp_path / "server.pem"), "--tls-key-file", str(tmp_path / "server.key"))
+        async with redis_server(*options, *files):
+            url = f"rediss://localhost:{plain.port}"
+            async with limiter(url, trust=trust) as opened:
+                assert not (await opened.check([demand()])).degraded
+            for weak in (Trust(), Trust(ca=tmp_path / "ca.pem")):
+                observer = Recorder()
+                async with limiter(url, observer, trust=weak) as opened:
+                    assert (await opened.check([demand()])).degraded
+                assert len(observer.lost) == 1
+
+
+async def test_a_sentinel_failover_costs_no_request_and_keeps_the_buckets() -> None:
+    async with sentinel_group() as (master, replica, sentinel):
+        observer = Recorder()
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster"
+        async with limiter(url, observer) as opened:
+            assert not (await opened.check([demand(burst=10, cost=4)])).degraded
+            async with Redis(port=replica.port, protocol=2) as client:
+                await eventually(lambda: client.exists("gateway:bucket:a"))
+            master.kill()
+            count = 0
+            async with asyncio.timeout(DEADLINE):
+                while not observer.back:
+                    verdict = await opened.check([demand("b", burst=100_000)])
+                    assert verdict.allowed
+                    count += 1
+                    await asyncio.sleep(0.01)
+            verdict = await opened.check([demand(burst=10, cost=0)])
+            assert not verdict.degraded
+            assert round(verdict.decision.owed[0] / 3_600_000_000, 1) == 4.0
+            # What was let through meanwhile is in the new master.
+            owed = (await opened.check([demand("b", burst=100_000, cost=0)])).decision.owed[0]
+            assert round(owed / 3_600_000_000) == count
+        assert len(observer.lost) == len(observer.back) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "warnings"),
+    [
+        (("--appendonly", "yes", "--maxmemory-policy", "volatile-lru"), []),
+        (("--appendonly", "yes", "--maxmemory-policy", "allkeys-lru"), []),
+        (("--maxmemory-policy", "noeviction"), [NO_EVICTION, NOTHING_KEPT]),
+        (("--maxmemory-policy", "volatile-ttl", "--save", "60", "1"), [SNAPSHOTS]),
+        (
+            ("--maxmemory-policy", "allkeys-random", "--appendonly", "yes"),
+            [OTHER_EVICTION.format(policy="allkeys-random")],
+        ),
+    ],
+)
+async def test_what_may_surprise_is_said_at_the_start(options: tuple[str, ...], warnings: list[str]) -> None:
+    observer = Recorder()
+    async with redis_server(*options) as server, limiter(server.url, observer):
+        assert observer.warnings == warnings
+
+
+async def test_what_may_surprise_is_said_when_redis_is_first_found() -> None:
+    observer = Recorder()
+    async with redis_server() as server:
+        server.kill()
+        async with limiter(server.url, observer):
+            assert observer.warnings == []
+            await server.start()
+            await until(lambda: observer.warnings)
+            assert NO_EVICTION in observer.warnings
+
+
+async def test_a_cluster_is_surveyed_too() -> None:
+    observer = Recorder()
+    async with (
+        redis_cluster("--maxmemory-policy", "allkeys-random") as nodes,
+        limiter(f"redis+cluster://127.0.0.1:{nodes[0].port}", observer),
+    ):
+        assert observer.warnings == [OTHER_EVICTION.format(policy="allkeys-random"), NOTHING_KEPT]

@@ -1,0 +1,124 @@
+"""A worker of a gateway, as a process: asks its limiter over and over, and tells what it was told.
+
+    python -m tests.redis.worker <url> <workers>
+
+Says that it is ready when it knows of so many workers. Reads commands from standard input, a line each: ``run`` to
+begin, ``stop`` to end as soon as Redis is there, ``look`` to look at the buckets. Prints a line of JSON for ``stop``
+and ``look``. Instants are seconds of the machine's monotonic clock.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+
+from gateway.limiter.limiter import Limiter
+from gateway.limiter.open import open_limiter
+from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.rate import Rate
+from tests.redis.builders import address
+from tests.waiting import Lag, lag, until
+
+ENDPOINT = Quota(Rate(50, 1), 100)
+USER = Quota(Rate(30, 1), 40)
+USERS = 3
+PAUSE = 0.005
+"""Seconds between two checks: six workers ask twenty times as often as the endpoint allows."""
+
+_ENDPOINT = Demand(b"endpoint", Charge.of("endpoint", ENDPOINT))
+_USERS = [Demand(b"user%d" % user, Charge.of("user", USER)) for user in range(USERS)]
+
+
+@dataclass
+class Report:
+    """What happened."""
+
+    admitted: list[tuple[float, int]] = field(default_factory=list)
+    degraded: int = 0
+    refused: int = 0
+    failed: list[str] = field(default_factory=list)
+    lost: list[float] = field(default_factory=list)
+    back: list[float] = field(default_factory=list)
+    slowest: float = 0.0
+    late: list[tuple[float, float]] = field(default_factory=list)
+
+    def store_warns(self, what: str) -> None:
+        pass
+
+    def store_answered(self, checks: int, seconds: float) -> None:
+        assert checks > 0
+        assert seconds > 0
+
+    def store_lost(self, why: str) -> None:  # noqa: ARG002
+        self.lost.append(time.monotonic())
+
+    def store_back(self, seconds: float) -> None:  # noqa: ARG002
+        self.back.append(time.monotonic())
+
+
+async def ask(limiter: Limiter, report: Report) -> None:
+    async with lag() as held_up:
+        report.late = held_up.late
+        await _ask(limiter, report, held_up)
+
+
+async def _ask(limiter: Limiter, report: Report, held_up: Lag) -> None:
+    turn = 0
+    while True:
+        user = turn % USERS
+        start = time.monotonic()
+        try:
+            verdict = await limiter.check([_USERS[user], _ENDPOINT])
+        except Exception as error:  # noqa: BLE001 - any at all would have been a 5xx
+            report.failed.append(repr(error))
+        else:
+            now = time.monotonic()
+            report.slowest = max(report.slowest, now - start - held_up.since(start))
+            report.degraded += verdict.degraded
+            if verdict.allowed:
+                report.admitted.append((now, user))
+            else:
+                report.refused += 1
+        turn += 1
+        await asyncio.sleep(PAUSE)
+
+
+async def look(limiter: Limiter) -> list[int]:
+    """When each bucket is full, in microseconds of Redis' clock; 0 if it is."""
+    looks = [Demand(key, charge._replace(cost=0, due=0)) for key, charge in [_ENDPOINT, *_USERS]]
+    while (verdict := await limiter.check(looks)).degraded:
+        pass  # the machine is busy, and the deadline short
+    decision = verdict.decision
+    return [decision.now + owed if owed else 0 for owed in decision.owed]
+
+
+def say(what: object) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+async def main(url: str, workers: int) -> None:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    report = Report()
+    limiter = open_limiter(address(url), report, workers=2)
+    await limiter.start()
+    await until(lambda: limiter.workers == workers)
+    task: asyncio.Task[None] | None = None
+    say("ready")
+    while command := (await reader.readline()).strip():
+        if command == b"run":
+            task = asyncio.create_task(ask(limiter, report))
+        elif command == b"look":
+            say(await look(limiter))
+        elif task is not None:
+            await until(lambda: not limiter.is_degraded)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            say(vars(report))
+    await limiter.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,94 @@
+"""What parts say, as operators find it: in metrics and in the log."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.limiter.verdict import Outcome
+from gateway.telemetry.events import Events
+from gateway.telemetry.log import Log, open_log
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.shared_memory import SharedCounters
+
+
+class Desk:
+    """A log in a file, and metrics."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT)
+        self.log: Log = open_log(self._descriptor, form="json")
+        self.metrics = Metrics([SharedCounters()])
+
+    async def lines(self) -> list[dict[str, Any]]:
+        """All that was logged; nothing more is after this."""
+        await self.log.close()
+        return [json.loads(line) for line in self._file.read_text().splitlines()]
+
+    async def samples(self, name: str) -> list[str]:
+        text = (await self.metrics.scrape())[0].decode()
+        return [line for line in text.splitlines() if line.startswith(name + "{") and not line.endswith(" 0.0")]
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path / "log")
+    yield made
+    made.close()
+
+
+async def test_an_error_that_nobody_foresaw_is_counted_and_logged_without_its_message(desk: Desk) -> None:
+    journal = Events(desk.log, desk.metrics, access_log=0.0)
+    try:
+        raise ValueError("holds a user id")  # noqa: TRY301
+    except ValueError as error:
+        journal.failed("7f-1", 500, error)
+    (line,) = await desk.lines()
+    assert (line["event"], line["level"], line["error"], line["status"]) == (
+        "request_failed",
+        "error",
+        "ValueError",
+        500,
+    )
+    assert line["trace"][-1].startswith("tests/telemetry/test_events.py:")
+    assert "user id" not in str(line)
+    assert await desk.samples("gateway_requests_total") == [
+        'gateway_requests_total{endpoint="",outcome="failed",status="5xx"} 1.0'
+    ]
+
+
+async def test_a_bypass_is_counted_at_each_limit(desk: Desk) -> None:
+    journal = Events(desk.log, desk.metrics, access_log=0.0)
+    journal.bypassed(["a", "b"])
+    journal.bypassed(["b"])
+    assert await desk.samples("gateway_limit_decisions_total") == [
+        'gateway_limit_decisions_total{limit="a",mode="normal",outcome="bypassed"} 1.0',
+        'gateway_limit_decisions_total{limit="b",mode="normal",outcome="bypassed"} 2.0',
+    ]
+    assert await desk.lines() == []
+
+
+@pytest.mark.parametrize(("share", "lines"), [(1.0, 1000), (0.0, 0), (0.25, 250), (0.01, 10), (0.999, 999)])
+async def test_the_access_log_has_its_share_of_all_requests(desk: Desk, share: float, lines: int) -> None:
+    journal = Events(desk.log, desk.metrics, access_log=share)
+    for _ in range(1000):
+        journal.served("7f-1", "orders", "GET", b"0f", Outcome.REFUSED, 429, 0.001)
+    assert abs(len(await desk.lines()) - lines) <= 1
+    assert await desk.samples("gateway_requests_total") == [
+        'gateway_requests_total{endpoint="orders",outcome="refused",status="4xx"} 1000.0'
+    ]
+
+
+async def test_why_an_upstream_cannot_be_reached_is_logged(desk: Desk) -> None:
+    journal = Events(desk.log, desk.metrics, access_log=0.0)
+    journal.upstream_unreachable("billing", "https://10.0.0.1:8443 cannot be reached: certificate verify failed")
+    (line,) = await desk.lines()
+    assert (line["event"], line["level"], line["upstream"]) == ("upstream_unreachable", "error", "billing")
+    assert line["why"].endswith("certificate verify failed")

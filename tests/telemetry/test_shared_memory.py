@@ -1,0 +1,135 @@
+"""Tallies, shared by real processes."""
+
+import json
+import subprocess
+import sys
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.telemetry.shared_memory import WIDEST, Key, SharedCounters
+
+
+def test_a_series_keeps_its_cells() -> None:
+    tally = SharedCounters()
+    first = tally.cell(Key("a", ("x", "y")))
+    wide = tally.cell(Key("b"), 5)
+    assert tally.cell(Key("a", ("x", "y"))) == first
+    assert tally.cell(Key("b"), 5) == wide
+    assert wide == first + 1
+    assert tally.cell(Key("c")) == wide + 5
+
+
+def test_labels_may_hold_anything() -> None:
+    tally = SharedCounters()
+    nasty = Key('a"\n', ('"', "\n", "\\", "ö", ""))
+    tally.cells[tally.cell(nasty)] += 3
+    assert tally.cells[tally.spans()[nasty].start] == 3
+
+
+def test_what_finds_no_room_spoils_nothing_and_is_counted() -> None:
+    tally = SharedCounters()
+    first = tally.cell(Key("first"))
+    tally.cells[first] = 7
+    number = 0
+    while not tally.lost:
+        last = tally.cell(Key("wide", (str(number),)), WIDEST)
+        tally.cells[last : last + WIDEST] = tally.cells[last : last + WIDEST]
+        number += 1
+    spill = tally.cell(Key("too", ("many",)), WIDEST)
+    for cell in range(spill, spill + WIDEST):
+        tally.cells[cell] += 1
+    assert tally.cells[first] == 7
+    assert tally.lost == 2
+    assert all(span.start >= spill + WIDEST for span in tally.spans().values())
+    assert len(tally.spans()) == number
+
+
+def test_names_that_find_no_room_are_counted_too() -> None:
+    tally = SharedCounters()
+    for number in range(10):
+        tally.cell(Key("x" * 1_000_000, (str(number),)))
+    assert tally.lost > 0
+    assert len(tally.spans()) + tally.lost == 10
+
+
+GATEWAY = """
+import json, os, signal, time
+from gateway.telemetry import definitions
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.exposition import Snapshot, exposition
+from gateway.telemetry.shared_memory import Tally
+
+tallies = [Tally(), Tally()]
+said = []
+
+def start(number, work):
+    ready, done = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        work(Metrics(tallies, number))
+        os.write(done, b".")
+        signal.pause()
+    os.read(ready, 1)
+    return pid
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+def busy(metrics):
+    metrics.watch(families.CONNECTIONS, lambda: 5)
+    metrics.publish()
+    for _ in range(1000):
+        metrics.request("orders", "allowed", 200)
+        metrics.store_took(0.0007)
+
+def young(metrics):
+    metrics.request("orders", "allowed", 200)
+
+def scrape():
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, exposition(Snapshot(tallies, time.monotonic()))[0])
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as text:
+        said.append(text.read())
+    os.waitpid(pid, 0)
+
+a, b = start(0, busy), start(1, busy)
+scrape()
+kill(a)
+scrape()
+a = start(0, young)
+scrape()
+kill(a)
+kill(b)
+scrape()
+print(json.dumps(said))
+"""
+
+
+def value_of(text: str, name: str, **labels: str) -> float | None:
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return float(sample.value)
+    return None
+
+
+def test_any_worker_answers_for_all_the_killed_ones_included_and_no_counter_goes_back() -> None:
+    done = subprocess.run([sys.executable, "-c", GATEWAY], stdout=subprocess.PIPE, check=True)
+    said = json.loads(done.stdout)
+
+    def series(name: str, **labels: str) -> list[float | None]:
+        return [value_of(text, name, **labels) for text in said]
+
+    requests = series("gateway_requests_total", endpoint="orders", outcome="allowed", status="2xx")
+    assert requests == [2000, 2000, 2001, 2001]
+    assert series("gateway_store_seconds_count") == [2000, 2000, 2000, 2000]
+    assert series("gateway_worker_starts_total", cause="start", worker="0") == [1, 1, 2, 2]
+    assert series("gateway_worker_starts_total", cause="start", worker="1") == [1, 1, 1, 1]
+    # The successor of worker 0 has not yet said how many connections it has: its predecessor's are not shown for it.
+    assert series("gateway_connections", worker="0")[2] is None
+    assert series("gateway_connections", worker="1")[:3] == [5, 5, 5]
