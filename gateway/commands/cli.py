@@ -66,8 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}; nothing was started")
         return UNUSABLE
     except (
-        ListenError, RuntimeFolderError, ReexecError, UnsafeParserError, SigningError, AuditError, AuditLogError, ReportError,
-        SinkUnavailableError,
+        ListenError, RuntimeFolderError, ReexecError, UnsafeParserError, SigningError, AuditError, AuditLogError,
+        ReportError, SinkUnavailableError,
     ) as error:  # fmt: skip
         complain(f"gateway: {error}")
         return FAILED

@@ -40,9 +40,8 @@ from gateway.limiter.limiter import Limiter
 from gateway.limits.cors import Cors
 from gateway.limits.identity import Identity
 from gateway.limits.rules import RuleBook, Rules
-from gateway.process.sockets import BACKLOG
 from gateway.redis.client import RedisClient
-from gateway.settings.settings import Control, Settings
+from gateway.settings.settings import BACKLOG, Control, Settings
 from gateway.telemetry import definitions
 from gateway.telemetry.events import Events
 from gateway.telemetry.log import Log

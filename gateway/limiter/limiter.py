@@ -75,7 +75,7 @@ class Limiter:
         """Fill buckets, here and in the store.
 
         Raises:
-            StoreAwayError: they are full for this worker; in the store they may or may not be.
+            StoreUnavailableError: they are full for this worker; in the store they may or may not be.
         """
         try:
             await self._store.reset(keys)

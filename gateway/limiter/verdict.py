@@ -7,14 +7,20 @@ from gateway.limits.bucket import Decision
 
 
 class Outcome(StrEnum):
-    """What becomes of a request."""
+    """What becomes of a request. The limiter decides on one of the first three; how a request ends may be any."""
 
     ALLOWED = "allowed"
-    """Forward it."""
+    """It may pass; of a request that has ended: it was forwarded, and the upstream's response came back."""
     REFUSED = "refused"
     """It is over a limit: the generic 429."""
     UNAVAILABLE = "unavailable"
-    """Redis is away, and a limit says `when_redis_is_down: refuse`: the generic 503."""
+    """Redis is unavailable, and a limit says `when_redis_is_down: refuse`: the generic 503."""
+    BAD_REQUEST = "bad_request"
+    """It could not be read in one way, or not to the end. No limit was asked, or it had been allowed."""
+    UPSTREAM_ERROR = "upstream_error"
+    """It was forwarded, and no whole response came back."""
+    CLIENT_GONE = "client_gone"
+    """The client left before it had its response."""
 
 
 class Verdict(NamedTuple):

@@ -11,12 +11,8 @@ import socket
 import ssl
 from collections.abc import Sequence
 
-from gateway.settings.settings import Listener, Tls
+from gateway.settings.settings import BACKLOG, Listener, Tls
 from gateway.settings.url import HostPort
-
-BACKLOG = 4096
-"""Connections that may wait on a socket, if the kernel lets so many (net.core.somaxconn)."""
-
 
 Address = tuple[object, ...]
 """Of a socket, as Python has it."""

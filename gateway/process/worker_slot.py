@@ -1,4 +1,4 @@
-"""`WorkerSlot`: the place of one worker. Whoever holds it may die, or be relieved by another, and the post is filled again.
+"""`WorkerSlot`: the place of one worker. When its worker dies or is replaced, the slot is filled again.
 
 A worker is *coming* until it says that it serves, then it is *serving*. One that is relieved is *leaving*: it takes no
 more connections and ends when those that it has are done. A worker counts in one of the two tallies of its post, so a

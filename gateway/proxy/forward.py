@@ -66,7 +66,7 @@ class Forwarder:
                 exchange.abort()
             else:
                 exchange.answer(error.answer)
-            return error.fate
+            return error.outcome
         self._observer.upstream_took(name, perf_counter() - began)
         return Outcome.ALLOWED
 

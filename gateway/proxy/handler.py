@@ -101,7 +101,7 @@ class Proxy:
             return Outcome.ALLOWED
         verdict = await self._limiter.check(demands)
         self._observer.decided(endpoint.name, caller, demands, verdict)
-        return _FATES[verdict.outcome]
+        return verdict.outcome
 
     def _report(self, exchange: Exchange, endpoint: str, caller: bytes, outcome: Outcome, began: float) -> None:
         method, status = exchange.message.method, exchange.status
@@ -111,10 +111,3 @@ class Proxy:
 def lines(fields: Mapping[str, str]) -> bytes:
     """Header fields as they are written."""
     return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
-
-
-_FATES = {
-    Outcome.ALLOWED: Outcome.ALLOWED,
-    Outcome.REFUSED: Outcome.REFUSED,
-    Outcome.UNAVAILABLE: Outcome.UNAVAILABLE,
-}

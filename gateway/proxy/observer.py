@@ -1,29 +1,11 @@
 """The port through which the data plane says what it did; whoever stands behind it counts and logs."""
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from typing import Protocol
 
-from gateway.limiter.verdict import Verdict
+from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller
-
-
-class Fate(StrEnum):
-    """What became of a request."""
-
-    ALLOWED = "allowed"
-    """It was forwarded, and the upstream's answer came back."""
-    REFUSED = "refused"
-    """It was over a limit."""
-    UNAVAILABLE = "unavailable"
-    """A limit that refuses while Redis is away."""
-    BAD_REQUEST = "bad_request"
-    """It could not be read in one way, or not to the end."""
-    UPSTREAM_ERROR = "upstream_error"
-    """It was forwarded, and no whole answer came back."""
-    CLIENT_GONE = "client_gone"
-    """The client left before it had its answer."""
 
 
 class RequestObserver(Protocol):
@@ -45,7 +27,7 @@ class RequestObserver(Protocol):
         """A connection was not taken, or was cut off for what came on it. `cause` is a word of ours."""
 
     def served(
-        self, request_id: str, endpoint: str, method: str, caller: bytes, fate: Fate, status: int, seconds: float
+        self, request_id: str, endpoint: str, method: str, caller: bytes, outcome: Outcome, status: int, seconds: float
     ) -> None:
         """A request has come to its end.
 
@@ -54,7 +36,7 @@ class RequestObserver(Protocol):
             endpoint: Its name; empty when the request was not read so far.
             method: As it came.
             caller: The keyed digest of who asked; empty as above.
-            fate: What became of it.
+            outcome: What became of it.
             status: Of the answer; 0 if there was none.
             seconds: How long it took.
         """

@@ -1,6 +1,6 @@
 """The upstream's side: one connection, one exchange at a time, answers read by httptools (llhttp, strict).
 
-A connection calls its `ResponseReader` as an answer comes in, and is free again when the answer is complete, keeps to its
+A connection calls its `ResponseReader` as a response comes in, and is free again when it is complete, keeps to its
 framing, and leaves the connection open. Anything else (bytes nobody asked for, a broken head, an early end) ends the
 connection, so that no answer can run over into the next one.
 """

@@ -29,7 +29,7 @@ class ForwardError(Exception):
     ) -> None:
         super().__init__(reason)
         self.answer = answer
-        self.outcome = fate
+        self.outcome = outcome
         self.replayable = replayable
 
 

@@ -36,7 +36,7 @@ class RedisClient(Protocol):
         """Run one plain command, for what no request waits for.
 
         Raises:
-            StoreAwayError: it may or may not have happened.
+            StoreUnavailableError: it may or may not have happened.
         """
 
     async def close(self) -> None:

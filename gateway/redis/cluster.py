@@ -135,7 +135,7 @@ class ClusterStore(RedisStore):
         """Charge what was decided without the store. Each bucket at most once.
 
         Raises:
-            StoreAwayError: some of it may or may not have happened.
+            StoreUnavailableError: some of it may or may not have happened.
         """
         parts = self._by_slot(debts)
         owed: dict[bytes, int] = {}

@@ -62,7 +62,7 @@ class Coalescer:
         self._timer: asyncio.Handle | None = None
 
     def ask(self, check: Check) -> asyncio.Future[Decision]:
-        """Have a check decided. What comes is the decision; `StoreUnavailableError` if there is none before the deadline."""
+        """Have a check decided. Raises `StoreUnavailableError` if there is no decision before the deadline."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Decision] = loop.create_future()
         self._waiting.append((check, future))

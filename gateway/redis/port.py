@@ -35,14 +35,14 @@ class Store(Protocol):
         """Charge all enforced demands or none, see `gateway.limits.bucket.take`.
 
         Raises:
-            StoreAwayError: there is no decision.
+            StoreUnavailableError: there is no decision.
         """
 
     async def reset(self, keys: Sequence[bytes]) -> None:
         """Fill buckets.
 
         Raises:
-            StoreAwayError: they may or may not be full.
+            StoreUnavailableError: they may or may not be full.
         """
 
     async def close(self) -> None:

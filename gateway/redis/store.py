@@ -111,7 +111,7 @@ class RedisStore:
         """Charge what was decided without the store, or give back what was taken in vain. Each bucket at most once.
 
         Raises:
-            StoreAwayError: it may or may not have happened.
+            StoreUnavailableError: it may or may not have happened.
         """
         (answer,) = await self._channel.run([call_reconcile(self._buckets, debts)])
         if isinstance(answer, StoreUnavailableError):
@@ -127,7 +127,7 @@ class RedisStore:
             since: The instant, by the store's clock, since which a worker has to have been heard of to be present.
 
         Raises:
-            StoreAwayError: the store is not fit to be asked, or to be written to.
+            StoreUnavailableError: the store is not fit to be asked, or to be written to.
         """
         sent = monotonic()
         (answer,) = await self._channel.run([call_heartbeat(self._fleet, worker, silence, since)])
@@ -145,7 +145,7 @@ class RedisStore:
         """Strike a worker off the fleet.
 
         Raises:
-            StoreAwayError: it may or may not have happened.
+            StoreUnavailableError: it may or may not have happened.
         """
         await self._channel.command("ZREM", self._fleet, worker)
 
@@ -153,7 +153,7 @@ class RedisStore:
         """Fill buckets.
 
         Raises:
-            StoreAwayError: they may or may not be full.
+            StoreUnavailableError: they may or may not be full.
         """
         for key in keys:
             await self._channel.command("DEL", self._buckets + key)

@@ -15,6 +15,9 @@ from gateway.limits.path import PathPolicy
 from gateway.settings.url import HostPort, PostgresUrl, RedisUrl
 from gateway.settings.url import Origin as Origin  # noqa: PLC0414
 
+BACKLOG = 4096
+"""Connections that may wait on a socket, if the kernel lets so many (net.core.somaxconn)."""
+
 Bytes = Annotated[int, "bytes"]
 """A number of bytes, which operators may write as ``64KiB``."""
 

@@ -123,7 +123,7 @@ class TracedForwarder(Forwarder):
         _write(exchange, trace.forward(name, host, port))
         outcome = await super().forward(exchange, head, name, max_body)
         trace.returned(outcome, exchange.status)
-        return fate
+        return outcome
 
 
 def _write(exchange: Exchange, fields: RawFields) -> None:

@@ -19,11 +19,11 @@ from tests.e2e.process import Process
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from gateway.analytics.files import FileShelf
+from gateway.analytics.files import FileSink
 from tests.analytics.builders import DAY, batch
 
 async def write():
-    shelf = FileShelf(Path(sys.argv[1]), 30 * DAY)
+    shelf = FileSink(Path(sys.argv[1]), 30 * DAY)
     for _ in range(50):
         await shelf.put(batch(1, hits=[(f"{number:032}", 1) for number in range(100)]))
 

@@ -57,5 +57,5 @@ async def test_it_installs_offline_and_answers(wheel: Path, tmp_path: Path) -> N
     code, said = await run(alone / "bin" / "gateway", "check", "--config", ROOT / "config/gateway.yaml", cwd=tmp_path)
     assert code == 0, said
     # The scripts for Redis are read from the package.
-    scripts = "from gateway.stores import scripts; print(len([n for n in vars(scripts) if n.isupper()]) > 0)"
+    scripts = "from gateway.redis import scripts; print(len([n for n in vars(scripts) if n.isupper()]) > 0)"
     assert await run(python, "-c", scripts, cwd=tmp_path) == (0, "True\n")

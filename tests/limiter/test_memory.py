@@ -21,7 +21,7 @@ from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.rate import Rate
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.limiter import Limiter
-from gateway.limiter.memory import LocalStore
+from gateway.limiter.memory import MemoryStore
 from gateway.redis.clock import StoreClock
 from gateway.limiter.standby import NoStandby
 
@@ -30,7 +30,7 @@ def peak():
 
 async def main(most, users):
     charge = Charge.of("per-user", Quota(Rate(1, 3600), 100))
-    store = LocalStore(most, StoreClock())
+    store = MemoryStore(most, StoreClock())
     limiter = Limiter(store, NoStandby())
     before = peak()
     for user in range(users):

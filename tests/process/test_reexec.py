@@ -27,8 +27,8 @@ def test_who_takes_nobodys_place_is_left_nothing() -> None:
 def test_a_rehearsal_receives_what_it_is_about_and_its_children_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = "import sys\nfrom gateway.process.reexec import Handover\nwith open(sys.argv[1], 'w') as said:\n"
-    program += "    print(Handover.received(), Handover.received(), sep='\\n', file=said)"
+    program = "import sys\nfrom gateway.process.reexec import InheritedState\nwith open(sys.argv[1], 'w') as said:\n"
+    program += "    print(InheritedState.received(), InheritedState.received(), sep='\\n', file=said)"
     monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-c", program, str(tmp_path / "said")])
     assert HERE.rehearse().wait(20) == 0
     assert (tmp_path / "said").read_text() == f"{HERE}\nNone\n"

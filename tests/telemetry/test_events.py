@@ -44,7 +44,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made.close()
 
 
-async def test_an_error_that_nobody_foresaw_is_counted_and_logged_without_its_message(desk: Desk) -> None:
+async def test_an_unexpected_error_is_counted_and_logged_without_its_message(desk: Desk) -> None:
     journal = Events(desk.log, desk.metrics, access_log=0.0)
     try:
         raise ValueError("holds a user id")  # noqa: TRY301
@@ -57,7 +57,7 @@ async def test_an_error_that_nobody_foresaw_is_counted_and_logged_without_its_me
         "ValueError",
         500,
     )
-    assert line["trace"][-1].startswith("tests/telemetry/test_events.py:")
+    assert line["trace"][-1].startswith("telemetry/test_events.py:")
     assert "user id" not in str(line)
     assert await desk.samples("gateway_requests_total") == [
         'gateway_requests_total{endpoint="",outcome="failed",status="5xx"} 1.0'

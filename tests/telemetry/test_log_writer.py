@@ -182,8 +182,8 @@ def test_a_line_torn_by_a_full_disk_does_not_run_into_the_next_one(tmp_path: Pat
 
 WRITER = """
 import sys
-from gateway.telemetry.log_writer import Outlet
-outlet = Outlet(2, "dropped {}\\n".format, room=100_000)
+from gateway.telemetry.log_writer import LogWriter
+outlet = LogWriter(2, "dropped {}\\n".format, room=100_000)
 for number in range(2000):
     outlet.put(sys.argv[1] * (100 + number % 1000) + "\\n")
 outlet.close(60)

@@ -57,9 +57,9 @@ import json, os, signal, time
 from gateway.telemetry import definitions
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.exposition import Snapshot, exposition
-from gateway.telemetry.shared_memory import Tally
+from gateway.telemetry.shared_memory import SharedCounters
 
-tallies = [Tally(), Tally()]
+tallies = [SharedCounters(), SharedCounters()]
 said = []
 
 def start(number, work):
@@ -77,7 +77,7 @@ def kill(pid):
     os.waitpid(pid, 0)
 
 def busy(metrics):
-    metrics.watch(families.CONNECTIONS, lambda: 5)
+    metrics.watch(definitions.CONNECTIONS, lambda: 5)
     metrics.publish()
     for _ in range(1000):
         metrics.request("orders", "allowed", 200)

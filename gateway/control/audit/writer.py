@@ -22,13 +22,13 @@ return 1
 
 
 class Commands(Protocol):
-    """Runs plain commands in Redis; `gateway.redis.client.Channel` does."""
+    """Runs plain commands in Redis; `gateway.redis.client.RedisClient` does."""
 
     async def command(self, *words: bytes | str | int) -> Any:
         """Run one command.
 
         Raises:
-            StoreAwayError: it may or may not have happened.
+            StoreUnavailableError: it may or may not have happened.
         """
 
 
@@ -48,7 +48,7 @@ class Head:
         """Note an end, unless a later one is noted.
 
         Raises:
-            StoreAwayError: it may or may not have been noted.
+            StoreUnavailableError: it may or may not have been noted.
         """
         await self._redis.command("EVAL", _RAISE, 1, self._key(end.log), end.sequence, end.hash)
 
@@ -56,7 +56,7 @@ class Head:
         """Sequence and hash of the last line of a log; None when none is known.
 
         Raises:
-            StoreAwayError: there is no answer.
+            StoreUnavailableError: there is no answer.
         """
         sequence, digest = await self._redis.command("HMGET", self._key(log), "sequence", "hash")
         return (int(sequence), bytes(digest).decode()) if sequence and digest else None

@@ -1,4 +1,4 @@
-"""`OverrideFile`: overrides in a file that only its owner may read. It is replaced as a whole, so it is never half written."""
+"""`OverrideFile`: overrides in a file that only its owner may read, replaced as a whole and so never half written."""
 
 import json
 import os

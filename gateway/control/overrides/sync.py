@@ -220,7 +220,7 @@ class OverrideSync:
         """Have every worker ask afresh about buckets.
 
         Raises:
-            StoreAwayError: they may not have heard.
+            StoreUnavailableError: they may not have heard.
         """
         if self._register is not None:
             await self._register.touch()
