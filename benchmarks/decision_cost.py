@@ -49,16 +49,16 @@ class Cost(NamedTuple):
 
 
 class _Silent:
-    def store_answered(self, checks: int, seconds: float) -> None:
+    def redis_answered(self, checks: int, seconds: float) -> None:
         pass
 
-    def store_warns(self, what: str) -> None:
+    def redis_misconfigured(self, warning: str) -> None:
         pass
 
-    def store_lost(self, why: str) -> None:
-        raise RuntimeError(why)
+    def redis_unavailable(self, reason: str) -> None:
+        raise RuntimeError(reason)
 
-    def store_back(self, seconds: float) -> None:
+    def redis_back(self, seconds: float) -> None:
         pass
 
 

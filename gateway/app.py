@@ -12,12 +12,12 @@ from socket import socket
 from gateway import __version__
 from gateway.analytics.recorder import Recorder
 from gateway.analytics.rollup import Rollup
+from gateway.auth.cors import Cors
 from gateway.config.loader import Loaded
 from gateway.control.app import ControlPlane, WorkerContext, open_runtime
 from gateway.control.health import HealthApi
 from gateway.control.metrics import MetricsApi
 from gateway.limiter.limiter import Limiter
-from gateway.limits.cors import Cors
 from gateway.limits.rules import RuleBook
 from gateway.parts import (
     credential_fields,

@@ -13,8 +13,8 @@ from gateway.analytics.files import FileSink
 from gateway.analytics.sink import Sink, SinkUnavailableError
 from gateway.auth.verifier import Verifier
 from gateway.limiter.limiter import Limiter
+from gateway.limiter.observer import RedisObserver
 from gateway.limiter.open import open_limiter
-from gateway.limiter.standby import Observer
 from gateway.limits.identity import BearerToken, Identity, TrustedHeader
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.observer import RequestObserver
@@ -71,7 +71,7 @@ def credential_fields(policy: IdentityPolicy) -> list[str]:
     return [source.header for source in policy.sources if not isinstance(source, TrustedHeader)]
 
 
-def limiter_of(store: Store, observer: Observer, workers: int) -> Limiter:
+def limiter_of(store: Store, observer: RedisObserver, workers: int) -> Limiter:
     """What decides, with everything behind it.
 
     Args:

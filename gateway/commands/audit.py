@@ -12,7 +12,7 @@ from gateway.config.loader import load
 from gateway.control.audit.chain import BrokenChainError, Link, read_line, verify_chain
 from gateway.control.audit.log import AuditLog
 from gateway.control.audit.writer import Commands, Head
-from gateway.redis.port import StoreUnavailableError
+from gateway.redis.errors import StoreUnavailableError
 from gateway.settings.settings import Store
 
 Open = Callable[[Store], AbstractAsyncContextManager[Commands | None]]

@@ -16,7 +16,7 @@ from gateway.analytics.sink import Reading, Sink, Span
 from gateway.analytics.text import as_json, as_text
 from gateway.config.loader import load
 from gateway.limits.address import Address
-from gateway.limits.identity import Asker, Identity
+from gateway.limits.identity import Identity, Sender
 from gateway.settings.settings import Analytics, IdentityPolicy
 
 _CONFIG = Path("config/gateway.yaml")
@@ -117,7 +117,7 @@ def _caller(options: argparse.Namespace, policy: IdentityPolicy) -> str | None:
     if options.user is not None:
         return identity.user(options.user).digest.decode()
     if options.address is not None:
-        return identity.identify(Asker(options.address, trusted=False, headers=_NoFields())).digest.decode()
+        return identity.identify(Sender(options.address, trusted=False, headers=_NoFields())).digest.decode()
     return None
 
 

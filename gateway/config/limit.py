@@ -8,7 +8,7 @@ from gateway.config.fields import Fields
 from gateway.config.node import Node, quote
 from gateway.config.problem import InvalidError
 from gateway.config.scalar import Reader, boolean, choice, each, name, network, text, whole
-from gateway.limits.bucket import Outage, Quota
+from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.limit import Exemption, Limit
 from gateway.limits.rate import Rate
@@ -65,8 +65,8 @@ def _tiers(node: Node) -> dict[str, Quota]:
     return tiers
 
 
-def _outage(node: Node) -> Outage:
-    return Outage(choice(*(outage.value for outage in Outage))(node))
+def _failure_policy(node: Node) -> FailurePolicy:
+    return FailurePolicy(choice(*(policy.value for policy in FailurePolicy))(node))
 
 
 def exemption(node: Node) -> Exemption:
@@ -86,7 +86,7 @@ KEYS: dict[str, Reader] = {
     "tiers": _tiers,
     "enforce": boolean,
     "exempt": exemption,
-    "when_redis_is_down": _outage,
+    "when_redis_is_down": _failure_policy,
 }
 
 
@@ -176,7 +176,7 @@ def _warn_of_unpayable(place: Node, size: Quota, who: str, limit: Limit, costly:
     for endpoint in costly:
         if endpoint.cost <= size.burst:
             return
-        if limit.counts(endpoint.name):
+        if limit.applies_to(endpoint.name):
             place.warn(
                 f"no request{who} to {endpoint.name} can pass under {limit.name}, because it costs {endpoint.cost} and "
                 f"at most {size.burst} are held; raise the burst to {endpoint.cost} or more, or lower the cost"

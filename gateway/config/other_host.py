@@ -50,9 +50,9 @@ def _others(endpoint: Endpoint, template: Template, router: Router, default: End
 
 def _less(limit: Limit, endpoint: Endpoint, other: Endpoint) -> str:
     """How a limit counts the other endpoint less, and what to do about it; empty when it does not."""
-    if not limit.counts(endpoint.name):
+    if not limit.applies_to(endpoint.name):
         return ""
-    if not limit.counts(other.name):
+    if not limit.applies_to(other.name):
         return f"which {limit.name} does not count; let it count {other.name} too"
     if other.cost < endpoint.cost:
         return f"which costs {other.cost} and not {endpoint.cost}; let it cost as much"

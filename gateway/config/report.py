@@ -57,7 +57,7 @@ def _endpoint(endpoint: Endpoint, rules: Rules) -> tuple[str, ...]:
         endpoint.template.text if endpoint.template else "(whatever matches nothing else)",
         endpoint.upstream,
         str(endpoint.cost),
-        _few([limit.name for limit in rules.limits if limit.counts(endpoint.name)]) or "none",
+        _few([limit.name for limit in rules.limits if limit.applies_to(endpoint.name)]) or "none",
     )
 
 

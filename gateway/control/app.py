@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from aiohttp import web
 
 from gateway.auth.admin_token import AdminVerifier
+from gateway.auth.cors import Cors
 from gateway.auth.grant import Scope
 from gateway.control.audit.api import AuditApi
 from gateway.control.audit.log import AuditLog
@@ -37,7 +38,6 @@ from gateway.control.reload.workers import Workers
 from gateway.control.timestamps import timestamp
 from gateway.control.usage import UsageApi
 from gateway.limiter.limiter import Limiter
-from gateway.limits.cors import Cors
 from gateway.limits.identity import Identity
 from gateway.limits.rules import RuleBook, Rules
 from gateway.redis.client import RedisClient

@@ -19,7 +19,7 @@ from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller, Identity
 from gateway.limits.remaining import Remaining, remaining_in, with_weight
 from gateway.limits.rules import RuleBook, Rules
-from gateway.redis.port import StoreUnavailableError
+from gateway.redis.errors import StoreUnavailableError
 
 _AT_ONCE = 200
 """Buckets looked at in one question."""

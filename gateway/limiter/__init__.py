@@ -1,1 +1,1 @@
-"""One door to a decision: may this request pass?"""
+"""One door to a decision: `Limiter.check` says whether a request may pass, with or without Redis."""

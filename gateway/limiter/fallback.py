@@ -1,12 +1,12 @@
-"""`Fallback`: a worker's part of the limits, enforced from memory while the store is away.
+"""`Fallback`: one worker's share of the limits, enforced from memory while Redis is unavailable.
 
-Of N workers each has a bucket that fills at rate / N and holds burst / N. That is the shared bucket with every token
-weighing N times as much; so it is kept as such, by the same law, and goes on from what the store last said of it. A
-request that outweighs the whole share passes when the bucket is full, and is then paid off at the share's rate.
+Each of N workers has a bucket that refills at rate / N and holds burst / N. That is the shared bucket with each token
+weighing N times as much; so it is kept in that form, by the same law, and starts from the last known state. A request
+that costs more than the whole share passes when the bucket is full, and is then paid off at the share's rate.
 
-What is spent here is noted, and charged to the shared bucket when the store is back. What does not fit into it then,
-because others spent the same tokens, stays noted and weighs on this worker's share until it does fit. So a worker is
-never ahead by more than its share, however often the store goes away: see docs/bound.md.
+What is spent here is recorded, and charged to the shared bucket when Redis is back. What does not fit into that bucket,
+because other workers spent the same tokens, stays recorded and is held against this worker's share until it fits. So a
+worker is never ahead by more than its share, however often Redis becomes unavailable: see docs/bound.md.
 """
 
 from collections import OrderedDict
@@ -14,25 +14,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.limiter.last_known import LastKnown
-from gateway.limiter.verdict import Outcome, Verdict
-from gateway.limits.bucket import LARGEST, Charge, Decision, Demand, Outage, Quota, State, owe, take
+from gateway.limits.bucket import LARGEST, Charge, Decision, Demand, Quota, State, owe, take
 from gateway.redis.scripts import Debt
 
 
 @dataclass(slots=True)
-class _Tab:
-    """What this worker did with a bucket and the store does not know of.
+class _LocalBucket:
+    """What this worker did with a bucket and Redis does not know.
 
     Attributes:
         quota: The bucket's size and speed, as last charged.
-        known: The instant before which the store knew it not to be full, or 0.
-        spent: Microseconds of debt, in the shared bucket's weight, not yet charged to it.
+        known_full_at: The instant before which Redis knew the bucket not to be full, or 0.
+        spent: Microseconds of debt, weighed as in the shared bucket, not yet charged to it.
         state: The worker's own bucket.
-        is_current: Whether `state` counts; not so once the store has been heard again.
+        is_current: Whether `state` is valid; it is not after Redis was available again.
     """
 
     quota: Quota
-    known: int = 0
+    known_full_at: int = 0
     spent: int = 0
     state: State | None = None
     is_current: bool = False
@@ -42,67 +41,59 @@ class Fallback:
     """Decides from memory.
 
     Args:
-        seen: What the store last said.
-        max_buckets: Buckets kept; the least recently used goes first, and what was spent from it is forgotten.
+        last_known: What Redis last said.
+        max_buckets: Buckets kept; the least recently used is dropped first, and with it what was spent from it.
 
     Attributes:
         workers: N, at least 1.
-        evicted: Buckets forgotten with something spent.
+        evicted: Buckets dropped from which something was spent.
     """
 
-    __slots__ = ("_frozen_at", "_max", "_seen", "_tabs", "evicted", "workers")
+    __slots__ = ("_buckets", "_frozen_at", "_last_known", "_max", "evicted", "workers")
 
-    def __init__(self, seen: LastKnown, max_buckets: int) -> None:
-        self._seen = seen
+    def __init__(self, last_known: LastKnown, max_buckets: int) -> None:
+        self._last_known = last_known
         self._max = max_buckets
-        self._tabs: OrderedDict[bytes, _Tab] = OrderedDict()
+        self._buckets: OrderedDict[bytes, _LocalBucket] = OrderedDict()
         self._frozen_at = LARGEST
         self.workers = 1
         self.evicted = 0
 
     def __len__(self) -> int:
-        return len(self._tabs)
+        return len(self._buckets)
 
-    def decide(self, demands: Sequence[Demand]) -> Verdict:
-        """Decide without the store, each limit by what it says should happen then."""
-        now = min(self._seen.clock(), self._frozen_at)
-        nothing = (0,) * len(demands)
-        if any(charge.outage is Outage.REFUSE and charge.enforced for _, charge in demands):
-            return Verdict(Outcome.UNAVAILABLE, True, Decision(False, now, nothing, ()))
-        counted = [place for place, (_, charge) in enumerate(demands) if charge.outage is not Outage.ALLOW]
-        tabs = [self._open(demands[place], now) for place in counted]
-        weighed = [Demand(demands[place].key, self._weigh(demands[place].charge)) for place in counted]
-        decision, states = take(weighed, [tab.state for tab in tabs], now)
-        owed = list(nothing)
-        for place, tab, state, before in zip(counted, tabs, states, decision.owed, strict=True):
-            owed[place] = before
+    def take(self, demands: Sequence[Demand]) -> Decision:
+        """Charge all enforced demands to this worker's share, or none."""
+        now = min(self._last_known.clock(), self._frozen_at)
+        buckets = [self._open(demand, now) for demand in demands]
+        weighed = [Demand(key, self._weigh(charge)) for key, charge in demands]
+        decision, states = take(weighed, [bucket.state for bucket in buckets], now)
+        for (_, charge), bucket, state in zip(demands, buckets, states, strict=True):
             if state is not None:
-                tab.state = state
-                tab.spent += demands[place].charge.due
-        refused = tuple(counted[place] for place in decision.refused)
-        outcome = Outcome.ALLOWED if decision.allowed else Outcome.REFUSED
-        return Verdict(outcome, True, Decision(decision.allowed, now, tuple(owed), refused))
+                bucket.state = state
+                bucket.spent += charge.due
+        return decision
 
-    def _open(self, demand: Demand, now: int) -> _Tab:
+    def _open(self, demand: Demand, now: int) -> _LocalBucket:
         key, quota = demand.key, demand.charge.quota
-        tab = self._tabs.get(key)
-        if tab is None:
-            tab = self._tabs[key] = _Tab(quota)
-            if len(self._tabs) > self._max:
-                _, oldest = self._tabs.popitem(last=False)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = _LocalBucket(quota)
+            if len(self._buckets) > self._max:
+                _, oldest = self._buckets.popitem(last=False)
                 self.evicted += oldest.spent > 0
         else:
-            self._tabs.move_to_end(key)
-        if tab.quota.interval != quota.interval:
-            tab.spent = -(-tab.spent * quota.interval // tab.quota.interval)
-        tab.quota = quota
-        if not tab.is_current:
-            seen = self._seen.buckets.state(key)
-            debt = owe(seen, quota, now) + tab.spent * self.workers
-            tab.known = 0 if seen is None else seen.full_at
-            tab.state = State(now + debt, quota.interval) if debt else None
-            tab.is_current = True
-        return tab
+            self._buckets.move_to_end(key)
+        if bucket.quota.interval != quota.interval:
+            bucket.spent = -(-bucket.spent * quota.interval // bucket.quota.interval)
+        bucket.quota = quota
+        if not bucket.is_current:
+            known = self._last_known.buckets.state(key)
+            debt = owe(known, quota, now) + bucket.spent * self.workers
+            bucket.known_full_at = 0 if known is None else known.full_at
+            bucket.state = State(now + debt, quota.interval) if debt else None
+            bucket.is_current = True
+        return bucket
 
     def _weigh(self, charge: Charge) -> Charge:
         quota, due = charge.quota, charge.due * self.workers
@@ -111,45 +102,46 @@ class Fallback:
         return charge._replace(quota=quota, due=due)
 
     def freeze(self) -> None:
-        """Stop refilling: the store is back, and its buckets fill for all."""
-        self._frozen_at = self._seen.clock()
+        """Stop refilling: Redis is back, and its buckets refill for all workers."""
+        self._frozen_at = self._last_known.clock()
 
     def thaw(self) -> None:
-        """Refill again: the store is not back after all."""
+        """Refill again: Redis is still unavailable after all."""
         self._frozen_at = LARGEST
 
-    def owing(self, most: int, *, touched: bool = False) -> Iterator[list[Debt]]:
-        """What the store has yet to be charged with, in lists of at most `most`.
+    def debts(self, batch_size: int, *, restore: bool = False) -> Iterator[list[Debt]]:
+        """What has yet to be charged to Redis, in lists of at most `batch_size`.
 
         Args:
-            most: Debts in a list.
-            touched: Also buckets from which nothing was spent: the store may have forgotten what they owe.
+            batch_size: Debts in a list.
+            restore: Include buckets from which nothing was spent: Redis may have lost what they owe.
         """
         debts = []
-        for key in list(self._tabs):
-            tab = self._tabs.get(key)
-            if tab is not None and (tab.spent or (touched and tab.known)):
-                debts.append(Debt(key, tab.quota, tab.spent, tab.known if tab.is_current else 0))
-                if len(debts) == most:
+        for key in list(self._buckets):
+            bucket = self._buckets.get(key)
+            if bucket is not None and (bucket.spent or (restore and bucket.known_full_at)):
+                known_full_at = bucket.known_full_at if bucket.is_current else 0
+                debts.append(Debt(key, bucket.quota, bucket.spent, known_full_at))
+                if len(debts) == batch_size:
                     yield debts
                     debts = []
         if debts:
             yield debts
 
-    def settle(self, debt: Debt, owed: int) -> None:
-        """Note that a debt was charged to a bucket that owed so much: what fitted in is paid."""
-        tab = self._tabs.get(debt.key)
-        if tab is not None:
-            tab.spent -= min(debt.due, max(0, debt.quota.capacity - owed))
+    def reconcile(self, debt: Debt, owed: int) -> None:
+        """Record that a debt was charged to a bucket that owed `owed` microseconds: as much as fitted is paid."""
+        bucket = self._buckets.get(debt.key)
+        if bucket is not None:
+            bucket.spent -= min(debt.due, max(0, debt.quota.capacity - owed))
 
-    def resume(self) -> None:
-        """Hand over to the store. Only what it could not be charged with stays noted."""
+    def hand_back(self) -> None:
+        """Let Redis decide again. Only what could not be charged to it stays recorded."""
         self.thaw()
-        self._tabs = OrderedDict((key, tab) for key, tab in self._tabs.items() if tab.spent)
-        for tab in self._tabs.values():
-            tab.is_current = False
+        self._buckets = OrderedDict((key, bucket) for key, bucket in self._buckets.items() if bucket.spent)
+        for bucket in self._buckets.values():
+            bucket.is_current = False
 
     def forget(self, keys: Iterable[bytes]) -> None:
-        """Take buckets for full, and nothing as spent from them."""
+        """Take buckets to be full, and nothing as spent from them."""
         for key in keys:
-            self._tabs.pop(key, None)
+            self._buckets.pop(key, None)

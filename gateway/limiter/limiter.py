@@ -1,92 +1,46 @@
-"""`Limiter`: may this request pass? The whole failure policy is in `check`."""
+"""`Limiter`: may this request pass? `MemoryLimiter` and `FailoverLimiter` are the two that decide."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from gateway.limiter.standby import Standby
-from gateway.limiter.verdict import Outcome, Verdict
-from gateway.limits.bucket import Decision, Demand
-from gateway.redis.port import Store, StoreUnavailableError
-
-_FREE = Verdict(Outcome.ALLOWED, False, Decision(True, 0, (), ()))
+from gateway.limiter.verdict import Verdict
+from gateway.limits.bucket import Demand
 
 
-class Limiter:
-    """Asks the store, and its standby when there is no answer.
-
-    Args:
-        store: Where buckets live.
-        standby: What decides while the store is away.
-    """
-
-    __slots__ = ("_standby", "_store")
-
-    def __init__(self, store: Store, standby: Standby) -> None:
-        self._store = store
-        self._standby = standby
+class Limiter(Protocol):
+    """Decides on requests."""
 
     async def check(self, demands: Sequence[Demand]) -> Verdict:
-        """Charge all buckets of a request or none. Always answers, and within the store's deadline.
+        """Charge all buckets of a request, or none. Never fails."""
 
-        While the store is known to be away nobody asks it. A refusal that it is certain to give is given at once. A
-        question it leaves unanswered is never put again, because it may have been heard: the standby decides.
+    async def reset(self, keys: Sequence[bytes]) -> None:
+        """Fill buckets.
+
+        Raises:
+            StoreUnavailableError: they are full in this worker; in Redis they may or may not be.
         """
-        if not demands:
-            return _FREE
-        standby = self._standby
-        if standby.is_active:
-            return standby.decide(demands)
-        refusal = standby.refuse(demands)
-        if refusal is not None:
-            return Verdict(Outcome.REFUSED, False, refusal)
-        epoch = standby.epoch
-        try:
-            decision = await self._store.take(demands)
-        except StoreUnavailableError as why:
-            standby.lose(why)
-            return standby.decide(demands)
-        standby.hear(demands, decision, epoch)
-        return Verdict(Outcome.ALLOWED if decision.allowed else Outcome.REFUSED, False, decision)
+
+    def forget(self, keys: Sequence[bytes] | None = None) -> None:
+        """Stop refusing from memory what another worker may have filled: these buckets, or all if None."""
 
     @property
     def is_degraded(self) -> bool:
-        """Whether requests are decided without the shared store at present."""
-        return self._standby.is_active
-
-    @property
-    def evicted(self) -> int:
-        """Buckets this process has forgotten for want of room."""
-        return self._store.evicted + self._standby.evicted
-
-    @property
-    def held(self) -> int:
-        """Buckets in this process' memory."""
-        return self._store.held + self._standby.held
+        """Whether requests are decided without Redis although it is configured."""
 
     @property
     def workers(self) -> int:
-        """Workers of all gateways that share the limits, as far as we know."""
-        return self._standby.workers
+        """Workers of all gateways that share the limits, as last seen."""
 
-    def forget(self, keys: Sequence[bytes] | None = None) -> None:
-        """Ask the store afresh about these buckets, or all: after an override, a reset elsewhere, a reload."""
-        self._standby.forget(keys)
+    @property
+    def held(self) -> int:
+        """Buckets in this worker's memory."""
 
-    async def reset(self, keys: Sequence[bytes]) -> None:
-        """Fill buckets, here and in the store.
-
-        Raises:
-            StoreUnavailableError: they are full for this worker; in the store they may or may not be.
-        """
-        try:
-            await self._store.reset(keys)
-        finally:
-            self._standby.refill(keys)
+    @property
+    def evicted(self) -> int:
+        """Buckets that this worker dropped for want of room, although they were not full."""
 
     async def start(self) -> None:
-        """Begin to watch the store. One that is away does not keep the gateway from starting."""
-        await self._standby.start()
+        """Connect. Redis may be unavailable: that keeps no gateway from starting."""
 
     async def close(self) -> None:
-        """Stop watching the store and let go of it."""
-        await self._standby.close()
-        await self._store.close()
+        """Stop what runs in the background, and disconnect."""

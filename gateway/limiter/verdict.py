@@ -24,12 +24,12 @@ class Outcome(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """The answer to a check.
+    """The result of a check.
 
     Attributes:
         outcome: What becomes of the request.
-        degraded: Whether it was decided without the shared store.
-        decision: The state of the buckets behind it, for metrics. While degraded, a limit that does not count owes 0.
+        degraded: Whether it was decided from memory because Redis is unavailable.
+        decision: What each bucket owed. When degraded, a bucket whose limit is ignored owes 0.
     """
 
     outcome: Outcome
@@ -40,3 +40,7 @@ class Verdict(NamedTuple):
     def allowed(self) -> bool:
         """Whether the request may pass."""
         return self.outcome is Outcome.ALLOWED
+
+
+UNLIMITED = Verdict(Outcome.ALLOWED, False, Decision(True, 0, (), ()))
+"""For a request that no limit counts."""

@@ -1,4 +1,4 @@
-"""The law: pure Python, no await, no clock, no third-party import.
+"""The law, in pure Python: no await, no clock, no third-party import.
 
-Bucket arithmetic, rules and their matching, and who is asking. All times are integer microseconds.
+Bucket arithmetic, rules and their matching, and the identity of callers. All times are integer microseconds.
 """

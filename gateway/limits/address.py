@@ -1,12 +1,12 @@
-"""Addresses of clients: reading them, and which of several to believe.
+"""Client addresses: how they are parsed, and which of several to believe.
 
 The rules for X-Forwarded-For:
 
-* A peer that is not a trusted proxy is the client, whatever it says.
-* Behind a trusted peer the header is read from the right, where the nearest proxy wrote. Each address that is itself a
-  trusted proxy is passed over; the first that is not is the client. If all are trusted, the leftmost is.
-* As soon as an entry is not an address, nothing further left means anything: the peer is the client. So it is when
-  the walk has passed more trusted proxies than any real chain has.
+* A peer that is not a trusted proxy is the client, whatever the header says.
+* From a trusted peer, the header is read from the right, where the nearest proxy wrote. Each address that is itself a
+  trusted proxy is skipped; the first that is not is the client. If all are trusted, the leftmost is the client.
+* If an entry on the way is not an address, nothing further left can be believed, and the peer is the client. The same
+  holds if there are more trusted proxies than any real chain has.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ _LONGEST = len("[0000:0000:0000:0000:0000:0000:000.000.000.000]:65535")
 
 
 def parse_address(text: str) -> Address | None:
-    """Read ``192.0.2.1``, ``192.0.2.1:443``, ``2001:db8::1``, ``[2001:db8::1]:443``; None when it is none of these.
+    """Parse ``192.0.2.1``, ``192.0.2.1:443``, ``2001:db8::1`` or ``[2001:db8::1]:443``; None if it is none of these.
 
-    An IPv4 address mapped into IPv6 (RFC 4291 section 2.5.5.2) is the IPv4 address. Zones, leading zeros and anything
-    but decimal digits in IPv4 are refused.
+    An IPv4 address mapped into IPv6 (RFC 4291 section 2.5.5.2) is the IPv4 address. Zones, leading zeros, and
+    anything but decimal digits in IPv4 are rejected.
     """
     text = text.strip(" \t")
     return _parse(text) if len(text) <= _LONGEST else None
@@ -64,9 +64,9 @@ def find_client(peer: Address | None, forwarded_for: str, trusted: Sequence[Netw
     """The client's address, by the rules above.
 
     Args:
-        peer: The other end of the connection; None when nobody knows, and then nothing is believed.
-        forwarded_for: All X-Forwarded-For fields, joined by commas; empty when there are none.
-        trusted: Networks of the proxies in front of us.
+        peer: The other end of the connection; None if it is unknown, and then the header is not believed.
+        forwarded_for: All X-Forwarded-For headers, joined by commas; empty if there are none.
+        trusted: Networks of the proxies in front of the gateway.
     """
     if not forwarded_for or not belongs(peer, trusted):
         return peer
@@ -85,7 +85,7 @@ def find_client(peer: Address | None, forwarded_for: str, trusted: Sequence[Netw
 def group(address: Address) -> str:
     """The name under which an address is limited: an IPv4 address is one client, and so is an IPv6 /64.
 
-    A single IPv6 customer is commonly given a /64 (RFC 6177), so anything finer is as many clients as it likes to be.
+    A single IPv6 customer commonly gets a /64 (RFC 6177), so it could pose as many clients under a longer prefix.
     """
     if isinstance(address, IPv4Address):
         return str(address)

@@ -1,16 +1,17 @@
 """The token bucket: `burst` tokens at most, refilled one every `interval` microseconds.
 
-Kept in the form of the generic cell rate algorithm (ITU-T I.371, virtual scheduling): instead of a count of tokens and
-the time it was taken, a bucket keeps the one instant at which it will be full again. What it *owes* is the time from
-now to that instant. A request of cost c adds c x interval to the debt and may pass while the debt stays within
-burst x interval. A bucket that is full again and one that never was are the same, so the time a key has to live is
-the debt itself.
+It is kept in the form of the generic cell rate algorithm (GCRA; ITU-T I.371, virtual scheduling): instead of a number
+of tokens and the time at which they were counted, a bucket keeps one instant, at which it will be full again. What it
+*owes* is the time from now to that instant. A request of cost c adds c x interval to the debt, and may pass if the debt
+stays within burst x interval. A bucket that is full again is the same as one that was never used, so a key's time to
+live is the debt itself.
 
-With the instant goes the interval it was written under. When the rate has been changed since, the debt is converted,
-so that so many tokens spent stay so many tokens spent.
+The interval under which the instant was written is kept with it. If the rate has changed since, the debt is converted,
+so that the number of tokens spent stays the same.
 
-`take` is the executable specification: `stores.local` calls it, `redis/take.lua` mirrors it, and a property test
-holds both to the same answers. All numbers are integers below 2**53, so Lua's doubles hold them exactly.
+`take` is the executable specification: `MemoryLimiter` and `Fallback` call it, `redis/take.lua` mirrors it, and a
+property test plays the same demands to both and requires equal results. All numbers are integers below 2**53, so Lua's
+doubles hold them exactly.
 """
 
 import math
@@ -22,10 +23,10 @@ from typing import NamedTuple
 from gateway.limits.rate import Rate
 
 LARGEST = 2**53
-"""Integers below this are the same in Python and in Lua's doubles."""
+"""Integers below this are exact in Lua's doubles."""
 
 _LONGEST_DEBT = LARGEST // 4
-"""Microseconds (about 71 years): with today's date added, still exact."""
+"""Microseconds (about 71 years): still exact when today's date is added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Quota:
     Attributes:
         rate: Tokens a period.
         burst: Tokens held at most.
-        interval: Microseconds a token takes to come back.
+        interval: Microseconds in which one token is refilled.
         capacity: Microseconds an empty bucket takes to fill: the largest debt.
 
     Raises:
@@ -59,15 +60,15 @@ class Quota:
         return f"{self.rate} burst {self.burst}"
 
 
-class Outage(Enum):
-    """What becomes of a limit while the shared store is away."""
+class FailurePolicy(Enum):
+    """What becomes of a limit while Redis is unavailable: the setting `when_redis_is_down`."""
 
     LOCAL = "local"
     """Each worker enforces its share of the limit from memory."""
     ALLOW = "allow"
-    """The limit does not count."""
+    """The limit is ignored."""
     REFUSE = "refuse"
-    """Requests under the limit are answered with a plain 503."""
+    """Requests that fall under the limit get a plain 503."""
 
 
 class Charge(NamedTuple):
@@ -76,10 +77,10 @@ class Charge(NamedTuple):
     Attributes:
         limit: Name of the limit the bucket belongs to.
         quota: The bucket's size and speed.
-        cost: Tokens; 0 looks without touching.
-        enforced: Whether this bucket may refuse. A shadow bucket is charged when it can pay and never blocks.
-        due: Microseconds of debt the cost adds.
-        outage: What becomes of the limit while the store is away.
+        cost: Tokens; 0 reads the bucket without charging it.
+        enforced: Whether this bucket may refuse. A shadow bucket is charged when it can pay, and never refuses.
+        due: Microseconds of debt that the cost adds.
+        failure_policy: What becomes of the limit while Redis is unavailable.
     """
 
     limit: str
@@ -87,11 +88,17 @@ class Charge(NamedTuple):
     cost: int
     enforced: bool
     due: int
-    outage: Outage = Outage.LOCAL
+    failure_policy: FailurePolicy = FailurePolicy.LOCAL
 
     @classmethod
     def of(
-        cls, limit: str, quota: Quota, cost: int = 1, *, enforced: bool = True, outage: Outage = Outage.LOCAL
+        cls,
+        limit: str,
+        quota: Quota,
+        cost: int = 1,
+        *,
+        enforced: bool = True,
+        failure_policy: FailurePolicy = FailurePolicy.LOCAL,
     ) -> "Charge":
         """A charge of `cost` tokens on a bucket of `limit`. A cost above the burst can never be paid.
 
@@ -100,11 +107,19 @@ class Charge(NamedTuple):
         """
         if cost < 0:
             raise ValueError("a cost is at least 0")
-        return cls(limit, quota, cost, enforced, min(cost, quota.burst + 1) * quota.interval, outage)
+        return cls(limit, quota, cost, enforced, min(cost, quota.burst + 1) * quota.interval, failure_policy)
+
+    def with_quota(self, quota: Quota) -> "Charge":
+        """The same charge on a bucket of another size and speed."""
+        return self.of(self.limit, quota, self.cost, enforced=self.enforced, failure_policy=self.failure_policy)
+
+    def with_cost(self, cost: int) -> "Charge":
+        """The same charge with another cost, in tokens."""
+        return self.of(self.limit, self.quota, cost, enforced=self.enforced, failure_policy=self.failure_policy)
 
 
 class Demand(NamedTuple):
-    """A bucket, by its key, and what is to be taken from it."""
+    """A bucket's key, and what to charge to it."""
 
     key: bytes
     charge: Charge
@@ -114,8 +129,8 @@ class State(NamedTuple):
     """What is kept of a bucket that is not full.
 
     Attributes:
-        full_at: The instant, in microseconds of the store's clock, at which it is full again.
-        interval: Microseconds a token took to come back when this was written.
+        full_at: The instant, in microseconds since 1970, at which it is full again.
+        interval: Microseconds in which one token was refilled when this was written.
     """
 
     full_at: int
@@ -123,11 +138,11 @@ class State(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What a store says to a set of demands.
+    """The result for the demands of one request.
 
     Attributes:
-        allowed: Every enforced bucket could pay; then, and only then, those that could were charged.
-        now: The store's clock, microseconds since 1970.
+        allowed: Whether every enforced bucket could pay. Only then were the buckets charged that could pay.
+        now: The time of the decision, microseconds since 1970, by the clock of whoever keeps the buckets.
         owed: What each bucket owed before, in microseconds, in the order of the demands.
         refused: Positions of the demands that could not be paid, shadow ones included.
     """
@@ -141,9 +156,9 @@ class Decision(NamedTuple):
 def owe(state: State | None, quota: Quota, now: int) -> int:
     """Microseconds until a bucket is full, at most the capacity of `quota`.
 
-    No bucket owes more than an empty one, whatever it held under a larger burst, or before its clock stepped back. Such
-    a bucket stays empty until the instant kept in its state comes near: as long as the old one took to fill, or for the
-    length of the step.
+    No bucket owes more than an empty one, even if it was charged under a larger burst, or before the clock stepped
+    back. Such a bucket stays empty until the instant in its state comes near: for as long as the old bucket took to
+    fill, or for the length of the step.
     """
     if state is None or state.full_at <= now:
         return 0
@@ -155,7 +170,7 @@ def owe(state: State | None, quota: Quota, now: int) -> int:
 
 
 def judge(demands: Sequence[Demand], owed: Sequence[int], now: int) -> Decision:
-    """Decide on demands against buckets that owe `owed`: all enforced ones can pay, or nothing is taken."""
+    """Decide on demands to buckets that owe `owed`: either all enforced ones can pay, or nothing is charged."""
     allowed = True
     refused: tuple[int, ...] = ()
     for position, (_, charge) in enumerate(demands):
@@ -169,10 +184,10 @@ def judge(demands: Sequence[Demand], owed: Sequence[int], now: int) -> Decision:
 def take(
     demands: Sequence[Demand], states: Sequence[State | None], now: int
 ) -> tuple[Decision, tuple[State | None, ...]]:
-    """Decide on demands and charge them, all enforced ones or none.
+    """Decide on demands, and charge all enforced ones or none.
 
     Returns:
-        The decision, and for each demand the bucket's new state, or None where the bucket is left as it was.
+        The decision, and for each demand the bucket's new state, or None if the bucket stays as it was.
     """
     owed = [owe(state, demand.charge.quota, now) for demand, state in zip(demands, states, strict=True)]
     decision = judge(demands, owed, now)

@@ -1,11 +1,11 @@
-"""`Endpoint`: a named set of requests, and the path template that says which."""
+"""`Endpoint`: a named set of requests, and the path template that selects them."""
 
 import re
 from dataclasses import dataclass
 from typing import Self
 
 DEFAULT = "default"
-"""Name of the endpoint that every request falls into which matches no other."""
+"""Name of the endpoint of all requests that match no other."""
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,:=@-]+")
@@ -13,7 +13,7 @@ _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,:=@-]+")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A path with holes: ``{id}`` stands for one segment, ``{rest...}`` at the end for all that follow, or none.
+    """A path with parameters: ``{id}`` matches one segment, ``{rest...}`` at the end all that follow, or none.
 
     Attributes:
         text: As the operator wrote it.
@@ -27,11 +27,11 @@ class Template:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a template such as ``/v1/orders/{id}`` or ``/files/{rest...}``.
+        """Parse a template such as ``/v1/orders/{id}`` or ``/files/{rest...}``.
 
         Raises:
-            ValueError: it does not start with a slash, a hole is not a whole segment or repeats a name, or a literal is
-                not in its canonical, unescaped form, see `gateway.limits.path`.
+            ValueError: it does not start with a slash, a parameter is not a whole segment or repeats a name, or a
+                literal is not in its canonical, unescaped form, see `gateway.limits.path`.
         """
         if not text.startswith("/"):
             raise ValueError("a path starts with /")
@@ -40,31 +40,31 @@ class Template:
         segments: list[str | None] = []
         open_ended = False
         for position, part in enumerate(parts):
-            hole = _PARAMETER.fullmatch(part)
-            if hole is None:
+            parameter = _PARAMETER.fullmatch(part)
+            if parameter is None:
                 segments.append(_literal(part))
                 continue
-            if hole[1] in names:
-                raise ValueError(f"{{{hole[1]}}} stands twice in this path; give each hole its own name")
-            names.add(hole[1])
-            if hole[2] is None:
+            if parameter[1] in names:
+                raise ValueError(f"{{{parameter[1]}}} occurs twice in this path; give each parameter its own name")
+            names.add(parameter[1])
+            if parameter[2] is None:
                 segments.append(None)
             elif position == len(parts) - 1:
                 open_ended = True
             else:
-                raise ValueError(f"{part} swallows all that follows, so it can only stand at the end")
+                raise ValueError(f"{part} matches all segments that follow, so it must be the last")
         return cls(text, tuple(segments), open_ended)
 
 
 def _literal(part: str) -> str:
     if not part:
-        raise ValueError("an empty segment; write the path without // and without a slash at the end")
+        raise ValueError("a segment is empty; write the path without // and without a slash at the end")
     if "{" in part or "}" in part:
-        raise ValueError(f"{part!r}: a hole is a whole segment, as in /{{id}}/ or /{{rest...}} at the end")
+        raise ValueError(f"{part!r}: a parameter is a whole segment, as in /{{id}}/ or /{{rest...}} at the end")
     if _LITERAL.fullmatch(part) is None:
         raise ValueError(f"{part!r}: write letters, digits and -._~!$&'()*+,:=@ only, without % escapes")
     if part.endswith("."):
-        raise ValueError(f"{part!r}: leave out the dots at the end, they are left out of what is matched, too")
+        raise ValueError(f"{part!r}: remove the dots at the end; they are ignored in requests, too")
     return part
 
 
@@ -74,12 +74,12 @@ class Endpoint:
 
     Attributes:
         name: Unique; a metric label, and part of its buckets' keys.
-        template: Paths that belong to it; None for the default endpoint, which takes what is left.
-        methods: Methods that belong to it, in capitals; empty for all.
-        host: The Host it is served under, in lower case and without port; None for any.
+        template: Paths that belong to it; None for the default endpoint, which gets all other requests.
+        methods: Methods that belong to it, in upper case; empty for all.
+        host: The Host that requests must have, in lower case and without port; None for any.
         upstream: Name of the upstream that serves it.
-        cost: Tokens a request takes from each bucket.
-        max_body: Bytes a request's body may have; None for as many as anywhere.
+        cost: Tokens that a request takes from each bucket.
+        max_body: Bytes that a request body may have; None for the gateway's own maximum.
     """
 
     name: str

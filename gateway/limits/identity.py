@@ -1,8 +1,8 @@
-"""Who is asking: an ordered list of sources, the first that knows the caller wins.
+"""Who sent a request: an ordered list of sources, of which the first that knows the caller wins.
 
-A source is one of: a verified JWT claim, a header set by a trusted proxy, a known API key, the client's address. A
-source that finds nothing, or nothing it can believe, passes to the next; so a bad token is limited by address and an
-invented one buys no fresh bucket.
+A source is one of: a verified JWT claim, a header set by a trusted proxy, a known API key, the client's address. If a
+source finds nothing, or nothing it can believe, the next one is tried. So a request with a bad token is limited by
+address, and an invented token gets no bucket of its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,29 +13,26 @@ from typing import NamedTuple, Protocol
 from gateway.limits.address import LOOPBACK, Address, Network, belongs, find_client, group
 
 
-class Fields(Protocol):
-    """Header fields by name, whatever its case."""
-
-    def get(self, name: str, /) -> str | None:
-        """The first value of a field, or None."""
+class Headers(Protocol):
+    """A request's headers by name, in any case; multidict has several classes of this form."""
 
     def getall(self, name: str, default: Sequence[str], /) -> Sequence[str]:
-        """All values of a field, in order."""
+        """All values of a header, in order."""
 
 
-class Asker(NamedTuple):
-    """The facts of a request that tell who sent it.
+class Sender(NamedTuple):
+    """What is known of a request's sender before it is identified.
 
     Attributes:
-        peer: The other end of the connection; None when nobody knows: uvloop cannot say it of a connection that was
-            reset before it was accepted, though the bytes that came first are still read.
+        peer: The other end of the connection. None if it is unknown: uvloop cannot tell it for a connection that was
+            reset before it was accepted, although the bytes that came first are still read.
         trusted: Whether the peer is a trusted proxy.
-        headers: The request's header fields.
+        headers: The request's headers.
     """
 
     peer: Address | None
     trusted: bool
-    headers: Fields
+    headers: Headers
 
 
 class Caller(NamedTuple):
@@ -43,9 +40,9 @@ class Caller(NamedTuple):
 
     Attributes:
         id: The user id in the clear; empty for a caller known by address only, so that no address passes for a user.
-            It is in no repr, and must be in no log, key or label.
-        digest: The id as a keyed hash, 32 hex digits: what keys and logs carry.
-        tier: The plan the user is on; None when the source does not say.
+            It is not in the repr, and must not be in any log, key or label.
+        digest: The id as a keyed hash, 32 hex digits, for keys and logs.
+        tier: The user's plan; None if the source does not name one.
         address: The client's address.
     """
 
@@ -59,52 +56,52 @@ class Caller(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a source believes: a user id and, maybe, a tier."""
+    """What a source found: a user id and, maybe, a tier."""
 
     user: str
     tier: str | None = None
 
 
 class Source(Protocol):
-    """Finds out who is asking, or passes."""
+    """Identifies a sender: `TrustedHeader`, `BearerToken` or `ApiKey`."""
 
-    def __call__(self, asker: Asker, /) -> Claim | None:
-        """The claim this source believes, or None."""
+    def __call__(self, sender: Sender, /) -> Claim | None:
+        """The claim that this source found and believes, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedHeader:
-    """A header that a trusted proxy in front of us has set; from anybody else it is nothing.
+    """A header set by a trusted proxy; from any other peer it is ignored.
 
-    A header that stands twice is nothing as well: somebody added to what the proxy wrote.
+    A header that occurs twice is ignored as well, because somebody added to what the proxy wrote.
     """
 
     header: str
     tier_header: str | None = None
 
-    def __call__(self, asker: Asker, /) -> Claim | None:
-        if not asker.trusted:
+    def __call__(self, sender: Sender, /) -> Claim | None:
+        if not sender.trusted:
             return None
-        user = _single(asker.headers, self.header)
+        user = _single(sender.headers, self.header)
         if not user:
             return None
-        return Claim(user, _single(asker.headers, self.tier_header) if self.tier_header else None)
+        return Claim(user, _single(sender.headers, self.tier_header) if self.tier_header else None)
 
 
 @dataclass(frozen=True, slots=True)
 class BearerToken:
-    """A claim of a signed JWT in a header. `verify` returns the claims of a good token, None for any other."""
+    """A claim of a signed JWT in a header. `verify` returns the claims of a valid token, None for any other."""
 
     verify: Callable[[str], Mapping[str, object] | None] = field(repr=False)
     claim: str = "sub"
     tier_claim: str | None = None
     header: str = "Authorization"
 
-    def __call__(self, asker: Asker, /) -> Claim | None:
-        text = _single(asker.headers, self.header)
+    def __call__(self, sender: Sender, /) -> Claim | None:
+        text = _single(sender.headers, self.header)
         if not text:
             return None
-        # A tab will do, as it does for many servers: whom they take for a user is not to be charged as a stranger.
+        # A tab is accepted, because many servers accept it: their user must not be charged as an unknown caller.
         scheme, _, token = text.replace("\t", " ").partition(" ")
         if scheme.lower() != "bearer":
             return None
@@ -120,17 +117,17 @@ class BearerToken:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A known key in a header. Only hashes are kept: `holders` maps a key's SHA-256 in hex to whose it is."""
+    """A known key in a header. Only hashes are kept: `holders` maps a key's SHA-256 in hex to its holder."""
 
     holders: Mapping[str, Claim] = field(repr=False)
     header: str = "X-Api-Key"
 
-    def __call__(self, asker: Asker, /) -> Claim | None:
-        key = _single(asker.headers, self.header)
+    def __call__(self, sender: Sender, /) -> Claim | None:
+        key = _single(sender.headers, self.header)
         return self.holders.get(sha256(key.encode(errors="surrogateescape")).hexdigest()) if key else None
 
 
-def _single(headers: Fields, name: str) -> str | None:
+def _single(headers: Headers, name: str) -> str | None:
     values = headers.getall(name, ())
     return values[0].strip(" \t") if len(values) == 1 else None
 
@@ -140,10 +137,9 @@ class Identity:
     """Finds whom to charge.
 
     Attributes:
-        sources: In the order in which they are asked. The client's address is asked last of all.
+        sources: In the order in which they are tried. The client's address is used when none finds the caller.
         trusted_proxies: Networks whose X-Forwarded-For and identity headers are believed.
-        hash_key: Key of the hash under which user ids are kept, up to 64 bytes. All gateways on one Redis need the
-            same one.
+        hash_key: Key of the hash of user ids, up to 64 bytes. All gateways on one Redis need the same one.
 
     Raises:
         ValueError: the hash key is too long.
@@ -161,26 +157,26 @@ class Identity:
         object.__setattr__(self, "_hashes", kinds)
 
     def trusts(self, peer: Address | None) -> bool:
-        """Whether the other end of a connection is a trusted proxy; one that nobody knows is not."""
+        """Whether the other end of a connection is a trusted proxy; an unknown one is not."""
         return belongs(peer, self.trusted_proxies)
 
-    def identify(self, asker: Asker) -> Caller:
-        """Whom to charge; never fails, for everybody comes from somewhere."""
-        address = asker.peer
-        if asker.trusted and (told := asker.headers.getall("X-Forwarded-For", ())):
-            address = find_client(asker.peer, ",".join(told), self.trusted_proxies)
+    def identify(self, sender: Sender) -> Caller:
+        """Whom to charge. Never fails."""
+        address = sender.peer
+        if sender.trusted and (forwarded_for := sender.headers.getall("X-Forwarded-For", ())):
+            address = find_client(sender.peer, ",".join(forwarded_for), self.trusted_proxies)
         for source in self.sources:
-            claim = source(asker)
+            claim = source(sender)
             if claim is not None:
                 return self.user(claim.user, claim.tier, address)
         name = group(address) if address is not None else "unknown"
         return Caller("", self._digest("address", name), None, address)
 
     def user(self, user: str, tier: str | None = None, address: Address | None = None) -> Caller:
-        """The caller with a user id that has been verified."""
+        """The caller with a verified user id."""
         return Caller(user, self._digest("user", user), tier, address)
 
     def _digest(self, kind: str, name: str) -> bytes:
-        begun = self._hashes[kind].copy()
-        begun.update(name.encode(errors="surrogatepass"))  # takes any str, and no two give the same bytes
-        return begun.hexdigest().encode()
+        digest = self._hashes[kind].copy()
+        digest.update(name.encode(errors="surrogatepass"))  # encodes any str, and no two to the same bytes
+        return digest.hexdigest().encode()

@@ -1,4 +1,4 @@
-"""`Override`: what an operator has laid down for one user, over what the rules say, for a time."""
+"""`Override`: what an operator has set for one user, instead of what the rules say, for some time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,35 +9,35 @@ from gateway.limits.identity import Caller
 from gateway.limits.rate import Rate
 
 BLOCKED = "(blocked)"
-"""The limit that a blocked user is over. No limit of an operator's can be called so."""
+"""The limit that a blocked user exceeds. No limit in the rules can have this name."""
 
-_WALL = Charge.of(BLOCKED, Quota(Rate(1, 1), 1), 2)
-"""A price that no bucket can pay."""
+_UNPAYABLE = Charge.of(BLOCKED, Quota(Rate(1, 1), 1), 2)
+"""More than its bucket ever holds."""
 
 
 class Effect(Enum):
     """What an override does."""
 
     QUOTA = "quota"
-    """Another rate and burst in the limits that count each user by themselves; what was spent stays spent."""
+    """Another rate and burst in limits per user; what was spent stays spent."""
     TIER = "tier"
-    """Another plan, whatever the identity source says."""
+    """Another plan than the identity source names."""
     EXEMPT = "exempt"
-    """No limit counts."""
+    """No limit applies."""
     BLOCK = "block"
-    """Every request is refused, and costs nothing anywhere."""
+    """Every request is refused, and charged to no bucket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What is laid down for one user.
+    """What is set for one user.
 
     Attributes:
         effect: What it does.
-        expires_at: When it ends, in microseconds since 1970. Whoever keeps overrides takes it away then.
-        reason: Why, in an operator's words.
-        endpoints: Names of the endpoints it is about; empty for all.
-        limits: Names of the limits that get another quota; empty for all that count each user by themselves.
+        expires_at: When it ends, in microseconds since 1970. Whoever keeps overrides removes it then.
+        reason: Why, in the operator's words.
+        endpoints: Names of the endpoints it applies to; empty for all.
+        limits: Names of the limits that get another quota; empty for all limits per user.
         quota: For `Effect.QUOTA`.
         tier: For `Effect.TIER`.
     """
@@ -51,22 +51,18 @@ class Override:
     tier: str | None = None
 
     def covers(self, endpoint: str) -> bool:
-        """Whether it is about requests to `endpoint`."""
+        """Whether it applies to requests to `endpoint`."""
         return not self.endpoints or endpoint in self.endpoints
 
     def change(self, demands: Sequence[Demand], caller: Caller) -> list[Demand]:
-        """What a request has to pay under it, given what it would have to pay for the caller's tier."""
+        """A request's demands under this override, given its demands for the caller's tier."""
         if self.effect is Effect.EXEMPT:
             return []
         if self.effect is Effect.BLOCK:
-            return [Demand(BLOCKED.encode() + b":" + caller.digest, _WALL)]
+            return [Demand(BLOCKED.encode() + b":" + caller.digest, _UNPAYABLE)]
         return [
-            Demand(key, _with(charge, self.quota))
+            Demand(key, charge.with_quota(self.quota))
             if self.quota and key.endswith(caller.digest) and (not self.limits or charge.limit in self.limits)
             else Demand(key, charge)
             for key, charge in demands
         ]
-
-
-def _with(charge: Charge, quota: Quota) -> Charge:
-    return Charge.of(charge.limit, quota, charge.cost, enforced=charge.enforced, outage=charge.outage)

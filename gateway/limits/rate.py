@@ -1,11 +1,11 @@
-"""`Rate`: so many tokens a period, and how operators write it."""
+"""`Rate`: tokens per period, and how it is written."""
 
 import re
 from dataclasses import dataclass
 from typing import Self
 
 MICROSECONDS = 1_000_000
-"""Microseconds in a second, the unit of all times in the law."""
+"""In a second."""
 
 _UNITS = {
     "s": 1, "sec": 1, "second": 1, "seconds": 1,
@@ -22,7 +22,7 @@ class Rate:
     """`tokens` refilled evenly over `seconds`.
 
     Raises:
-        ValueError: no tokens, no time, or more than one token a microsecond, the finest refill there is.
+        ValueError: no tokens, no period or one above 366 days, or more than one token a microsecond.
     """
 
     tokens: int
@@ -40,7 +40,7 @@ class Rate:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `100/minute`, `50/s` or `10/15s`: tokens, a slash, an optional whole multiple, a unit (s, m, h, d).
+        """Parse `100/minute`, `50/s` or `10/15s`: tokens, a slash, an optional whole number, a unit (s, m, h, d).
 
         Raises:
             ValueError: `text` is not of this form, or the rate is impossible.

@@ -1,4 +1,4 @@
-"""`Remaining`: what is left in a bucket, in tokens, as a decision found it."""
+"""`Remaining`: the tokens left in a bucket after a decision."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,9 +11,9 @@ class Remaining(NamedTuple):
     """A bucket after a decision.
 
     Attributes:
-        charge: What was asked of it.
+        charge: What the request would cost it.
         remaining: Whole tokens it holds.
-        full_at: The instant, in microseconds of the store's clock, at which it is full again.
+        full_at: The instant, in microseconds since 1970, at which it is full again.
     """
 
     charge: Charge
@@ -23,26 +23,22 @@ class Remaining(NamedTuple):
 
 def remaining_in(demands: Sequence[Demand], decision: Decision) -> list[Remaining]:
     """What is left in each bucket, in the order of the demands."""
-    found = []
-    for place, (_, charge) in enumerate(demands):
-        owed = decision.owed[place]
-        if decision.allowed and place not in decision.refused:
+    buckets = []
+    for position, (_, charge) in enumerate(demands):
+        owed = decision.owed[position]
+        if decision.allowed and position not in decision.refused:
             owed += charge.due
         left = max(0, charge.quota.capacity - owed) // charge.quota.interval
-        found.append(Remaining(charge, 0 if charge.limit == BLOCKED else left, decision.now + owed))
-    return found
+        buckets.append(Remaining(charge, 0 if charge.limit == BLOCKED else left, decision.now + owed))
+    return buckets
 
 
-def tightest(found: Sequence[Remaining]) -> Remaining | None:
-    """The bucket that can refuse soonest: the least tokens, then the longest to wait. Shadow limits never refuse."""
-    enforced = [balance for balance in found if balance.charge.enforced]
-    return min(enforced, key=lambda balance: (balance.remaining, -balance.full_at), default=None)
+def tightest(buckets: Sequence[Remaining]) -> Remaining | None:
+    """The enforced bucket that refuses first: that with the fewest tokens, then the one that fills last."""
+    enforced = [bucket for bucket in buckets if bucket.charge.enforced]
+    return min(enforced, key=lambda bucket: (bucket.remaining, -bucket.full_at), default=None)
 
 
 def with_weight(demands: Sequence[Demand], cost: int) -> list[Demand]:
-    """The same demands for another cost, in tokens; 0 looks without touching. Who is blocked can pay none."""
-    return [Demand(key, charge if charge.limit == BLOCKED else _at(charge, cost)) for key, charge in demands]
-
-
-def _at(charge: Charge, cost: int) -> Charge:
-    return Charge.of(charge.limit, charge.quota, cost, enforced=charge.enforced, outage=charge.outage)
+    """The same demands with another cost, in tokens; 0 reads the buckets without charging them. A block stays."""
+    return [Demand(key, charge if charge.limit == BLOCKED else charge.with_cost(cost)) for key, charge in demands]

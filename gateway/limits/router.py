@@ -7,9 +7,9 @@ Precedence, in this order:
    the end of the path; thus of two open-ended templates the longer wins;
 3. an endpoint that lists the request's method beats one that lists none; HEAD belongs to GET unless it is listed.
 
-Where the best path does not take the method, the next best is tried. What matches nothing belongs to the default
-endpoint. A match looks only at templates that fit the path from its start, so their cost depends on the path and not
-on the number of endpoints.
+If the best template does not take the method, the next best is tried. A request that matches none belongs to the
+default endpoint. Only templates that fit the path from its start are looked at, so the cost of a match depends on the
+path and not on the number of endpoints.
 """
 
 import sys
@@ -22,7 +22,7 @@ from gateway.limits.endpoint import Endpoint, Template
 @dataclass(slots=True)
 class _Node:
     literals: dict[str, "_Node"] = field(default_factory=dict)
-    hole: "_Node | None" = None
+    parameter: "_Node | None" = None
     ends: dict[str, Endpoint] = field(default_factory=dict)
     rests: dict[str, Endpoint] = field(default_factory=dict)
 
@@ -30,19 +30,19 @@ class _Node:
 _ANY_METHOD = ""
 
 _REST = sys.maxsize
-"""A depth behind all segments: what is left of the path goes into the template's open end."""
+"""A depth beyond all segments: the template's open end matches the rest of the path."""
 
 
 class Router:
     """A tree of path segments for each host. Built once, then only read.
 
     Args:
-        endpoints: One without a template, the default endpoint, is passed over.
-        case_sensitive: Whether literals differ by case; as in the `PathPolicy` that cuts the paths.
+        endpoints: The default endpoint, which has no template, is skipped.
+        case_sensitive: Whether literals differ by case; as in the `PathPolicy` that splits the paths.
 
     Attributes:
-        clashes: Pairs of endpoints that take the same requests; the first of each pair gets them. Whoever reads
-            rules from an operator refuses them when there are any.
+        clashes: Pairs of endpoints that match the same requests; the first of each pair gets them. The configuration
+            reader rejects rules that have any.
     """
 
     __slots__ = ("_hosts", "clashes")
@@ -58,8 +58,8 @@ class Router:
         node = self._hosts.setdefault(endpoint.host, _Node())
         for segment in template.segments:
             if segment is None:
-                node.hole = node.hole or _Node()
-                node = node.hole
+                node.parameter = node.parameter or _Node()
+                node = node.parameter
             else:
                 node = node.literals.setdefault(segment if case_sensitive else segment.lower(), _Node())
         leaves = node.rests if template.open_ended else node.ends
@@ -74,7 +74,7 @@ class Router:
         """The endpoint of a request; None for the default one.
 
         Args:
-            method: In capitals.
+            method: In upper case.
             host: In lower case, without port.
             segments: Of the canonical path, see `PathPolicy`.
         """
@@ -87,15 +87,15 @@ class Router:
 
 
 def _descend(root: _Node, method: str, segments: Sequence[str]) -> Endpoint | None:
-    """Walk down the tree, of the ways that are left always the best one first."""
-    ways, end = [(root, 0)], len(segments)  # the best way is the last
+    """Search the tree depth first, the best match first."""
+    ways, end = [(root, 0)], len(segments)  # the best of them is the last
     while ways:
         node, depth = ways.pop()
         if depth < end:
             if node.rests:
                 ways.append((node, _REST))
-            if node.hole is not None:
-                ways.append((node.hole, depth + 1))
+            if node.parameter is not None:
+                ways.append((node.parameter, depth + 1))
             literal = node.literals.get(segments[depth])
             if literal is not None:
                 ways.append((literal, depth + 1))

@@ -1,4 +1,4 @@
-"""`Rules`: endpoints and limits in force, compiled so that a request costs a look-up and no arithmetic."""
+"""`Rules`: the active endpoints and limits, compiled so that a request costs a look-up and no arithmetic."""
 
 from collections.abc import Iterable, Mapping
 from copy import copy
@@ -16,7 +16,16 @@ from gateway.limits.router import Router
 
 
 class _CompiledLimit(NamedTuple):
-    """A limit as it applies to one endpoint: which key, and what to charge by tier."""
+    """A limit as it applies to one endpoint.
+
+    Attributes:
+        limit: The limit.
+        key: The bucket's key; for a limit per user, the caller's digest is appended.
+        by_user: Whether it is.
+        charge: What a request costs.
+        tiers: What it costs users on a plan.
+        has_exempt: Whether anybody is exempt.
+    """
 
     limit: Limit
     key: bytes
@@ -27,23 +36,33 @@ class _CompiledLimit(NamedTuple):
 
 
 class Rules:
-    """Endpoints and limits in force; never changed, only replaced as a whole.
+    """The active endpoints and limits; never changed, only replaced as a whole.
 
     Args:
-        endpoints: Without the default endpoint, one is added that costs 1.
-        limits: In the order in which the operator wrote them.
+        endpoints: If the default endpoint is missing, one is added that costs 1.
+        limits: In the order of the rule files.
         paths: How to read a path.
-        revision: Hash of the files the rules were read from; empty when they were read from none.
+        revision: Hash of the rule files; empty if there are none.
 
     Attributes:
         endpoints: By name, the default endpoint included.
         limits: All limits.
         default: The endpoint of requests that match no other.
-        overrides: What is laid down for single users, by their digests.
-        exempting: Those of the limits that do not count everybody.
+        overrides: What is set for single users, by their digests.
+        exempting: The limits from which somebody is exempt.
     """
 
-    __slots__ = ("_router", "_tolls", "default", "endpoints", "exempting", "limits", "overrides", "paths", "revision")
+    __slots__ = (
+        "_compiled",
+        "_router",
+        "default",
+        "endpoints",
+        "exempting",
+        "limits",
+        "overrides",
+        "paths",
+        "revision",
+    )
 
     def __init__(
         self,
@@ -61,32 +80,32 @@ class Rules:
         self.revision = revision
         self.overrides: Mapping[bytes, Override] = {}
         self._router = Router(self.endpoints.values(), case_sensitive=self.paths.case_sensitive)
-        self._tolls: dict[str, list[_CompiledLimit]] = {name: [] for name in self.endpoints}
+        self._compiled: dict[str, list[_CompiledLimit]] = {name: [] for name in self.endpoints}
         for limit in self.limits:
-            tariff = _CompiledLimits(limit)
+            compiler = _Compiler(limit)
             for name in self.endpoints if not limit.endpoints else self.endpoints.keys() & limit.endpoints:
-                self._tolls[name].append(tariff.toll(self.endpoints[name]))
+                self._compiled[name].append(compiler.compile(self.endpoints[name]))
 
     @property
     def clashes(self) -> list[tuple[Endpoint, Endpoint]]:
-        """Pairs of endpoints that take the same requests."""
+        """Pairs of endpoints that match the same requests, see `Router`."""
         return self._router.clashes
 
     def match(self, method: str, host: str, path: str) -> Endpoint | None:
-        """The endpoint of a request; None when its path has to be refused, see `PathPolicy`."""
+        """The endpoint of a request; None if its path has to be rejected, see `PathPolicy`."""
         segments = self.paths.segments(path)
         if segments is None:
             return None
         return self._router.match(method, host, segments) or self.default
 
     def with_overrides(self, overrides: Mapping[bytes, Override]) -> "Rules":
-        """The same rules, with these overrides in the place of those there were."""
+        """The same rules with other overrides."""
         other = copy(self)
         other.overrides = overrides
         return other
 
     def demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
-        """The buckets that a request has to pay, and how much each. Empty when nothing limits it."""
+        """The buckets that a request is charged to, and how much each. Empty if no limit applies."""
         override = self.overrides.get(caller.digest) if self.overrides else None
         if override is None or not override.covers(endpoint.name):
             return self._demands(endpoint, caller)
@@ -95,12 +114,14 @@ class Rules:
         return override.change(self._demands(endpoint, caller), caller)
 
     def exempt(self, endpoint: Endpoint, caller: Caller) -> list[str]:
-        """The names of the limits that would count a request, but for who sent it."""
-        return [limit.name for limit in self.exempting if limit.counts(endpoint.name) and limit.exempt.covers(caller)]
+        """The names of the limits that would apply to a request if its caller were not exempt."""
+        return [
+            limit.name for limit in self.exempting if limit.applies_to(endpoint.name) and limit.exempt.covers(caller)
+        ]
 
     def _demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
         demands = []
-        for limit, key, by_user, charge, tiers, has_exempt in self._tolls[endpoint.name]:
+        for limit, key, by_user, charge, tiers, has_exempt in self._compiled[endpoint.name]:
             if has_exempt and limit.exempt.covers(caller):
                 continue
             demands.append(
@@ -112,15 +133,15 @@ class Rules:
         return demands
 
 
-class _CompiledLimits:
-    """Makes a limit's tolls. Endpoints that cost the same share what they can: there may be thousands of them."""
+class _Compiler:
+    """Compiles a limit for each endpoint. Endpoints of the same cost share charges: there may be thousands of them."""
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
         self._name = _quoted(limit.name)
         self._shared: dict[int, _CompiledLimit] = {}
 
-    def toll(self, endpoint: Endpoint) -> _CompiledLimit:
+    def compile(self, endpoint: Endpoint) -> _CompiledLimit:
         shared = self._shared.get(endpoint.cost)
         if shared is None:
             shared = self._shared[endpoint.cost] = self._make(endpoint.cost)
@@ -130,7 +151,7 @@ class _CompiledLimits:
         limit = self._limit
 
         def charge(quota: Quota) -> Charge:
-            return Charge.of(limit.name, quota, cost, enforced=limit.enforce, outage=limit.when_redis_is_down)
+            return Charge.of(limit.name, quota, cost, enforced=limit.enforce, failure_policy=limit.when_redis_is_down)
 
         return _CompiledLimit(
             limit,
@@ -146,12 +167,12 @@ class _CompiledLimits:
 
 
 def _quoted(name: str) -> str:
-    """A name without colon or star, so no two buckets share a key; nor a brace, which Redis Cluster gives a meaning."""
+    """A name without colon or star, so that no two buckets share a key, or braces, which mean a hash tag to Redis."""
     return quote(name, safe="")
 
 
 @dataclass(slots=True)
 class RuleBook:
-    """The one cell of the gateway that changes: the rules in force. A request reads it once."""
+    """The active rules: the one thing in the gateway that changes. A request reads it once."""
 
     current: Rules

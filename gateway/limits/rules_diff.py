@@ -1,4 +1,4 @@
-"""What differs between two sets of rules. Holds no user id: of exemptions it tells how many."""
+"""`diff_rules`: what differs between two sets of rules. No user ids: of exempt users, it has the number only."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from gateway.limits.rules import Rules
 
 
 def diff_rules(old: Rules, new: Rules) -> dict[str, Any]:
-    """Endpoints and limits that are added, removed and changed, by name; what changed, field by field."""
+    """Endpoints and limits that were added, removed and changed, by name; of changed ones, the fields that differ."""
     return {
         "endpoints": _compare(
             {name: _endpoint(each) for name, each in old.endpoints.items()},
@@ -22,7 +22,7 @@ def diff_rules(old: Rules, new: Rules) -> dict[str, Any]:
 
 
 def inventory(rules: Rules) -> dict[str, Any]:
-    """All endpoints and limits, as `diff_rules` tells them."""
+    """All endpoints and limits, in the form of `diff_rules`."""
     return {
         "endpoints": [{"name": name, **_shown(_endpoint(each))} for name, each in rules.endpoints.items()],
         "limits": [{"name": each.name, **_shown(_limit(each))} for each in rules.limits],
@@ -78,7 +78,7 @@ def _quota(quota: Quota) -> dict[str, Any]:
 
 
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields as they may be told."""
+    """Fields in the form in which they may be shown."""
     shown = {name: value for name, value in fields.items() if name not in {"exempt", "more"}}
     if "exempt" in fields:
         exempt = fields["exempt"]

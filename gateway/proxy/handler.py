@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from time import perf_counter
 
+from gateway.auth.cors import Cors
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome
-from gateway.limits.cors import Cors
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.identity import Asker, Caller, Identity
+from gateway.limits.identity import Caller, Identity, Sender
 from gateway.limits.rules import RuleBook, Rules
 from gateway.proxy.bypass import BYPASS, Bypass, nobody
 from gateway.proxy.exchange import Exchange
@@ -58,7 +58,7 @@ class Proxy:
         began = perf_counter()
         client, headers = exchange.client, exchange.message.headers
         if self._cors is not None:
-            exchange.fields = lines(self._cors.fields(headers.get("Origin")))
+            exchange.fields = lines(self._cors.headers(headers.get("Origin")))
         head = self._reader.read(exchange)
         if isinstance(head, Response):
             return self._turn_away(exchange, head, began)
@@ -66,7 +66,7 @@ class Proxy:
         endpoint = rules.match(head.method, head.target.host, head.target.path)
         if endpoint is None:
             return self._turn_away(exchange, BAD_REQUEST, began)
-        caller = self._identity.identify(Asker(client.peer, client.trusted, headers))
+        caller = self._identity.identify(Sender(client.peer, client.trusted, headers))
         max_body = endpoint.max_body or client.intake.max_body
         if head.length is not None and head.length > max_body:
             outcome = Outcome.BAD_REQUEST

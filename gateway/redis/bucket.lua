@@ -3,10 +3,10 @@
 -- A bucket is a string key, <prefix>:bucket:<limit>:<endpoint>:<user>, that holds "<full_at> <interval>":
 --   full_at   the instant at which the bucket is full again, microseconds since 1970 by this server's clock;
 --   interval  microseconds a token took to come back when this was written.
--- A key lives until full_at, rounded up to a millisecond: a bucket that is full has no key.
+-- A key expires at full_at, rounded up to a millisecond: a bucket that is full has no key.
 -- To look at one: GET it. To fill it: DEL it.
 --
--- <prefix>:fleet is a sorted set: the workers of all gateways, scored by when they were last heard of (same clock).
+-- <prefix>:fleet is a sorted set: the workers of all gateways, scored by when they were last heard (same clock).
 --
 -- Lua's numbers are doubles. Whole numbers below 2^53 are exact in them as long as nothing rounds on the way: hence
 -- math.fmod rather than %, string.format('%.0f') rather than tostring. Redis itself writes numbers with 17 digits.
@@ -16,7 +16,7 @@ local match, format = string.match, string.format
 
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local full_at, written_under = {}, {}  -- by position in KEYS; what is not there is full
+local full_at, written_under = {}, {}  -- by position in KEYS; a bucket that is not there is full
 
 local function read()
   for k, text in ipairs(call('MGET', unpack(KEYS))) do
@@ -41,8 +41,8 @@ end
 
 local function write(k)
   if full_at[k] > now then
-    -- An instant, no time to live: Redis counts that from when the script began, and TIME is asked later. A server that
-    -- was held up in between would forget the bucket so much too early.
+    -- An instant rather than a time to live: Redis counts the latter from when the script began, which is before TIME.
+    -- A server that was held up in between would drop the bucket by so much too early.
     call('SET', KEYS[k], format('%.0f %.0f', full_at[k], written_under[k]), 'PXAT', ceil(full_at[k] / 1000))
   else
     call('DEL', KEYS[k])

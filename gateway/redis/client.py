@@ -1,12 +1,12 @@
-"""`RedisClient`: how calls of scripts reach Redis.
+"""`RedisClient`: how script calls reach Redis.
 
 The rules:
 
-* Nothing is sent twice. A call whose answer was lost may have happened; it fails. The one exception is NOSCRIPT, which
-  says that nothing happened: then the script's text is sent.
-* A connection belongs to one caller from the question to the last byte of the answer. When something goes wrong in
-  between, it is closed, so nobody ever reads another's answer.
-* Whatever goes wrong, what comes out is a `StoreUnavailableError`.
+* Nothing is sent twice. A call whose reply was lost may have been executed, so it fails. The one exception is NOSCRIPT,
+  which says that it was not executed: then the script's text is sent.
+* A connection belongs to one caller from the request to the last byte of the reply. When something goes wrong in
+  between, it is closed, so that nobody ever reads the reply to another caller's request.
+* Whatever goes wrong, the caller gets a `StoreUnavailableError`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,27 +16,27 @@ from hiredis import ReplyError, pack_command
 from redis.asyncio.connection import ConnectionPool
 
 from gateway.redis.connection import RedisConnection
-from gateway.redis.port import StoreUnavailableError, unavailable
+from gateway.redis.errors import StoreUnavailableError, unavailable
 from gateway.redis.scripts import Call
 
-MOST_LINES = 8
-"""One carries the checks, one the signs of life; the others replace those that hang."""
+MAX_CONNECTIONS = 8
+"""One carries the checks, one the heartbeats; the others replace those that hang."""
 
-Answer = list[int] | StoreUnavailableError
-"""What a script returned, or why it did not."""
+Reply = list[int] | StoreUnavailableError
+"""What a script returned, or why there is no reply."""
 
 
 class RedisClient(Protocol):
-    """Sends calls, and brings back an answer for each."""
+    """Sends calls and returns a reply for each: `PooledClient` or `ClusterClient`."""
 
-    async def run(self, calls: Sequence[Call]) -> list[Answer]:
-        """Run scripts; they may run at the same time. Never raises but when it is cancelled."""
+    async def run(self, calls: Sequence[Call]) -> list[Reply]:
+        """Run scripts, which may run at the same time. Raises nothing but CancelledError."""
 
     async def command(self, *words: bytes | str | int) -> Any:
         """Run one plain command, for what no request waits for.
 
         Raises:
-            StoreUnavailableError: it may or may not have happened.
+            StoreUnavailableError: it may or may not have been executed.
         """
 
     async def close(self) -> None:
@@ -44,22 +44,22 @@ class RedisClient(Protocol):
 
 
 def evalsha(call: Call) -> tuple[Any, ...]:
-    """The command that runs a script the server knows."""
+    """The command that runs a script which the server knows."""
     return ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.arguments)
 
 
 def evaluate(call: Call) -> tuple[Any, ...]:
-    """The command that runs a script the server does not know yet."""
+    """The command that runs a script which the server does not know yet."""
     return ("EVAL", call.script.text, len(call.keys), *call.keys, *call.arguments)
 
 
-def checked(reply: object, call: Call) -> Answer:
-    """What a script replied to a call, if that is what it would reply."""
+def checked(reply: object, call: Call) -> Reply:
+    """The reply to a call, if it has the form of the script's replies."""
     if isinstance(reply, Exception):
         return unavailable(reply)
     if isinstance(reply, list) and len(reply) == call.numbers and all(type(number) is int for number in reply):
         return reply
-    return StoreUnavailableError(f"this is not our script's answer: {reply!r:.80}")
+    return StoreUnavailableError(f"this is not a reply of our script: {reply!r:.80}")
 
 
 class PooledClient:
@@ -67,20 +67,20 @@ class PooledClient:
 
     Args:
         pool: Makes connections to it.
-        patience: Seconds that an answer may take.
+        timeout: Seconds that a reply may take.
         close: Closes what else is open.
     """
 
     def __init__(
-        self, pool: ConnectionPool, patience: float, close: Callable[[], Awaitable[None]] | None = None
+        self, pool: ConnectionPool, timeout: float, close: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         self._pool = pool
-        self._patience = patience
+        self._timeout = timeout
         self._close = close
-        self._free: list[RedisConnection] = []
-        self._taken = 0
+        self._idle: list[RedisConnection] = []
+        self._in_use = 0
 
-    async def run(self, calls: Sequence[Call]) -> list[Answer]:
+    async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """Run scripts one after the other, in one round trip."""
         try:
             return [checked(reply, call) for reply, call in zip(await self._run(calls), calls, strict=True)]
@@ -88,10 +88,10 @@ class PooledClient:
             return [unavailable(error)] * len(calls)
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
-        replies = await self._ask([evalsha(call) for call in calls])
+        replies = await self._execute([evalsha(call) for call in calls])
         unknown = [place for place, reply in enumerate(replies) if _is_unknown(reply)]
         if unknown:
-            again = await self._ask([evaluate(calls[place]) for place in unknown])
+            again = await self._execute([evaluate(calls[place]) for place in unknown])
             for place, reply in zip(unknown, again, strict=True):
                 replies[place] = reply
         return replies
@@ -99,46 +99,46 @@ class PooledClient:
     async def command(self, *words: bytes | str | int) -> Any:
         """Run one plain command."""
         try:
-            (reply,) = await self._ask([words])
+            (reply,) = await self._execute([words])
         except Exception as error:
             raise unavailable(error) from error
         if isinstance(reply, Exception):
             raise unavailable(reply) from reply
         return reply
 
-    async def _ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The replies to commands, on a line that nobody else asks on meanwhile."""
-        if self._taken >= MOST_LINES:
-            raise ConnectionError("too many questions have no answer yet")
-        self._taken += 1
+    async def _execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The replies to commands, on a connection that nobody else uses meanwhile."""
+        if self._in_use >= MAX_CONNECTIONS:
+            raise ConnectionError(f"all {MAX_CONNECTIONS} connections wait for replies")
+        self._in_use += 1
         try:
-            line = self._idle() or await self._connect()
-            replies = await line.ask(b"".join([pack_command(command) for command in commands]), len(commands))
+            connection = self._take_idle() or await self._connect()
+            replies = await connection.execute(b"".join([pack_command(words) for words in commands]), len(commands))
         finally:
-            self._taken -= 1
+            self._in_use -= 1
         if any(isinstance(reply, ReplyError) and "READONLY" in str(reply) for reply in replies):
             # A name that points to the master may point to another one by now. Redis 6 says so within another error.
-            line.close()
+            connection.close()
         else:
-            self._free.append(line)
+            self._idle.append(connection)
         return replies
 
-    def _idle(self) -> RedisConnection | None:
-        while self._free:
-            line = self._free.pop()
-            if line.is_open:
-                return line
+    def _take_idle(self) -> RedisConnection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                return connection
         return None
 
     async def _connect(self) -> RedisConnection:
         connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         await connection.connect()
-        return RedisConnection(connection, self._patience)
+        return RedisConnection(connection, self._timeout)
 
     async def close(self) -> None:
         """Close all connections."""
-        for line in self._free:
-            line.close()
+        for connection in self._idle:
+            connection.close()
         await self._pool.aclose()
         if self._close is not None:
             await self._close()

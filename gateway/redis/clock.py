@@ -1,4 +1,4 @@
-"""`StoreClock`: what time it is in the store, as far as this process can tell without asking."""
+"""`StoreClock`: Redis' time, as far as this process can tell without asking."""
 
 import time
 
@@ -9,10 +9,10 @@ def monotonic() -> int:
 
 
 class StoreClock:
-    """The store's time: never behind it, and ahead by no more than the answer took that told it.
+    """Redis' time: never behind, and ahead by no more than the round trip took that brought it.
 
-    Calling it gives microseconds since 1970. Before the store was first heard of, and where there is no other than this
-    process, it is the machine's time when the clock was made and what has passed since, so it never steps.
+    Calling it gives microseconds since 1970. Before the first reply, and without Redis, it is the machine's time at the
+    moment the clock was made plus what has passed since, so it never steps.
     """
 
     __slots__ = ("_offset",)
@@ -23,12 +23,12 @@ class StoreClock:
     def __call__(self) -> int:
         return monotonic() + self._offset
 
-    def hear(self, now: int, sent: int) -> None:
-        """Learn the time.
+    def update(self, now: int, sent: int) -> None:
+        """Learn the time from a reply that has just come in.
 
         Args:
-            now: The store's time, read somewhere between question and answer.
-            sent: When the question went out, by `monotonic`. The answer has come in just now.
+            now: Redis' time, read somewhere between request and reply.
+            sent: When the request went out, by `monotonic`.
         """
         latest = now - sent
         if not now - monotonic() <= self._offset <= latest:

@@ -3,13 +3,14 @@
 What a reader may rely on:
 
 * Each bucket is exact: it never gives more than its rate and burst allow.
-* A check takes from its slots at the same time, all or nothing within each. If one refuses, what the others gave is
-  given back at once, and the check is refused. In between, for about one round trip, another check may find a bucket
-  poorer than it will be and be refused; none is ever allowed that should not be.
-* What was taken and whose giving back got lost, or whose check went without an answer, is gone until it refills.
-* One server that does not answer is the whole Cluster away: checks are then decided by the standby.
-* Refusals are not remembered (`gateway.limiter.last_known`): what a bucket owes may be given back.
-* The servers' clocks should agree. A bucket only ever sees its own server's, or that of the replica that takes over.
+* A check takes from all of its slots at the same time, all or nothing within each. If one slot refuses, what was taken
+  from the others is refunded at once, and the check is refused. In between, for about one round trip, another check may
+  find a bucket with fewer tokens than it will have, and be refused; none is ever allowed that should not be.
+* If a refund is lost, or a check gets no reply, the tokens it took are gone until they refill.
+* One server that does not answer makes the whole Cluster unavailable: checks are then decided by the fallback.
+* There is no denial cache (`gateway.limiter.last_known`), because what a bucket owes may be refunded.
+* The servers' clocks should agree. A bucket only ever sees the clock of its own server, or of the replica that takes
+  over.
 """
 
 import asyncio
@@ -22,23 +23,26 @@ from redis.crc import key_slot
 from redis.exceptions import NoScriptError
 
 from gateway.limits.bucket import Decision, Demand
-from gateway.redis.client import Answer, RedisClient, checked, evalsha, evaluate
+from gateway.redis.client import RedisClient, Reply, checked, evalsha, evaluate
 from gateway.redis.clock import StoreClock, monotonic
 from gateway.redis.coalescer import Check
-from gateway.redis.port import StoreUnavailableError, unavailable
+from gateway.redis.errors import StoreUnavailableError, unavailable
 from gateway.redis.scripts import Call, Debt, call_reconcile, call_take
-from gateway.redis.store import Heartbeat, Reconciled, RedisStore
+from gateway.redis.store import Heartbeat, RedisStore
+
+_Parts = dict[tuple[int, ...], Decision | StoreUnavailableError]
+"""The decision of each slot that a check touches, by the positions of the demands in that slot."""
 
 
 class ClusterClient:
-    """The servers of a Cluster; each gets the calls of its slots in one round trip."""
+    """The servers of a Cluster; each gets the calls for its slots in one round trip."""
 
     def __init__(self, cluster: RedisCluster) -> None:
         self._cluster = cluster
-        self._users = 0
+        self._in_use = 0
         self._is_stale = False
 
-    async def run(self, calls: Sequence[Call]) -> list[Answer]:
+    async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """Run scripts, each of which touches one slot."""
         try:
             async with self._discovered() as cluster:
@@ -67,18 +71,18 @@ class ClusterClient:
 
     @asynccontextmanager
     async def _discovered(self) -> AsyncIterator[RedisCluster]:
-        """The client, when it knows who has which slot. After a failure it asks afresh, once nobody else uses it."""
-        if self._is_stale and not self._users:
+        """The client, knowing which server has which slot. After a failure it asks again, once no call uses it."""
+        if self._is_stale and not self._in_use:
             self._is_stale = False
             await self._cluster.aclose()
-        self._users += 1
+        self._in_use += 1
         try:
             yield await self._cluster.initialize()
         except Exception:
             self._is_stale = True
             raise
         finally:
-            self._users -= 1
+            self._in_use -= 1
 
     async def close(self) -> None:
         """Close all connections."""
@@ -96,62 +100,57 @@ async def _send(cluster: RedisCluster, commands: Sequence[Sequence[Any]]) -> lis
 class ClusterStore(RedisStore):
     """Buckets in a Cluster; takes the arguments of `RedisStore`."""
 
-    gives_back = True
+    refunds = True
 
-    def __init__(self, channel: RedisClient, clock: StoreClock, **options: Any) -> None:
-        super().__init__(channel, clock, **options)
-        self._returns: set[asyncio.Task[None]] = set()
+    def __init__(self, client: RedisClient, clock: StoreClock, **options: Any) -> None:
+        super().__init__(client, clock, **options)
+        self._refunds: set[asyncio.Task[None]] = set()
 
-    async def _decide(self, checks: list[Check]) -> list[Decision | StoreUnavailableError]:
-        parts: dict[int, dict[int, list[int]]] = {}  # slot -> check -> places of the demands
+    async def _run(self, checks: list[Check]) -> list[Decision | StoreUnavailableError]:
+        slots: dict[int, dict[int, list[int]]] = {}  # slot -> check -> positions of its demands
         for number, demands in enumerate(checks):
-            for place, (key, _) in enumerate(demands):
-                parts.setdefault(self._slot(key), {}).setdefault(number, []).append(place)
-        asked = [
-            [[checks[number][place] for place in places] for number, places in part.items()] for part in parts.values()
+            for position, (key, _) in enumerate(demands):
+                slots.setdefault(self._slot(key), {}).setdefault(number, []).append(position)
+        parts = [
+            [[checks[number][position] for position in positions] for number, positions in slot.items()]
+            for slot in slots.values()
         ]
         sent = monotonic()
-        answers = await self._channel.run([call_take(self._buckets, part) for part in asked])
-        found: list[dict[tuple[int, ...], Decision | StoreUnavailableError]] = [{} for _ in checks]
-        for part, demands_of, answer in zip(parts.values(), asked, answers, strict=True):
-            for (number, places), decision in zip(part.items(), self._read(demands_of, answer, sent), strict=True):
-                found[number][tuple(places)] = decision
-        vain: list[Demand] = []
-        joined = [_join(demands, split, vain) for demands, split in zip(checks, found, strict=True)]
-        if vain:
-            task = asyncio.get_running_loop().create_task(self._give_back(vain))
-            self._returns.add(task)
-            task.add_done_callback(self._returns.discard)
-        return joined
+        replies = await self._client.run([call_take(self._buckets, part) for part in parts])
+        found: list[_Parts] = [{} for _ in checks]
+        for slot, part, reply in zip(slots.values(), parts, replies, strict=True):
+            for (number, positions), decision in zip(slot.items(), self._read(part, reply, sent), strict=True):
+                found[number][tuple(positions)] = decision
+        to_refund: list[Demand] = []
+        decisions = [_join(demands, each, to_refund) for demands, each in zip(checks, found, strict=True)]
+        if to_refund:
+            task = asyncio.get_running_loop().create_task(self._refund(to_refund))
+            self._refunds.add(task)
+            task.add_done_callback(self._refunds.discard)
+        return decisions
 
-    async def _give_back(self, vain: Sequence[Demand]) -> None:
+    async def _refund(self, demands: Sequence[Demand]) -> None:
         debts: dict[bytes, Debt] = {}
-        for key, charge in vain:
+        for key, charge in demands:
             before = debts.get(key)
             debts[key] = Debt(key, charge.quota, (before.due if before else 0) - charge.due)
-        await self._channel.run([call_reconcile(self._buckets, part) for part in self._by_slot(debts.values())])
+        await self._client.run([call_reconcile(self._buckets, part) for part in self._by_slot(debts.values())])
 
-    async def settle(self, debts: Sequence[Debt]) -> Reconciled:
-        """Charge what was decided without the store. Each bucket at most once.
-
-        Raises:
-            StoreUnavailableError: some of it may or may not have happened.
-        """
+    async def reconcile(self, debts: Sequence[Debt]) -> Sequence[int]:
+        """Charge what was decided without Redis, see `RedisStore.reconcile`."""
         parts = self._by_slot(debts)
         owed: dict[bytes, int] = {}
-        now = 0
-        answers = await self._channel.run([call_reconcile(self._buckets, part) for part in parts])
-        for part, answer in zip(parts, answers, strict=True):
-            if isinstance(answer, StoreUnavailableError):
-                raise answer
-            now = max(now, answer[0])
-            owed |= zip([debt.key for debt in part], answer[1:], strict=True)
-        return Reconciled(now, tuple(owed[debt.key] for debt in debts))
+        replies = await self._client.run([call_reconcile(self._buckets, part) for part in parts])
+        for part, reply in zip(parts, replies, strict=True):
+            if isinstance(reply, StoreUnavailableError):
+                raise reply
+            owed |= zip([debt.key for debt in part], reply[1:], strict=True)
+        return [owed[debt.key] for debt in debts]
 
-    async def heartbeat(self, worker: str, *, silence: int, since: int) -> Heartbeat:
-        """Say that a worker is there; the Cluster answers only if all of its masters do."""
-        await self._channel.command("PING")
-        return await super().heartbeat(worker, silence=silence, since=since)
+    async def heartbeat(self, worker: str, *, expiry: int, present_since: int) -> Heartbeat:
+        """Record that a worker is alive. It fails unless all masters of the Cluster answer."""
+        await self._client.command("PING")
+        return await super().heartbeat(worker, expiry=expiry, present_since=present_since)
 
     def _slot(self, key: bytes) -> int:
         return key_slot(self._buckets + key)
@@ -163,28 +162,26 @@ class ClusterStore(RedisStore):
         return list(parts.values())
 
     async def close(self) -> None:
-        """Let go of connections, when what was taken in vain is given back."""
-        await asyncio.gather(*self._returns)
+        """Close all connections, after the refunds under way."""
+        await asyncio.gather(*self._refunds)
         await super().close()
 
 
-def _join(
-    demands: Check, parts: dict[tuple[int, ...], Decision | StoreUnavailableError], vain: list[Demand]
-) -> Decision | StoreUnavailableError:
-    """One decision of the parts of a check; what was taken in vain is added to `vain`."""
-    answers = parts.values()
-    failure = next((answer for answer in answers if isinstance(answer, StoreUnavailableError)), None)
-    decisions = {places: answer for places, answer in parts.items() if not isinstance(answer, StoreUnavailableError)}
+def _join(demands: Check, parts: _Parts, to_refund: list[Demand]) -> Decision | StoreUnavailableError:
+    """One decision from the parts of a check. Demands that were charged in vain are added to `to_refund`."""
+    replies = parts.values()
+    failure = next((reply for reply in replies if isinstance(reply, StoreUnavailableError)), None)
+    decisions = {positions: reply for positions, reply in parts.items() if not isinstance(reply, StoreUnavailableError)}
     allowed = failure is None and all(decision.allowed for decision in decisions.values())
     owed = [0] * len(demands)
     refused: list[int] = []
-    for places, decision in decisions.items():
-        for at, place in enumerate(places):
-            owed[place] = decision.owed[at]
+    for positions, decision in decisions.items():
+        for at, position in enumerate(positions):
+            owed[position] = decision.owed[at]
             if at in decision.refused:
-                refused.append(place)
-            elif decision.allowed and not allowed and demands[place].charge.due:
-                vain.append(demands[place])
+                refused.append(position)
+            elif decision.allowed and not allowed and demands[position].charge.due:
+                to_refund.append(demands[position])
     if failure is not None:
         return failure
     now = max(decision.now for decision in decisions.values())

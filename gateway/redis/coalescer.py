@@ -1,8 +1,8 @@
 """`Coalescer`: many callers, one round trip.
 
-Checks that arrive while a call is in flight wait and go together in the next one. A check waits no longer than the
-deadline, whatever becomes of its call. A call that has let a check down is abandoned: it is not cancelled (its answer
-has to be read by somebody, or by nobody), but nobody waits for it any more and the next call may go out.
+Checks that arrive while a call is in flight wait, and go together in the next one. A check waits no longer than the
+deadline, whatever becomes of its call. A call that has missed a check's deadline is abandoned: it is not cancelled,
+because its reply must not be left for the next caller to read, but nobody waits for it and the next call may go out.
 """
 
 import asyncio
@@ -11,31 +11,31 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
 from gateway.limits.bucket import Decision, Demand
-from gateway.redis.port import StoreUnavailableError, unavailable
+from gateway.redis.errors import StoreUnavailableError, unavailable
 
 Check = Sequence[Demand]
 Decide = Callable[[list[Check]], Awaitable[list[Decision | StoreUnavailableError]]]
 _Waiting = tuple[Check, asyncio.Future[Decision]]
 
-_MOST_CHECKS = 128
-"""In one call: a script that runs much longer than a millisecond keeps everybody else waiting."""
+_MAX_CHECKS = 128
+"""In one call: a script that runs much longer than a millisecond holds up everybody else."""
 
-_TURNS = 2
-"""Turns of the loop between two calls, in which more checks gather. None at all costs a tenth more in all."""
+_GATHERING = 2
+"""Iterations of the event loop between two calls, in which more checks gather. Without any, a check costs 10 % more."""
 
 _STALL = 0.002
-"""Seconds: a timer this late says that we were busy or stopped, and the answer may lie unread in the socket."""
+"""Seconds: if the timer is this late, this process was busy or stopped, and the reply may lie unread in the socket."""
 
-_INDULGENCE = 0.01
-"""Seconds for which we then go on waiting, once: a Redis that hangs as well is not waited for any longer."""
+_EXTENSION = 0.01
+"""Seconds by which the deadline is then extended, once: a Redis that hangs as well gets no more than that."""
 
 
 class Coalescer:
     """Collects checks and sends them together.
 
     Args:
-        decide: Decides a list of checks in one round trip. An error is no answer to any of them.
-        deadline: Seconds a check waits at most.
+        decide: Decides on a list of checks in one round trip. If it raises, none of them has a decision.
+        deadline: Seconds that a check waits at most.
     """
 
     __slots__ = (
@@ -45,7 +45,7 @@ class Coalescer:
         "_deadlines",
         "_decide",
         "_due",
-        "_is_indulged",
+        "_is_extended",
         "_timer",
         "_waiting",
     )
@@ -57,16 +57,19 @@ class Coalescer:
         self._deadlines: deque[tuple[float, asyncio.Future[Decision]]] = deque()
         self._call: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
-        self._is_indulged = False
-        self._due = 0.0  # of the timer, which does not always know: uvloop's has no time when it is due at once
+        self._is_extended = False
+        self._due = 0.0  # when the timer is due; uvloop's own cannot say so when it is due at once
         self._timer: asyncio.Handle | None = None
 
-    def ask(self, check: Check) -> asyncio.Future[Decision]:
-        """Have a check decided. Raises `StoreUnavailableError` if there is no decision before the deadline."""
+    def submit(self, check: Check) -> asyncio.Future[Decision]:
+        """Have a check decided.
+
+        The future raises `StoreUnavailableError` if there is no decision before the deadline.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Decision] = loop.create_future()
         self._waiting.append((check, future))
-        at = monotonic() + self._deadline  # the loop's own clock stands while its turn lasts
+        at = monotonic() + self._deadline  # the loop's own clock stands still during an iteration
         self._deadlines.append((at, future))
         if self._timer is None:
             self._due = at
@@ -76,42 +79,42 @@ class Coalescer:
         return future
 
     def _begin(self) -> None:
-        """Make a call. It goes out in the next turn of the loop: whoever is ready in this one comes along."""
+        """Start a call. It goes out in the next iteration of the event loop, with all checks submitted in this one."""
         self._call = asyncio.get_running_loop().create_task(self._run())
         self._calls.add(self._call)
         self._call.add_done_callback(self._calls.discard)
 
     async def _run(self) -> None:
-        """Call as long as somebody waits, or until it has taken so long that another call was made."""
+        """Call as long as checks wait, or until this call has taken so long that another one was started."""
         this = self._call
         while this is self._call:
-            # Who has gone away or given up is not charged.
+            # A check whose client has disconnected or whose deadline has passed is not charged.
             waiting = [waiting for waiting in self._waiting if not waiting[1].done()]
-            batch, self._waiting = waiting[:_MOST_CHECKS], waiting[_MOST_CHECKS:]
+            batch, self._waiting = waiting[:_MAX_CHECKS], waiting[_MAX_CHECKS:]
             if not batch:
                 self._call = None
                 return
             try:
-                answers = await self._decide([check for check, _ in batch])
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to hear of it
-                answers = [unavailable(error)] * len(batch)
-            self._is_indulged = False
-            for (_, future), answer in zip(batch, answers, strict=True):
+                results = await self._decide([check for check, _ in batch])
+            except Exception as error:  # noqa: BLE001 - whatever it is, the callers that wait have to get it
+                results = [unavailable(error)] * len(batch)
+            self._is_extended = False
+            for (_, future), result in zip(batch, results, strict=True):
                 if future.done():
                     continue
-                if isinstance(answer, StoreUnavailableError):
-                    future.set_exception(answer)
+                if isinstance(result, StoreUnavailableError):
+                    future.set_exception(result)
                 else:
-                    future.set_result(answer)
-            for _ in range(_TURNS):
+                    future.set_result(result)
+            for _ in range(_GATHERING):
                 await asyncio.sleep(0)
 
     def _expire(self) -> None:
         loop = asyncio.get_running_loop()
         now, deadlines = monotonic(), self._deadlines
-        if now - self._due > _STALL and not self._is_indulged:
-            self._is_indulged = True
-            self._due = now + _INDULGENCE
+        if now - self._due > _STALL and not self._is_extended:
+            self._is_extended = True
+            self._due = now + _EXTENSION
             self._timer = loop.call_at(self._due, self._expire)
             return
         is_late = False
@@ -130,7 +133,7 @@ class Coalescer:
                 self._begin()
 
     async def close(self) -> None:
-        """Give up all calls in flight."""
+        """Cancel all calls in flight."""
         if self._timer is not None:
             self._timer.cancel()
         for call in self._calls:

@@ -1,45 +1,45 @@
-"""`check_config`: what an operator should know about a Redis before it surprises them."""
-
-from typing import Any
+"""`check_config`: Redis settings that may lose buckets or refuse writes."""
 
 from gateway.redis.client import RedisClient
-from gateway.redis.port import StoreUnavailableError
+from gateway.redis.errors import StoreUnavailableError
 
 NO_EVICTION = (
-    "Redis has maxmemory-policy noeviction: when it is full it takes no more writes, and each worker enforces its own "
-    "share of the limits until there is room. Set volatile-lru: the buckets that were used longest ago go first."
+    "Redis has maxmemory-policy noeviction: when it is full it refuses writes, and each worker enforces its own share "
+    "of the limits until there is room. Set volatile-lru, which evicts the least recently used buckets first."
 )
 OTHER_EVICTION = (
-    "Redis has maxmemory-policy {policy}: when it is full it may drop buckets that are in use, which are full then. "
-    "Set volatile-lru: the buckets that were used longest ago go first."
+    "Redis has maxmemory-policy {policy}: when it is full it may evict buckets that are in use, which then count as "
+    "full. Set volatile-lru, which evicts the least recently used buckets first."
 )
 SNAPSHOTS = (
-    "Redis keeps snapshots only: after a crash buckets are as they were at the last one, and a snapshot that cannot be "
-    "written makes Redis refuse writes (stop-writes-on-bgsave-error). Set appendonly yes, or save ''."
+    "Redis persists snapshots only: after a crash, buckets are as they were at the last snapshot, and if a snapshot "
+    "cannot be written, Redis refuses writes (stop-writes-on-bgsave-error). Set appendonly yes, or save ''."
 )
-NOTHING_KEPT = "Redis keeps nothing on disk: after a restart every bucket is full that no worker remembers."
+NOTHING_KEPT = (
+    "Redis persists nothing: after it restarts, every bucket is full whose state no worker remembers. Set appendonly "
+    "yes if that matters."
+)
+
+_SAFE_POLICIES = {None, "volatile-lru", "allkeys-lru", "volatile-ttl"}
 
 
-_SOUND = {None, "volatile-lru", "allkeys-lru", "volatile-ttl"}
-
-
-async def check_config(channel: RedisClient) -> list[str]:
-    """Warnings about how Redis is set up. What it does not tell us, we do not warn about."""
+async def check_config(client: RedisClient) -> list[str]:
+    """Warnings about Redis' configuration; none about settings that it does not let us read."""
     warnings = []
-    policy = await _setting(channel, "maxmemory-policy")
+    policy = await _setting(client, "maxmemory-policy")
     if policy == "noeviction":
         warnings.append(NO_EVICTION)
-    elif policy not in _SOUND:
+    elif policy not in _SAFE_POLICIES:
         warnings.append(OTHER_EVICTION.format(policy=policy))
-    log, snapshots = await _setting(channel, "appendonly"), await _setting(channel, "save")
-    if log == "no" and snapshots is not None:
+    append_only, snapshots = await _setting(client, "appendonly"), await _setting(client, "save")
+    if append_only == "no" and snapshots is not None:
         warnings.append(SNAPSHOTS if snapshots else NOTHING_KEPT)
     return warnings
 
 
-async def _setting(channel: RedisClient, name: str) -> str | None:
+async def _setting(client: RedisClient, name: str) -> str | None:
     try:
-        reply: Any = await channel.command("CONFIG", "GET", name)
+        reply = await client.command("CONFIG", "GET", name)
     except StoreUnavailableError:
-        return None  # many a hosted Redis has no CONFIG
+        return None  # many hosted Redis services do not allow CONFIG
     return reply[1].decode(errors="replace") if len(reply) > 1 else None

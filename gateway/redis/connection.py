@@ -1,7 +1,7 @@
-"""`RedisConnection`: one connection to Redis, on which one question is asked at a time.
+"""`RedisConnection`: one connection to Redis, with one request at a time.
 
-redis-py connects, logs in, and finds the master; then its connection becomes ours. Its own way to send a command and
-to read a reply goes through locks, streams and a timer for each, and costs three times as much CPU.
+redis-py connects, logs in, and finds the master; then its connection becomes ours. Its own way to send a command and to
+read a reply takes locks, streams and a timer for each, and costs three times as much CPU.
 """
 
 import asyncio
@@ -15,62 +15,62 @@ _NOTHING = object()
 
 
 class RedisConnection(asyncio.Protocol):
-    """A connection to Redis. Whatever goes wrong between a question and the last byte of its answer closes it.
+    """A connection to Redis. Whatever goes wrong between a request and the last byte of its replies closes it.
 
     Args:
-        connection: Connected, and with no answer under way.
-        patience: Seconds that an answer may take.
+        connection: Connected, and with no reply outstanding.
+        timeout: Seconds that the replies to a request may take.
 
     Attributes:
-        is_open: Whether it can carry a question.
+        is_open: Whether it can carry a request.
     """
 
     __slots__ = (
-        "_answer",
+        "_expected",
+        "_future",
         "_loop",
-        "_patience",
         "_reader",
         "_replies",
+        "_timeout",
         "_transport",
-        "_wanted",
         "_writer",
         "is_open",
     )
 
-    def __init__(self, connection: AbstractConnection, patience: float) -> None:
+    def __init__(self, connection: AbstractConnection, timeout: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self._patience = patience
+        self._timeout = timeout
         self._reader = Reader(notEnoughData=_NOTHING)
         self._replies: list[Any] = []
-        self._wanted = 0
-        self._answer: asyncio.Future[list[Any]] | None = None
-        # redis-py has no other way to hand over a connection; it takes itself for closed from now on.
+        self._expected = 0
+        self._future: asyncio.Future[list[Any]] | None = None
+        # redis-py has no other way to hand over a connection; it takes itself to be closed from now on.
         writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001
         if writer is None:
             raise ConnectionLostError("Redis closed the connection")
-        self._writer = writer  # whose finalizer would close the transport
+        self._writer = writer  # its finalizer would close the transport
         self._transport = writer.transport
         self._transport.set_protocol(self)
         self.is_open = True
 
-    async def ask(self, question: bytes, replies: int) -> list[Any]:
-        """Send commands, and wait for so many replies. One that is an error is a `hiredis.ReplyError` among them.
+    async def execute(self, commands: bytes, replies: int) -> list[Any]:
+        """Send packed commands and return so many replies; an error is a `hiredis.ReplyError` among them.
 
         Raises:
-            ConnectionLostError: there is no answer, and it may or may not have happened.
+            ConnectionLostError: a reply is missing; the commands may or may not have been executed.
         """
-        self._wanted, self._replies = replies, []
-        answer: asyncio.Future[list[Any]] = self._loop.create_future()
-        self._answer = answer
-        timer = self._loop.call_later(self._patience, self._fail, "Redis took too long to answer")
+        self._expected, self._replies = replies, []
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        self._future = future
+        timer = self._loop.call_later(self._timeout, self._fail, "Redis took too long to answer")
         try:
-            self._transport.write(question)
-            return await answer
+            self._transport.write(commands)
+            return await future
         except BaseException:
             self.close()
             raise
         finally:
-            self._answer = None
+            self._future = None
             timer.cancel()
 
     def close(self) -> None:
@@ -78,31 +78,31 @@ class RedisConnection(asyncio.Protocol):
         self.is_open = False
         self._transport.abort()
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, reason: str) -> None:
         self.close()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionLostError(why))
+        if self._future is not None and not self._future.done():
+            self._future.set_exception(ConnectionLostError(reason))
 
     # What asyncio calls.
 
     def data_received(self, data: bytes) -> None:
-        answer, replies, read = self._answer, self._replies, self._reader.gets
-        if answer is None or answer.done():
-            self._fail("Redis said something unasked")
+        future, replies, read = self._future, self._replies, self._reader.gets
+        if future is None or future.done():
+            self._fail("Redis sent a reply to no request")
             return
         self._reader.feed(data)
         try:
             while (reply := read()) is not _NOTHING:
                 replies.append(reply)
         except HiredisError as error:
-            self._fail(f"Redis does not speak its protocol: {error}")
+            self._fail(f"what Redis sent is not its protocol: {error}")
             return
-        if len(replies) < self._wanted:
+        if len(replies) < self._expected:
             return
-        if len(replies) > self._wanted or self._reader.has_data():
-            self._fail("Redis said something unasked")
+        if len(replies) > self._expected or self._reader.has_data():
+            self._fail("Redis sent a reply to no request")
         else:
-            answer.set_result(replies)
+            future.set_result(replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(f"Redis closed the connection: {exc}" if exc else "Redis closed the connection")

@@ -1,16 +1,16 @@
--- A worker says that it is there, and learns how many there are.
+-- Records that a worker is alive, and counts the workers.
 --
 -- KEYS[1]  the fleet.
--- ARGV     the worker's name; how long a worker may be silent before it is struck off, or 0 to strike off nobody;
---          the instant since which a worker counts as present (microseconds all).
--- Returns  now, workers in the fleet, those present, and 1 if this worker had been in it before.
+-- ARGV     the worker's name; how long a worker may be silent before it is removed, or 0 to remove none;
+--          the instant since which a worker must have been heard to count as present (all in microseconds).
+-- Returns  now, workers in the fleet, those present, and 1 if this worker was in the fleet before.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local silence = tonumber(ARGV[2])
+local expiry = tonumber(ARGV[2])
 local added = redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
-if silence > 0 then
-  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - silence))
+if expiry > 0 then
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - expiry))
 end
 redis.call('PEXPIRE', KEYS[1], 86400000)
 return {now, redis.call('ZCARD', KEYS[1]), redis.call('ZCOUNT', KEYS[1], ARGV[3], '+inf'), 1 - added}

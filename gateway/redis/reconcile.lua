@@ -1,9 +1,9 @@
--- Charges buckets with what was decided without them, or gives back what was taken in vain. Never refuses.
+-- Charges to buckets what was decided without them, or refunds what was taken in vain. Never refuses.
 --
 -- KEYS     buckets.
 -- ARGV[1]  JSON: a flat list, four numbers for each bucket, in the order of KEYS:
---          interval, capacity, due (negative to give back), and the full_at that the bucket is known to have had at
---          least, 0 if unknown: a server that lost its data is told again.
+--          interval, capacity, due (negative to refund), and the least full_at that the bucket is known to have had,
+--          0 if unknown: this restores a bucket on a server that lost its data.
 -- Returns  now, then what each bucket owed before it was charged.
 
 read()

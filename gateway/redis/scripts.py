@@ -1,7 +1,7 @@
-"""The Lua scripts, and how questions and answers are packed for them.
+"""The Lua scripts, and how their arguments are packed.
 
-JSON was measured against binary numbers (`struct`) and one argument a number: as cheap as the first, two thirds of the
-second, and an operator can read it in MONITOR.
+Arguments are JSON: measured as cheap as binary numbers (`struct`), at two thirds of the cost of one argument for each
+number, and readable in MONITOR.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Script(NamedTuple):
 
     @classmethod
     def of(cls, *parts: str) -> "Script":
-        """Read a script that is made of several files."""
+        """Load a script that is made of several files."""
         text = "\n".join(files(__package__).joinpath(part).read_text("utf-8") for part in parts)
         return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
@@ -32,13 +32,13 @@ HEARTBEAT = Script.of("heartbeat.lua")
 
 
 class Call(NamedTuple):
-    """A question to a script.
+    """One run of a script.
 
     Attributes:
-        script: Which.
-        keys: Those it touches.
-        arguments: What else it is told.
-        numbers: How many numbers its answer has.
+        script: Which one.
+        keys: The keys it touches.
+        arguments: Its other arguments.
+        numbers: How many numbers its reply has.
     """
 
     script: Script
@@ -48,53 +48,53 @@ class Call(NamedTuple):
 
 
 class Debt(NamedTuple):
-    """What a bucket has yet to be charged with.
+    """What has yet to be charged to a bucket.
 
     Attributes:
         key: The bucket.
         quota: Its size and speed.
-        due: Microseconds of debt to add; negative to give back.
-        known: An instant, in microseconds of the store's clock, before which it was known not to be full; or 0.
+        due: Microseconds of debt to add; negative to refund.
+        known_full_at: The instant, in microseconds of Redis' clock, before which it was known not to be full; or 0.
     """
 
     key: bytes
     quota: Quota
     due: int
-    known: int = 0
+    known_full_at: int = 0
 
 
 _encode = JSONEncoder(separators=(",", ":")).encode
 
 
 def call_take(prefix: bytes, checks: Sequence[Sequence[Demand]]) -> Call:
-    """A call of take.lua for several checks. `prefix` stands before each key."""
-    places: dict[bytes, int] = {}
-    prices: dict[int, int] = {}  # a charge by its identity: checks share few of them, and to compare them takes longer
+    """A call of take.lua for several checks; `prefix` is prepended to each key."""
+    key_positions: dict[bytes, int] = {}
+    charge_positions: dict[int, int] = {}  # by identity: checks share few charges, and comparing them takes longer
     charges = []
     packed = []
-    asked = 0
+    count = 0
     for demands in checks:
         numbers: list[int] = []
         for key, charge in demands:
-            price = prices.get(id(charge))
-            if price is None:
+            position = charge_positions.get(id(charge))
+            if position is None:
                 quota = charge.quota
                 charges.append((quota.interval, quota.capacity, charge.due, 1 if charge.enforced else 0))
-                price = prices[id(charge)] = len(charges)
-            numbers += (places.setdefault(key, len(places) + 1), price)
+                position = charge_positions[id(charge)] = len(charges)
+            numbers += (key_positions.setdefault(key, len(key_positions) + 1), position)
         packed.append(numbers)
-        asked += len(demands)
-    return Call(TAKE, [prefix + key for key in places], [_encode((charges, packed))], 1 + asked)
+        count += len(demands)
+    return Call(TAKE, [prefix + key for key in key_positions], [_encode((charges, packed))], 1 + count)
 
 
 def call_reconcile(prefix: bytes, debts: Sequence[Debt]) -> Call:
-    """A call of reconcile.lua. `prefix` stands before each key."""
+    """A call of reconcile.lua; `prefix` is prepended to each key."""
     numbers: list[int] = []
     for debt in debts:
-        numbers += (debt.quota.interval, debt.quota.capacity, debt.due, debt.known)
+        numbers += (debt.quota.interval, debt.quota.capacity, debt.due, debt.known_full_at)
     return Call(RECONCILE, [prefix + debt.key for debt in debts], [_encode(numbers)], 1 + len(debts))
 
 
-def call_heartbeat(fleet: bytes, worker: str, silence: int, since: int) -> Call:
+def call_heartbeat(fleet: bytes, worker: str, expiry: int, present_since: int) -> Call:
     """A call of heartbeat.lua; `fleet` is the key of the fleet."""
-    return Call(HEARTBEAT, [fleet], [worker, silence, since], 4)
+    return Call(HEARTBEAT, [fleet], [worker, expiry, present_since], 4)

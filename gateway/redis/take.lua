@@ -1,4 +1,4 @@
--- Decides all checks that wait, in their order; a later one sees what the earlier ones took.
+-- Decides on all checks that wait, in order; a later one sees what the earlier ones took.
 --
 -- KEYS     the buckets of all checks, each once.
 -- ARGV[1]  JSON: a list of charges and a list of checks. A charge is {interval, capacity, due, 1 if it is enforced or

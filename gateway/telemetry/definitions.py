@@ -52,12 +52,12 @@ REQUESTS = _counter(
 )  # fmt: skip
 DECISIONS = _counter(
     "gateway_limit_decisions_total",
-    "What each limit said; mode is degraded while Redis is away. A limit may say allowed while another refuses, and "
-    "bypassed of a caller it exempts, or who has a token to bypass.",
+    "What each limit said; mode is degraded while Redis is unavailable. A limit may say allowed while another refuses, "
+    "and bypassed of a caller it exempts, or who has a token to bypass.",
     "limit", "outcome", "mode",
 )  # fmt: skip
 TRANSITIONS = _counter(
-    "gateway_redis_transitions_total", "Times that a worker took Redis to be away, or up again.", "to"
+    "gateway_redis_transitions_total", "Times that a worker found Redis unavailable, or up again.", "to"
 )
 EVICTIONS = _counter(
     "gateway_local_evictions_total", "Local buckets forgotten, with what they owed, for want of memory."
@@ -95,7 +95,7 @@ UPSTREAM_SECONDS = _histogram(
     (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60), "upstream",
 )  # fmt: skip
 
-REDIS_UP = _gauge("gateway_redis_up", "1 while a worker decides with Redis, 0 while it takes it to be away.")
+REDIS_UP = _gauge("gateway_redis_up", "1 while a worker decides with Redis, 0 while it finds it unavailable.")
 FLEET = _gauge("gateway_fleet_size", "Workers of all gateways that share the limits, as a worker sees them.")
 LOCAL_BUCKETS = _gauge("gateway_local_buckets", "Buckets in a worker's memory.")
 OVERRIDES = _gauge("gateway_overrides", "Overrides in force.")

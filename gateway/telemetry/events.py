@@ -85,26 +85,26 @@ class Events:
         self._metrics.request("", "failed", status)
         self._log.failure("request_failed", error, request_id=request_id, status=status)
 
-    # As the store's observer.
+    # As the limiter's observer.
 
-    def store_answered(self, checks: int, seconds: float) -> None:
-        """A call to the store has come back, after so long; it was about so many checks."""
+    def redis_answered(self, checks: int, seconds: float) -> None:
+        """Redis decided on so many checks in one round trip."""
         self._metrics.store_asked(checks)
         self._metrics.store_took(seconds)
 
-    def store_lost(self, why: str) -> None:
-        """Requests are decided without the store from now on."""
-        self._metrics.redis_turned("away")
-        self._log.event("redis_away", level="error", why=why)
+    def redis_unavailable(self, reason: str) -> None:
+        """From now on this worker decides without Redis."""
+        self._metrics.redis_turned("unavailable")
+        self._log.event("redis_unavailable", level="error", why=reason)
 
-    def store_back(self, seconds: float) -> None:
-        """The store decides again, after so long."""
+    def redis_back(self, seconds: float) -> None:
+        """This worker decides with Redis again, after so many seconds without."""
         self._metrics.redis_turned("up")
-        self._log.event("redis_back", level="error", away_seconds=round(seconds, 3))
+        self._log.event("redis_back", level="error", unavailable_seconds=round(seconds, 3))
 
-    def store_warns(self, what: str) -> None:
-        """The store is set up in a way that may surprise."""
-        self._log.event("redis_setup", level="warning", what=what)
+    def redis_misconfigured(self, warning: str) -> None:
+        """Redis has a setting that may lose buckets or refuse writes."""
+        self._log.event("redis_setup", level="warning", what=warning)
 
     # As the observer of the analytics.
 

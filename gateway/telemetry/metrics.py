@@ -116,8 +116,8 @@ class Metrics:
 
     # What happens now and then.
 
-    def redis_turned(self, to: Literal["up", "away"]) -> None:
-        """Count that this worker found Redis away, or up again."""
+    def redis_turned(self, to: Literal["up", "unavailable"]) -> None:
+        """Count that this worker found Redis unavailable, or up again."""
         self._count(definitions.TRANSITIONS, to)
 
     def audited(self, outcome: Literal["written", "failed"]) -> None:
@@ -238,7 +238,7 @@ class Metrics:
             self._cell(family)
         for family, label in (
             (definitions.STARTS, "death"),
-            (definitions.TRANSITIONS, "away"), (definitions.TRANSITIONS, "up"),
+            (definitions.TRANSITIONS, "unavailable"), (definitions.TRANSITIONS, "up"),
             (definitions.AUDIT_LINES, "written"), (definitions.AUDIT_LINES, "failed"),
             (definitions.ANALYTICS, "written"), (definitions.ANALYTICS, "lost"),
             (definitions.RELOADS, "applied"), (definitions.RELOADS, "rejected"),

@@ -15,7 +15,7 @@ from tests.config.reading import load_rules_text, rules_problems
         ("{name: e, path: e}", "1:29: endpoints[0].path: a path starts with /"),
         (
             "{name: e, path: '/{a}/{a}'}",
-            "1:29: endpoints[0].path: {a} stands twice in this path; give each hole its own name",
+            "1:29: endpoints[0].path: {a} occurs twice in this path; give each parameter its own name",
         ),
         ("{name: e, path: /e, methods: []}", "1:42: endpoints[0].methods: the list is empty"),
         ("{name: e, path: /e, methods: GET}", "1:42: endpoints[0].methods: a single value stands where a list should"),

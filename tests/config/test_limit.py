@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.limits.bucket import Outage
+from gateway.limits.bucket import FailurePolicy
 from tests.config.reading import load_rules_text, rules_problems
 
 E = "endpoints: [{name: create-order, path: /v1/orders, cost: 5}]\n"
@@ -165,7 +165,11 @@ def test_every_key_reaches_the_limit(tmp_path: Path) -> None:
     ).rules.limits
     assert (limit.per_user, limit.per_endpoint, limit.endpoints) == (True, True, frozenset({"default"}))
     assert (limit.quota.rate.tokens, limit.quota.rate.seconds, limit.quota.burst) == (10, 15, 3)
-    assert (limit.enforce, limit.when_redis_is_down, limit.exempt.users) == (False, Outage.REFUSE, frozenset({"bob"}))
+    assert (limit.enforce, limit.when_redis_is_down, limit.exempt.users) == (
+        False,
+        FailurePolicy.REFUSE,
+        frozenset({"bob"}),
+    )
     assert limit.tiers["Gold Plan"].burst == 9
 
 

@@ -7,7 +7,7 @@ import pytest
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load, load_rules
 from gateway.config.problem import ConfigError
-from gateway.limits.bucket import Outage
+from gateway.limits.bucket import FailurePolicy
 from gateway.limits.rate import Rate
 from tests.config.reading import load_rules_text, rules_problems
 
@@ -73,7 +73,7 @@ def test_example_of_the_issue_loads_with_a_warning(tmp_path: Path) -> None:
     assert (each.per_user, each.per_endpoint) == (True, True)
     assert (total.quota.rate, total.quota.burst) == (Rate(50, 1), 50)
     assert (each.tiers["gold"].rate, each.tiers["gold"].burst) == (Rate(60, 60), 20)
-    assert (each.enforce, each.when_redis_is_down, each.exempt.networks) == (True, Outage.LOCAL, ())
+    assert (each.enforce, each.when_redis_is_down, each.exempt.networks) == (True, FailurePolicy.LOCAL, ())
 
 
 def test_all_errors_of_all_files_come_in_one_go(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.app import Worker
 from gateway.config.loader import Loaded
-from gateway.limits.bucket import Outage, Quota
+from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
@@ -33,7 +33,7 @@ def limit(name: str, burst: int, tokens: int = 1, seconds: int = DAY, **more: An
     """A limit that hardly refills while a test runs, unless it says so."""
     more = {"per_user": True, "per_endpoint": False, **more}
     if "outage" in more:
-        more["when_redis_is_down"] = Outage(more.pop("outage"))
+        more["when_redis_is_down"] = FailurePolicy(more.pop("outage"))
     return Limit(name, quota=Quota(Rate(tokens, seconds), burst), **more)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.limits.cors import Cors
+from gateway.auth.cors import Cors
 from tests.control.running import gateway, limit
 from tests.wire import Message, ask, get, upstream
 

@@ -82,7 +82,7 @@ _PLAIN: Mapping[Callable[..., Any], Shape] = {
     tracing._endpoint: string_shape("URL", r"^https?://[^/?#@\s]+/[^?#\s]+$"),
     endpoint._host: scalar_shape("host", f"^{_HOST}$"),
     limit.rate: string_shape("rate", rf"^\s*0*[1-9][0-9]*\s*/\s*[0-9]{{0,9}}\s*({_UNITS})\s*$"),
-    limit._outage: Shape("`local`, `allow` or `refuse`", {"enum": ["local", "allow", "refuse"]}),
+    limit._failure_policy: Shape("`local`, `allow` or `refuse`", {"enum": ["local", "allow", "refuse"]}),
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import endpoint, limit, rulebook
-from gateway.limiter.memory import BYTES_PER_BUCKET
+from gateway.limiter.buckets import BYTES_PER_BUCKET
 from tests.docs.pages import PAGES, ROOT, File, anchors, blocks, links
 from tests.docs.session import Session
 

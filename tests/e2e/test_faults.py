@@ -66,7 +66,7 @@ async def test_a_worker_that_is_stopped_for_a_second_takes_no_other_along_and_do
                 await asyncio.sleep(1.0)  # in which a storm would show
                 stop.set()
             metrics = (await ask(control, get("/metrics"))).body.decode()
-    assert "redis_away" not in process.output
+    assert "redis_unavailable" not in process.output
     assert any(max(each) < 0.5 for each in waits), "clients of the other worker noticed nothing"
     counted = re.findall(r'gateway_limit_decisions_total{.*mode="(\w+)".*} (\S+)', metrics)
     of_our_own = sum(float(number) for mode, number in counted if mode == "degraded")
@@ -171,7 +171,7 @@ async def test_no_secret_is_in_a_log_a_metric_an_answer_or_the_audit_log(tmp_pat
             async with Redis(port=redis.port, password=password) as client:
                 await client.config_set("requirepass", other)
                 await client.client_kill_filter(_type="normal", skipme=True)
-            await running.process.says("redis_away")
+            await running.process.says("redis_unavailable")
             said.append(repr(await ask(running.public, get("/v1/orders/7"))))
             said.append((await ask(running.control, get("/metrics"))).body.decode())
             said.append((await ask(running.control, get("/readyz"))).body.decode())

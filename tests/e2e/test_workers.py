@@ -69,7 +69,7 @@ async def test_redis_that_is_away_at_the_start_keeps_nobody_waiting(tmp_path: Pa
             statuses = [(await ask(public, get())).status for _ in range(50)]
             assert statuses == [200] * 40 + [429] * 10
             assert (await ask(control, get("/readyz"))).body == b'{"status": "degraded"}'
-            assert len(re.findall("redis_away", process.output)) == 1
+            assert len(re.findall("redis_unavailable", process.output)) == 1
 
 
 async def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on() -> None:

@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from gateway.limiter.verdict import Outcome as Decided
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.identity import Asker, Identity
+from gateway.limits.identity import Identity, Sender
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.settings.settings import Intake
@@ -170,7 +170,7 @@ def _charged_to_another(outcome: Outcome, way: Mapping[str, Any], case: Case) ->
             peer = ip_address(key)
         if "xff-tr-v6" in key:
             peer = ip_address("2001:db8:1:2::1")
-    expected = identity.identify(Asker(peer, "X-User-Id" in headers, headers)).digest
+    expected = identity.identify(Sender(peer, "X-User-Id" in headers, headers)).digest
     return None if set(outcome.digests) == {expected} else f"not charged to {key}"
 
 

@@ -6,7 +6,7 @@ from time import process_time
 
 import pytest
 
-from gateway.limiter.memory import MemoryStore
+from gateway.limiter.memory import MemoryLimiter
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
@@ -42,13 +42,13 @@ def invented(kind: str, n: int) -> bytes:
 @pytest.mark.parametrize("refused", [False, True], ids=["let through", "refused"])
 @pytest.mark.parametrize("kind", ["users", "addresses"])
 async def test_a_flood_of_invented_callers_fills_no_memory_and_slows_nobody_down(kind: str, refused: bool) -> None:
-    store = MemoryStore(MOST_KEYS, StoreClock())
+    limiter = MemoryLimiter(MOST_KEYS, StoreClock())
     total = Limit("flood", False, True, Quota(SLOW, 1), endpoints=frozenset({"flood"}))
     limits = [limited(20_000), *([total] if refused else [])]
     endpoints = [Endpoint("flood", Template.parse("/flood"))]
     async with (
         upstream() as up,
-        proxy(up.port, limits=limits, endpoints=endpoints, store=store) as running,
+        proxy(up.port, limits=limits, endpoints=endpoints, limiter=limiter) as running,
         Client.connect(running.port) as good,
         Client.connect(running.port) as bad,
     ):
@@ -66,7 +66,7 @@ async def test_a_flood_of_invented_callers_fills_no_memory_and_slows_nobody_down
             statuses |= {(await bad.answer()).status for _ in range(100)}
     assert 429 in statuses if refused else statuses == {200}
     # A refused request leaves no bucket behind; those of the others are as many as there is room for.
-    assert len(store) <= (4 if refused else MOST_KEYS)
+    assert limiter.held <= (4 if refused else MOST_KEYS)
     assert median(waits) < max(SHARE * alone, FLOOR), (alone, median(waits))
 
 

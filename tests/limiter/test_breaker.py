@@ -1,34 +1,68 @@
-"""`Breaker`: pure, so without a store."""
+"""When Redis is not worth asking any more."""
 
-from gateway.limits.breaker import Breaker
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-
-def test_it_opens_after_so_many_failures_in_a_row_and_says_so_once() -> None:
-    breaker = Breaker(3)
-    assert [breaker.fail(now) for now in range(5)] == [False, False, True, False, False]
-    assert breaker.is_open
-    assert breaker.opened_at == 2
+from gateway.limiter.breaker import THRESHOLD, Breaker
 
 
-def test_a_success_in_between_starts_the_count_anew() -> None:
-    breaker = Breaker(2)
-    assert not breaker.fail(0)
+def test_it_starts_closed() -> None:
+    assert not Breaker().is_open
+
+
+def test_so_many_failures_in_a_row_open_it_and_only_the_last_of_them_says_so() -> None:
+    breaker = Breaker()
+    assert [breaker.fail(now) for now in range(THRESHOLD)] == [False] * (THRESHOLD - 1) + [True]
+    assert breaker.opened_at == THRESHOLD - 1
+
+
+@given(st.lists(st.booleans()), st.integers(1, 5))
+def test_it_opens_exactly_when_there_were_that_many_failures_in_a_row(answers: list[bool], threshold: int) -> None:
+    breaker = Breaker(threshold)
+    history = ""
+    for now, answered in enumerate(answers):
+        if answered:
+            breaker.succeed()
+        else:
+            breaker.fail(now)
+        history += "." if answered else "x"
+        assert breaker.is_open == ("x" * threshold in history)
+
+
+def test_a_late_answer_does_not_close_it() -> None:
+    breaker = Breaker(threshold=1)
+    breaker.fail(7)
     breaker.succeed()
-    assert not breaker.fail(1)
+    assert breaker.opened_at == 7
+
+
+def test_a_failure_while_it_is_open_is_no_news() -> None:
+    breaker = Breaker(threshold=1)
+    assert breaker.fail(7)
+    assert not breaker.fail(8)
+    assert breaker.opened_at == 7
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_closing_tells_how_long_it_was_open(*, by_hand: bool) -> None:
+    breaker = Breaker(threshold=1)
+    if by_hand:
+        breaker.open(100)
+    else:
+        breaker.fail(100)
+    assert breaker.close(350) == 250
     assert not breaker.is_open
 
 
-def test_a_late_success_does_not_close_it() -> None:
-    breaker = Breaker(1)
-    breaker.fail(0)
-    breaker.succeed()
-    assert breaker.is_open
+def test_once_closed_it_counts_anew() -> None:
+    breaker = Breaker(threshold=2)
+    breaker.fail(1)
+    breaker.fail(2)
+    breaker.close(3)
+    assert not breaker.fail(4)
+    assert breaker.fail(5)
 
 
-def test_closing_tells_how_long_it_was_open_and_forgets_the_failures() -> None:
-    breaker = Breaker(2)
-    breaker.open(10)
-    assert breaker.close(25) == 15
-    assert breaker.close(30) == 0
-    assert not breaker.fail(31)
-    assert not breaker.is_open
+def test_closing_what_is_closed_is_nothing() -> None:
+    assert Breaker().close(5) == 0

@@ -1,25 +1,43 @@
-"""What every store does, whatever it keeps its buckets in."""
+"""What everything that charges buckets does, wherever it keeps them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import pytest
 
-from gateway.limiter.memory import MemoryStore
-from gateway.limits.bucket import Demand
-from gateway.redis.clock import StoreClock
-from gateway.redis.port import Store
-from tests.redis.builders import demand, redis_store
+from gateway.limiter.limiter import Limiter
+from gateway.limits.bucket import Decision, Demand
+from tests.redis.builders import demand, limiter, redis_store
 from tests.redis_server import oldest_and_newest, redis_server
 
 
-@pytest.fixture(params=["local", *oldest_and_newest()])
+@dataclass
+class Store:
+    """The two ways to touch a bucket."""
+
+    take: Callable[[Sequence[Demand]], Awaitable[Decision]]
+    reset: Callable[[Sequence[bytes]], Awaitable[None]]
+
+
+def store_of(opened: Limiter) -> Store:
+    async def take(demands: Sequence[Demand]) -> Decision:
+        return (await opened.check(demands)).decision
+
+    return Store(take, opened.reset)
+
+
+@pytest.fixture(params=["MemoryLimiter", "FailoverLimiter", *oldest_and_newest()])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "local":
-        yield MemoryStore(1000, StoreClock())
-        return
-    async with redis_server(version=request.param) as redis, redis_store(redis.url) as opened:
-        yield opened
+    if request.param == "MemoryLimiter":
+        async with limiter(None) as opened:
+            yield store_of(opened)
+    elif request.param == "FailoverLimiter":
+        async with redis_server() as redis, limiter(redis.url) as opened:
+            yield store_of(opened)
+    else:
+        async with redis_server(version=request.param) as redis, redis_store(redis.url) as direct:
+            yield Store(direct.take, direct.reset)
 
 
 async def test_a_bucket_gives_its_burst_and_then_nothing(store: Store) -> None:

@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.open import open_limiter
 from gateway.limiter.verdict import Outcome
-from gateway.limits.bucket import Demand, Outage
-from gateway.redis.port import StoreUnavailableError
-from tests.redis.builders import Recorder, address, demand, limiter, watch_of
+from gateway.limits.bucket import Demand, FailurePolicy
+from gateway.redis.errors import StoreUnavailableError
+from tests.redis.builders import Recorder, address, demand, failover_of, limiter
 from tests.redis.fault_proxy import cable
 from tests.redis_server import RedisServer, free_port, redis_server
 from tests.waiting import DEADLINE, PATIENT, at_most, until
@@ -81,7 +81,7 @@ async def test_a_remembered_refusal_ends_when_the_store_says_so() -> None:
             assert (await opened.check(brief)).allowed
             refused = await opened.check(brief)
             assert not refused.allowed
-            await until(lambda: watch_of(opened).seen.refuse(brief) is None)
+            await until(lambda: failover_of(opened).last_known.refuse(brief) is None)
             assert 0 < refused.decision.owed[0] <= 50_000
 
 
@@ -124,7 +124,7 @@ async def test_a_store_that_lost_its_data_is_believed_within_seconds() -> None:
     async with redis_server() as server, limiter(server.url) as opened, Redis(port=server.port) as client:
         assert await allowed_of(opened, [demand(burst=2)], 3) == 2
         await client.flushall()
-        await until(lambda: watch_of(opened).refuse([demand(burst=2)]) is None)
+        await until(lambda: failover_of(opened).last_known.refuse([demand(burst=2)]) is None)
         assert (await opened.check([demand(burst=2)])).allowed
 
 
@@ -176,7 +176,7 @@ async def test_one_lost_answer_does_not_open_the_breaker() -> None:
 async def test_each_worker_enforces_its_share_of_the_fleet_it_last_saw() -> None:
     async with redis_server() as server, AsyncExitStack() as stack:
         fleet = [await stack.enter_async_context(limiter(server.url)) for _ in range(4)]
-        await until(lambda: all(watch_of(worker).share.workers == 4 for worker in fleet))
+        await until(lambda: all(failover_of(worker).fallback.workers == 4 for worker in fleet))
         server.kill()
         for worker in fleet:
             await notice(worker)
@@ -210,8 +210,8 @@ async def test_a_bucket_known_to_be_empty_stays_empty() -> None:
 
 async def test_a_limit_may_be_open_or_shut_while_redis_is_away() -> None:
     async with redis_server() as server, limiter(server.url) as opened:
-        open_one = demand("open", burst=1, outage=Outage.ALLOW)
-        shut_one = demand("shut", burst=1, outage=Outage.REFUSE)
+        open_one = demand("open", burst=1, policy=FailurePolicy.ALLOW)
+        shut_one = demand("shut", burst=1, policy=FailurePolicy.REFUSE)
         assert (await opened.check([open_one, shut_one])).outcome is Outcome.ALLOWED
         assert (await opened.check([open_one, shut_one])).outcome is Outcome.REFUSED
         await lose(opened, server)
@@ -221,7 +221,7 @@ async def test_a_limit_may_be_open_or_shut_while_redis_is_away() -> None:
         assert verdict.degraded
         # Other limits of the same request still count, and shadows never block.
         assert await allowed_of(opened, [open_one, demand("b", burst=2)], 5) == 2
-        shadow = demand("shadow", burst=1, enforced=False, outage=Outage.REFUSE)
+        shadow = demand("shadow", burst=1, enforced=False, policy=FailurePolicy.REFUSE)
         assert (await opened.check([shadow])).outcome is Outcome.ALLOWED
 
 
@@ -233,7 +233,7 @@ async def test_what_was_spent_locally_is_charged_when_redis_is_back() -> None:
         limiter(server.url) as other,
         limiter(f"redis://127.0.0.1:{wire.port}", observer) as opened,
     ):
-        await until(lambda: watch_of(opened).share.workers == 2)
+        await until(lambda: failover_of(opened).fallback.workers == 2)
         await wire.cut()
         await notice(opened)
         assert await allowed_of(opened, [demand(burst=10)], 10) == 5
@@ -259,7 +259,7 @@ async def test_what_does_not_fit_into_a_bucket_weighs_on_the_share_until_it_does
     async with redis_server() as server, cable(server.port) as wire, limiter(server.url) as other:
         observer = Recorder()
         async with limiter(f"redis://127.0.0.1:{wire.port}", observer) as opened:
-            await until(lambda: watch_of(opened).share.workers == 2)
+            await until(lambda: failover_of(opened).fallback.workers == 2)
             for outage in range(1, 4):
                 await wire.cut()
                 await notice(opened)
@@ -269,7 +269,7 @@ async def test_what_does_not_fit_into_a_bucket_weighs_on_the_share_until_it_does
                 assert await allowed_of(other, [demand(burst=10)], 10) == (10 if outage == 1 else 0)
                 await wire.plug()
                 await until(partial(lambda times: len(observer.back) == times, outage))
-                watch_of(opened).seen.forget()
+                failover_of(opened).last_known.forget()
 
 
 async def test_a_failed_check_while_redis_answers_others_is_charged_at_the_next_beat() -> None:
@@ -282,7 +282,7 @@ async def test_a_failed_check_while_redis_answers_others_is_charged_at_the_next_
         wire.reset_after = 0
         # Redis charges it and the answer is lost, so it is charged twice in the end: never too little.
         assert (await opened.check([demand(burst=10)])).degraded
-        await until(lambda: len(watch_of(opened).share) == 0)
+        await until(lambda: len(failover_of(opened).fallback) == 0)
         owed = (await opened.check([demand(burst=10, cost=0)])).decision.owed[0]
         assert round(owed / 3_600_000_000, 2) == 2
 
@@ -300,31 +300,31 @@ async def test_a_reset_that_redis_does_not_hear_says_so_and_holds_here() -> None
 async def test_a_worker_that_leaves_is_counted_no_more_and_one_that_dies_is_struck_off() -> None:
     async with redis_server() as server, limiter(server.url) as opened, Redis(port=server.port) as client:
         async with limiter(server.url):
-            await until(lambda: watch_of(opened).share.workers == 2)
+            await until(lambda: failover_of(opened).fallback.workers == 2)
         assert await client.zcard("gateway:fleet") == 1
         await client.zadd("gateway:fleet", {"dead": time.time() * 1_000_000})
-        await until(lambda: watch_of(opened).share.workers == 2)
+        await until(lambda: failover_of(opened).fallback.workers == 2)
         # However long it takes: nobody is struck off before it was silent for five seconds.
-        await until(lambda: watch_of(opened).share.workers == 1)
+        await until(lambda: failover_of(opened).fallback.workers == 1)
         assert await client.zcard("gateway:fleet") == 1
 
 
 async def test_a_fleet_is_not_taken_for_smaller_because_redis_lost_its_data() -> None:
     async with redis_server() as server, AsyncExitStack() as stack:
         fleet = [await stack.enter_async_context(limiter(server.url)) for _ in range(3)]
-        await until(lambda: all(watch_of(worker).share.workers == 3 for worker in fleet))
+        await until(lambda: all(failover_of(worker).fallback.workers == 3 for worker in fleet))
         for worker in fleet:
             await lose(worker, server)
         await server.start()
         await until(lambda: not any(worker.is_degraded for worker in fleet))
-        assert [watch_of(worker).share.workers for worker in fleet] == [3, 3, 3]
+        assert [failover_of(worker).fallback.workers for worker in fleet] == [3, 3, 3]
 
 
 async def test_workers_that_come_back_wait_for_each_other_and_then_agree_within_a_second() -> None:
     async with redis_server() as server, AsyncExitStack() as stack:
         observers = [Recorder() for _ in range(3)]
         fleet = [await stack.enter_async_context(limiter(server.url, observer)) for observer in observers]
-        await until(lambda: all(watch_of(worker).share.workers == 3 for worker in fleet))
+        await until(lambda: all(failover_of(worker).fallback.workers == 3 for worker in fleet))
         for worker in fleet:
             await lose(worker, server)
         assert [await allowed_of(worker, [demand(burst=30)], 20) for worker in fleet] == [10, 10, 10]
@@ -340,7 +340,7 @@ async def test_a_limiter_closes_whatever_it_is_doing() -> None:
         for turns in range(40):
             opened = open_limiter(address(server.url), Recorder(), deadline=PATIENT)
             await opened.start()
-            watch_of(opened)._opened.set()
+            failover_of(opened)._recovery._wake.set()
             check = asyncio.create_task(opened.check([demand(burst=1000)]))
             for _ in range(turns):
                 await asyncio.sleep(0)

@@ -7,10 +7,9 @@ import sys
 import pytest
 from redis.asyncio import Redis
 
-from gateway.limiter.limiter import Limiter
-from gateway.limiter.memory import BYTES_PER_BUCKET, MemoryStore
-from gateway.limiter.standby import NoStandby
-from tests.redis.builders import Recorder, demand, limiter, watch_of
+from gateway.limiter.buckets import BYTES_PER_BUCKET
+from gateway.limiter.memory import MemoryLimiter
+from tests.redis.builders import Recorder, demand, failover_of, limiter
 from tests.redis_server import redis_server
 from tests.waiting import DEADLINE, until
 
@@ -19,24 +18,20 @@ import asyncio, re, sys
 from pathlib import Path
 from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.rate import Rate
-from gateway.limiter.limiter import Limiter
-from gateway.limiter.limiter import Limiter
-from gateway.limiter.memory import MemoryStore
+from gateway.limiter.memory import MemoryLimiter
 from gateway.redis.clock import StoreClock
-from gateway.limiter.standby import NoStandby
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 
 async def main(most, users):
     charge = Charge.of("per-user", Quota(Rate(1, 3600), 100))
-    store = MemoryStore(most, StoreClock())
-    limiter = Limiter(store, NoStandby())
+    limiter = MemoryLimiter(most, StoreClock())
     before = peak()
     for user in range(users):
         digest = user * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128
         await limiter.check([Demand(b"per-user:*:%032x" % digest, charge)])
-    print(peak() - before, len(store), store.evicted)
+    print(peak() - before, limiter.held, limiter.evicted)
 
 asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
 """
@@ -56,20 +51,19 @@ async def test_a_million_users_take_no_more_than_is_stated(most: int) -> None:
 
 async def test_the_least_recently_used_bucket_goes_first_and_only_a_loss_counts() -> None:
     now = 1_000_000
-    store = MemoryStore(2, lambda: now)
-    await store.take([demand("a", rate="1/s")])
-    await store.take([demand("b", rate="1/s")])
-    await store.take([demand("a", rate="1/s")])
-    await store.take([demand("c", rate="1/s")])
-    assert store.evicted == 1
-    assert (await store.take([demand("a", rate="1/s", cost=0)])).owed == (2_000_000,)
-    assert (await store.take([demand("b", rate="1/s", cost=0)])).owed == (0,)
-    assert Limiter(store, NoStandby()).evicted == 1
+    opened = MemoryLimiter(2, lambda: now)
+    await opened.check([demand("a", rate="1/s")])
+    await opened.check([demand("b", rate="1/s")])
+    await opened.check([demand("a", rate="1/s")])
+    await opened.check([demand("c", rate="1/s")])
+    assert opened.evicted == 1
+    assert (await opened.check([demand("a", rate="1/s", cost=0)])).decision.owed == (2_000_000,)
+    assert (await opened.check([demand("b", rate="1/s", cost=0)])).decision.owed == (0,)
     # What is full again is no loss.
     now += 10_000_000
-    await store.take([demand("d", rate="1/s")])
-    assert store.evicted == 1
-    assert len(store) == 2
+    await opened.check([demand("d", rate="1/s")])
+    assert opened.evicted == 1
+    assert opened.held == 2
 
 
 async def test_local_buckets_stay_bounded_while_redis_is_away() -> None:
@@ -78,11 +72,11 @@ async def test_local_buckets_stay_bounded_while_redis_is_away() -> None:
         async with limiter(server.url, max_buckets=100) as opened:
             for user in range(1000):
                 assert (await opened.check([demand(f"u{user}")])).allowed
-            share = watch_of(opened).share
-            assert (len(share), opened.evicted) == (100, 900)
+            fallback = failover_of(opened).fallback
+            assert (len(fallback), opened.evicted) == (100, 900)
             await server.start()
             await until(lambda: not opened.is_degraded)
-            assert len(share) == 0
+            assert len(fallback) == 0
 
 
 async def test_the_gateway_keeps_deciding_when_ten_mebibytes_of_redis_are_full() -> None:

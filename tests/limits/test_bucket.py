@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import LARGEST, Charge, Decision, Demand, Outage, Quota, State, judge, owe, take
+from gateway.limits.bucket import LARGEST, Charge, Decision, Demand, FailurePolicy, Quota, State, judge, owe, take
 from gateway.limits.rate import MICROSECONDS, Rate
 
 NOW = 1_700_000_000 * MICROSECONDS
@@ -369,9 +369,9 @@ def test_a_quota_reads_as_it_is_written() -> None:
     assert str(Quota(Rate(100, 60), 20)) == "100/minute burst 20"
 
 
-def test_a_charge_carries_what_becomes_of_its_limit_in_an_outage() -> None:
-    assert Charge.of("limit", TEN).outage is Outage.LOCAL
-    assert Charge.of("limit", TEN, outage=Outage.REFUSE).outage is Outage.REFUSE
+def test_a_charge_carries_a_failure_policy_which_is_local_by_default() -> None:
+    assert Charge.of("limit", TEN).failure_policy is FailurePolicy.LOCAL
+    assert Charge.of("limit", TEN, failure_policy=FailurePolicy.REFUSE).failure_policy is FailurePolicy.REFUSE
 
 
 @given(st.integers(1, 2**53), st.integers(1, 2**53))

@@ -10,11 +10,11 @@ from multidict import CIMultiDict
 
 from gateway.limits.identity import (
     ApiKey,
-    Asker,
     BearerToken,
     Caller,
     Claim,
     Identity,
+    Sender,
     Source,
     TrustedHeader,
 )
@@ -38,8 +38,8 @@ TOKEN = BearerToken(CLAIMS.get, tier_claim="plan")
 API_KEY = ApiKey({sha256(b"k1").hexdigest(): Claim("alice", "pro"), sha256(b"\xff\xfe").hexdigest(): Claim("raw")})
 
 
-def asker(*fields: tuple[str, str], trusted: bool = True) -> Asker:
-    return Asker(LOCAL if trusted else STRANGER, trusted, CIMultiDict(fields))
+def asker(*fields: tuple[str, str], trusted: bool = True) -> Sender:
+    return Sender(LOCAL if trusted else STRANGER, trusted, CIMultiDict(fields))
 
 
 def user_of(source: Source, *fields: tuple[str, str], trusted: bool = True) -> str | None:
@@ -191,7 +191,7 @@ def test_behind_a_trusted_proxy_the_forwarded_address_is_charged() -> None:
 
 def test_whether_the_proxy_is_trusted_is_for_the_asker_to_say() -> None:
     fields = CIMultiDict({"X-Forwarded-For": str(STRANGER)})
-    assert Identity().identify(Asker(LOCAL, trusted=False, headers=fields)).address == LOCAL
+    assert Identity().identify(Sender(LOCAL, trusted=False, headers=fields)).address == LOCAL
 
 
 def test_a_user_comes_with_the_address_for_exemptions_by_network() -> None:
@@ -202,7 +202,7 @@ def test_a_user_comes_with_the_address_for_exemptions_by_network() -> None:
 def test_an_ipv6_customer_is_one_caller() -> None:
     identity = Identity()
     digests = {
-        identity.identify(Asker(ip_address(text), trusted=False, headers=CIMultiDict())).digest
+        identity.identify(Sender(ip_address(text), trusted=False, headers=CIMultiDict())).digest
         for text in ("2001:db8:1:2::1", "2001:db8:1:2:ffff::", "2001:DB8:1:2:0:0:0:2")
     }
     assert len(digests) == 1
@@ -222,8 +222,8 @@ def test_a_peer_that_nobody_knows_is_not_trusted() -> None:
     identity = Identity()
     assert not identity.trusts(None)
     fields = CIMultiDict({"X-User-Id": "alice", "X-Forwarded-For": "9.9.9.9"})
-    caller = identity.identify(Asker(None, trusted=identity.trusts(None), headers=fields))
-    assert caller == identity.identify(Asker(None, trusted=False, headers=CIMultiDict()))
+    caller = identity.identify(Sender(None, trusted=identity.trusts(None), headers=fields))
+    assert caller == identity.identify(Sender(None, trusted=False, headers=CIMultiDict()))
     assert (caller.id, caller.address) == ("", None)
 
 
@@ -268,7 +268,7 @@ def test_bytes_that_are_not_utf8_do_not_pass_for_those_that_are() -> None:
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
 def test_a_user_named_like_an_address_is_not_that_address(address: str) -> None:
     identity = Identity()
-    by_address = identity.identify(Asker(ip_address(address), trusted=False, headers=CIMultiDict()))
+    by_address = identity.identify(Sender(ip_address(address), trusted=False, headers=CIMultiDict()))
     names = (address, "2001:db8::/64", "unknown", "address", "")
     assert by_address.digest not in {identity.user(name).digest for name in names}
 

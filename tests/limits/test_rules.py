@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import Outage, Quota
+from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.endpoint import DEFAULT, Endpoint, Template
 from gateway.limits.identity import Caller, Identity
 from gateway.limits.limit import Exemption, Limit
@@ -139,10 +139,10 @@ def test_a_shadow_limit_demands_without_force() -> None:
     assert [rules.demands(ORDERS, caller)[0].charge.enforced for caller in (ALICE, BOB)] == [False, False]
 
 
-@pytest.mark.parametrize("outage", list(Outage))
-def test_a_charge_says_what_becomes_of_its_limit_in_an_outage(outage: Outage) -> None:
-    rules = Rules([ORDERS], [Limit("limit", per_user=True, per_endpoint=False, quota=QUOTA, when_redis_is_down=outage)])
-    assert rules.demands(ORDERS, ALICE)[0].charge.outage is outage
+@pytest.mark.parametrize("policy", list(FailurePolicy))
+def test_a_charge_carries_the_failure_policy_of_its_limit(policy: FailurePolicy) -> None:
+    rules = Rules([ORDERS], [Limit("limit", per_user=True, per_endpoint=False, quota=QUOTA, when_redis_is_down=policy)])
+    assert rules.demands(ORDERS, ALICE)[0].charge.failure_policy is policy
 
 
 def test_who_is_exempt_pays_the_other_limits_only() -> None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from ssl import SSLContext
 
 from gateway.limiter.limiter import Limiter
-from gateway.limiter.memory import MemoryStore
-from gateway.limiter.standby import NoStandby
+from gateway.limiter.memory import MemoryLimiter
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.endpoint import Endpoint
@@ -88,7 +87,7 @@ async def proxy(
     identity: Identity | None = None,
     keep_rate_limits: bool = False,
     intake: Intake | None = None,
-    store: MemoryStore | None = None,
+    limiter: Limiter | None = None,
     ssl: SSLContext | None = None,
     host: str = "127.0.0.1",
     scheme: str = "http",
@@ -102,7 +101,7 @@ async def proxy(
     book = RuleBook(Rules(endpoints, limits))
     observer = Seen()
     forwarder = Forwarder({"default": settings}, observer, keep_rate_limits=keep_rate_limits)
-    limiter = Limiter(store if store is not None else MemoryStore(100_000, StoreClock()), NoStandby())
+    limiter = limiter or MemoryLimiter(100_000, StoreClock())
     identity = identity or Identity()
     credentials = [source.header for source in identity.sources if isinstance(source, BearerToken | ApiKey)]
     reader = RequestReader(["X-User-Id", "X-User-Tier"], credentials)

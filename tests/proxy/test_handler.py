@@ -7,7 +7,7 @@ import pytest
 
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.identity import Asker, Claim, Identity
+from gateway.limits.identity import Claim, Identity, Sender
 from gateway.limits.limit import Exemption, Limit
 from gateway.limits.rate import Rate
 from tests.proxy.running import proxy
@@ -189,7 +189,7 @@ async def test_the_exempt_are_not_counted() -> None:
 async def test_an_error_that_nobody_foresaw_is_a_500_and_told_once() -> None:
     error = RuntimeError("it quotes what the client sent")
 
-    def broken(_: Asker) -> Claim | None:
+    def broken(_: Sender) -> Claim | None:
         raise error
 
     async with upstream() as up, proxy(up.port, identity=Identity([broken])) as running:

@@ -1,4 +1,4 @@
-"""Parts that the tests of the stores are built from."""
+"""Parts that the tests of limiters and stores are built from."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.limiter.failover import Failover
+from gateway.limiter.failover import FailoverLimiter
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.open import open_limiter
-from gateway.limits.bucket import Charge, Demand, Outage, Quota
+from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota
 from gateway.limits.rate import Rate
 from gateway.redis.address import Address, Kind, Login, Trust
 from gateway.redis.client import PooledClient
@@ -25,31 +25,32 @@ def demand(
     burst: int = 10,
     cost: int = 1,
     enforced: bool = True,
-    outage: Outage = Outage.LOCAL,
+    policy: FailurePolicy = FailurePolicy.LOCAL,
 ) -> Demand:
-    charge = Charge.of(key.partition(":")[0], Quota(Rate.parse(rate), burst), cost, enforced=enforced, outage=outage)
+    limit, quota = key.partition(":")[0], Quota(Rate.parse(rate), burst)
+    charge = Charge.of(limit, quota, cost, enforced=enforced, failure_policy=policy)
     return Demand(key.encode(), charge)
 
 
 @dataclass
 class Recorder:
-    """An observer that keeps what it is told."""
+    """An observer that records what it receives."""
 
     lost: list[str] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def store_warns(self, what: str) -> None:
-        self.warnings.append(what)
+    def redis_misconfigured(self, warning: str) -> None:
+        self.warnings.append(warning)
 
-    def store_answered(self, checks: int, seconds: float) -> None:
+    def redis_answered(self, checks: int, seconds: float) -> None:
         assert checks > 0
         assert seconds > 0
 
-    def store_lost(self, why: str) -> None:
-        self.lost.append(why)
+    def redis_unavailable(self, reason: str) -> None:
+        self.lost.append(reason)
 
-    def store_back(self, seconds: float) -> None:
+    def redis_back(self, seconds: float) -> None:
         self.back.append(seconds)
 
 
@@ -94,14 +95,12 @@ async def limiter(
         await opened.close()
 
 
-def watch_of(opened: Limiter) -> Failover:
-    """The watch behind a limiter."""
-    watch = opened._standby
-    assert isinstance(watch, Failover)
-    return watch
+def failover_of(opened: Limiter) -> FailoverLimiter:
+    assert isinstance(opened, FailoverLimiter)
+    return opened
 
 
-def channel_of(store: RedisStore) -> PooledClient:
-    channel = store._channel
-    assert isinstance(channel, PooledClient)
-    return channel
+def client_of(store: RedisStore) -> PooledClient:
+    client = store._client
+    assert isinstance(client, PooledClient)
+    return client

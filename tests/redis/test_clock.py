@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.redis.clock import StoreClock, monotonic
-from tests.redis.builders import demand, limiter, redis_store, watch_of
+from tests.redis.builders import demand, failover_of, limiter, redis_store
 from tests.redis_server import oldest_and_newest, redis_server
 from tests.waiting import until
 
@@ -128,7 +128,7 @@ async def test_a_remembered_refusal_follows_a_clock_that_steps(tmp_path: Path) -
         assert not (await opened.check([demand(burst=1)])).allowed
         skew.write_text("+2h\n")
         # The next sign of life tells.
-        await until(lambda: watch_of(opened).seen.refuse([demand(burst=1)]) is None)
+        await until(lambda: failover_of(opened).last_known.refuse([demand(burst=1)]) is None)
         assert (await opened.check([demand(burst=1)])).allowed
 
 
@@ -136,11 +136,11 @@ async def test_a_remembered_refusal_follows_a_clock_that_steps(tmp_path: Path) -
 def test_the_stores_time_is_never_told_too_early(late: int) -> None:
     clock = StoreClock()
     sent = monotonic() - late
-    clock.hear(5_000_000, sent)
+    clock.update(5_000_000, sent)
     assert clock() >= 5_000_000 + late
     # A quicker answer narrows it down, a slower one changes nothing.
     sent = monotonic()
-    clock.hear(5_000_000 + late, sent)
+    clock.update(5_000_000 + late, sent)
     known = clock() - monotonic()
-    clock.hear(5_000_000 + late, sent - 1_000_000)
+    clock.update(5_000_000 + late, sent - 1_000_000)
     assert abs(clock() - monotonic() - known) < 50

@@ -11,9 +11,9 @@ from redis.crc import key_slot
 
 from gateway.redis.clock import StoreClock
 from gateway.redis.cluster import ClusterStore
-from gateway.redis.port import StoreUnavailableError
+from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.scripts import Debt
-from tests.redis.builders import Recorder, address, demand, limiter, watch_of
+from tests.redis.builders import Recorder, address, demand, failover_of, limiter
 from tests.redis.clusters import redis_cluster
 from tests.redis_server import RedisServer
 from tests.waiting import DEADLINE, eventually, until
@@ -76,7 +76,7 @@ async def keep(store: ClusterStore, nodes: list[RedisServer]) -> None:
     users = [demand(f"user{number}", burst=1) for number in range(300)]
     decisions = await asyncio.gather(*(store.take([user, shared]) for user in users))
     assert sum(decision.allowed for decision in decisions) == 50
-    await asyncio.gather(*store._returns)
+    await asyncio.gather(*store._refunds)
     looks = await asyncio.gather(*(store.take([demand(f"user{number}", burst=1, cost=0)]) for number in range(300)))
     assert [look.owed[0] > 0 for look in looks] == [decision.allowed for decision in decisions]
 
@@ -125,7 +125,7 @@ async def test_a_cluster_that_lost_a_master_is_away_until_it_is_whole(nodes: lis
             assert verdict.allowed
             assert not verdict.degraded
     assert len(observer.lost) == len(observer.back) == 1
-    assert watch_of(opened).share.workers == 1
+    assert failover_of(opened).fallback.workers == 1
 
 
 async def test_a_cluster_that_cannot_be_reached_is_away(nodes: list[RedisServer]) -> None:
@@ -137,4 +137,4 @@ async def test_a_cluster_that_cannot_be_reached_is_away(nodes: list[RedisServer]
         with pytest.raises(StoreUnavailableError):
             await store.reset([b"a"])
         with pytest.raises(StoreUnavailableError):
-            await store.settle([Debt(b"a", demand().charge.quota, 1)])
+            await store.reconcile([Debt(b"a", demand().charge.quota, 1)])

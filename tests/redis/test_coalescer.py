@@ -8,7 +8,7 @@ import pytest
 import uvloop
 
 from gateway.redis.coalescer import Coalescer
-from gateway.redis.port import StoreUnavailableError
+from gateway.redis.errors import StoreUnavailableError
 from tests.waiting import DEADLINE
 
 
@@ -24,7 +24,7 @@ def test_a_deadline_that_is_over_at_once_is_kept_and_so_is_the_next() -> None:
         for _ in range(3):
             async with asyncio.timeout(5):
                 with pytest.raises(StoreUnavailableError):
-                    await coalescer.ask([])
+                    await coalescer.submit([])
         await coalescer.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -43,7 +43,7 @@ async def test_an_error_is_no_answer_and_the_next_check_is_asked_at_once() -> No
 
     coalescer = Coalescer(fail_once, DEADLINE)
     with pytest.raises(StoreUnavailableError, match="LookupError: a fault of ours"):
-        await coalescer.ask([])
+        await coalescer.submit([])
     with pytest.raises(StoreUnavailableError, match="heard"):
-        await coalescer.ask([])
+        await coalescer.submit([])
     await coalescer.close()

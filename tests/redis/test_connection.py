@@ -18,14 +18,14 @@ PING = b"*1\r\n$4\r\nPING\r\n"
 
 
 @asynccontextmanager
-async def line_to(port: int, patience: float = DEADLINE) -> AsyncIterator[RedisConnection]:
-    connection = Connection(host="127.0.0.1", port=port, protocol=2, driver_info=None)
-    await connection.connect()  # type: ignore[no-untyped-call]
-    line = RedisConnection(connection, patience)
+async def connection_to(port: int, seconds: float = DEADLINE) -> AsyncIterator[RedisConnection]:
+    connected = Connection(host="127.0.0.1", port=port, protocol=2, driver_info=None)
+    await connected.connect()  # type: ignore[no-untyped-call]
+    connection = RedisConnection(connected, seconds)
     try:
-        yield line
+        yield connection
     finally:
-        line.close()
+        connection.close()
 
 
 @asynccontextmanager
@@ -43,19 +43,19 @@ async def teller(*answers: bytes) -> AsyncIterator[int]:
 
 
 async def test_a_question_has_as_many_replies_as_commands_and_errors_are_replies() -> None:
-    async with redis_server() as server, line_to(server.port) as line:
+    async with redis_server() as server, connection_to(server.port) as connection:
         for _ in range(3):
-            ping, error = await line.ask(PING + b"*1\r\n$4\r\nNOPE\r\n", 2)
+            ping, error = await connection.execute(PING + b"*1\r\n$4\r\nNOPE\r\n", 2)
             assert ping == b"PONG"
             assert isinstance(error, ReplyError)
-            assert line.is_open
+            assert connection.is_open
 
 
 async def test_an_answer_may_come_in_pieces() -> None:
-    async with redis_server() as server, line_to(server.port) as line:
+    async with redis_server() as server, connection_to(server.port) as connection:
         size = 5_000_000
-        await line.ask(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$%d\r\n%b\r\n" % (size, b"x" * size), 1)
-        assert await line.ask(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n" + PING, 2) == [b"x" * size, b"PONG"]
+        await connection.execute(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$%d\r\n%b\r\n" % (size, b"x" * size), 1)
+        assert await connection.execute(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n" + PING, 2) == [b"x" * size, b"PONG"]
 
 
 @pytest.mark.parametrize(
@@ -63,39 +63,39 @@ async def test_an_answer_may_come_in_pieces() -> None:
     [b"+one\r\n+two\r\n", b"+one\r\n+tw", b"HTTP/1.1 400 Bad Request\r\n\r\n"],
     ids=["two replies", "a part of a second", "another protocol"],
 )
-async def test_what_does_not_answer_the_question_closes_the_line(answer: bytes) -> None:
-    async with teller(answer) as port, line_to(port) as line:
+async def test_what_does_not_answer_the_question_closes_the_connection(answer: bytes) -> None:
+    async with teller(answer) as port, connection_to(port) as connection:
         with pytest.raises(ConnectionLostError):
-            await line.ask(PING, 1)
-        assert not line.is_open
+            await connection.execute(PING, 1)
+        assert not connection.is_open
 
 
-async def test_what_comes_unasked_closes_the_line() -> None:
-    async with teller(b"+one\r\n", b"") as port, line_to(port) as line:
-        assert await line.ask(PING, 1) == [b"one"]
-        line.data_received(b"+two\r\n")
-        assert not line.is_open
+async def test_what_comes_unasked_closes_the_connection() -> None:
+    async with teller(b"+one\r\n", b"") as port, connection_to(port) as connection:
+        assert await connection.execute(PING, 1) == [b"one"]
+        connection.data_received(b"+two\r\n")
+        assert not connection.is_open
 
 
-async def test_an_answer_that_does_not_come_in_time_closes_the_line() -> None:
-    async with teller(b"+one\r\n", b"") as port, line_to(port, patience=0.05) as line:
-        assert await line.ask(PING, 1) == [b"one"]
+async def test_an_answer_that_does_not_come_in_time_closes_the_connection() -> None:
+    async with teller(b"+one\r\n", b"") as port, connection_to(port, seconds=0.05) as connection:
+        assert await connection.execute(PING, 1) == [b"one"]
         with pytest.raises(ConnectionLostError, match="too long"):
-            await line.ask(PING, 1)
-        assert not line.is_open
+            await connection.execute(PING, 1)
+        assert not connection.is_open
 
 
 async def test_who_gives_up_waiting_leaves_no_answer_behind_for_the_next() -> None:
-    async with teller(b"") as port, line_to(port) as line:
-        asking = asyncio.create_task(line.ask(PING, 1))
+    async with teller(b"") as port, connection_to(port) as connection:
+        asking = asyncio.create_task(connection.execute(PING, 1))
         await asyncio.sleep(0)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        assert not line.is_open
+        assert not connection.is_open
 
 
-async def test_a_server_that_leaves_closes_the_line() -> None:
-    async with redis_server() as server, line_to(server.port) as line:
+async def test_a_server_that_leaves_closes_the_connection() -> None:
+    async with redis_server() as server, connection_to(server.port) as connection:
         server.kill()
-        await until(lambda: not line.is_open)
+        await until(lambda: not connection.is_open)

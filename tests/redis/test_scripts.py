@@ -89,7 +89,7 @@ def test_python_and_lua_agree_on_what_is_settled(
     now, *owed = run(redis, call_reconcile(b"", settled))
     for debt, had in zip(settled, owed, strict=True):
         before = owe(states.get(debt.key), debt.quota, now)
-        known = max(before, min(debt.known - now, debt.quota.capacity))
+        known = max(before, min(debt.known_full_at - now, debt.quota.capacity))
         assert had == known
         owes = max(0, min(known + debt.due, debt.quota.capacity))
         if owes != before:

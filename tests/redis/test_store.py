@@ -15,10 +15,10 @@ from redis.asyncio import Redis
 from gateway.redis.client import PooledClient
 from gateway.redis.clock import StoreClock
 from gateway.redis.connection import RedisConnection
-from gateway.redis.port import StoreUnavailableError, unavailable
+from gateway.redis.errors import StoreUnavailableError, unavailable
 from gateway.redis.scripts import TAKE, Call
 from gateway.redis.store import RedisStore
-from tests.redis.builders import channel_of, demand, redis_store
+from tests.redis.builders import client_of, demand, redis_store
 from tests.redis.fault_proxy import cable
 from tests.redis_server import RedisServer, oldest_and_newest, redis_server
 from tests.waiting import at_most, eventually, until
@@ -29,12 +29,12 @@ async def calls_of(client: "Redis", command: str) -> int:
     return sum(entry["calls"] for name, entry in stats.items() if name.partition("_")[2] == command)
 
 
-def client_of(server: RedisServer) -> "Redis":
+def admin_of(server: RedisServer) -> "Redis":
     return Redis(port=server.port, protocol=2)
 
 
 async def test_checks_that_wait_go_together() -> None:
-    async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
+    async with redis_server() as server, redis_store(server.url) as store, admin_of(server) as client:
         await store.take([demand()])
         before = await calls_of(client, "evalsha")
         await asyncio.gather(*(store.take([demand(f"u{user}"), demand("all")]) for user in range(256)))
@@ -46,7 +46,7 @@ async def test_checks_that_arrive_during_a_call_go_in_the_next_one() -> None:
     async with (
         redis_server() as server,
         cable(server.port) as wire,
-        client_of(server) as client,
+        admin_of(server) as client,
         redis_store(f"redis://127.0.0.1:{wire.port}") as store,
     ):
         await store.take([demand()])
@@ -83,7 +83,7 @@ async def test_a_call_that_hangs_does_not_hold_up_the_next_one() -> None:
 
 
 async def test_a_script_redis_does_not_know_is_sent_once() -> None:
-    async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
+    async with redis_server() as server, redis_store(server.url) as store, admin_of(server) as client:
         assert (await store.take([demand(burst=3)])).owed == (0,)
         await client.script_flush()
         assert (await store.take([demand(burst=3, cost=2)])).allowed
@@ -98,17 +98,17 @@ async def test_after_a_restart_the_script_is_sent_again() -> None:
         assert (await store.take([demand()])).owed == (0,)
 
 
-def closed(line: RedisConnection) -> bool:
-    return not line.is_open
+def closed(connection: RedisConnection) -> bool:
+    return not connection.is_open
 
 
 async def test_an_idle_connection_that_redis_closed_costs_no_answer() -> None:
-    async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
+    async with redis_server() as server, redis_store(server.url) as store, admin_of(server) as client:
         for _ in range(5):
             await store.take([demand()])
-            (line,) = channel_of(store)._free
+            (connection,) = client_of(store)._idle
             await client.client_kill_filter(_type="normal", skipme=True)
-            await until(partial(closed, line))
+            await until(partial(closed, connection))
         assert (await store.take([demand(cost=0)])).allowed
 
 
@@ -116,7 +116,7 @@ async def test_a_lost_answer_is_never_asked_for_again() -> None:
     async with (
         redis_server() as server,
         cable(server.port) as wire,
-        client_of(server) as client,
+        admin_of(server) as client,
         redis_store(f"redis://127.0.0.1:{wire.port}") as store,
     ):
         await store.take([demand()])
@@ -174,7 +174,7 @@ async def test_a_check_whose_client_went_away_before_it_was_sent_is_not_charged(
 
 async def test_a_full_redis_is_away() -> None:
     options = ("--maxmemory", "2mb", "--maxmemory-policy", "noeviction")
-    async with redis_server(*options) as server, redis_store(server.url) as store, client_of(server) as client:
+    async with redis_server(*options) as server, redis_store(server.url) as store, admin_of(server) as client:
         with suppress(redis.exceptions.OutOfMemoryError):
             for block in range(100):
                 await client.set(f"block{block}", b"x" * 100_000)
@@ -185,7 +185,7 @@ async def test_a_full_redis_is_away() -> None:
 
 
 async def test_a_read_only_redis_is_away_and_the_connection_is_made_anew() -> None:
-    async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
+    async with redis_server() as server, redis_store(server.url) as store, admin_of(server) as client:
         await store.take([demand()])
         await client.replicaof("127.0.0.1", "1")
         with pytest.raises(StoreUnavailableError, match="READONLY"):
@@ -197,7 +197,7 @@ async def test_a_read_only_redis_is_away_and_the_connection_is_made_anew() -> No
 async def test_a_loading_redis_is_away_until_it_has_loaded() -> None:
     options = ("--save", "3600", "1", "--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024")
     async with redis_server(*options) as server, redis_store(server.url) as store:
-        async with client_of(server) as client:
+        async with admin_of(server) as client:
             pipeline = client.pipeline(transaction=False)
             for key in range(10_000):
                 pipeline.set(f"key{key}", b"x" * 100)
@@ -236,26 +236,26 @@ async def test_a_user_without_rights_is_away() -> None:
 
 async def test_what_is_not_our_scripts_answer_is_no_answer() -> None:
     async with redis_server() as server, redis_store(server.url) as store:
-        channel = store._channel
+        client = store._client
         other = TAKE._replace(text="return {1, 'two'}", sha="0" * 40)
-        (answer,) = await channel.run([Call(other, [b"a"], [], 1)])
+        (answer,) = await client.run([Call(other, [b"a"], [], 1)])
         assert isinstance(answer, StoreUnavailableError)
         short = TAKE._replace(text="return {1}", sha="1" * 40)
         for numbers, kind in ((1, list), (2, StoreUnavailableError)):
-            (answer,) = await channel.run([Call(short, [b"a"], [], numbers)])
+            (answer,) = await client.run([Call(short, [b"a"], [], numbers)])
             assert isinstance(answer, kind)
 
 
 @pytest.mark.parametrize("version", oldest_and_newest())
 async def test_a_master_that_became_a_replica_is_connected_to_anew(version: str) -> None:
     """By then its name may point to the new master."""
-    async with redis_server(version=version) as server, redis_store(server.url) as store, client_of(server) as client:
+    async with redis_server(version=version) as server, redis_store(server.url) as store, admin_of(server) as client:
         await store.take([demand()])
-        (line,) = channel_of(store)._free
+        (connection,) = client_of(store)._idle
         await client.replicaof("127.0.0.1", 1)
         with pytest.raises(StoreUnavailableError, match="READONLY"):
             await store.take([demand()])
-        assert closed(line)
+        assert closed(connection)
 
 
 def failures() -> Iterator[Exception]:

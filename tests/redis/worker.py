@@ -43,17 +43,17 @@ class Report:
     slowest: float = 0.0
     late: list[tuple[float, float]] = field(default_factory=list)
 
-    def store_warns(self, what: str) -> None:
+    def redis_misconfigured(self, warning: str) -> None:
         pass
 
-    def store_answered(self, checks: int, seconds: float) -> None:
+    def redis_answered(self, checks: int, seconds: float) -> None:
         assert checks > 0
         assert seconds > 0
 
-    def store_lost(self, why: str) -> None:  # noqa: ARG002
+    def redis_unavailable(self, reason: str) -> None:  # noqa: ARG002
         self.lost.append(time.monotonic())
 
-    def store_back(self, seconds: float) -> None:  # noqa: ARG002
+    def redis_back(self, seconds: float) -> None:  # noqa: ARG002
         self.back.append(time.monotonic())
 
 

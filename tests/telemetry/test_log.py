@@ -48,14 +48,14 @@ def said(path: Path) -> list[dict[str, Any]]:
 async def say(log: Log) -> None:
     log.event("started", port=8080)
     log.access(REQUEST)
-    log.event("redis_away", level="warning", reason="timeout")
+    log.event("redis_unavailable", level="warning", reason="timeout")
     await log.close()
 
 
 def test_a_file_gets_json_lines(run: Run, path: Path, file: int) -> None:
     run(say(open_log(file, origin={"worker": 1})))
     lines = said(path)
-    assert sorted(line["event"] for line in lines) == ["redis_away", "request", "started"]
+    assert sorted(line["event"] for line in lines) == ["redis_unavailable", "request", "started"]
     assert {line["worker"] for line in lines} == {1}
     assert {line["pid"] for line in lines} == {os.getpid()}
 
@@ -65,7 +65,7 @@ def test_a_pipe_gets_json_lines(run: Run) -> None:
     run(say(open_log(write)))
     os.close(write)
     with os.fdopen(read, "rb") as lines:
-        assert sorted(json.loads(line)["event"] for line in lines) == ["redis_away", "request", "started"]
+        assert sorted(json.loads(line)["event"] for line in lines) == ["redis_unavailable", "request", "started"]
 
 
 def test_a_terminal_gets_readable_text(run: Run) -> None:
@@ -74,7 +74,7 @@ def test_a_terminal_gets_readable_text(run: Run) -> None:
     text = os.read(ours, 4096).decode()
     os.close(ours)
     os.close(terminal)
-    assert " warning redis_away  reason=timeout  worker=1\r\n" in text
+    assert " warning redis_unavailable  reason=timeout  worker=1\r\n" in text
     assert " info    started  port=8080  worker=1\r\n" in text
     assert " info    GET orders 200 allowed  10.0 ms  caller=" in text
 

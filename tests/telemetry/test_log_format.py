@@ -17,13 +17,13 @@ def lines(request: pytest.FixtureRequest) -> LogFormat:
 
 
 def test_json_event_says_when_how_bad_who_and_what() -> None:
-    line = JsonFormat(ORIGIN).event(1_700_000_000.1239, "warning", "redis_away", {"reason": "timeout", "count": 2})
+    line = JsonFormat(ORIGIN).event(1_700_000_000.1239, "warning", "redis_setup", {"reason": "timeout", "count": 2})
     assert json.loads(line) == {
         "time": "2023-11-14T22:13:20.123Z",
         "level": "warning",
         "worker": 3,
         "pid": 4711,
-        "event": "redis_away",
+        "event": "redis_setup",
         "reason": "timeout",
         "count": 2,
     }
@@ -51,9 +51,9 @@ def test_text_is_for_people() -> None:
     text = TextFormat(ORIGIN)
     assert (
         text.event(
-            1_700_000_000.5, "warning", "redis_away", {"reason": "no answer", "count": 2, "quick": True, "of": None}
+            1_700_000_000.5, "warning", "redis_setup", {"reason": "no answer", "count": 2, "quick": True, "of": None}
         )
-        == '2023-11-14T22:13:20.500Z warning redis_away  reason="no answer"  count=2  quick=true  of=null  worker=3\n'
+        == '2023-11-14T22:13:20.500Z warning redis_setup  reason="no answer"  count=2  quick=true  of=null  worker=3\n'
     )
     assert (
         text.access(1_700_000_000.5, REQUEST)

@@ -96,13 +96,13 @@ async def test_a_histogram_counts_what_is_at_most_its_bound(metrics: Metrics) ->
 
 async def test_events_are_counted_and_start_at_zero(metrics: Metrics) -> None:
     before = await said(metrics)
-    metrics.redis_turned("away")
+    metrics.redis_turned("unavailable")
     metrics.audited("failed")
     metrics.reloaded("rejected")
     metrics.rejected("too_many")
     after = await said(metrics)
     for name, labels in (
-        ("gateway_redis_transitions_total", {"to": "away"}),
+        ("gateway_redis_transitions_total", {"to": "unavailable"}),
         ("gateway_audit_lines_total", {"outcome": "failed"}),
         ("gateway_rules_reloads_total", {"outcome": "rejected"}),
     ):

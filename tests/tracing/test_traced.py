@@ -11,9 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from gateway.limiter.limiter import Limiter
-from gateway.limiter.memory import MemoryStore
-from gateway.limiter.standby import NoStandby
+from gateway.limiter.memory import MemoryLimiter
 from gateway.limits.identity import Identity
 from gateway.limits.rules import RuleBook, Rules
 from gateway.proxy.exchange import Exchange
@@ -62,7 +60,7 @@ async def traced(
     observer = TracingObserver(seen or Seen(), SpanTracer(SimpleSpanProcessor(spans), 1, "gateway", "1", "1"))
     settings = replace(Upstream("default", tuple(Origin("http", "127.0.0.1", port) for port in ports)), eject_time=0)
     forwarder = TracedForwarder({"default": settings}, observer, keep_rate_limits=False)
-    limiter = Limiter(MemoryStore(1000, StoreClock()), NoStandby())
+    limiter = MemoryLimiter(1000, StoreClock())
     proxy = Proxy(RuleBook(Rules((), ())), Identity(), limiter, forwarder, RequestReader([]), observer)
     server = Server(observer.around(handle or proxy.handle), Intake(), observer, Identity().trusts)
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)

@@ -10,7 +10,7 @@ from gateway.auth.grant import Grant
 from gateway.control.audit.chain import Entry, Link
 from gateway.control.audit.log import AuditLog, AuditLogError
 from gateway.control.http.problem import Problem
-from gateway.redis.port import StoreUnavailableError
+from gateway.redis.errors import StoreUnavailableError
 from gateway.telemetry.log import Log
 
 _RAISE = """\

@@ -3,7 +3,7 @@
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.limits.cors import Cors
+from gateway.auth.cors import Cors
 
 
 class CorsHeaders:
@@ -23,5 +23,5 @@ class CorsHeaders:
         if answer is not None:
             return web.Response(status=204, headers=answer)
         response = await handler(request)
-        response.headers.update(self._cors.fields(request.headers.get("Origin")))
+        response.headers.update(self._cors.headers(request.headers.get("Origin")))
         return response

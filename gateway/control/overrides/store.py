@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.control.audit.writer import Commands
 from gateway.control.overrides.file import OverrideFile
-from gateway.redis.port import StoreUnavailableError
+from gateway.redis.errors import StoreUnavailableError
 
 _PUT = "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) return redis.call('HINCRBY', KEYS[1], 'version', 1)"
 _REMOVE = """\

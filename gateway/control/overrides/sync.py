@@ -13,8 +13,8 @@ from gateway.control.overrides.store import UNKNOWN, OverrideStore, Snapshot
 from gateway.control.timestamps import now
 from gateway.limiter.limiter import Limiter
 from gateway.limits.rules import RuleBook
-from gateway.redis.background import end
-from gateway.redis.port import StoreUnavailableError
+from gateway.redis.cancellation import cancel_and_wait
+from gateway.redis.errors import StoreUnavailableError
 from gateway.telemetry.log import Log
 
 POLL = 0.25
@@ -70,7 +70,7 @@ class OverrideSync:
         try:
             yield
         finally:
-            await end(task)
+            await cancel_and_wait(task)
 
     async def _run(self) -> None:
         while True:

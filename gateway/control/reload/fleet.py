@@ -18,8 +18,8 @@ from uuid import uuid4
 from gateway.control.audit.writer import Actor, Commands
 from gateway.control.http.problem import Problem
 from gateway.control.reload.reloader import Reloader
-from gateway.redis.background import end
-from gateway.redis.port import StoreUnavailableError
+from gateway.redis.cancellation import cancel_and_wait
+from gateway.redis.errors import StoreUnavailableError
 from gateway.telemetry.log import Log
 
 _POLL = 0.25
@@ -78,7 +78,7 @@ class Fleet:
             yield
         finally:
             if task is not None:
-                await end(task)
+                await cancel_and_wait(task)
 
     async def _run(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""`Breaker`: whether it is worth asking at all."""
+"""`Breaker`: a circuit breaker that says whether Redis is worth asking."""
 
 from dataclasses import dataclass, field
 
@@ -8,13 +8,13 @@ THRESHOLD = 5
 
 @dataclass(slots=True)
 class Breaker:
-    """Closed while the store answers; open after `threshold` failures in a row, until it is closed.
+    """Closed while Redis is available; open after `threshold` failures in a row, until `close` is called.
 
-    It never closes by itself: whoever probes the store closes it.
+    It never closes by itself: whoever probes Redis closes it.
 
     Attributes:
         threshold: Failures in a row that open it.
-        opened_at: When it opened, microseconds by whatever clock the caller uses; None while it is closed.
+        opened_at: When it opened, in microseconds of the caller's clock; None while it is closed.
     """
 
     threshold: int = THRESHOLD
@@ -23,15 +23,15 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the store is not to be asked."""
+        """Whether Redis is unavailable and should not be asked."""
         return self.opened_at is not None
 
     def succeed(self) -> None:
-        """The store answered. An answer that comes in late does not close an open breaker."""
+        """Record a reply. One that comes late does not close an open breaker."""
         self._failures = 0
 
     def fail(self, now: int) -> bool:
-        """The store did not answer. True if this opened the breaker."""
+        """Record a failure. Returns whether this one opened the breaker."""
         if self.opened_at is not None:
             return False
         self._failures += 1
@@ -41,10 +41,10 @@ class Breaker:
         return True
 
     def open(self, now: int) -> None:
-        """Stop asking at once."""
+        """Open it at once."""
         self.opened_at = now
 
     def close(self, now: int) -> int:
-        """Ask again. Returns the microseconds it was open."""
+        """Close it. Returns the microseconds for which it was open."""
         opened_at, self.opened_at, self._failures = self.opened_at, None, 0
         return 0 if opened_at is None else now - opened_at

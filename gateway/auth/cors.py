@@ -1,4 +1,4 @@
-"""`Cors`: which web pages may see our own answers (the Fetch standard, section 3.3)."""
+"""`Cors`: which web pages may read the gateway's own responses (the Fetch standard, section 3.3)."""
 
 import re
 from collections.abc import Mapping
@@ -9,10 +9,13 @@ _MAX_AGE = "600"
 
 
 class Cors:
-    """Decides by a page's origin. Without allowed origins, it says nothing at all.
+    """Decides by a page's origin. Without allowed origins it adds no headers.
 
     Args:
-        origins: Such as ``https://app.example``. Each is written as browsers do.
+        origins: Such as ``https://app.example``, in the form in which browsers send them.
+
+    Attributes:
+        is_on: Whether there are allowed origins.
     """
 
     __slots__ = ("_origins", "is_on")
@@ -21,8 +24,8 @@ class Cors:
         self._origins = frozenset(origins)
         self.is_on = bool(origins)
 
-    def fields(self, origin: str | None) -> dict[str, str]:
-        """What an answer of ours has to say so that the page may see it; nothing is allowed to pages elsewhere."""
+    def headers(self, origin: str | None) -> dict[str, str]:
+        """The headers that let a page of an allowed origin read a response; a page of any other origin may not."""
         if not self.is_on:
             return {}
         if origin not in self._origins:
@@ -34,7 +37,7 @@ class Cors:
         }
 
     def preflight(self, method: str, headers: Mapping[str, str]) -> dict[str, str] | None:
-        """The answer to a browser that asks first; None for a request that is no such question, or from elsewhere."""
+        """The headers of the response to a preflight; None if this is not one, or its origin is not allowed."""
         if not self.is_on or method != "OPTIONS" or headers.get("Origin") not in self._origins:
             return None
         wanted = headers.get("Access-Control-Request-Method", "")
@@ -43,7 +46,7 @@ class Cors:
             return None
         more = {"Access-Control-Allow-Headers": names} if names else {}
         return {
-            **self.fields(headers.get("Origin")),
+            **self.headers(headers.get("Origin")),
             "Access-Control-Allow-Methods": wanted,
             "Access-Control-Max-Age": _MAX_AGE,
             **more,

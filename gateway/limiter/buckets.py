@@ -1,0 +1,71 @@
+"""`BucketTable`: buckets in this process; when there are too many, the least recently used is dropped."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from gateway.limits.bucket import State
+
+_INTERVAL_BITS = 45
+_INTERVAL_MASK = (1 << _INTERVAL_BITS) - 1
+
+BYTES_PER_BUCKET = 512
+"""The most memory a bucket takes, its key of up to 64 bytes included; CPython 3.11, x86-64.
+
+Measured: 236 MB for a million users in a million buckets, 320 MB for two and a half million users in as many. The most
+is needed when few buckets change hands often, because the table is then rebuilt over and over.
+"""
+
+
+class BucketTable:
+    """Buckets by key.
+
+    A state is one integer, `full_at` above the interval (below 2**45: the longest period is 366 days). So the garbage
+    collector has nothing to visit, however many buckets there are.
+
+    Args:
+        max_buckets: How many are kept. One that was dropped counts as full when it is needed again.
+        clock: Microseconds since 1970.
+
+    Attributes:
+        evicted: Buckets dropped before they were full.
+    """
+
+    __slots__ = ("_buckets", "_clock", "_max", "evicted")
+
+    def __init__(self, max_buckets: int, clock: Callable[[], int]) -> None:
+        self._buckets: OrderedDict[bytes, int] = OrderedDict()
+        self._max = max_buckets
+        self._clock = clock
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def state(self, key: bytes) -> State | None:
+        """A bucket's state; None if it is full as far as is known. Counts as a use."""
+        packed = self._buckets.get(key)
+        if packed is None:
+            return None
+        self._buckets.move_to_end(key)
+        return State(packed >> _INTERVAL_BITS, packed & _INTERVAL_MASK)
+
+    def full_at(self, key: bytes) -> int:
+        """The instant at which a bucket is full again; 0 if it is full. Does not count as a use."""
+        return self._buckets.get(key, 0) >> _INTERVAL_BITS
+
+    def put(self, key: bytes, full_at: int, interval: int) -> None:
+        """Keep a bucket's state, see `State`."""
+        buckets = self._buckets
+        buckets[key] = full_at << _INTERVAL_BITS | interval
+        buckets.move_to_end(key)
+        if len(buckets) > self._max:
+            _, packed = buckets.popitem(last=False)
+            self.evicted += packed >> _INTERVAL_BITS > self._clock()
+
+    def forget(self, keys: Sequence[bytes] | None = None) -> None:
+        """Take buckets to be full: these, or all if None."""
+        if keys is None:
+            self._buckets.clear()
+        else:
+            for key in keys:
+                self._buckets.pop(key, None)

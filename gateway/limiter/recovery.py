@@ -1,0 +1,183 @@
+"""`Recovery`: what a limiter does in the background: heartbeats, probes, and handing decisions back to Redis.
+
+A worker sends a heartbeat every second, and learns from the reply how many workers share the limits. While Redis is
+unavailable the same call, every fifth of a second, is the probe. It reads and writes, so a Redis that is loading,
+read-only or full does not pass for available; nor does one that replies later than checks wait for it.
+
+When Redis is back, three things happen before it decides again:
+
+1. The worker's own buckets stop refilling, for those in Redis do.
+2. What was spent without Redis is charged to it.
+3. The worker waits, half a second at most, until the others have done the same. Otherwise the first worker to return
+   would find in Redis the tokens that others have spent but not yet charged.
+"""
+
+import asyncio
+from contextlib import suppress
+from uuid import uuid4
+
+from gateway.limiter.breaker import Breaker
+from gateway.limiter.fallback import Fallback
+from gateway.limiter.last_known import LastKnown
+from gateway.limiter.observer import RedisObserver
+from gateway.redis.cancellation import cancel_and_wait
+from gateway.redis.clock import monotonic
+from gateway.redis.errors import StoreUnavailableError
+from gateway.redis.store import RedisStore
+
+HEARTBEAT_INTERVAL = 1.0
+"""Seconds."""
+
+PROBE_INTERVAL = 0.2
+"""Seconds."""
+
+MAX_WAIT = 0.5
+"""Seconds to wait for other workers that return."""
+
+WORKER_EXPIRY = 5_000_000
+"""Microseconds after which a silent worker is removed from the fleet. Only a worker that had Redis available for so
+long itself removes others: it would have heard them."""
+
+_PRESENCE_INTERVAL = 0.02
+"""Seconds between two looks at which workers have returned."""
+
+_BATCH_SIZE = 500
+"""Debts charged in one call."""
+
+
+class Recovery:
+    """The background task of a `FailoverLimiter`.
+
+    Args:
+        store: The buckets in Redis.
+        breaker: Open while Redis is unavailable.
+        last_known: What Redis last said of each bucket.
+        fallback: Decides while Redis is unavailable.
+        workers: Workers of this gateway: the fleet is never taken to be smaller.
+        observer: Receives what happens to Redis.
+    """
+
+    def __init__(
+        self,
+        store: RedisStore,
+        breaker: Breaker,
+        last_known: LastKnown,
+        fallback: Fallback,
+        *,
+        workers: int,
+        observer: RedisObserver,
+    ) -> None:
+        fallback.workers = workers
+        self._store = store
+        self._breaker = breaker
+        self._last_known = last_known
+        self._fallback = fallback
+        self._min_workers = workers
+        self._observer = observer
+        self._name = uuid4().hex
+        self._available_since: int | None = None
+        self._has_joined = False
+        self._config_checked = False
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Send a first heartbeat, then go on in the background."""
+        try:
+            await self._send_heartbeat()
+        except StoreUnavailableError as error:
+            self._breaker.open(monotonic())
+            self._observer.redis_unavailable(str(error))
+        else:
+            await self._check_config()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Charge to Redis what is left to charge, and leave the fleet."""
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+        if not self._breaker.is_open:
+            with suppress(StoreUnavailableError):
+                await self._reconcile()
+                await self._store.remove_worker(self._name)
+
+    def record_failure(self, error: StoreUnavailableError) -> None:
+        """Count a failure of Redis. The one that opens the breaker is reported, and starts the probes."""
+        self._available_since = None
+        if self._breaker.fail(monotonic()):
+            self._wake.set()
+            self._observer.redis_unavailable(str(error))
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_INTERVAL if self._breaker.is_open else HEARTBEAT_INTERVAL):
+                    await self._wake.wait()
+            self._wake.clear()
+            try:
+                is_late = await self._is_heartbeat_late()
+                if self._breaker.is_open:
+                    # A Redis that is late would be unavailable again at once; but the first call may have connected.
+                    if is_late and await self._is_heartbeat_late():
+                        raise StoreUnavailableError("it answers too late")  # noqa: TRY301
+                    await self._recover()
+                    if not self._config_checked:
+                        await self._check_config()
+                elif len(self._fallback):
+                    await self._reconcile()
+                    self._fallback.hand_back()
+            except StoreUnavailableError as error:
+                self.record_failure(error)
+
+    async def _is_heartbeat_late(self) -> bool:
+        """Send a heartbeat; whether its reply came later than checks wait for one."""
+        began = monotonic()
+        await self._send_heartbeat()
+        return monotonic() - began > self._store.deadline * 1_000_000
+
+    async def _send_heartbeat(self, present_since: int = 0) -> int:
+        """Tell Redis that this worker is alive. Returns how many workers were heard since an instant."""
+        is_stable = self._available_since is not None and monotonic() - self._available_since > WORKER_EXPIRY
+        reply = await self._store.heartbeat(
+            self._name, expiry=WORKER_EXPIRY if is_stable else 0, present_since=present_since
+        )
+        # Neither workers that return later than this one nor a Redis that lost its data make the fleet smaller.
+        if is_stable or reply.workers > self._fallback.workers:
+            self._fallback.workers = max(reply.workers, self._min_workers)
+        if self._available_since is None:
+            self._available_since = monotonic()
+        if self._has_joined and not reply.was_known and not self._breaker.is_open:
+            self._last_known.forget()  # Redis has lost its data
+        self._has_joined = True
+        return reply.present
+
+    async def _check_config(self) -> None:
+        self._config_checked = True
+        for warning in await self._store.check_config():
+            self._observer.redis_misconfigured(warning)
+
+    async def _recover(self) -> None:
+        fallback, loop = self._fallback, asyncio.get_running_loop()
+        fallback.freeze()
+        try:
+            await self._reconcile(restore=True)
+            deadline = loop.time() + MAX_WAIT
+            since = self._last_known.clock() - int(2 * PROBE_INTERVAL * 1_000_000)
+            while await self._send_heartbeat(since) < fallback.workers and loop.time() < deadline:  # noqa: ASYNC110
+                await asyncio.sleep(_PRESENCE_INTERVAL)
+            await self._reconcile()
+        except BaseException:
+            fallback.thaw()
+            raise
+        # No await from here on, so that no decision falls in between. Redis may have come back with less than it had,
+        # so what was known of it is worth nothing.
+        self._last_known.forget()
+        fallback.hand_back()
+        self._observer.redis_back(self._breaker.close(monotonic()) / 1_000_000)
+
+    async def _reconcile(self, *, restore: bool = False) -> None:
+        """Charge what was decided without Redis."""
+        for debts in self._fallback.debts(_BATCH_SIZE, restore=restore):
+            owed = await self._store.reconcile(debts)
+            for debt, before in zip(debts, owed, strict=True):
+                self._fallback.reconcile(debt, before)
