@@ -119,7 +119,7 @@ class Recovery:
                 if self._breaker.is_open:
                     # A Redis that is late would be unavailable again at once; but the first call may have connected.
                     if is_late and await self._is_heartbeat_late():
-                        raise StoreUnavailableError("it answers too late")  # noqa: TRY301
+                        raise StoreUnavailableError("Redis answers, but later than the deadline of a check")  # noqa: TRY301
                     await self._recover()
                     if not self._config_checked:
                         await self._check_config()

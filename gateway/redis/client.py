@@ -59,7 +59,7 @@ def checked(reply: object, call: Call) -> Reply:
         return unavailable(reply)
     if isinstance(reply, list) and len(reply) == call.numbers and all(type(number) is int for number in reply):
         return reply
-    return StoreUnavailableError(f"this is not a reply of our script: {reply!r:.80}")
+    return StoreUnavailableError(f"unexpected reply to a script: {reply!r:.80}")
 
 
 class PooledClient:

@@ -122,7 +122,9 @@ class Coalescer:
             _, future = deadlines.popleft()
             if not future.done():
                 is_late = True
-                future.set_exception(StoreUnavailableError(f"no answer within {self._deadline * 1000:.0f} ms"))
+                future.set_exception(
+                    StoreUnavailableError(f"Redis did not answer within {self._deadline * 1000:.0f} ms")
+                )
         self._timer = None
         if deadlines:
             self._due = deadlines[0][0]

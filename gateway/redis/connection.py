@@ -62,7 +62,7 @@ class RedisConnection(asyncio.Protocol):
         self._expected, self._replies = replies, []
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         self._future = future
-        timer = self._loop.call_later(self._timeout, self._fail, "Redis took too long to answer")
+        timer = self._loop.call_later(self._timeout, self._fail, "Redis did not answer in time")
         try:
             self._transport.write(commands)
             return await future
@@ -95,7 +95,7 @@ class RedisConnection(asyncio.Protocol):
             while (reply := read()) is not _NOTHING:
                 replies.append(reply)
         except HiredisError as error:
-            self._fail(f"what Redis sent is not its protocol: {error}")
+            self._fail(f"Redis sent an invalid reply: {error}")
             return
         if len(replies) < self._expected:
             return

@@ -61,7 +61,7 @@ async def test_the_memory_store_with_several_workers_is_an_error_that_says_why()
     assert "memory" in output
 
 
-async def test_redis_that_is_away_at_the_start_keeps_nobody_waiting(tmp_path: Path) -> None:
+async def test_redis_that_is_unavailable_at_the_start_keeps_nobody_waiting(tmp_path: Path) -> None:
     async with redis_server() as redis, upstream() as up:
         redis.kill()
         arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url, "--rules", rules(tmp_path))

@@ -1,7 +1,7 @@
 """The bound of docs/bound.md: three gateways of two workers, under twenty times the load that is allowed.
 
-With burst B and rate R, in any window of length t at most 2B + R t are admitted when Redis keeps its data, and 3B + R t
-when it comes back empty; if it flaps ten times, no more. All outages run side by side, each with a Redis and six
+With burst B and rate R, in any window of length t at most 2B + R t are admitted if Redis keeps its data, and 3B + R t
+if it comes back empty; no more if it flaps ten times. All outages run at the same time, each with a Redis and six
 processes of its own. Set OUTAGE to make them longer or shorter than 20 seconds.
 """
 
@@ -23,8 +23,8 @@ from tests.redis.worker import ENDPOINT, USER, USERS, Report
 from tests.redis_server import RedisServer, redis_server
 from tests.waiting import DEADLINE
 
-OUTAGE = float(os.environ.get("OUTAGE", "20"))
-"""Seconds."""
+SECONDS = float(os.environ.get("OUTAGE", "20"))
+"""Of each outage."""
 
 FLAPS = 10
 WORKERS = 6
@@ -34,14 +34,14 @@ KEPT = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 @dataclass
-class Story:
-    """What was seen of an outage.
+class Outage:
+    """What happened in one outage.
 
     Attributes:
-        name: Which.
+        name: Which one.
         reports: Of all workers.
         back: The instants at which Redis was back.
-        looks: What each worker took the buckets for in the end.
+        looks: When each bucket was full again, as each worker saw it in the end.
     """
 
     name: str
@@ -60,6 +60,9 @@ class Story:
         return worst
 
 
+Fault = Callable[[RedisServer, Outage], Awaitable[None]]
+
+
 class Worker:
     """A process of `tests.redis.worker`."""
 
@@ -73,14 +76,14 @@ class Worker:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=2**24,
         )  # fmt: skip
         worker = cls(process)
-        assert await worker.hear() == "ready"
+        assert await worker.receive() == "ready"
         return worker
 
-    def tell(self, command: str) -> None:
+    def send(self, command: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{command}\n".encode())
 
-    async def hear(self) -> Any:
+    async def receive(self) -> Any:
         assert self._process.stdout is not None
         async with asyncio.timeout(DEADLINE):
             return json.loads(await self._process.stdout.readline())
@@ -91,103 +94,103 @@ class Worker:
         await self._process.wait()
 
 
-async def tell(name: str, options: tuple[str, ...], outage: Callable[[RedisServer, Story], Awaitable[None]]) -> Story:
+async def play(name: str, options: tuple[str, ...], fault: Fault) -> Outage:
     """Run six workers through an outage."""
-    story = Story(name)
+    outage = Outage(name)
     async with redis_server(*options) as server, AsyncExitStack() as stack:
         workers = await asyncio.gather(*(Worker.start(server.url) for _ in range(WORKERS)))
         for worker in workers:
             stack.push_async_callback(worker.stop)
-            worker.tell("run")
+            worker.send("run")
         await asyncio.sleep(BEFORE)
-        await outage(server, story)
+        await fault(server, outage)
         await asyncio.sleep(AFTER)
         for worker in workers:
-            worker.tell("stop")
-        story.reports = [Report(**await worker.hear()) for worker in workers]
+            worker.send("stop")
+        outage.reports = [Report(**await worker.receive()) for worker in workers]
         for worker in workers:
-            worker.tell("look")
-        story.looks = [await worker.hear() for worker in workers]
-    return story
+            worker.send("look")
+        outage.looks = [await worker.receive() for worker in workers]
+    return outage
 
 
-async def die(server: RedisServer, story: Story) -> None:
+async def die(server: RedisServer, outage: Outage) -> None:
     server.kill()
-    await asyncio.sleep(OUTAGE)
+    await asyncio.sleep(SECONDS)
     await server.start()
-    story.back.append(time.monotonic())
+    outage.back.append(time.monotonic())
 
 
-async def flap(server: RedisServer, story: Story) -> None:
-    for turn in range(FLAPS):
-        if turn:
-            await asyncio.sleep(OUTAGE / FLAPS / 2)
+async def flap(server: RedisServer, outage: Outage) -> None:
+    for number in range(FLAPS):
+        if number:
+            await asyncio.sleep(SECONDS / FLAPS / 2)
         server.kill()
-        await asyncio.sleep(OUTAGE / FLAPS / 2)
+        await asyncio.sleep(SECONDS / FLAPS / 2)
         await server.start()
-        story.back.append(time.monotonic())
+        outage.back.append(time.monotonic())
 
 
-async def hang(server: RedisServer, story: Story) -> None:
-    for turn in range(FLAPS):
-        if turn:
-            await asyncio.sleep(OUTAGE / FLAPS / 2)
+async def hang(server: RedisServer, outage: Outage) -> None:
+    for number in range(FLAPS):
+        if number:
+            await asyncio.sleep(SECONDS / FLAPS / 2)
         server.pause()
-        await asyncio.sleep(OUTAGE / FLAPS / 2)
+        await asyncio.sleep(SECONDS / FLAPS / 2)
         server.resume()
-        story.back.append(time.monotonic())
+        outage.back.append(time.monotonic())
 
 
-async def tell_all() -> list[Story]:
+async def play_all() -> list[Outage]:
     return list(
         await asyncio.gather(
-            tell("killed, kept its data", KEPT, die),
-            tell("killed, came back empty", (), die),
-            tell("killed ten times, came back empty", (), flap),
-            tell("hung ten times", (), hang),
+            play("killed, kept its data", KEPT, die),
+            play("killed, came back empty", (), die),
+            play("killed ten times, came back empty", (), flap),
+            play("hung ten times", (), hang),
         )
     )
 
 
 @pytest.fixture(scope="module")
-def stories() -> list[Story]:
-    return asyncio.run(tell_all())
+def outages() -> list[Outage]:
+    return asyncio.run(play_all())
 
 
 @pytest.fixture(params=range(4), ids=["kept", "empty", "flapping", "hanging"])
-def story(stories: list[Story], request: pytest.FixtureRequest) -> Story:
+def outage(outages: list[Outage], request: pytest.FixtureRequest) -> Outage:
     number: int = request.param
-    return stories[number]
+    return outages[number]
 
 
-def test_no_more_is_admitted_than_the_bound(story: Story) -> None:
-    bursts = 3 if "empty" in story.name else 2
-    assert story.excess(ENDPOINT) <= bursts * ENDPOINT.burst
+def test_no_more_is_admitted_than_the_bound(outage: Outage) -> None:
+    bursts = 3 if "empty" in outage.name else 2
+    assert outage.excess(ENDPOINT) <= bursts * ENDPOINT.burst
     for user in range(USERS):
-        assert story.excess(USER, user) <= bursts * USER.burst
+        assert outage.excess(USER, user) <= bursts * USER.burst
 
 
-def test_the_limit_is_still_given_out_while_redis_is_away(story: Story) -> None:
-    admitted = sum(len(report.admitted) for report in story.reports)
-    took = BEFORE + OUTAGE + AFTER
+def test_most_of_the_limit_is_still_admitted_while_redis_is_unavailable(outage: Outage) -> None:
+    admitted = sum(len(report.admitted) for report in outage.reports)
+    took = BEFORE + SECONDS + AFTER
     assert admitted > ENDPOINT.burst + 0.6 * took * ENDPOINT.rate.tokens
 
 
-def test_not_one_request_fails_or_waits(story: Story) -> None:
-    assert [report.failed for report in story.reports] == [[]] * WORKERS
+def test_not_one_request_fails_or_waits(outage: Outage) -> None:
+    assert [report.failed for report in outage.reports] == [[]] * WORKERS
     # The deadline is 50 ms; the rest is two dozen processes on the same machine.
-    assert max(report.slowest for report in story.reports) < 0.5
-    assert sum(report.degraded for report in story.reports) > 0
-    assert sum(report.refused for report in story.reports) > 0
+    assert max(report.slowest for report in outage.reports) < 0.5
+    assert sum(report.degraded for report in outage.reports) > 0
+    assert sum(report.refused for report in outage.reports) > 0
 
 
-def test_workers_agree_again_within_a_second(story: Story) -> None:
-    for report in story.reports:
+def test_workers_agree_again_within_a_second(outage: Outage) -> None:
+    for report in outage.reports:
         assert len(report.lost) == len(report.back)
         # Of the last outage; one of a fraction of a second may have passed unnoticed.
-        held_up = sum(late for ended, late in report.late if ended >= story.back[-1])
-        assert report.back[-1] - story.back[-1] < 1.0 + held_up
+        held_up = sum(late for ended, late in report.late if ended >= outage.back[-1])
+        assert report.back[-1] - outage.back[-1] < 1.0 + held_up
     # And all take a bucket for full at the same instant, to the microsecond.
-    for bucket in zip(*story.looks, strict=True):
-        assert len(set(bucket) - {0}) <= 1, story.looks
-    assert all(look[0] for look in story.looks)
+    for bucket in zip(*outage.looks, strict=True):
+        assert len(set(bucket) - {0}) <= 1, outage.looks
+    assert all(look[0] for look in outage.looks)

@@ -1,4 +1,4 @@
-"""Faults of Redis and of the way to it: whatever happens, a decision comes in time, and says who made it."""
+"""Faults of Redis and of the network: whatever happens, the decision is in time, and says whether it is degraded."""
 
 import asyncio
 import socket
@@ -13,84 +13,84 @@ from redis.asyncio import Redis
 
 from gateway.limiter.limiter import Limiter
 from tests.redis.builders import Recorder, demand, limiter
-from tests.redis.fault_proxy import cable
+from tests.redis.fault_proxy import fault_proxy
 from tests.redis_server import redis_server
 from tests.waiting import DEADLINE, at_most, lag, until
 from tests.wire import Conversation, upstream
 
-ANSWER = 0.05
+REDIS_DEADLINE = 0.05
 """The deadline of a decision, as in the settings' default."""
 
 SLACK = 0.25
-"""What the answer itself may take, measured for coverage on a busy machine."""
+"""Seconds that our own work may take, with coverage measured on a busy machine."""
 
 
 async def ask_in_time(opened: Limiter, seconds: float) -> None:
-    """Ask for so long; each decision comes in time."""
+    """Check over and over for so long; each decision is in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        async with at_most(ANSWER + SLACK):
+        async with at_most(REDIS_DEADLINE + SLACK):
             await opened.check([demand("b", rate="1000/s", burst=1000)])
         await asyncio.sleep(0.005)
 
 
 async def test_a_slow_redis_decides_as_long_as_it_is_in_time() -> None:
-    async with redis_server() as server, cable(server.port) as wire, limiter(wire.url) as opened:
-        for wire.delay in (0.03, 0.06):
+    async with redis_server() as server, fault_proxy(server.port) as proxy, limiter(proxy.url) as opened:
+        for proxy.delay in (0.03, 0.06):
             for _ in range(5):
                 assert not (await opened.check([demand("b", rate="1000/s", burst=1000)])).degraded
 
 
-async def test_a_redis_that_is_too_slow_holds_nobody_up_and_is_not_away_and_back_all_the_time() -> None:
+async def test_a_redis_that_is_too_slow_delays_nobody_and_does_not_flap() -> None:
     observer = Recorder()
     async with (
         redis_server() as server,
-        cable(server.port) as wire,
-        limiter(wire.url, observer, deadline=ANSWER) as opened,
+        fault_proxy(server.port) as proxy,
+        limiter(proxy.url, observer, deadline=REDIS_DEADLINE) as opened,
     ):
         await opened.check([demand("b", rate="1000/s", burst=1000)])
-        wire.delay = 0.2
+        proxy.delay = 0.2
         await ask_in_time(opened, 3.0)
         assert opened.is_degraded
         assert len(observer.lost) <= 2
-        wire.delay = 0.0
+        proxy.delay = 0.0
         await until(lambda: not opened.is_degraded)
 
 
-async def test_a_single_late_answer_is_one_decision_of_our_own() -> None:
+async def test_a_single_late_reply_makes_one_degraded_decision() -> None:
     observer = Recorder()
     async with (
         redis_server() as server,
-        cable(server.port) as wire,
-        limiter(wire.url, observer, deadline=0.25) as opened,
+        fault_proxy(server.port) as proxy,
+        limiter(proxy.url, observer, deadline=0.25) as opened,
     ):
         for _ in range(3):
             await opened.check([demand("b", rate="1000/s", burst=1000)])
-            wire.delay = 2.0
+            proxy.delay = 2.0
             async with at_most(0.25 + SLACK):
                 assert (await opened.check([demand("b", rate="1000/s", burst=1000)])).degraded
-            wire.delay = 0.0
+            proxy.delay = 0.0
         assert observer.lost == []
 
 
 HANGS = 1.0
-"""Seconds that a resolver takes for its answer."""
+"""Seconds that a resolver takes."""
 
 
 @asynccontextmanager
-async def nonsense(said: bytes) -> AsyncIterator[str]:
-    """What answers every question alike, at the address of a Redis."""
-    async with upstream(partial(_say, said)) as up:
+async def nonsense(reply: bytes) -> AsyncIterator[str]:
+    """A server that sends the same reply to every request."""
+    async with upstream(partial(_send, reply)) as up:
         yield f"redis://127.0.0.1:{up.port}"
 
 
-async def _say(said: bytes, talk: Conversation) -> None:
+async def _send(reply: bytes, talk: Conversation) -> None:
     while await talk.reader.read(65_536):
-        await talk.send(said)
+        await talk.send(reply)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
         b"-LOADING Redis is loading the dataset in memory\r\n",
         b"-BUSY Redis is busy running a script.\r\n",
@@ -117,27 +117,27 @@ async def _say(said: bytes, talk: Conversation) -> None:
         b"*3\r\n$4\r\nnope\r\n$-1\r\n*0\r\n",
         b"*1\r\n:7\r\n",
     ],
-    ids=lambda said: repr(said[:24]),
+    ids=lambda reply: repr(reply[:24]),
 )
-async def test_whatever_redis_says_is_a_decision_in_time(said: bytes) -> None:
+async def test_whatever_redis_replies_the_decision_is_in_time(reply: bytes) -> None:
     observer = Recorder()
-    async with nonsense(said) as url, limiter(url, observer, deadline=ANSWER) as opened:
+    async with nonsense(reply) as url, limiter(url, observer, deadline=REDIS_DEADLINE) as opened:
         for _ in range(20):
-            async with at_most(ANSWER + SLACK):
+            async with at_most(REDIS_DEADLINE + SLACK):
                 verdict = await opened.check([demand()])
             assert verdict.degraded
         assert len(observer.lost) == 1, "one line for a change, not for a request"
 
 
-async def test_a_name_that_does_not_resolve_is_a_redis_that_is_away() -> None:
+async def test_a_redis_whose_name_does_not_resolve_is_unavailable() -> None:
     observer = Recorder()
-    async with limiter("redis://redis.invalid:6379", observer, deadline=ANSWER) as opened:
+    async with limiter("redis://redis.invalid:6379", observer, deadline=REDIS_DEADLINE) as opened:
         await ask_in_time(opened, 1.0)
         assert opened.is_degraded
         assert len(observer.lost) == 1
 
 
-async def test_a_resolver_that_hangs_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_resolver_that_hangs_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked in a thread, and by few at a time: the pool of threads is not used up."""
     asking, most = 0, 0
 
@@ -150,7 +150,7 @@ async def test_a_resolver_that_hangs_holds_up_nobody(monkeypatch: pytest.MonkeyP
         raise socket.gaierror("no answer")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    async with limiter("redis://redis.invalid:6379", deadline=ANSWER) as opened:
+    async with limiter("redis://redis.invalid:6379", deadline=REDIS_DEADLINE) as opened:
         async with lag() as held_up:
             await ask_in_time(opened, 2.5)
         assert held_up.worst < HANGS, "it is asked elsewhere"

@@ -38,7 +38,7 @@ asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
 
 
 @pytest.mark.parametrize("most", [100_000, 1_000_000])
-async def test_a_million_users_take_no_more_than_is_stated(most: int) -> None:
+async def test_a_million_users_take_no_more_memory_than_stated(most: int) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _USERS, str(most), "1000000", stdout=subprocess.PIPE
     )
@@ -66,7 +66,7 @@ async def test_the_least_recently_used_bucket_goes_first_and_only_a_loss_counts(
     assert opened.held == 2
 
 
-async def test_local_buckets_stay_bounded_while_redis_is_away() -> None:
+async def test_local_buckets_stay_bounded_while_redis_is_unavailable() -> None:
     async with redis_server() as server:
         server.kill()
         async with limiter(server.url, max_buckets=100) as opened:

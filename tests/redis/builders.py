@@ -100,7 +100,7 @@ def failover_of(opened: Limiter) -> FailoverLimiter:
     return opened
 
 
-def client_of(store: RedisStore) -> PooledClient:
+def pooled_client_of(store: RedisStore) -> PooledClient:
     client = store._client
     assert isinstance(client, PooledClient)
     return client

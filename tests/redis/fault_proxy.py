@@ -1,4 +1,4 @@
-"""`Cable`: a TCP proxy between the gateway and Redis that does harm when it is told to."""
+"""`FaultProxy`: a TCP proxy between the gateway and a server, which injects faults on demand."""
 
 import asyncio
 import socket
@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 
-class Cable:
-    """Carries bytes both ways.
+class FaultProxy:
+    """Forwards bytes in both directions.
 
     Attributes:
         port: Where to connect.
-        delay: Seconds each answer is held back.
-        reset_after: Bytes of the next answer that get through before all connections are reset; None to carry on.
-        is_hung: Answers disappear; connections stay.
-        answers: Pieces of answers carried.
+        delay: Seconds by which each reply is delayed.
+        reset_after: Bytes of the next reply that get through before all connections are reset; None for no reset.
+        is_hung: Whether replies disappear while connections stay open.
+        replies: Pieces of replies seen.
     """
 
     def __init__(self, target: int) -> None:
@@ -23,7 +23,7 @@ class Cable:
         self.delay = 0.0
         self.reset_after: int | None = None
         self.is_hung = False
-        self.answers = 0
+        self.replies = 0
         self._target = target
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -33,8 +33,8 @@ class Cable:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
-    async def plug(self) -> None:
-        """Take connections, at the same port as before."""
+    async def start(self) -> None:
+        """Accept connections, on the same port as before."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -62,11 +62,14 @@ class Cable:
         self._tasks.add(task)
         self._writers.add(writer)
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._target)
-            self._writers.add(back)
-            await asyncio.gather(self._carry(reader, back, is_answer=False), self._carry(there, writer, is_answer=True))
-            back.close()
-            self._writers.discard(back)
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            self._writers.add(target_writer)
+            await asyncio.gather(
+                self._forward(reader, target_writer, is_reply=False),
+                self._forward(target_reader, writer, is_reply=True),
+            )
+            target_writer.close()
+            self._writers.discard(target_writer)
         except OSError:
             pass
         finally:
@@ -74,11 +77,11 @@ class Cable:
             self._writers.discard(writer)
             self._tasks.discard(task)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_reply: bool) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                if is_answer:
-                    self.answers += 1
+                if is_reply:
+                    self.replies += 1
                     if self.delay:
                         await asyncio.sleep(self.delay)
                     if self.is_hung:
@@ -97,10 +100,10 @@ class Cable:
 
 
 @asynccontextmanager
-async def cable(target: int) -> AsyncIterator[Cable]:
+async def fault_proxy(target: int) -> AsyncIterator[FaultProxy]:
     """A sound cable to a port."""
-    proxy = Cable(target)
-    await proxy.plug()
+    proxy = FaultProxy(target)
+    await proxy.start()
     try:
         yield proxy
     finally:

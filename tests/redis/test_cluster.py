@@ -40,7 +40,7 @@ async def cluster_store(nodes: list[RedisServer]) -> AsyncIterator[ClusterStore]
         await store.close()
 
 
-async def test_a_cluster_keeps_every_promise(nodes: list[RedisServer]) -> None:
+async def test_a_cluster_keeps_every_guarantee(nodes: list[RedisServer]) -> None:
     """One cluster, one promise after the other: to start one takes seconds."""
     async with cluster_store(nodes) as store:
         await keep(store, nodes)
@@ -108,7 +108,7 @@ async def move_slot(clients: list[Any], nodes: list[RedisServer], key: str) -> N
         await clients[place].execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[there])
 
 
-async def test_a_cluster_that_lost_a_master_is_away_until_it_is_whole(nodes: list[RedisServer]) -> None:
+async def test_a_cluster_that_lost_a_master_is_unavailable_until_it_is_complete(nodes: list[RedisServer]) -> None:
     observer = Recorder()
     async with limiter(url_of(nodes), observer) as opened:
         many = [[demand(f"k{number}", burst=100)] for number in range(60)]
@@ -128,7 +128,7 @@ async def test_a_cluster_that_lost_a_master_is_away_until_it_is_whole(nodes: lis
     assert failover_of(opened).fallback.workers == 1
 
 
-async def test_a_cluster_that_cannot_be_reached_is_away(nodes: list[RedisServer]) -> None:
+async def test_a_cluster_that_cannot_be_reached_is_unavailable(nodes: list[RedisServer]) -> None:
     for node in nodes:
         node.kill()
     async with cluster_store(nodes) as store:

@@ -12,7 +12,7 @@ from gateway.redis.errors import StoreUnavailableError
 from tests.waiting import DEADLINE
 
 
-def test_a_deadline_that_is_over_at_once_is_kept_and_so_is_the_next() -> None:
+def test_a_deadline_that_expires_at_once_is_kept_and_so_is_the_next() -> None:
     """uvloop gives a timer that is due within half a millisecond no time to be asked for."""
 
     async def never(checks: Sequence[Any]) -> Any:
@@ -31,7 +31,7 @@ def test_a_deadline_that_is_over_at_once_is_kept_and_so_is_the_next() -> None:
         runner.run(main())
 
 
-async def test_an_error_is_no_answer_and_the_next_check_is_asked_at_once() -> None:
+async def test_an_error_fails_the_check_and_the_next_one_is_sent_at_once() -> None:
     asked = 0
 
     async def fail_once(checks: Sequence[Any]) -> Any:

@@ -76,7 +76,7 @@ debts = st.builds(
 
 @settings(max_examples=_EXAMPLES // 4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=batches, owing=st.lists(debts, min_size=1, max_size=4, unique_by=lambda debt: debt[0]))
-def test_python_and_lua_agree_on_what_is_settled(
+def test_python_and_lua_agree_on_reconciliation(
     redis: "Redis", batch: list[list[Demand]], owing: list[tuple[bytes, Quota, int, int]]
 ) -> None:
     redis.flushall()

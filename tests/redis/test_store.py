@@ -18,8 +18,8 @@ from gateway.redis.connection import RedisConnection
 from gateway.redis.errors import StoreUnavailableError, unavailable
 from gateway.redis.scripts import TAKE, Call
 from gateway.redis.store import RedisStore
-from tests.redis.builders import client_of, demand, redis_store
-from tests.redis.fault_proxy import cable
+from tests.redis.builders import demand, pooled_client_of, redis_store
+from tests.redis.fault_proxy import fault_proxy
 from tests.redis_server import RedisServer, oldest_and_newest, redis_server
 from tests.waiting import at_most, eventually, until
 
@@ -29,12 +29,12 @@ async def calls_of(client: "Redis", command: str) -> int:
     return sum(entry["calls"] for name, entry in stats.items() if name.partition("_")[2] == command)
 
 
-def admin_of(server: RedisServer) -> "Redis":
+def client_of(server: RedisServer) -> "Redis":
     return Redis(port=server.port, protocol=2)
 
 
 async def test_checks_that_wait_go_together() -> None:
-    async with redis_server() as server, redis_store(server.url) as store, admin_of(server) as client:
+    async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
         await store.take([demand()])
         before = await calls_of(client, "evalsha")
         await asyncio.gather(*(store.take([demand(f"u{user}"), demand("all")]) for user in range(256)))
@@ -45,13 +45,13 @@ async def test_checks_that_wait_go_together() -> None:
 async def test_checks_that_arrive_during_a_call_go_in_the_next_one() -> None:
     async with (
         redis_server() as server,
-        cable(server.port) as wire,
-        admin_of(server) as client,
-        redis_store(f"redis://127.0.0.1:{wire.port}") as store,
+        fault_proxy(server.port) as proxy,
+        client_of(server) as client,
+        redis_store(f"redis://127.0.0.1:{proxy.port}") as store,
     ):
         await store.take([demand()])
         before = await calls_of(client, "evalsha")
-        wire.delay = 0.05
+        proxy.delay = 0.05
         first = asyncio.ensure_future(store.take([demand("first")]))
         await until(lambda: not store._coalescer._waiting)
         rest = [asyncio.ensure_future(store.take([demand(f"u{user}")])) for user in range(50)]
@@ -59,31 +59,35 @@ async def test_checks_that_arrive_during_a_call_go_in_the_next_one() -> None:
         assert await calls_of(client, "evalsha") - before == 2
 
 
-async def test_no_answer_takes_no_longer_than_the_deadline() -> None:
+async def test_a_call_fails_at_the_deadline() -> None:
     async with redis_server() as server, redis_store(server.url, deadline=0.05) as store:
         await store.take([demand()])
         server.pause()
         for _ in range(3):
             start = time.perf_counter()
             async with at_most(0.3):
-                with pytest.raises(StoreUnavailableError, match="no answer within 50 ms"):
+                with pytest.raises(StoreUnavailableError, match="did not answer within 50 ms"):
                     await store.take([demand()])
             assert time.perf_counter() - start >= 0.045
         server.resume()
 
 
 async def test_a_call_that_hangs_does_not_hold_up_the_next_one() -> None:
-    async with redis_server() as server, cable(server.port) as wire, redis_store(wire.url, deadline=0.5) as store:
+    async with (
+        redis_server() as server,
+        fault_proxy(server.port) as proxy,
+        redis_store(proxy.url, deadline=0.5) as store,
+    ):
         await store.take([demand()])
-        wire.is_hung = True
+        proxy.is_hung = True
         with pytest.raises(StoreUnavailableError):
             await store.take([demand()])
-        wire.is_hung = False
+        proxy.is_hung = False
         assert (await store.take([demand("b")])).allowed
 
 
 async def test_a_script_redis_does_not_know_is_sent_once() -> None:
-    async with redis_server() as server, redis_store(server.url) as store, admin_of(server) as client:
+    async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
         assert (await store.take([demand(burst=3)])).owed == (0,)
         await client.script_flush()
         assert (await store.take([demand(burst=3, cost=2)])).allowed
@@ -102,26 +106,26 @@ def closed(connection: RedisConnection) -> bool:
     return not connection.is_open
 
 
-async def test_an_idle_connection_that_redis_closed_costs_no_answer() -> None:
-    async with redis_server() as server, redis_store(server.url) as store, admin_of(server) as client:
+async def test_an_idle_connection_that_redis_closed_fails_no_call() -> None:
+    async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
         for _ in range(5):
             await store.take([demand()])
-            (connection,) = client_of(store)._idle
+            (connection,) = pooled_client_of(store)._idle
             await client.client_kill_filter(_type="normal", skipme=True)
             await until(partial(closed, connection))
         assert (await store.take([demand(cost=0)])).allowed
 
 
-async def test_a_lost_answer_is_never_asked_for_again() -> None:
+async def test_a_call_whose_reply_is_lost_is_never_repeated() -> None:
     async with (
         redis_server() as server,
-        cable(server.port) as wire,
-        admin_of(server) as client,
-        redis_store(f"redis://127.0.0.1:{wire.port}") as store,
+        fault_proxy(server.port) as proxy,
+        client_of(server) as client,
+        redis_store(f"redis://127.0.0.1:{proxy.port}") as store,
     ):
         await store.take([demand()])
         before = await calls_of(client, "evalsha")
-        wire.reset_after = 0
+        proxy.reset_after = 0
         with pytest.raises(StoreUnavailableError):
             await store.take([demand()])
         assert await calls_of(client, "evalsha") - before == 1
@@ -129,10 +133,10 @@ async def test_a_lost_answer_is_never_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("length", range(0, 31, 3))
-async def test_a_reset_in_the_middle_of_an_answer_is_no_answer(length: int) -> None:
-    async with redis_server() as server, cable(server.port) as wire, redis_store(wire.url) as store:
+async def test_a_reset_in_the_middle_of_a_reply_makes_the_call_fail(length: int) -> None:
+    async with redis_server() as server, fault_proxy(server.port) as proxy, redis_store(proxy.url) as store:
         await store.take([demand("warm")])
-        wire.reset_after = length
+        proxy.reset_after = length
         pair = [store.take([demand("a", cost=2)]), store.take([demand("b", cost=3)])]
         answers = await asyncio.gather(*pair, return_exceptions=True)
         assert all(isinstance(answer, StoreUnavailableError) for answer in answers), answers
@@ -142,7 +146,7 @@ async def test_a_reset_in_the_middle_of_an_answer_is_no_answer(length: int) -> N
         assert looks[1].owed == (0,)
 
 
-async def test_a_client_that_goes_away_gets_nobody_elses_answer() -> None:
+async def test_a_client_that_disconnects_gets_nobody_elses_reply() -> None:
     async with redis_server() as server, redis_store(server.url) as store:
         await asyncio.gather(*(store.take([demand(f"u{cost}", cost=cost)]) for cost in range(1, 9)))
         for turn in range(40):
@@ -160,10 +164,10 @@ async def test_a_client_that_goes_away_gets_nobody_elses_answer() -> None:
             await asyncio.gather(look, return_exceptions=True)
 
 
-async def test_a_check_whose_client_went_away_before_it_was_sent_is_not_charged() -> None:
-    async with redis_server() as server, cable(server.port) as wire, redis_store(wire.url) as store:
+async def test_a_check_whose_client_disconnected_before_it_was_sent_is_not_charged() -> None:
+    async with redis_server() as server, fault_proxy(server.port) as proxy, redis_store(proxy.url) as store:
         await store.take([demand("warm")])
-        wire.delay = 0.05
+        proxy.delay = 0.05
         first = asyncio.ensure_future(store.take([demand("first")]))
         await until(lambda: not store._coalescer._waiting)
         second = asyncio.ensure_future(store.take([demand("second")]))
@@ -174,7 +178,7 @@ async def test_a_check_whose_client_went_away_before_it_was_sent_is_not_charged(
 
 async def test_a_full_redis_is_away() -> None:
     options = ("--maxmemory", "2mb", "--maxmemory-policy", "noeviction")
-    async with redis_server(*options) as server, redis_store(server.url) as store, admin_of(server) as client:
+    async with redis_server(*options) as server, redis_store(server.url) as store, client_of(server) as client:
         with suppress(redis.exceptions.OutOfMemoryError):
             for block in range(100):
                 await client.set(f"block{block}", b"x" * 100_000)
@@ -184,8 +188,8 @@ async def test_a_full_redis_is_away() -> None:
         assert (await store.take([demand()])).allowed
 
 
-async def test_a_read_only_redis_is_away_and_the_connection_is_made_anew() -> None:
-    async with redis_server() as server, redis_store(server.url) as store, admin_of(server) as client:
+async def test_a_read_only_redis_is_unavailable_and_the_connection_is_replaced() -> None:
+    async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
         await store.take([demand()])
         await client.replicaof("127.0.0.1", "1")
         with pytest.raises(StoreUnavailableError, match="READONLY"):
@@ -194,10 +198,10 @@ async def test_a_read_only_redis_is_away_and_the_connection_is_made_anew() -> No
         assert (await store.take([demand()])).allowed
 
 
-async def test_a_loading_redis_is_away_until_it_has_loaded() -> None:
+async def test_a_loading_redis_is_unavailable_until_it_has_loaded() -> None:
     options = ("--save", "3600", "1", "--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024")
     async with redis_server(*options) as server, redis_store(server.url) as store:
-        async with admin_of(server) as client:
+        async with client_of(server) as client:
             pipeline = client.pipeline(transaction=False)
             for key in range(10_000):
                 pipeline.set(f"key{key}", b"x" * 100)
@@ -217,7 +221,7 @@ async def test_a_loading_redis_is_away_until_it_has_loaded() -> None:
         assert (await store.take([demand()])).allowed
 
 
-async def test_a_wrong_password_is_away_and_says_so() -> None:
+async def test_a_redis_that_rejects_the_password_is_unavailable_and_the_reason_says_so() -> None:
     async with (
         redis_server("--requirepass", "right") as server,
         redis_store(f"redis://:wrong@127.0.0.1:{server.port}") as store,
@@ -227,14 +231,14 @@ async def test_a_wrong_password_is_away_and_says_so() -> None:
         assert "wrong@" not in str(failure.value)
 
 
-async def test_a_user_without_rights_is_away() -> None:
+async def test_a_redis_that_denies_permission_is_unavailable() -> None:
     acl = ("--user", "gateway", "on", ">pw", "~gateway:*", "+@all", "-@scripting")
     async with redis_server(*acl) as server, redis_store(f"redis://gateway:pw@127.0.0.1:{server.port}") as store:
         with pytest.raises(StoreUnavailableError, match=r"NOPERM|NoPermission|no permission"):
             await store.take([demand()])
 
 
-async def test_what_is_not_our_scripts_answer_is_no_answer() -> None:
+async def test_a_reply_in_another_form_than_the_scripts_is_a_failure() -> None:
     async with redis_server() as server, redis_store(server.url) as store:
         client = store._client
         other = TAKE._replace(text="return {1, 'two'}", sha="0" * 40)
@@ -249,9 +253,9 @@ async def test_what_is_not_our_scripts_answer_is_no_answer() -> None:
 @pytest.mark.parametrize("version", oldest_and_newest())
 async def test_a_master_that_became_a_replica_is_connected_to_anew(version: str) -> None:
     """By then its name may point to the new master."""
-    async with redis_server(version=version) as server, redis_store(server.url) as store, admin_of(server) as client:
+    async with redis_server(version=version) as server, redis_store(server.url) as store, client_of(server) as client:
         await store.take([demand()])
-        (connection,) = client_of(store)._idle
+        (connection,) = pooled_client_of(store)._idle
         await client.replicaof("127.0.0.1", 1)
         with pytest.raises(StoreUnavailableError, match="READONLY"):
             await store.take([demand()])
@@ -279,7 +283,7 @@ class _FailingPool:
 
 
 @pytest.mark.parametrize("error", list(failures()), ids=lambda error: type(error).__name__)
-async def test_every_failure_is_away(error: Exception) -> None:
+async def test_every_failure_makes_redis_unavailable(error: Exception) -> None:
     pool: Any = _FailingPool(error)
     store = RedisStore(PooledClient(pool, 0.5), StoreClock(), prefix="gateway", deadline=5.0)
     with pytest.raises(StoreUnavailableError) as raised:

@@ -1,9 +1,9 @@
-"""A worker of a gateway, as a process: asks its limiter over and over, and tells what it was told.
+"""A worker of a gateway as a process of its own: checks over and over, and reports the results.
 
     python -m tests.redis.worker <url> <workers>
 
-Says that it is ready when it knows of so many workers. Reads commands from standard input, a line each: ``run`` to
-begin, ``stop`` to end as soon as Redis is there, ``look`` to look at the buckets. Prints a line of JSON for ``stop``
+Prints "ready" when it knows of so many workers. Reads commands from standard input, one a line: ``run`` starts the
+checks, ``stop`` ends them as soon as Redis is available, ``look`` reads the buckets. Prints a line of JSON for ``stop``
 and ``look``. Instants are seconds of the machine's monotonic clock.
 """
 
@@ -32,7 +32,7 @@ _USERS = [Demand(b"user%d" % user, Charge.of("user", USER)) for user in range(US
 
 @dataclass
 class Report:
-    """What happened."""
+    """What happened in one worker."""
 
     admitted: list[tuple[float, int]] = field(default_factory=list)
     degraded: int = 0
@@ -57,16 +57,16 @@ class Report:
         self.back.append(time.monotonic())
 
 
-async def ask(limiter: Limiter, report: Report) -> None:
+async def run(limiter: Limiter, report: Report) -> None:
     async with lag() as held_up:
         report.late = held_up.late
-        await _ask(limiter, report, held_up)
+        await _check(limiter, report, held_up)
 
 
-async def _ask(limiter: Limiter, report: Report, held_up: Lag) -> None:
-    turn = 0
+async def _check(limiter: Limiter, report: Report, held_up: Lag) -> None:
+    number = 0
     while True:
-        user = turn % USERS
+        user = number % USERS
         start = time.monotonic()
         try:
             verdict = await limiter.check([_USERS[user], _ENDPOINT])
@@ -80,12 +80,12 @@ async def _ask(limiter: Limiter, report: Report, held_up: Lag) -> None:
                 report.admitted.append((now, user))
             else:
                 report.refused += 1
-        turn += 1
+        number += 1
         await asyncio.sleep(PAUSE)
 
 
 async def look(limiter: Limiter) -> list[int]:
-    """When each bucket is full, in microseconds of Redis' clock; 0 if it is."""
+    """When each bucket is full again, in microseconds of Redis' clock; 0 if it is full."""
     looks = [Demand(key, charge._replace(cost=0, due=0)) for key, charge in [_ENDPOINT, *_USERS]]
     while (verdict := await limiter.check(looks)).degraded:
         pass  # the machine is busy, and the deadline short
@@ -93,8 +93,8 @@ async def look(limiter: Limiter) -> list[int]:
     return [decision.now + owed if owed else 0 for owed in decision.owed]
 
 
-def say(what: object) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
+def send(value: object) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 
@@ -106,17 +106,17 @@ async def main(url: str, workers: int) -> None:
     await limiter.start()
     await until(lambda: limiter.workers == workers)
     task: asyncio.Task[None] | None = None
-    say("ready")
+    send("ready")
     while command := (await reader.readline()).strip():
         if command == b"run":
-            task = asyncio.create_task(ask(limiter, report))
+            task = asyncio.create_task(run(limiter, report))
         elif command == b"look":
-            say(await look(limiter))
+            send(await look(limiter))
         elif task is not None:
             await until(lambda: not limiter.is_degraded)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            say(vars(report))
+            send(vars(report))
     await limiter.close()
 
 
