@@ -34,7 +34,7 @@ from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
 from gateway.proxy.tls_acceptor import listen
-from gateway.settings.settings import BACKLOG
+from gateway.settings.listener import BACKLOG
 from gateway.telemetry import definitions
 from gateway.telemetry.events import Events
 from gateway.telemetry.log import Log, open_log

@@ -20,7 +20,11 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.observer import RequestObserver
 from gateway.redis.address import Address, Kind, Login, Trust
 from gateway.redis.client import RedisClient
-from gateway.settings.settings import Analytics, IdentityPolicy, Jwt, Settings, Store, Tracing
+from gateway.settings.analytics import Analytics
+from gateway.settings.gateway import Settings
+from gateway.settings.identity import IdentityPolicy, Jwt
+from gateway.settings.store import Store
+from gateway.settings.tracing import Tracing
 from gateway.settings.url import RedisUrl
 from gateway.telemetry.log import Log
 from gateway.tracing.traced import TracedForwarder, TracingObserver

@@ -29,7 +29,7 @@ import jwt
 from gateway.auth.grant import Grant
 from gateway.auth.strict_json import StrictJsonError, parse_strict_json
 from gateway.auth.verifier import LEEWAY
-from gateway.settings.settings import AdminPolicy
+from gateway.settings.control import AdminPolicy
 
 _LONGEST = 4096
 _LONGEST_NAME = 256

@@ -8,7 +8,7 @@ from typing import Any
 
 import jwt
 
-from gateway.settings.settings import TokenKey, TokenPolicy
+from gateway.settings.tokens import TokenKey, TokenPolicy
 
 LEEWAY = 30.0
 """Seconds by which the clocks of issuer and gateway may differ."""

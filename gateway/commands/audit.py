@@ -13,7 +13,7 @@ from gateway.control.audit.chain import BrokenChainError, Link, read_line, verif
 from gateway.control.audit.log import AuditLog
 from gateway.control.audit.writer import Commands, Head
 from gateway.redis.errors import StoreUnavailableError
-from gateway.settings.settings import Store
+from gateway.settings.store import Store
 
 Open = Callable[[Store], AbstractAsyncContextManager[Commands | None]]
 """Opens the Redis of a store; None for the memory store."""

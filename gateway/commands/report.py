@@ -17,7 +17,8 @@ from gateway.analytics.text import as_json, as_text
 from gateway.config.loader import load
 from gateway.limits.address import Address
 from gateway.limits.identity import Identity, Sender
-from gateway.settings.settings import Analytics, IdentityPolicy
+from gateway.settings.analytics import Analytics
+from gateway.settings.identity import IdentityPolicy
 
 _CONFIG = Path("config/gateway.yaml")
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400}

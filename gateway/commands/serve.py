@@ -21,7 +21,8 @@ from gateway.parts import shelf_of
 from gateway.process.reexec import InheritedState
 from gateway.process.sockets import bind, probe, tls_context
 from gateway.process.supervisor import SIGNALS, Supervisor, Task
-from gateway.settings.settings import Listener, Settings
+from gateway.settings.gateway import Settings
+from gateway.settings.listener import Listener
 from gateway.settings.url import HostPort
 from gateway.telemetry import definitions, shared_memory
 from gateway.telemetry.log import open_plain_log, trace_of

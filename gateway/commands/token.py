@@ -9,7 +9,8 @@ from typing import Any, get_args
 from gateway.auth.grant import Scope
 from gateway.auth.signing import Algorithm, SigningError, SigningKey, issue, make_key, read_key, shared_secret, verifies
 from gateway.config.loader import load
-from gateway.settings.settings import AdminPolicy, TokenKey
+from gateway.settings.control import AdminPolicy
+from gateway.settings.tokens import TokenKey
 
 _CONFIG = Path("config/gateway.yaml")
 _STEM = Path("secrets/admin")

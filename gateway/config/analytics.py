@@ -8,7 +8,7 @@ from gateway.config.node import Node
 from gateway.config.problem import InvalidError
 from gateway.config.scalar import Reader, path, text, whole
 from gateway.config.secret import pick_password, secret_keys
-from gateway.settings.settings import Analytics, Postgres
+from gateway.settings.analytics import Analytics, Postgres
 from gateway.settings.url import PostgresUrl
 
 _MOST_CALLERS = 1_000

@@ -11,7 +11,7 @@ from gateway.config import scalar
 from gateway.config.node import Node, quote
 from gateway.config.problem import InvalidError
 from gateway.config.scalar import Reader
-from gateway.settings.settings import Bytes
+from gateway.settings.size import Bytes
 
 Table = Mapping[str, Reader]
 """The keys that a mapping may have, and how to read each."""

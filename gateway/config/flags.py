@@ -14,7 +14,10 @@ from gateway.config.scalar import existing, parsed, whole
 from gateway.config.source import Source
 from gateway.config.store import store_url
 from gateway.limits.endpoint import DEFAULT
-from gateway.settings.settings import Control, Listener, Store, StoreTls, Upstream
+from gateway.settings.control import Control
+from gateway.settings.listener import Listener
+from gateway.settings.store import Store, StoreTls
+from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
 
 MOST_WORKERS = 1024

@@ -18,7 +18,12 @@ from gateway.config.tracing import tracing
 from gateway.config.upstream import upstreams
 from gateway.limits.address import LOOPBACK, belongs, parse_address
 from gateway.limits.path import PathPolicy
-from gateway.settings.settings import Analytics, Control, IdentityPolicy, Listener, Settings, Store
+from gateway.settings.analytics import Analytics
+from gateway.settings.control import Control
+from gateway.settings.gateway import Settings
+from gateway.settings.identity import IdentityPolicy
+from gateway.settings.listener import Listener
+from gateway.settings.store import Store
 
 PATHS_KEYS = table_of(PathPolicy, encoded_slash=choice("reject", "pass"))
 KEYS = table_of(

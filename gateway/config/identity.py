@@ -13,7 +13,8 @@ from gateway.config.source import Source
 from gateway.config.token import POLICY_KEYS
 from gateway.limits.address import Network
 from gateway.limits.identity import ApiKey, Claim, TrustedHeader
-from gateway.settings.settings import IdentityPolicy, Jwt, TokenPolicy
+from gateway.settings.identity import IdentityPolicy, Jwt
+from gateway.settings.tokens import TokenPolicy
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ADDRESS = "client_address"

@@ -7,7 +7,8 @@ from gateway.config.fields import Fields, section, table_of
 from gateway.config.node import Node
 from gateway.config.scalar import Reader, each, network, parsed, path, text, whole
 from gateway.config.token import admin_policy
-from gateway.settings.settings import Control, Listener, Tls
+from gateway.settings.control import Control
+from gateway.settings.listener import Listener, Tls
 from gateway.settings.url import HostPort
 
 

@@ -9,7 +9,7 @@ from gateway.config.problem import Log, Problem
 from gateway.config.rulebook import read_rules
 from gateway.limits.path import PathPolicy
 from gateway.limits.rules import Rules
-from gateway.settings.settings import Settings
+from gateway.settings.gateway import Settings
 
 
 @dataclass(frozen=True, slots=True)

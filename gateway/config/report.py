@@ -6,7 +6,7 @@ from gateway.config.loader import Loaded
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.limit import Limit
 from gateway.limits.rules import Rules
-from gateway.settings.settings import Settings
+from gateway.settings.gateway import Settings
 
 _MOST_NAMES = 3
 """So many names of a longer list are shown in a cell."""

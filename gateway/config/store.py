@@ -9,7 +9,7 @@ from gateway.config.node import Node, quote
 from gateway.config.problem import InvalidError
 from gateway.config.scalar import Reader, each, parsed, text
 from gateway.config.secret import pick_password, secret_keys
-from gateway.settings.settings import Sentinel, Store, StoreTls
+from gateway.settings.store import Sentinel, Store, StoreTls
 from gateway.settings.url import HostPort, RedisUrl
 
 _PREFIX = re.compile(r"[A-Za-z0-9:._-]{1,64}", re.ASCII)

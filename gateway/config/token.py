@@ -7,7 +7,8 @@ from gateway.config.node import Node
 from gateway.config.problem import InvalidError
 from gateway.config.scalar import Reader, choice, each, file, text
 from gateway.config.secret import pick_secret, secret_keys
-from gateway.settings.settings import AdminPolicy, TokenKey, TokenPolicy
+from gateway.settings.control import AdminPolicy
+from gateway.settings.tokens import TokenKey, TokenPolicy
 
 _SHORTEST_SECRET = 32
 _LONGEST_PEM = 65_536

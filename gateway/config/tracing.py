@@ -10,7 +10,7 @@ from gateway.config.problem import InvalidError
 from gateway.config.scalar import Reader, header, share, text
 from gateway.config.secret import pick_secret, secret_keys
 from gateway.limits.address import LOOPBACK, belongs, parse_address
-from gateway.settings.settings import Tracing
+from gateway.settings.tracing import Tracing
 from gateway.settings.url import Origin
 
 _PACKAGES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")

@@ -7,7 +7,7 @@ from gateway.config.fields import Fields, table_of
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError
 from gateway.config.scalar import each, name, parsed, seconds
-from gateway.settings.settings import Upstream
+from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
 
 KEYS = table_of(

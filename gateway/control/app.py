@@ -41,7 +41,9 @@ from gateway.limiter.limiter import Limiter
 from gateway.limits.identity import Identity
 from gateway.limits.rules import RuleBook, Rules
 from gateway.redis.client import RedisClient
-from gateway.settings.settings import BACKLOG, Control, Settings
+from gateway.settings.control import Control
+from gateway.settings.gateway import Settings
+from gateway.settings.listener import BACKLOG
 from gateway.telemetry import definitions
 from gateway.telemetry.events import Events
 from gateway.telemetry.log import Log

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 
-from gateway.settings.settings import BACKLOG, Listener, Tls
+from gateway.settings.listener import BACKLOG, Listener, Tls
 from gateway.settings.url import HostPort
 
 Address = tuple[object, ...]

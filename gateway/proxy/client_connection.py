@@ -25,7 +25,7 @@ from gateway.proxy.observer import RequestObserver
 from gateway.proxy.request_parser import Parsed, RequestParser
 from gateway.proxy.responses import BAD_REQUEST, INTERNAL_ERROR, REQUEST_TIMEOUT, UNAVAILABLE, Response
 from gateway.proxy.write_coalescer import WriteCoalescer
-from gateway.settings.settings import Intake
+from gateway.settings.intake import Intake
 
 LAST_WAIT = 1.0
 """Seconds that a connection may idle when we are leaving: its next request may be on its way."""

@@ -16,7 +16,7 @@ from gateway.proxy.response_relay import ResponseRelay
 from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream_response import ForwardError
 from gateway.proxy.write_coalescer import WriteCoalescer
-from gateway.settings.settings import Upstream
+from gateway.settings.upstream import Upstream
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that may be repeated (RFC 9110 section 9.2.2); TRACE is not forwarded."""

@@ -9,7 +9,8 @@ from gateway.proxy.responses import GATEWAY_TIMEOUT, UNAVAILABLE
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
 from gateway.proxy.write_coalescer import WriteCoalescer
-from gateway.settings.settings import Origin, Upstream
+from gateway.settings.upstream import Upstream
+from gateway.settings.url import Origin
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import RequestHeaders
 from gateway.proxy.responses import BAD_REQUEST, METHOD_NOT_ALLOWED, VERSION_NOT_SUPPORTED, Response
 from gateway.proxy.target import Target, parse_target
-from gateway.settings.settings import Origin, Upstream
+from gateway.settings.upstream import Upstream
+from gateway.settings.url import Origin
 
 _NEVER_FORWARDED = frozenset({"CONNECT", "TRACE"}) | frozenset(
     [

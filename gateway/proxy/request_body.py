@@ -11,7 +11,7 @@ from gateway.proxy.observer import RequestObserver
 from gateway.proxy.responses import BAD_REQUEST, CONTENT_TOO_LARGE, GATEWAY_TIMEOUT, REQUEST_TIMEOUT
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
-from gateway.settings.settings import Upstream
+from gateway.settings.upstream import Upstream
 
 
 class BodyUpload:

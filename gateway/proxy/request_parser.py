@@ -10,7 +10,7 @@ from aiohttp.http_parser import RawRequestMessage
 
 from gateway.proxy.exchange import is_last
 from gateway.proxy.responses import BAD_REQUEST, HEAD_TOO_LARGE, Response
-from gateway.settings.settings import Intake
+from gateway.settings.intake import Intake
 
 Parsed = tuple[RawRequestMessage, StreamReader]
 

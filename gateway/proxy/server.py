@@ -11,7 +11,7 @@ from gateway.proxy.client_connection import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.write_coalescer import WriteCoalescer
-from gateway.settings.settings import Intake
+from gateway.settings.intake import Intake
 
 
 class Server(web.Server):

@@ -13,7 +13,7 @@ from gateway.limits.address import Address
 from gateway.proxy.client_connection import peer_of
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.server import Server
-from gateway.settings.settings import Intake
+from gateway.settings.intake import Intake
 
 _AT_ONCE = 64
 """Connections taken before others get their turn."""

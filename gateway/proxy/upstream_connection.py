@@ -21,7 +21,7 @@ from gateway.proxy.upstream_response import (
     read_framing,
 )
 from gateway.proxy.write_coalescer import WriteCoalescer
-from gateway.settings.settings import Origin
+from gateway.settings.url import Origin
 
 _MOST_INTERIM = 16
 _MOST_FIELDS = 256

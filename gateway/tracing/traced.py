@@ -14,7 +14,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.request import RequestHead
-from gateway.settings.settings import Upstream
+from gateway.settings.upstream import Upstream
 from gateway.tracing.tracer import RawFields, Trace, Tracer
 
 _TRACE_CONTEXT = (b"traceparent", b"tracestate")

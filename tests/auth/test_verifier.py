@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from gateway.auth.verifier import Verifier
-from gateway.settings.settings import TokenKey, TokenPolicy
+from gateway.settings.tokens import TokenKey, TokenPolicy
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NOW = time.time()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.report import report
-from gateway.settings.settings import Analytics, Postgres
+from gateway.settings.analytics import Analytics, Postgres
 from gateway.settings.url import PostgresUrl
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gateway.config.flags import Flags
 from gateway.config.loader import load
-from gateway.settings.settings import Listener
+from gateway.settings.listener import Listener
 from gateway.settings.url import HostPort, Origin, RedisUrl
 from tests.config.reading import flag_problems, write_certificates
 

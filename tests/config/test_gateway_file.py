@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from gateway.limits.path import PathPolicy
-from gateway.settings.settings import Intake, Listener, Settings, Tls
+from gateway.settings.gateway import Settings
+from gateway.settings.intake import Intake
+from gateway.settings.listener import Listener, Tls
 from gateway.settings.url import Origin
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 

@@ -26,7 +26,9 @@ from gateway.config import (
 from gateway.config.fields import Table, table_of
 from gateway.config.flags import Flags
 from gateway.config.loader import load
-from gateway.settings.settings import Intake, Settings, Tls
+from gateway.settings.gateway import Settings
+from gateway.settings.intake import Intake
+from gateway.settings.listener import Tls
 from gateway.settings.url import Origin
 from tests.config.reading import public_pem, write_certificates
 

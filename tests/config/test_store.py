@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings.settings import Sentinel, Store, StoreTls
+from gateway.settings.store import Sentinel, Store, StoreTls
 from gateway.settings.url import HostPort, RedisUrl
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 

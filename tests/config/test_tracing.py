@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.report import report
-from gateway.settings.settings import Tracing
+from gateway.settings.tracing import Tracing
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 from tests.e2e.process import cli, run
 

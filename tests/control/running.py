@@ -15,7 +15,11 @@ from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.process.sockets import bind
-from gateway.settings.settings import Control, IdentityPolicy, Listener, Settings, Store
+from gateway.settings.control import Control
+from gateway.settings.gateway import Settings
+from gateway.settings.identity import IdentityPolicy
+from gateway.settings.listener import Listener
+from gateway.settings.store import Store
 from gateway.settings.url import Origin, RedisUrl
 from gateway.telemetry.shared_memory import SharedCounters
 from tests.auth.keys import policy, token

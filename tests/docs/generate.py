@@ -22,7 +22,7 @@ SCHEMAS = ROOT / "config" / "schema"
 _HEAD = """\
 # Settings
 
-<!-- Generated from gateway/settings/settings.py by `python -m tests.docs.generate`. Do not edit. -->
+<!-- Generated from gateway/settings/ by `python -m tests.docs.generate`. Do not edit. -->
 
 Every key of `gateway.yaml`. The rule files have their own page: [rules.md](rules.md).
 

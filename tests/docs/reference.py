@@ -28,26 +28,17 @@ from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import TrustedHeader
 from gateway.limits.limit import Exemption, Limit
 from gateway.limits.path import PathPolicy
-from gateway.settings.settings import (
-    AdminPolicy,
-    Analytics,
-    Bytes,
-    Control,
-    IdentityPolicy,
-    Intake,
-    Jwt,
-    Listener,
-    Postgres,
-    Sentinel,
-    Settings,
-    Store,
-    StoreTls,
-    Tls,
-    TokenKey,
-    TokenPolicy,
-    Tracing,
-    Upstream,
-)
+from gateway.settings.analytics import Analytics, Postgres
+from gateway.settings.control import AdminPolicy, Control
+from gateway.settings.gateway import Settings
+from gateway.settings.identity import IdentityPolicy, Jwt
+from gateway.settings.intake import Intake
+from gateway.settings.listener import Listener, Tls
+from gateway.settings.size import Bytes
+from gateway.settings.store import Sentinel, Store, StoreTls
+from gateway.settings.tokens import TokenKey, TokenPolicy
+from gateway.settings.tracing import Tracing
+from gateway.settings.upstream import Upstream
 from tests.docs.shapes import HOST_PORT, METHOD, NAME, NETWORK, TEXT, Schema, Shape, list_of, shape_of
 
 REQUIRED = "required"

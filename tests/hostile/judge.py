@@ -19,7 +19,7 @@ from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Identity, Sender
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
-from gateway.settings.settings import Intake
+from gateway.settings.intake import Intake
 from tests.hostile.answers import Answer, BrokenAnswerError, read_answers
 from tests.hostile.case import Case
 from tests.hostile.strict import Request, read_strictly, read_with_h11

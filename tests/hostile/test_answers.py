@@ -7,7 +7,7 @@ import struct
 import h11
 import pytest
 
-from gateway.settings.settings import Intake
+from gateway.settings.intake import Intake
 from tests.hostile.answers import read_answers
 from tests.hostile.upstreams import BAD, CUT, Reply, own, starter
 from tests.hostile.wire import OK, converse, in_bytes

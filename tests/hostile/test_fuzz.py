@@ -15,7 +15,7 @@ from gateway.proxy.target import parse_target
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError, Framing, RawFields
 from gateway.proxy.write_coalescer import WriteCoalescer
-from gateway.settings.settings import Origin
+from gateway.settings.url import Origin
 from tests.fuzzing import examples
 from tests.hostile.case import Case
 from tests.hostile.judge import run

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gateway.auth.admin_token import AdminVerifier, TokenRefusedError
 from gateway.auth.verifier import Verifier
-from gateway.settings.settings import AdminPolicy, TokenKey, TokenPolicy
+from gateway.settings.control import AdminPolicy
+from gateway.settings.tokens import TokenKey, TokenPolicy
 from tests.auth.keys import ALGORITHMS, AUDIENCE, ISSUER, Pair, pair, part
 from tests.fuzzing import examples
 from tests.hostile.tokens import Keys, callers_claims, operators_claims

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Identity
-from gateway.settings.settings import Intake
+from gateway.settings.intake import Intake
 from tests.hostile.wire import converse
 from tests.proxy.running import Running, proxy
 from tests.waiting import DEADLINE, at_most, eventually, until

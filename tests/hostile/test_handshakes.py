@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from gateway.limits.identity import Identity
-from gateway.settings.settings import Intake
+from gateway.settings.intake import Intake
 from tests.proxy.running import Running, proxy
 from tests.waiting import DEADLINE, until
 from tests.wire import Client, get, upstream

@@ -20,7 +20,10 @@ from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
 from gateway.proxy.tls_acceptor import listen
 from gateway.redis.clock import StoreClock
-from gateway.settings.settings import Intake, Listener, Origin, Upstream
+from gateway.settings.intake import Intake
+from gateway.settings.listener import Listener
+from gateway.settings.upstream import Upstream
+from gateway.settings.url import Origin
 
 
 class Seen:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from gateway.settings.settings import Intake
+from gateway.settings.intake import Intake
 from tests.proxy.running import proxy
 from tests.waiting import DEADLINE, until
 from tests.wire import OK, Client, Conversation, ask, get, says, upstream

@@ -7,7 +7,7 @@ import pytest
 import trustme
 
 from gateway.process.sockets import ListenError, tls_context
-from gateway.settings.settings import Tls
+from gateway.settings.listener import Tls
 from tests.proxy.running import proxy
 from tests.wire import Client, ask, get, upstream
 

@@ -19,7 +19,9 @@ from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
 from gateway.redis.clock import StoreClock
-from gateway.settings.settings import Intake, Origin, Upstream
+from gateway.settings.intake import Intake
+from gateway.settings.upstream import Upstream
+from gateway.settings.url import Origin
 from gateway.tracing.spans import SpanTracer
 from gateway.tracing.traced import TracedForwarder, TracingObserver
 from tests.proxy.running import Seen

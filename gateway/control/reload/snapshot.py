@@ -13,7 +13,7 @@ from secrets import token_hex
 
 from gateway.config.loader import Reloaded, load_rules
 from gateway.config.problem import ConfigError
-from gateway.settings.settings import Settings
+from gateway.settings.gateway import Settings
 
 _SUFFIXES = {".yaml", ".yml"}
 

@@ -15,7 +15,7 @@ from gateway.control.audit.log import AuditLog, AuditLogError
 from gateway.control.audit.writer import Actor, AuditWriter, Head
 from gateway.control.http.problem import Problem
 from gateway.parts import open_redis
-from gateway.settings.settings import Store
+from gateway.settings.store import Store
 from gateway.settings.url import RedisUrl
 from gateway.telemetry.log import open_log
 from tests.auth.keys import token

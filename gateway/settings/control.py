@@ -1,0 +1,43 @@
+"""`Control`: the control plane, and who may change things through it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.limits.address import Network
+from gateway.settings.listener import Listener
+from gateway.settings.size import Bytes
+from gateway.settings.tokens import TokenPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class AdminPolicy:
+    """Which tokens give the right to change things at run time.
+
+    Attributes:
+        tokens: Their keys, audience and issuer; all three are required here.
+        max_lifetime: The longest time accepted between a token's `iat` and its `exp`.
+    """
+
+    tokens: TokenPolicy
+    max_lifetime: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The control plane: health, metrics, and changes at run time.
+
+    Attributes:
+        listen: Where operators connect.
+        admin: Which tokens give the right to change things at run time; without it, nobody can.
+        check_from: Networks from which check-limit may be called without a token.
+        state: The folder of the audit log and the overrides. With the memory store the overrides live there; with Redis
+            it holds a copy, for a start while Redis is unavailable. Each gateway needs its own. Without it, nothing can
+            be changed at run time.
+        audit_size: Size at which a new audit log file is started.
+    """
+
+    listen: Listener = Listener(port=8081)
+    admin: AdminPolicy | None = None
+    check_from: tuple[Network, ...] = ()
+    state: Path | None = None
+    audit_size: Bytes = 64 << 20

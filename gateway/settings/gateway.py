@@ -1,0 +1,63 @@
+"""`Settings`: all of `gateway.yaml`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.limits.endpoint import DEFAULT
+from gateway.limits.path import PathPolicy
+from gateway.settings.analytics import Analytics
+from gateway.settings.control import Control
+from gateway.settings.identity import IdentityPolicy
+from gateway.settings.intake import Intake
+from gateway.settings.listener import Listener
+from gateway.settings.store import Store
+from gateway.settings.tracing import Tracing
+from gateway.settings.upstream import Upstream
+from gateway.settings.url import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of `gateway.yaml`.
+
+    Attributes:
+        upstreams: The upstreams by name. Endpoints that name none use the one called `default`.
+        listen: Where clients connect.
+        control: The control plane.
+        intake: Limits on client connections and on the size and pace of requests.
+        store: Where buckets are stored.
+        identity: How callers are identified.
+        paths: How paths are read where servers differ.
+        rules: The rule file, or a folder of rule files; without it, nothing is limited.
+        workers: Number of worker processes; without it, one per core with Redis and one with the memory store.
+        drain_time: How long requests in flight may take to finish when the gateway stops.
+        keep_rate_limit_headers: Whether an upstream's own rate-limit headers reach the client.
+        access_log: The share of requests that are logged: true for all, false for none, 0.01 for every hundredth in
+            each worker, whatever their outcome.
+        analytics: Where decisions, counted by the minute, are kept.
+        cors_origins: Origins of web pages that may read the gateway's own responses, on both ports. Responses from
+            upstreams are left as they are.
+        tracing: Where OpenTelemetry spans are sent; without it, nowhere.
+    """
+
+    upstreams: Mapping[str, Upstream]
+    listen: Listener = Listener()
+    control: Control = Control()
+    intake: Intake = Intake()
+    store: Store = Store()
+    identity: IdentityPolicy = IdentityPolicy()
+    paths: PathPolicy = field(default_factory=PathPolicy)
+    rules: Path | None = None
+    workers: int | None = None
+    drain_time: float = 30.0
+    keep_rate_limit_headers: bool = False
+    access_log: float = 0.0
+    analytics: Analytics = Analytics()
+    cors_origins: tuple[str, ...] = ()
+    tracing: Tracing | None = None
+
+    @classmethod
+    def of_one(cls, upstream: Origin) -> "Settings":
+        """The defaults, with one upstream."""
+        return cls(upstreams={DEFAULT: Upstream(DEFAULT, (upstream,))})

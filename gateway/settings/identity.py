@@ -1,0 +1,39 @@
+"""`IdentityPolicy`: how callers are identified."""
+
+from dataclasses import dataclass, field
+
+from gateway.limits.address import LOOPBACK, Network
+from gateway.limits.identity import ApiKey, TrustedHeader
+from gateway.settings.tokens import TokenPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """A signed token that the client sends in a header. A token that is invalid, or never expires, is ignored.
+
+    Attributes:
+        policy: Which tokens are accepted.
+        claim: The claim that holds the user ID.
+        tier_claim: The claim that holds the tier; without it, tokens say nothing about tiers.
+        header: The header that holds the token, after the word Bearer.
+    """
+
+    policy: TokenPolicy
+    claim: str = "sub"
+    tier_claim: str | None = None
+    header: str = "Authorization"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityPolicy:
+    """How callers are identified.
+
+    Attributes:
+        sources: Tried in this order; the client's address is always the last resort.
+        trusted_proxies: Networks whose X-Forwarded-For and identity headers are trusted.
+        hash_key: Key of the hash under which user IDs are stored. All gateways on one Redis need the same one.
+    """
+
+    sources: tuple[TrustedHeader | Jwt | ApiKey, ...] = (TrustedHeader("X-User-Id", "X-User-Tier"),)
+    trusted_proxies: tuple[Network, ...] = LOOPBACK
+    hash_key: bytes = field(default=b"", repr=False)

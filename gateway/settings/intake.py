@@ -1,0 +1,39 @@
+"""`Intake`: how much, and how slowly, clients may send."""
+
+from dataclasses import dataclass
+
+from gateway.settings.size import Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Limits on client connections and on the size and pace of requests.
+
+    Attributes:
+        idle_timeout: How long a connection may wait for its next request.
+        max_line: Size of a request line.
+        max_header: Size of one header.
+        max_headers: Headers in a request.
+        max_head: Size of a request's head: the request line and all headers.
+        max_body: Size of a request body, unless the endpoint sets its own.
+        head_timeout: From the first byte of a request's head to its last.
+        body_timeout: How long a client may stall while sending a request body.
+        answer_timeout: How long a client may stall while receiving a response.
+        least_rate: Bytes a second, in either direction, below which a client counts as stalled.
+        max_connections: Connections that each worker holds.
+        max_connections_per_address: Connections that each worker holds from one client address (from one /64 for IPv6).
+            Trusted proxies are exempt.
+    """
+
+    idle_timeout: float = 75.0
+    max_line: Bytes = 8190
+    max_header: Bytes = 8190
+    max_headers: int = 100
+    max_head: Bytes = 65_536
+    max_body: Bytes = 10_737_418_240
+    head_timeout: float = 10.0
+    body_timeout: float = 30.0
+    answer_timeout: float = 30.0
+    least_rate: Bytes = 500
+    max_connections: int = 10_000
+    max_connections_per_address: int = 1_000

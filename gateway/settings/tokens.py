@@ -1,0 +1,34 @@
+"""`TokenPolicy`: which JSON Web Tokens (RFC 7519) are accepted."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """A key that verifies tokens. The key fixes the algorithm; what a token's header claims is ignored.
+
+    Attributes:
+        algorithm: The only algorithm this key is used with.
+        key: For HS256 the shared secret, at least 32 bytes (RFC 7518 section 3.2); otherwise the public key in PEM.
+        kid: The key ID in a token's header that selects this key; optional when there is only one key.
+    """
+
+    algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"]
+    key: bytes = field(repr=False)
+    kid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPolicy:
+    """Which tokens are accepted.
+
+    Attributes:
+        keys: The keys that a token may be signed with.
+        audience: What a token's `aud` must contain; without it, only tokens that have no `aud` are accepted.
+        issuer: What a token's `iss` must be; without it, any issuer is accepted.
+    """
+
+    keys: tuple[TokenKey, ...]
+    audience: str | None = None
+    issuer: str | None = None

@@ -1,0 +1,42 @@
+"""`Upstream`: the servers that requests are forwarded to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gateway.settings.url import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A group of interchangeable servers that requests are forwarded to.
+
+    Attributes:
+        name: Unique; endpoints refer to it.
+        urls: Used in turn. A server that cannot be reached is skipped for `eject_time`.
+        connect_timeout: Until a connection is established, including TLS.
+        head_timeout: From the last byte of the request to the head of the response.
+        idle_timeout: Between two pieces of a body, in either direction.
+        keepalive_time: How long an unused connection is kept open.
+        tunnel_timeout: How long a connection switched to WebSocket may be silent in both directions.
+        max_idle: Unused connections that each worker keeps to each server.
+        eject_time: How long a server that could not be reached is skipped.
+        host: `client` passes on the Host header that the client sent, `upstream` sends the server's own.
+        ca: Certificates to trust for https, in PEM; without it, the system's.
+        verify: Whether an https server must present a trusted certificate for its name.
+        max_connections: Connections in use at a time, by each worker. A request beyond that gets a 503 at once.
+    """
+
+    name: str
+    urls: tuple[Origin, ...]
+    connect_timeout: float = 2.0
+    head_timeout: float = 30.0
+    idle_timeout: float = 60.0
+    keepalive_time: float = 30.0
+    tunnel_timeout: float = 3600.0
+    max_idle: int = 1024
+    eject_time: float = 5.0
+    host: Literal["client", "upstream"] = "client"
+    ca: Path | None = None
+    verify: bool = True
+    max_connections: int = 1024
