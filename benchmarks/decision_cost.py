@@ -21,8 +21,9 @@ from redis.asyncio import Redis
 from gateway.limiter.open import open_limiter
 from gateway.limits.bucket import Charge, Decision, Demand, Quota, judge
 from gateway.limits.rate import Rate
-from gateway.redis.address import Address
 from gateway.redis.scripts import TAKE, call_take
+from gateway.settings.store import Store
+from gateway.settings.url import RedisUrl
 from tests.redis_server import RedisServer, redis_server
 
 MOST_CLIENT_CPU = 20.0
@@ -97,7 +98,7 @@ async def _measure(ask: Ask, client: "Redis", connections: int, decisions: int) 
 
 
 async def _ours(server: RedisServer, client: "Redis", connections: int, decisions: int) -> Cost:
-    limiter = open_limiter(Address("server", (("127.0.0.1", server.port),)), _Silent(), deadline=5.0)
+    limiter = open_limiter(Store(RedisUrl("redis", "127.0.0.1", server.port), deadline=5.0), _Silent(), workers=1)
     await limiter.start()
 
     async def ask(demands: list[Demand]) -> bool:

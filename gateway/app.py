@@ -10,30 +10,25 @@ from contextlib import AsyncExitStack
 from socket import socket
 
 from gateway import __version__
+from gateway.analytics.open import open_sink
 from gateway.analytics.recorder import Recorder
 from gateway.analytics.rollup import Rollup
 from gateway.auth.cors import Cors
+from gateway.auth.identity import build_identity, credential_headers, identity_headers
 from gateway.config.loader import Loaded
 from gateway.control.app import ControlPlane, WorkerContext, open_runtime
 from gateway.control.health import HealthApi
 from gateway.control.metrics import MetricsApi
 from gateway.limiter.limiter import Limiter
+from gateway.limiter.open import open_limiter
 from gateway.limits.rules import RuleBook
-from gateway.parts import (
-    credential_fields,
-    forwarder_of,
-    identity_fields,
-    identity_of,
-    limiter_of,
-    open_redis,
-    open_tracer,
-    shelf_of,
-)
 from gateway.process.sockets import tls_context
+from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
 from gateway.proxy.tls_acceptor import listen
+from gateway.redis.open import connected
 from gateway.settings.listener import BACKLOG
 from gateway.telemetry import definitions
 from gateway.telemetry.events import Events
@@ -41,7 +36,8 @@ from gateway.telemetry.log import Log, open_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.shared_memory import SharedCounters
 from gateway.telemetry.stdlib_handler import StdlibHandler
-from gateway.tracing.traced import TracingObserver
+from gateway.tracing.open import open_tracer
+from gateway.tracing.traced import TracedForwarder, TracingObserver
 
 
 def spare_the_collector() -> None:
@@ -113,18 +109,23 @@ class Worker:
             stack.callback(keeping.cancel)
             journal = self._journal(stack, log, metrics)
 
-            limiter = limiter_of(settings.store, journal, place.workers)
+            limiter = open_limiter(settings.store, journal, workers=place.workers)
             await limiter.start()
             stack.push_async_callback(limiter.close)
             traced = None
             if settings.tracing is not None:
                 traced = TracingObserver(journal, await stack.enter_async_context(open_tracer(settings.tracing, log)))
-            forwarder = forwarder_of(settings, journal, traced)
+            keep = settings.keep_rate_limit_headers
+            forwarder = (
+                Forwarder(settings.upstreams, journal, keep_rate_limits=keep)
+                if traced is None
+                else TracedForwarder(settings.upstreams, traced, keep_rate_limits=keep)
+            )
             stack.callback(forwarder.close)
-            reader = RequestReader(identity_fields(settings.identity), credential_fields(settings.identity))
-            identity = identity_of(settings.identity)
+            reader = RequestReader(identity_headers(settings.identity), credential_headers(settings.identity))
+            identity = build_identity(settings.identity)
             parts = (HealthApi(lambda: server.draining, lambda: limiter.is_degraded), MetricsApi(metrics.scrape))
-            redis = await stack.enter_async_context(open_redis(settings.store))
+            redis = await stack.enter_async_context(connected(settings.store))
             plane = ControlPlane(settings, place, self._book, identity, limiter, redis, journal, metrics, log, parts)
             self._reload = plane.reloader.by_signal
             cors = Cors(settings.cors_origins)
@@ -162,7 +163,7 @@ class Worker:
         journal = Events(log, metrics, access_log=access_log, count=rollup.count)
         recorder = Recorder(
             rollup,
-            shelf_of(settings),
+            open_sink(settings),
             journal,
             interval=settings.interval,
             buffer=settings.buffer,

@@ -8,7 +8,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ import asyncpg  # type: ignore[import-untyped]
 from gateway.analytics import schema
 from gateway.analytics.batch import Batch, Row
 from gateway.analytics.sink import Reading, SinkUnavailableError, Span
+from gateway.settings.analytics import Postgres
 
 _CONNECT = 5.0
 """Seconds until a connection stands."""
@@ -30,49 +30,28 @@ _READ = 60.0
 _CLOSE = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
-    """Where PostgreSQL is, and as whom to speak to it.
-
-    Attributes:
-        host: An address or name, or the folder of a Unix socket.
-        port: The port.
-        name: Of the database.
-        user: The role.
-        password: In no repr.
-        tls: How to make sure of the server; None for no TLS.
-    """
-
-    host: str
-    port: int
-    name: str
-    user: str
-    password: str | None = field(default=None, repr=False)
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host.replace("/", "%2F")
-        return f"postgresql://{self.user}@{host}:{self.port}/{self.name}"
-
-
 class PostgresSink:
     """One connection, opened when it is needed and dropped after a failure.
 
     Args:
-        database: Where.
+        postgres: The database.
         keep: Seconds after which rows are removed.
-        steps: What makes the schema.
+        steps: Statements that build the schema, one for each version.
+
+    Raises:
+        SinkUnavailableError: there are no certificates in the file named.
     """
 
-    def __init__(self, database: Database, keep: float, steps: Sequence[str] = schema.STEPS) -> None:
-        self._database = database
+    def __init__(self, postgres: Postgres, keep: float, steps: Sequence[str] = schema.STEPS) -> None:
+        self._url = postgres.url
+        self._tls = _tls_context(postgres)
         self._keep = timedelta(seconds=keep)
         self._steps = steps
         self._connection: Any = None
         self._swept: date | None = None
 
     def __str__(self) -> str:
-        return str(self._database)
+        return str(self._url)
 
     async def put(self, batch: Batch) -> None:
         """See `Shelf`."""
@@ -126,14 +105,14 @@ class PostgresSink:
         return self._connection
 
     async def _connect(self) -> Any:
-        at = self._database
+        url = self._url
         return await asyncpg.connect(
-            host=at.host,
-            port=at.port,
-            user=at.user,
-            password=at.password,
-            database=at.name,
-            ssl=at.tls or False,
+            host=url.host,
+            port=url.port,
+            user=url.username,
+            password=url.password,
+            database=url.database,
+            ssl=self._tls or False,
             timeout=_CONNECT,
             statement_cache_size=0,  # so that a pooler may stand in between
             server_settings={"application_name": "gateway"},
@@ -157,6 +136,16 @@ class PostgresSink:
                 for statement in schema.FORGET:
                     await connection.execute(statement, _instant(minute) - self._keep)
             self._swept = today
+
+
+def _tls_context(postgres: Postgres) -> ssl.SSLContext | None:
+    """How to verify the server; None without TLS."""
+    if not postgres.tls or postgres.url.is_socket:
+        return None
+    try:
+        return ssl.create_default_context(cafile=postgres.ca)
+    except ssl.SSLError as error:
+        raise SinkUnavailableError(f"analytics.postgres.ca: {postgres.ca} holds no certificates") from error
 
 
 @asynccontextmanager

@@ -3,27 +3,23 @@
 import argparse
 import asyncio
 import json
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 from gateway.config.loader import load
 from gateway.control.audit.chain import BrokenChainError, Link, read_line, verify_chain
 from gateway.control.audit.log import AuditLog
-from gateway.control.audit.writer import Commands, Head
+from gateway.control.audit.writer import Head
+from gateway.redis.open import connected
 from gateway.redis.errors import StoreUnavailableError
 from gateway.settings.store import Store
-
-Open = Callable[[Store], AbstractAsyncContextManager[Commands | None]]
-"""Opens the Redis of a store; None for the memory store."""
 
 
 class AuditError(Exception):
     """The log is not what was written, or cannot be compared."""
 
 
-def add_audit_commands(commands: Any, connect: Open) -> None:
+def add_audit_commands(commands: Any) -> None:
     """Add `audit` to argparse's subcommands. Its `say` returns what to print.
 
     `say` raises `AuditError`, and `ConfigError` for settings that cannot be used.
@@ -44,13 +40,13 @@ def add_audit_commands(commands: Any, connect: Open) -> None:
         "--from", metavar="N", type=int, dest="first",
         help="the number that the first line must have, to find a head that was cut off; 1 unless files were archived",
     )  # fmt: skip
-    verify.set_defaults(say=lambda options: _verify(options.file, options.config, options.first, connect))
+    verify.set_defaults(say=lambda options: _verify(options.file, options.config, options.first))
     show = kinds.add_parser("show", help="print it for people", description="Print it for people.")
     show.add_argument("file", metavar="FILE", type=Path)
     show.set_defaults(say=_show)
 
 
-def _verify(file: Path, config: Path | None, wanted: int | None, connect: Open) -> str:
+def _verify(file: Path, config: Path | None, wanted: int | None) -> str:
     ledger = AuditLog(file)
     try:
         end = verify_chain(ledger.lines())
@@ -66,7 +62,7 @@ def _verify(file: Path, config: Path | None, wanted: int | None, connect: Open) 
         whole += f"; lines 1 to {first - 1} are not here, as when old files are put away"
     if config is None:
         return f"{whole}; lines cut off at the end would only be missed with --config"
-    head = asyncio.run(_head(load(config).settings.store, end, connect))
+    head = asyncio.run(_head(load(config).settings.store, end))
     if head is None:
         return f"{whole}; no head is kept for it, so lines cut off at the end would not be missed"
     sequence, digest = head
@@ -81,8 +77,8 @@ def _link(line: bytes) -> Link:
     return read_line(line)[1]
 
 
-async def _head(store: Store, end: Link, connect: Open) -> tuple[int, str] | None:
-    async with connect(store) as redis:
+async def _head(store: Store, end: Link) -> tuple[int, str] | None:
+    async with connected(store) as redis:
         if redis is None:
             return None
         try:

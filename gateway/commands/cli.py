@@ -21,9 +21,9 @@ from gateway.config.loader import load
 from gateway.config.problem import ConfigError
 from gateway.control.app import RuntimeFolderError
 from gateway.control.audit.log import AuditLogError
-from gateway.parts import UnsafeParserError, open_redis, require_c_parser, shelf_of
 from gateway.process.reexec import ReexecError
 from gateway.process.sockets import ListenError, bind
+from gateway.proxy.request_parser import UnsafeParserError, require_c_parser
 from gateway.telemetry.shared_memory import SharedCounters
 
 OK, FAILED, UNUSABLE = 0, 1, 2
@@ -107,8 +107,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--workers", metavar="N", help="processes (default: one a core with Redis, else one)")
 
     add_token_commands(commands)
-    add_audit_commands(commands, open_redis)
-    add_report_command(commands, shelf_of)
+    add_audit_commands(commands)
+    add_report_command(commands)
     demo = commands.add_parser(
         "demo",
         help="run the gateway in front of a small upstream of its own, to try it out",

@@ -4,28 +4,25 @@ import argparse
 import asyncio
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from gateway.analytics.html import as_html
+from gateway.analytics.open import open_sink
 from gateway.analytics.report import Report, report_of, steps_of
 from gateway.analytics.sink import Reading, Sink, Span
 from gateway.analytics.text import as_json, as_text
 from gateway.config.loader import load
 from gateway.limits.address import Address
 from gateway.limits.identity import Identity, Sender
-from gateway.settings.analytics import Analytics
 from gateway.settings.identity import IdentityPolicy
 
 _CONFIG = Path("config/gateway.yaml")
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 _MOST_CALLERS = 10
-
-Open = Callable[[Analytics], Sink]
-"""Opens where what was counted is kept."""
 
 
 class _NoFields:
@@ -43,7 +40,7 @@ class ReportError(Exception):
     """There is nothing to report on. The message is for operators."""
 
 
-def add_report_command(commands: Any, open_shelf: Open) -> None:
+def add_report_command(commands: Any) -> None:
     """Add `report` to argparse's subcommands. Its `say` returns what to print.
 
     `say` raises `ReportError`, `ShelfAwayError`, and `ConfigError` for settings that cannot be used.
@@ -69,7 +66,7 @@ def add_report_command(commands: Any, open_shelf: Open) -> None:
     who = report.add_mutually_exclusive_group()
     who.add_argument("--user", metavar="ID", help="only of this user; prints the hash under which it is kept")
     who.add_argument("--address", metavar="IP", type=_address, help="only of this client without a user id; the same")
-    report.set_defaults(say=lambda options: _report(options, open_shelf))
+    report.set_defaults(say=_report)
 
 
 def _instant(text: str) -> int:
@@ -99,14 +96,14 @@ def _address(text: str) -> Address:
         raise argparse.ArgumentTypeError(f"{text!r} is not an address") from None
 
 
-def _report(options: argparse.Namespace, open_shelf: Open) -> str:
+def _report(options: argparse.Namespace) -> str:
     settings = load(options.config).settings
     if not settings.analytics.is_on:
         raise ReportError(f"{options.config} has no section analytics, so nothing is counted")
     if options.since >= options.until:
         raise ReportError("the report would end before it begins: --since is not before --until")
     span = steps_of(options.since, options.until)
-    reading = asyncio.run(_read(open_shelf(settings.analytics), span))
+    reading = asyncio.run(_read(open_sink(settings.analytics), span))
     caller = _caller(options, settings.identity)
     report = report_of(span, reading, str(settings.analytics), most_callers=options.top, caller=caller)
     return _shown(report, options)

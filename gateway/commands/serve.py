@@ -12,12 +12,12 @@ from socket import socket
 import uvloop
 
 from gateway import __version__
+from gateway.analytics.open import open_sink
 from gateway.app import Worker
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
 from gateway.config.report import report
 from gateway.control.app import Runtime, WorkerContext, ledger_of, open_runtime
-from gateway.parts import shelf_of
 from gateway.process.reexec import InheritedState
 from gateway.process.sockets import bind, probe, tls_context
 from gateway.process.supervisor import SIGNALS, Supervisor, Task
@@ -56,7 +56,7 @@ def serve(options: argparse.Namespace) -> int:
     tls_context(settings.listen.tls)
     tls_context(settings.control.listen.tls)
     if settings.analytics.is_on:
-        shelf_of(settings.analytics)  # what it takes is there, or is said to be missing now
+        open_sink(settings.analytics)  # what it takes is there, or is said to be missing now
     if left is not None and left.rehearsal:
         for purpose, listener in _listeners(settings).items():
             if purpose not in left.sockets:

@@ -15,6 +15,23 @@ from gateway.settings.intake import Intake
 Parsed = tuple[RawRequestMessage, StreamReader]
 
 
+class UnsafeParserError(RuntimeError):
+    """aiohttp came without its C parser; the one in Python accepts malformed requests."""
+
+
+def require_c_parser() -> None:
+    """Refuse to work without aiohttp's C parser.
+
+    Raises:
+        UnsafeParserError: it is missing or turned off.
+    """
+    if HttpRequestParser.__module__ != "aiohttp._http_parser":
+        raise UnsafeParserError(
+            "aiohttp runs without its C parser, and the one in Python accepts requests that can be smuggled; "
+            "unset AIOHTTP_NO_EXTENSIONS and install aiohttp from a wheel"
+        )
+
+
 class RequestParser:
     """Reads requests with aiohttp's parser (llhttp).
 

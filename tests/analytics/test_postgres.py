@@ -1,15 +1,16 @@
 """Batches in a real PostgreSQL: its schema, two who write at once, and a server that is slow, away, or back."""
 
 import asyncio
-import ssl
 from pathlib import Path
 
 import pytest
 import trustme
 
 from gateway.analytics import schema
-from gateway.analytics.postgres import Database, PostgresSink
+from gateway.analytics.postgres import PostgresSink
 from gateway.analytics.sink import SinkUnavailableError
+from gateway.settings.analytics import Postgres
+from gateway.settings.url import PostgresUrl
 from tests.analytics.builders import DAY, MINUTE, batch, kept
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer, has_tls, postgres_server
 from tests.waiting import at_most
@@ -17,8 +18,10 @@ from tests.waiting import at_most
 KEEP = 30 * DAY
 
 
-def at(server: PostgresServer, database: str, role: str = ROLE, tls: ssl.SSLContext | None = None) -> Database:
-    return Database("127.0.0.1", server.port, database, role, PASSWORD, tls)
+def at(
+    server: PostgresServer, database: str, role: str = ROLE, ca: Path | None = None, *, tls: bool = False
+) -> Postgres:
+    return Postgres(PostgresUrl("127.0.0.1", server.port, database, role, PASSWORD), tls or ca is not None, ca)
 
 
 def shelf(server: PostgresServer, database: str) -> PostgresSink:
@@ -179,7 +182,7 @@ async def test_a_batch_whose_answer_was_lost_counts_once(postgres: PostgresServe
 
     server = await asyncio.start_server(cable, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    writing = PostgresSink(Database("127.0.0.1", port, database, ROLE, PASSWORD), KEEP)
+    writing = PostgresSink(Postgres(PostgresUrl("127.0.0.1", port, database, ROLE, PASSWORD), tls=False), KEEP)
     await writing.put(batch(1))
     answers.clear()
     heard.clear()
@@ -198,26 +201,24 @@ async def test_a_batch_whose_answer_was_lost_counts_once(postgres: PostgresServe
 
 
 async def test_what_is_wrong_is_said_without_a_secret(postgres: PostgresServer, database: str) -> None:
-    wrong = Database("127.0.0.1", postgres.port, database, ROLE, "not the password")
+    wrong = Postgres(PostgresUrl("127.0.0.1", postgres.port, database, ROLE, "not the password"), tls=False)
     with pytest.raises(SinkUnavailableError, match="password authentication failed") as error:
         await PostgresSink(wrong, KEEP).put(batch(1))
-    assert "not the password" not in str(error.value) + repr(wrong) + str(wrong)
+    assert "not the password" not in str(error.value) + repr(wrong)
     with pytest.raises(SinkUnavailableError, match="no_such_database"):
         await shelf(postgres, "no_such_database").put(batch(1))
 
 
 async def test_a_unix_socket_is_as_good(postgres: PostgresServer, database: str) -> None:
-    local = Database(str(postgres.folder), postgres.port, database, ROLE, PASSWORD)
-    writing = PostgresSink(local, KEEP)
+    writing = PostgresSink(Postgres(PostgresUrl(str(postgres.folder), postgres.port, database, ROLE, PASSWORD)), KEEP)
     await writing.put(batch(1))
     assert await kept(writing) == (1, {})
     await writing.close()
 
 
 async def test_tls_makes_sure_of_the_server(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
-    context = ssl.create_default_context()
     with pytest.raises(SinkUnavailableError, match="rejected SSL upgrade"):
-        await PostgresSink(at(postgres, database, tls=context), KEEP).put(batch(1))
+        await PostgresSink(at(postgres, database, tls=True), KEEP).put(batch(1))
     if not has_tls():
         pytest.skip("THIS POSTGRESQL WAS BUILT WITHOUT TLS (the wheel is): how TLS is spoken is not tested here")
     ours = trustme.CA()
@@ -231,9 +232,9 @@ async def test_tls_makes_sure_of_the_server(postgres: PostgresServer, database: 
             await session.execute("ALTER SYSTEM SET ssl = on")
         await server.restart()
         with pytest.raises(SinkUnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
-            await PostgresSink(at(server, "postgres", tls=context), KEEP).put(batch(1))
-        ours.configure_trust(context)
-        writing = PostgresSink(at(server, "postgres", tls=context), KEEP)
+            await PostgresSink(at(server, "postgres", tls=True), KEEP).put(batch(1))
+        ours.cert_pem.write_to_path(tmp_path / "ca.pem")
+        writing = PostgresSink(at(server, "postgres", ca=tmp_path / "ca.pem"), KEEP)
         await writing.put(batch(1, minute=MINUTE))
         assert await kept(writing) == (1, {})
         await writing.close()

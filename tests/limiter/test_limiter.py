@@ -14,7 +14,7 @@ from gateway.limiter.open import open_limiter
 from gateway.limiter.verdict import Outcome
 from gateway.limits.bucket import Demand, FailurePolicy
 from gateway.redis.errors import StoreUnavailableError
-from tests.redis.builders import Recorder, address, demand, failover_of, limiter
+from tests.redis.builders import Recorder, demand, failover_of, limiter, store_of
 from tests.redis.fault_proxy import fault_proxy
 from tests.redis_server import RedisServer, free_port, redis_server
 from tests.waiting import DEADLINE, PATIENT, at_most, until
@@ -339,7 +339,7 @@ async def test_workers_that_come_back_wait_for_each_other_and_then_agree_within_
 async def test_a_limiter_closes_whatever_it_is_doing() -> None:
     async with redis_server() as server:
         for turns in range(40):
-            opened = open_limiter(address(server.url), Recorder(), deadline=PATIENT)
+            opened = open_limiter(store_of(server.url, deadline=PATIENT), Recorder(), workers=1)
             await opened.start()
             failover_of(opened)._recovery._wake.set()
             check = asyncio.create_task(opened.check([demand(burst=1000)]))

@@ -2,19 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from gateway.limiter.failover import FailoverLimiter
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.open import open_limiter
 from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota
 from gateway.limits.rate import Rate
-from gateway.redis.address import Address, Kind, Login, Trust
-from gateway.redis.client import PooledClient
+from gateway.redis.client import PooledClient, RedisClient
 from gateway.redis.clock import StoreClock
+from gateway.redis.open import open_client
 from gateway.redis.store import RedisStore
+from gateway.settings.store import Sentinel, Store
+from gateway.settings.url import HostPort, RedisUrl
 from tests.waiting import PATIENT
 
 
@@ -54,23 +55,33 @@ class Recorder:
         self.back.append(seconds)
 
 
-def address(url: str, login: Login | None = None, trust: Trust | None = None) -> Address:
-    """What ``redis://``, ``unix://``, ``redis+sentinel://`` and ``redis+cluster://`` stand for in these tests."""
-    parts = urlsplit(url)
-    base, _, kind = parts.scheme.partition("+")
-    login = login or Login(parts.username or None, parts.password)
-    if base == "unix":
-        return Address("socket", path=parts.path, database=int(parts.query.removeprefix("db=") or 0), login=login)
-    places = [place.rpartition(":") for place in parts.netloc.rpartition("@")[2].split(",")]
-    hosts = tuple((host, int(port)) for host, _, port in places)
-    found: Kind = "sentinel" if kind == "sentinel" else "cluster" if kind == "cluster" else "server"
-    service = parts.path.strip("/") if found == "sentinel" else ""
-    return Address(found, hosts, service=service, tls=base == "rediss", login=login, trust=trust or Trust())
+def store_of(url: str, **settings: Any) -> Store:
+    """Settings for ``redis://``, ``unix://``, and what these tests write for ``redis+sentinel://``, ``redis+cluster://``.
+
+    Only here does the URL of a Unix socket end in ``?db=`` and a number.
+    """
+    scheme, _, rest = url.partition("://")
+    base, _, kind = scheme.partition("+")
+    place, _, database = rest.partition("?db=")
+    first, *more = place.split(",")
+    if kind == "sentinel":
+        sentinels, _, service = place.partition("/")
+        sentinel = Sentinel(service, tuple(HostPort.parse(node) for node in sentinels.split(",")))
+        return Store(RedisUrl.parse(f"{base}://{service}"), sentinel=sentinel, **settings)
+    nodes = tuple(map(HostPort.parse, more))
+    found = replace(RedisUrl.parse(f"{base}://{first}"), database=int(database or 0))
+    return Store(found, cluster=kind == "cluster", nodes=nodes, **settings)
+
+
+def client_of(url: str) -> RedisClient:
+    client = open_client(store_of(url))
+    assert client is not None
+    return client
 
 
 @asynccontextmanager
 async def redis_store(url: str, *, prefix: str = "gateway", deadline: float = PATIENT) -> AsyncIterator[RedisStore]:
-    store = RedisStore(address(url).open(), StoreClock(), prefix=prefix, deadline=deadline)
+    store = RedisStore(client_of(url), StoreClock(), prefix=prefix, deadline=deadline)
     try:
         yield store
     finally:
@@ -81,13 +92,13 @@ async def redis_store(url: str, *, prefix: str = "gateway", deadline: float = PA
 async def limiter(
     url: str | None,
     observer: Recorder | None = None,
-    login: Login | None = None,
-    trust: Trust | None = None,
-    **options: Any,
+    *,
+    workers: int = 1,
+    **settings: Any,
 ) -> AsyncIterator[Limiter]:
-    opened = open_limiter(
-        address(url, login, trust) if url else None, observer or Recorder(), **{"deadline": PATIENT, **options}
-    )
+    settings = {"deadline": PATIENT, **settings}
+    store = store_of(url, **settings) if url else Store(**settings)
+    opened = open_limiter(store, observer or Recorder(), workers=workers)
     await opened.start()
     try:
         yield opened

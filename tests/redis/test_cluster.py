@@ -13,7 +13,7 @@ from gateway.redis.clock import StoreClock
 from gateway.redis.cluster import ClusterStore
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.scripts import Debt
-from tests.redis.builders import Recorder, address, demand, failover_of, limiter
+from tests.redis.builders import Recorder, client_of, demand, failover_of, limiter
 from tests.redis.clusters import redis_cluster
 from tests.redis_server import RedisServer
 from tests.waiting import DEADLINE, eventually, until
@@ -33,7 +33,7 @@ def url_of(nodes: list[RedisServer]) -> str:
 
 @asynccontextmanager
 async def cluster_store(nodes: list[RedisServer]) -> AsyncIterator[ClusterStore]:
-    store = ClusterStore(address(url_of(nodes)).open(), StoreClock(), prefix="gateway", deadline=5.0)
+    store = ClusterStore(client_of(url_of(nodes)), StoreClock(), prefix="gateway", deadline=5.0)
     try:
         yield store
     finally:

@@ -17,7 +17,7 @@ from gateway.limiter.limiter import Limiter
 from gateway.limiter.open import open_limiter
 from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.rate import Rate
-from tests.redis.builders import address
+from tests.redis.builders import store_of
 from tests.waiting import Lag, lag, until
 
 ENDPOINT = Quota(Rate(50, 1), 100)
@@ -102,7 +102,7 @@ async def main(url: str, workers: int) -> None:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     report = Report()
-    limiter = open_limiter(address(url), report, workers=2)
+    limiter = open_limiter(store_of(url), report, workers=2)
     await limiter.start()
     await until(lambda: limiter.workers == workers)
     task: asyncio.Task[None] | None = None

@@ -14,7 +14,7 @@ from gateway.control.audit.chain import Entry, verify_chain
 from gateway.control.audit.log import AuditLog, AuditLogError
 from gateway.control.audit.writer import Actor, AuditWriter, Head
 from gateway.control.http.problem import Problem
-from gateway.parts import open_redis
+from gateway.redis.open import connected
 from gateway.settings.store import Store
 from gateway.settings.url import RedisUrl
 from gateway.telemetry.log import open_log
@@ -126,7 +126,7 @@ async def test_a_cut_tail_is_missed_by_the_head_in_redis(tmp_path: Path, capsys:
         config.write_text(f"upstreams: {{default: {{urls: [http://127.0.0.1:9]}}}}\nstore: {{url: {redis.url}}}\n")
         verify = ["audit", "verify", str(file), "--config", str(config)]
         log = open_log()
-        async with open_redis(Store(RedisUrl.parse(redis.url))) as channel:
+        async with connected(Store(RedisUrl.parse(redis.url))) as channel:
             assert channel is not None
             audit = AuditWriter(AuditLog(file), Head(channel, "gateway"), lambda: "r", log, lambda _outcome: None)
             await asyncio.gather(*(audit.record(Actor("ana"), "reset", str(number)) for number in range(5)))

@@ -17,7 +17,7 @@ from tests.auth.keys import token
 from tests.control.fleet import RULES, Gateway, fleet_member
 from tests.control.overrides.test_api import override, put
 from tests.control.running import Answer
-from tests.redis.builders import Recorder, address
+from tests.redis.builders import Recorder, store_of
 from tests.redis_server import redis_server
 from tests.waiting import eventually
 from tests.wire import OK, Client, Conversation, get, upstream
@@ -310,7 +310,7 @@ async def test_under_load_no_request_fails_and_no_decision_mixes_old_and_new(tmp
 
 async def redis_spent(url: str, limit: str) -> int:
     """Tokens missing from a limit's shared bucket, as Redis holds it."""
-    limiter = open_limiter(address(url), Recorder())
+    limiter = open_limiter(store_of(url), Recorder(), workers=1)
     await limiter.start()
     charge = Charge.of(limit, Quota(Rate(1, 60), BURST_UNDER_LOAD), 0)
     verdict = await limiter.check([Demand(f"{limit}:order:*".encode(), charge)])

@@ -1,0 +1,24 @@
+"""`open_sink`: where the settings say that decision counts are kept."""
+
+from pathlib import Path
+
+from gateway.analytics.files import FileSink
+from gateway.analytics.sink import Sink, SinkUnavailableError
+from gateway.settings.analytics import Analytics
+
+
+def open_sink(settings: Analytics) -> Sink:
+    """Where decision counts are kept; connects when it is first used.
+
+    Raises:
+        SinkUnavailableError: asyncpg is not installed, or there are no certificates in the file named.
+    """
+    if settings.postgres is None:
+        return FileSink(settings.folder or Path(), settings.keep)
+    try:
+        from gateway.analytics.postgres import PostgresSink  # noqa: PLC0415 - asyncpg is an extra
+    except ModuleNotFoundError as error:
+        raise SinkUnavailableError(
+            f"analytics.postgres needs {error.name}: install rate-limiting-gateway[postgres]"
+        ) from error
+    return PostgresSink(settings.postgres, settings.keep)

@@ -1,0 +1,32 @@
+"""Makes the identity sources that the settings describe, and names the headers that they read."""
+
+from gateway.auth.verifier import Verifier
+from gateway.limits.identity import BearerToken, Identity, TrustedHeader
+from gateway.settings.identity import IdentityPolicy, Jwt
+
+
+def build_identity(policy: IdentityPolicy) -> Identity:
+    """Identifies callers, verifying their tokens."""
+    sources = [
+        BearerToken(Verifier(source.policy), source.claim, source.tier_claim, source.header)
+        if isinstance(source, Jwt)
+        else source
+        for source in policy.sources
+    ]
+    return Identity(sources, policy.trusted_proxies, policy.hash_key)
+
+
+def identity_headers(policy: IdentityPolicy) -> list[str]:
+    """Names of the headers that only a trusted proxy may set."""
+    return [
+        name
+        for source in policy.sources
+        if isinstance(source, TrustedHeader)
+        for name in (source.header, source.tier_header)
+        if name
+    ]
+
+
+def credential_headers(policy: IdentityPolicy) -> list[str]:
+    """Names of the headers in which callers send a token or a key."""
+    return [source.header for source in policy.sources if not isinstance(source, TrustedHeader)]
