@@ -10,8 +10,8 @@ from gateway.config.loader import load
 from gateway.control.audit.chain import BrokenChainError, Link, read_line, verify_chain
 from gateway.control.audit.log import AuditLog
 from gateway.control.audit.writer import Head
-from gateway.redis.open import connected
 from gateway.redis.errors import StoreUnavailableError
+from gateway.redis.open import connected
 from gateway.settings.store import Store
 
 

@@ -15,6 +15,7 @@ from gateway.auth.signing import SigningError
 from gateway.commands.audit import AuditError, add_audit_commands
 from gateway.commands.demo import demo_upstream
 from gateway.commands.report import ReportError, add_report_command
+from gateway.commands.schema import add_schema_command
 from gateway.commands.serve import at, check, complain, greeting, say, serve, until_told
 from gateway.commands.token import add_token_commands
 from gateway.config.loader import load
@@ -109,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     add_token_commands(commands)
     add_audit_commands(commands)
     add_report_command(commands)
+    add_schema_command(commands)
     demo = commands.add_parser(
         "demo",
         help="run the gateway in front of a small upstream of its own, to try it out",

@@ -5,6 +5,7 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,11 +18,11 @@ from gateway.analytics.sink import Reading, Sink, Span
 from gateway.analytics.text import as_json, as_text
 from gateway.config.loader import load
 from gateway.limits.address import Address
+from gateway.limits.duration import parse_duration
 from gateway.limits.identity import Identity, Sender
 from gateway.settings.identity import IdentityPolicy
 
 _CONFIG = Path("config/gateway.yaml")
-_UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 _MOST_CALLERS = 10
 
 
@@ -71,15 +72,14 @@ def add_report_command(commands: Any) -> None:
 
 def _instant(text: str) -> int:
     """Seconds since 1970."""
-    form = re.fullmatch(r"([0-9]{1,6})([mhd])", text, re.ASCII)
-    if form is not None:
-        return int(time.time()) - int(form[1]) * _UNITS[form[2]]
-    try:
+    with suppress(ValueError, OverflowError):
         there = datetime.fromisoformat(text)
         return int((there if there.tzinfo else there.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError):
+    try:
+        return int(time.time() - parse_duration(text))
+    except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is neither so long ago, as 24h, nor an instant, as 2026-01-31T23:59Z"
+            f"{text!r} is neither a duration before now, such as 24h, nor a time, such as 2026-01-31T23:59Z"
         ) from None
 
 

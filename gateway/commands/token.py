@@ -1,7 +1,6 @@
 """`gateway token`: keys and tokens, made where the operator is; the gateway itself never signs."""
 
 import argparse
-import re
 import time
 from pathlib import Path
 from typing import Any, get_args
@@ -9,12 +8,12 @@ from typing import Any, get_args
 from gateway.auth.grant import Scope
 from gateway.auth.signing import Algorithm, SigningError, SigningKey, issue, make_key, read_key, shared_secret, verifies
 from gateway.config.loader import load
+from gateway.limits.duration import parse_duration
 from gateway.settings.control import AdminPolicy
 from gateway.settings.tokens import TokenKey
 
 _CONFIG = Path("config/gateway.yaml")
 _STEM = Path("secrets/admin")
-_UNITS = {"s": 1, "m": 60, "h": 3_600}
 
 
 def add_token_commands(commands: Any) -> None:
@@ -56,10 +55,13 @@ def _subject(text: str) -> str:
 
 
 def _lifetime(text: str) -> int:
-    form = re.fullmatch(r"([1-9][0-9]{0,6})([smh])", text, re.ASCII)
-    if form is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 30s, 15m or 1h")
-    return int(form[1]) * _UNITS[form[2]]
+    try:
+        lifetime = int(parse_duration(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is {error}") from None
+    if lifetime < 1:
+        raise argparse.ArgumentTypeError("a token is valid for at least 1s")
+    return lifetime
 
 
 def _keygen(options: argparse.Namespace) -> str:

@@ -1,58 +1,73 @@
-"""Reads `analytics`: where decisions are kept, counted by the minute."""
+"""Reads `analytics`."""
 
 from dataclasses import replace
 
-from gateway.config.certificate import authorities
-from gateway.config.fields import Fields, table_of
+from gateway.config.entries import Entries
+from gateway.config.location import authorities, path
 from gateway.config.node import Node
+from gateway.config.number import whole
 from gateway.config.problem import InvalidError
-from gateway.config.scalar import Reader, path, text, whole
-from gateway.config.secret import pick_password, secret_keys
+from gateway.config.reader import reads, string
+from gateway.config.scalar import parsed
+from gateway.config.secret import Secret
+from gateway.config.section import Section, keys_of
 from gateway.settings.analytics import Analytics, Postgres
 from gateway.settings.url import PostgresUrl
 
 _MOST_CALLERS = 1_000
+_PASSWORD = Secret("password", "the role's password")
+
+_url = parsed(PostgresUrl.parse, "URL", string(r"^postgres(ql)?://[^/?#@\s]+@[^/?#@\s]+/[^/?#\s]+$"))
 
 
+@reads(_url.words, _url.schema)
 def postgres_url(node: Node) -> PostgresUrl:
     """The URL of PostgreSQL."""
-    try:
-        url = PostgresUrl.parse(text(node))
-    except ValueError as error:
-        raise node.refuse(str(error)) from None
+    url = _url(node)
     if url.password:
-        node.warn("the password stands here for all to read; write password_file or password_env")
+        node.warn("the password is readable here; write password_file or password_env instead")
     return url
 
 
-POSTGRES_KEYS: dict[str, Reader] = {**table_of(Postgres, url=postgres_url, ca=authorities), **secret_keys("password")}
+def _postgres(entries: Entries) -> Postgres:
+    password = _PASSWORD.pick_text(entries)
+    postgres = entries.build(Postgres)
+    if password is not None and postgres.url.password:
+        entries.at("url").refuse("a password is given both in the URL and by a key; remove the one in the URL")
+    if postgres.url.is_socket and ("ca" in entries or entries.values.get("tls")):
+        entries.at("ca" if "ca" in entries else "tls").refuse("a Unix socket has no TLS")
+    elif "ca" in entries and not postgres.tls:
+        entries.at("ca").refuse("certificates are for TLS, and 'tls' is false")
+    elif not postgres.tls and not postgres.url.is_local:
+        entries.at("tls").warn("without TLS, anyone between the gateway and PostgreSQL can read and change everything")
+    return postgres if password is None else replace(postgres, url=replace(postgres.url, password=password))
 
 
-def _postgres(node: Node) -> Postgres:
-    fields = Fields(node, POSTGRES_KEYS, required=("url",))
-    password = pick_password(fields)
-    built = fields.build(Postgres)
-    if password is not None and built.url.password:
-        fields.at("url").refuse("there is a password in the URL, and another one beside it; take the first away")
-    if built.url.is_socket and ("ca" in fields or fields.values.get("tls")):
-        fields.at("ca" if "ca" in fields else "tls").refuse("a Unix socket has no TLS")
-    elif "ca" in fields and not built.tls:
-        fields.at("ca").refuse("certificates are for TLS, and 'tls' is false")
-    elif not built.tls and not built.url.is_local:
-        fields.at("tls").warn("without TLS, whoever is on the way to PostgreSQL can read along and answer for it")
-    return replace(built, url=replace(built.url, password=password)) if password is not None else built
+POSTGRES = Section(
+    "analytics.postgres",
+    {**keys_of(Postgres, url=postgres_url, ca=authorities), **_PASSWORD.keys},
+    (Postgres,),
+    _postgres,
+    required=("url",),
+    meanings=_PASSWORD.meanings,
+    exclusive=(_PASSWORD.pair,),
+)
 
 
-KEYS = table_of(Analytics, folder=path, postgres=_postgres, top_callers=whole(1, _MOST_CALLERS))
-
-
-def analytics(node: Node) -> Analytics:
-    """The section `analytics`."""
-    fields = Fields(node, KEYS)
-    if fields.one_of("folder", "postgres") is None:
-        others = [key for key in KEYS if key in fields]
-        if others and "folder" not in fields and "postgres" not in fields:
-            fields.at(others[0]).warn("nothing is kept without 'folder' or 'postgres'")
-        if "folder" in fields:
+def _analytics(entries: Entries) -> Analytics:
+    if entries.one_of("folder", "postgres") is None:
+        if "folder" in entries:
             raise InvalidError
-    return fields.build(Analytics)
+        given = next((key for key in ANALYTICS.keys if key in entries), None)
+        if given is not None:
+            entries.at(given).warn("nothing is kept without 'folder' or 'postgres'")
+    return entries.build(Analytics)
+
+
+ANALYTICS = Section(
+    "analytics",
+    keys_of(Analytics, folder=path, postgres=POSTGRES, top_callers=whole(1, _MOST_CALLERS)),
+    (Analytics,),
+    _analytics,
+    exclusive=(("folder", "postgres"),),
+)

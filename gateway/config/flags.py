@@ -1,4 +1,4 @@
-"""`Flags`: what the command line says over `gateway.yaml`."""
+"""`Flags`: command-line flags that override `gateway.yaml`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,10 +7,12 @@ from typing import Any
 
 import yaml
 
-from gateway.config.fields import Fields
+from gateway.config.address import origin
+from gateway.config.entries import Entries
 from gateway.config.listener import listener
+from gateway.config.location import existing
 from gateway.config.node import Node
-from gateway.config.scalar import existing, parsed, whole
+from gateway.config.number import whole
 from gateway.config.source import Source
 from gateway.config.store import store_url
 from gateway.limits.endpoint import DEFAULT
@@ -18,22 +20,21 @@ from gateway.settings.control import Control
 from gateway.settings.listener import Listener
 from gateway.settings.store import Store, StoreTls
 from gateway.settings.upstream import Upstream
-from gateway.settings.url import Origin
 
 MOST_WORKERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """Flags as they were typed, read with the same readers as the file; a field here is a flag there.
+    """Flags as they were typed; the same readers read them as the file.
 
     Attributes:
         upstream: URL of the upstream called ``default``; its other settings stay.
-        listen: Where the public port is; its TLS stays.
-        control: Where the control plane is; its TLS and its keys stay.
-        store: ``memory`` or a URL. Replaces all that says where Redis is and as whom to speak to it.
-        rules: File or folder of rules, seen from where the command runs.
-        workers: Number of processes.
+        listen: Address of the public port; its TLS settings stay.
+        control: Address of the control plane; its TLS settings and keys stay.
+        store: ``memory`` or a URL. Replaces everything about where Redis is and how to log in.
+        rules: File or folder of rules, relative to the working directory.
+        workers: Number of worker processes.
     """
 
     upstream: str | None = None
@@ -43,14 +44,14 @@ class Flags:
     rules: str | None = None
     workers: str | None = None
 
-    def apply(self, fields: Fields) -> None:
-        """Put the flags that were given over what `gateway.yaml` says."""
-        log = fields.node.source.log
+    def apply(self, entries: Entries) -> None:
+        """Put the flags that were given in place of what `gateway.yaml` has."""
+        log = entries.node.source.log
         readers: dict[str, tuple[str, Callable[[Node], Any]]] = {
-            "upstream": ("upstreams", _upstream(fields)),
-            "listen": ("listen", listener(fields.values.get("listen", Listener()))),
-            "control": ("control", _control(fields)),
-            "store": ("store", _store(fields)),
+            "upstream": ("upstreams", _upstream(entries)),
+            "listen": ("listen", listener(entries.values.get("listen", Listener()))),
+            "control": ("control", _control(entries)),
+            "store": ("store", _store(entries)),
             "rules": ("rules", existing),
             "workers": ("workers", whole(1, MOST_WORKERS)),
         }
@@ -58,26 +59,25 @@ class Flags:
             given = getattr(self, flag)
             if given is not None:
                 source = Source(f"--{flag}", Path(), log)
-                fields.put(key, Node(source, yaml.ScalarNode("tag:yaml.org,2002:str", given)), read)
+                entries.put(key, Node(source, yaml.ScalarNode("tag:yaml.org,2002:str", given)), read)
 
 
-def _upstream(fields: Fields) -> Callable[[Node], dict[str, Upstream]]:
-    others: dict[str, Upstream] = fields.values.get("upstreams", {})
+def _upstream(entries: Entries) -> Callable[[Node], dict[str, Upstream]]:
+    others: dict[str, Upstream] = entries.values.get("upstreams", {})
 
     def read(node: Node) -> dict[str, Upstream]:
-        origin = parsed(Origin.parse)(node)
-        return {**others, DEFAULT: replace(others.get(DEFAULT, Upstream(DEFAULT, ())), urls=(origin,))}
+        return {**others, DEFAULT: replace(others.get(DEFAULT, Upstream(DEFAULT, ())), urls=(origin(node),))}
 
     return read
 
 
-def _control(fields: Fields) -> Callable[[Node], Control]:
-    control: Control = fields.values.get("control", Control())
+def _control(entries: Entries) -> Callable[[Node], Control]:
+    control: Control = entries.values.get("control", Control())
     return lambda node: replace(control, listen=listener(control.listen)(node))
 
 
-def _store(fields: Fields) -> Callable[[Node], Store]:
-    store: Store = fields.values.get("store", Store())
+def _store(entries: Entries) -> Callable[[Node], Store]:
+    store: Store = entries.values.get("store", Store())
 
     def read(node: Node) -> Store:
         url = store_url(node)

@@ -1,20 +1,25 @@
-"""Reads `gateway.yaml`, with the flags of the command line over it."""
+"""Reads `gateway.yaml`, with the command line's flags in place of what it has."""
 
 from pathlib import Path
 
 import yaml
 
-from gateway.config.analytics import analytics
-from gateway.config.fields import Fields, section, table_of
+from gateway.config.address import web_origin
+from gateway.config.analytics import ANALYTICS
+from gateway.config.control import CONTROL
+from gateway.config.entries import Entries
 from gateway.config.flags import MOST_WORKERS, Flags
-from gateway.config.identity import identity
-from gateway.config.listener import control, listener
+from gateway.config.identity import IDENTITY
+from gateway.config.listener import listener
+from gateway.config.location import existing
 from gateway.config.node import Node
+from gateway.config.number import seconds, share, whole
 from gateway.config.problem import InvalidError, Log, Problem
-from gateway.config.scalar import choice, each, existing, seconds, share, web_origin, whole
+from gateway.config.scalar import choice, each
+from gateway.config.section import Section, keys_of
 from gateway.config.source import Source
-from gateway.config.store import store
-from gateway.config.tracing import tracing
+from gateway.config.store import STORE
+from gateway.config.tracing import TRACING
 from gateway.config.upstream import upstreams
 from gateway.limits.address import LOOPBACK, belongs, parse_address
 from gateway.limits.path import PathPolicy
@@ -22,91 +27,107 @@ from gateway.settings.analytics import Analytics
 from gateway.settings.control import Control
 from gateway.settings.gateway import Settings
 from gateway.settings.identity import IdentityPolicy
+from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener
 from gateway.settings.store import Store
 
-PATHS_KEYS = table_of(PathPolicy, encoded_slash=choice("reject", "pass"))
-KEYS = table_of(
-    Settings,
-    listen=listener(Listener()),
-    control=control,
-    upstreams=upstreams,
-    store=store,
-    identity=identity,
-    paths=section(PathPolicy, PATHS_KEYS),
-    rules=existing,
-    workers=whole(1, MOST_WORKERS),
-    drain_time=seconds(zero=True),
-    access_log=share,
-    analytics=analytics,
-    cors_origins=each(web_origin),
-    tracing=tracing,
+PATHS = Section(
+    "paths",
+    keys_of(PathPolicy, encoded_slash=choice("reject", "pass")),
+    (PathPolicy,),
+    lambda entries: entries.build(PathPolicy),
+)
+INTAKE = Section("intake", keys_of(Intake), (Intake,), lambda entries: entries.build(Intake))
+GATEWAY = Section(
+    "",
+    keys_of(
+        Settings,
+        listen=listener(Listener()),
+        control=CONTROL,
+        upstreams=upstreams,
+        intake=INTAKE,
+        store=STORE,
+        identity=IDENTITY,
+        paths=PATHS,
+        rules=existing,
+        workers=whole(1, MOST_WORKERS),
+        drain_time=seconds(zero=True),
+        access_log=share,
+        analytics=ANALYTICS,
+        cors_origins=each(web_origin),
+        tracing=TRACING,
+    ),
+    (Settings,),
+    lambda entries: entries.build(Settings),
+    required=("upstreams",),
 )
 
 
-def gateway_file(file: Path | None, flags: Flags, log: Log) -> Fields:
+def gateway_file(file: Path | None, flags: Flags, log: Log) -> Entries:
     """Read the settings, from a file or from none, and check that they go together.
 
     Returns:
-        What `Settings` is built from, once the log holds no problem.
+        What `GATEWAY` builds the settings from, if the log has no problem in the end.
     """
-    fields = _read(file, log)
-    whole_file = fields is not None
-    if fields is None:
-        nothing = yaml.MappingNode("tag:yaml.org,2002:map", [])
-        fields = Fields(Node(Source(str(file or "gateway.yaml"), Path(), log), nothing), KEYS)
-    flags.apply(fields)
-    if file is None and "upstreams" not in fields:
+    from_file = _read(file, log)
+    entries = from_file or Entries(_nothing(file, log), GATEWAY.keys)
+    flags.apply(entries)
+    if file is None and "upstreams" not in entries:
         log.problems.append(Problem("--upstream", 0, 0, "", "say where the API is, or name a file with --config"))
-    elif whole_file and "upstreams" not in fields:
-        fields.node.refuse("the key 'upstreams' is missing: where is the API?")
-    if "rules" not in fields:
+    elif from_file and "upstreams" not in entries:
+        entries.node.refuse("the key 'upstreams' is missing: where is the API?")
+    if "rules" not in entries:
         name = str(file) if file else "--rules"
         log.warnings.append(Problem(name, 0, 0, "", "no rules are named, so nothing is limited"))
-    _check(fields)
-    return fields
+    _check(entries)
+    return entries
 
 
-def _read(file: Path | None, log: Log) -> Fields | None:
+def _read(file: Path | None, log: Log) -> Entries | None:
     if file is None:
         return None
     source = Source.of(file, log)
     try:
-        return Fields(Node(source, source.compose()), KEYS)
+        return Entries(Node(source, source.compose()), GATEWAY.keys)
     except InvalidError:
         return None
 
 
-def _check(fields: Fields) -> None:
-    values = fields.values
-    place = fields.said("store", Store())
-    workers = values.get("workers") or 1
-    if place and place.url is None and workers > 1:
-        fields.at("workers").refuse(
-            f"the memory store belongs to one process, so {workers} workers would let {workers} times every limit "
+def _nothing(file: Path | None, log: Log) -> Node:
+    return Node(Source(str(file or "gateway.yaml"), Path(), log), yaml.MappingNode("tag:yaml.org,2002:map", []))
+
+
+def _check(entries: Entries) -> None:
+    """Note what contradicts itself, and warn of what is not safe."""
+    store = entries.get("store", Store())
+    workers = entries.values.get("workers") or 1
+    if store and store.url is None and workers > 1:
+        entries.at("workers").refuse(
+            f"each process has its own memory store, so {workers} workers would let {workers} times every limit "
             "through; use Redis, or one worker"
         )
-    _check_listeners(fields.said("listen", Listener()), fields.said("control", Control()), fields)
-    who = fields.said("identity", IdentityPolicy())
-    kept = fields.said("analytics", Analytics())
-    if kept and kept.is_on and who and not who.hash_key:
-        fields.at("analytics").warn(
-            "without hash_key_file or hash_key_env, whoever reads what is kept can find out which user a digest is of"
-        )
-    if place and place.url and who and not who.hash_key:
-        fields.at("identity" if "identity" in fields else "store").warn(
-            "without hash_key_file or hash_key_env, whoever reads Redis can find out which user a key belongs to"
-        )
-
-
-def _check_listeners(public: Listener | None, plane: Control | None, fields: Fields) -> None:
-    if not public or not plane:
+    _check_listeners(entries.get("listen", Listener()), entries.get("control", Control()), entries)
+    identity = entries.get("identity", IdentityPolicy())
+    analytics = entries.get("analytics", Analytics())
+    if not identity or identity.hash_key:
         return
-    if plane.listen.port and (public.host, public.port) == (plane.listen.host, plane.listen.port):
-        fields.at("control").refuse("the control plane cannot listen where the public port does")
-    address = parse_address(plane.listen.host)
-    if plane.listen.host != "localhost" and not belongs(address, LOOPBACK):
-        fields.at("control").warn(
-            f"the control plane listens on {plane.listen.host}, where other machines may reach it; "
-            "let through only those that should"
+    if analytics and analytics.is_on:
+        entries.at("analytics").warn(
+            "without hash_key_file or hash_key_env, anyone who reads the counts can find out which user a digest is of"
+        )
+    if store and store.url:
+        entries.at("identity" if "identity" in entries else "store").warn(
+            "without hash_key_file or hash_key_env, anyone who reads Redis can find out which user a key belongs to"
+        )
+
+
+def _check_listeners(public: Listener | None, control: Control | None, entries: Entries) -> None:
+    if not public or not control:
+        return
+    host, port = control.listen.host, control.listen.port
+    if port and (public.host, public.port) == (host, port):
+        entries.at("control").refuse("the control plane cannot listen where the public port does")
+    if host != "localhost" and not belongs(parse_address(host), LOOPBACK):
+        entries.at("control").warn(
+            f"the control plane listens on {host}, where other machines may reach it; allow only those that should"
         )

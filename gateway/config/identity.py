@@ -1,100 +1,81 @@
-"""Reads `identity`: who is asking."""
+"""Reads `identity`."""
 
-import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
 
-from gateway.config.fields import Fields, section, table_of
+from gateway.config.address import network
+from gateway.config.api_key import API_KEY
+from gateway.config.entries import Entries
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError
-from gateway.config.scalar import Reader, each, header, network, path, text
-from gateway.config.secret import pick_secret, secret_keys
-from gateway.config.source import Source
-from gateway.config.token import POLICY_KEYS
+from gateway.config.reader import Reader, reads
+from gateway.config.scalar import each, header, text
+from gateway.config.secret import Secret
+from gateway.config.section import Section, keys_of
+from gateway.config.token import POLICY_KEYS, pick_policy
 from gateway.limits.address import Network
-from gateway.limits.identity import ApiKey, Claim, TrustedHeader
+from gateway.limits.identity import ApiKey, TrustedHeader
 from gateway.settings.identity import IdentityPolicy, Jwt
 from gateway.settings.tokens import TokenPolicy
 
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+AnySource = TrustedHeader | Jwt | ApiKey
+
 _ADDRESS = "client_address"
 _SHORTEST_KEY, _LONGEST_KEY = 16, 64
 """Bytes of a hash key; BLAKE2b takes no more."""
+_HASH_KEY = Secret(
+    "hash_key",
+    f"the key, {_SHORTEST_KEY} to {_LONGEST_KEY} bytes, of the hash under which user IDs are stored. All gateways on "
+    "one Redis need the same one",
+)
+
+HEADER = Section(
+    "identity.sources.trusted_header",
+    keys_of(TrustedHeader, header=header, tier_header=header),
+    (TrustedHeader,),
+    lambda entries: entries.build(TrustedHeader),
+    required=("header",),
+    about="A header set by a trusted proxy in front of the gateway; from anyone else it is ignored.",
+    meanings={
+        "header": "The header that holds the user ID.",
+        "tier_header": "The header that holds the tier; without it, users have no tier.",
+    },
+)
+JWT = Section(
+    "identity.sources.jwt",
+    {**keys_of(Jwt, leave_out=("policy",), header=header), **POLICY_KEYS},
+    (Jwt, TokenPolicy),
+    lambda entries: Jwt(pick_policy(entries), **entries.values),
+    required=("keys",),
+)
+SOURCES: Mapping[str, Reader[AnySource]] = {"trusted_header": HEADER, "jwt": JWT, "api_key": API_KEY}
 
 
-def _digest(node: Node) -> str:
-    value = text(node)
-    if _SHA256.fullmatch(value) is None:
-        raise node.refuse("not a SHA-256 in 64 small hex digits; make it with: printf %s THE-KEY | sha256sum")
-    return value
-
-
-HOLDER_KEYS: dict[str, Reader] = {"sha256": _digest, "user": text, "tier": text}
-
-
-def _holder(node: Node) -> tuple[str, Claim]:
-    fields = Fields(node, HOLDER_KEYS, required=("sha256", "user"))
-    return fields.build(lambda sha256, user, tier=None: (sha256, Claim(user, tier)))
-
-
-def _holders(node: Node) -> dict[str, Claim]:
-    holders: dict[str, Claim] = {}
-    for digest, claim in each(_holder)(node):
-        if digest in holders:
-            node.refuse("one key has two users here")
-        holders[digest] = claim
-    return holders
-
-
-def _holders_file(node: Node) -> dict[str, Claim]:
-    source = Source.of(path(node), node.source.log)
-    return _holders(Node(source, source.compose()))
-
-
-API_KEY_KEYS: dict[str, Reader] = {"header": header, "keys": _holders, "keys_file": _holders_file}
-
-
-def _api_key(node: Node) -> ApiKey:
-    fields = Fields(node, API_KEY_KEYS)
-    if "keys" not in fields and "keys_file" not in fields:
-        raise node.refuse("there are no API keys here; write 'keys' or 'keys_file'")
-    listed, filed = fields.values.pop("keys", {}), fields.values.pop("keys_file", {})
-    if listed.keys() & filed.keys():
-        raise fields.at("keys").refuse("a key stands both here and in 'keys_file'")
-    return fields.build(ApiKey, holders=listed | filed)
-
-
-JWT_KEYS: dict[str, Reader] = {**table_of(Jwt, leave_out=("policy",), header=header), **POLICY_KEYS}
-
-
-def _jwt(node: Node) -> Jwt:
-    fields = Fields(node, JWT_KEYS, required=("keys",))
-    policy = {key: fields.values.pop(key) for key in POLICY_KEYS if key in fields.values}
-    if "keys" not in policy:
-        raise InvalidError
-    return Jwt(TokenPolicy(**policy), **fields.values)
-
-
-HEADER_KEYS = table_of(TrustedHeader, header=header, tier_header=header)
-SOURCES: dict[str, Callable[[Node], Any]] = {
-    "jwt": _jwt,
-    "trusted_header": section(TrustedHeader, HEADER_KEYS, required=("header",)),
-    "api_key": _api_key,
-}
-
-
-def _source(node: Node) -> TrustedHeader | Jwt | ApiKey:
+def _source(node: Node) -> AnySource:
     entries = node.entries()
     if len(entries) != 1:
         raise node.refuse(f"a source has one key, its kind: {', '.join(SOURCES)}; or is the word {_ADDRESS}")
     ((kind, (key_node, child)),) = entries.items()
     if kind not in SOURCES:
-        raise key_node.refuse(f"there is no such source; there is {', '.join(SOURCES)}", node.nearest(kind, SOURCES))
-    source: TrustedHeader | Jwt | ApiKey = SOURCES[kind](child)
-    return source
+        raise key_node.refuse(f"unknown kind of source; write {', '.join(SOURCES)}", node.nearest(kind, SOURCES))
+    return SOURCES[kind](child)
 
 
-def _sources(node: Node) -> tuple[TrustedHeader | Jwt | ApiKey, ...]:
+@reads(
+    "list of sources",
+    {
+        "type": "array",
+        "items": {
+            "anyOf": [
+                {"const": _ADDRESS},
+                *(
+                    {"type": "object", "properties": {kind: section}, "required": [kind], "additionalProperties": False}
+                    for kind, section in SOURCES.items()
+                ),
+            ]
+        },
+    },
+)
+def _sources(node: Node) -> tuple[AnySource, ...]:
     """The client's address may be named as the last source, and is the last one in any case."""
     sources = []
     items = node.items()
@@ -106,7 +87,7 @@ def _sources(node: Node) -> tuple[TrustedHeader | Jwt | ApiKey, ...]:
                     f"a source is a mapping such as jwt: ..., or the word {_ADDRESS}", item.nearest(word, [_ADDRESS])
                 )
             elif item is not items[-1]:
-                item.refuse("everybody has an address, so the sources behind this one are never asked; put it last")
+                item.refuse("every caller has an address, so the sources after this one are never tried; put it last")
             continue
         try:
             sources.append(_source(item))
@@ -115,29 +96,43 @@ def _sources(node: Node) -> tuple[TrustedHeader | Jwt | ApiKey, ...]:
     return tuple(sources)
 
 
+_networks = each(network)
+
+
+@reads(_networks.words, _networks.schema, _networks.show)
 def _proxies(node: Node) -> tuple[Network, ...]:
-    networks = each(network)(node)
+    networks = _networks(node)
     for trusted in networks:
         if trusted.prefixlen == 0:
-            node.warn(f"{trusted} is everybody: any client can then call itself whom it likes")
+            node.warn(f"{trusted} is everybody: any client can then claim to be any user")
     return networks
 
 
-KEYS: dict[str, Reader] = {
-    **table_of(IdentityPolicy, leave_out=("hash_key",), sources=_sources, trusted_proxies=_proxies),
-    **secret_keys("hash_key"),
-}
-
-
-def identity(node: Node) -> IdentityPolicy:
-    """The section `identity`."""
-    fields = Fields(node, KEYS)
-    hash_key = pick_secret(fields, "hash_key")
+def _identity(entries: Entries) -> IdentityPolicy:
+    hash_key = _HASH_KEY.pick(entries)
     if hash_key is None:
-        return fields.build(IdentityPolicy)
+        return entries.build(IdentityPolicy)
     if not _SHORTEST_KEY <= len(hash_key) <= _LONGEST_KEY:
-        fields.at(fields.one_of("hash_key_file", "hash_key_env") or "").refuse(
+        entries.at(entries.one_of(*_HASH_KEY.pair) or "").refuse(
             f"a hash key is {_SHORTEST_KEY} to {_LONGEST_KEY} bytes long, this one has {len(hash_key)}; "
             "make one with: openssl rand -hex 32"
         )
-    return fields.build(IdentityPolicy, hash_key=hash_key)
+    return entries.build(IdentityPolicy, hash_key=hash_key)
+
+
+IDENTITY = Section(
+    "identity",
+    {
+        **keys_of(IdentityPolicy, leave_out=("hash_key",), sources=_sources, trusted_proxies=_proxies),
+        **_HASH_KEY.keys,
+    },
+    (IdentityPolicy,),
+    _identity,
+    meanings={
+        "sources": "Tried in this order; the first that identifies the caller wins. Each is `trusted_header`, `jwt` or "
+        "`api_key` with its keys below. The client's address is always the last resort; `client_address` at the end "
+        "says so.",
+        **_HASH_KEY.meanings,
+    },
+    exclusive=(_HASH_KEY.pair,),
+)

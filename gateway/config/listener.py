@@ -1,39 +1,41 @@
-"""Reads `listen` and `control`: where the gateway listens."""
+"""Reads `listen`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.config.certificate import check_pair
-from gateway.config.fields import Fields, section, table_of
+from gateway.config.address import host_port
+from gateway.config.entries import Entries
+from gateway.config.location import check_pair
 from gateway.config.node import Node
-from gateway.config.scalar import Reader, each, network, parsed, path, text, whole
-from gateway.config.token import admin_policy
-from gateway.settings.control import Control
+from gateway.config.number import whole
+from gateway.config.reader import Value
+from gateway.config.scalar import text
+from gateway.config.section import Section, keys_of
 from gateway.settings.listener import Listener, Tls
-from gateway.settings.url import HostPort
 
 
-def _tls(node: Node) -> Tls:
-    fields = Fields(node, table_of(Tls), required=("certificate", "key"))
-    check_pair(fields)
-    return fields.build(Tls)
+def _tls(entries: Entries) -> Tls:
+    check_pair(entries)
+    return entries.build(Tls)
 
 
-KEYS = table_of(Listener, host=text, port=whole(0, 65_535), tls=_tls)
+TLS = Section("listen.tls", keys_of(Tls), (Tls,), _tls, required=("certificate", "key"))
+LISTEN: Section[Callable[[Listener], Listener]] = Section(
+    "listen",
+    keys_of(Listener, host=text, port=whole(0, 65_535), tls=TLS),
+    (Listener,),
+    lambda entries: lambda default: replace(default, **entries.values),
+    about="Where clients connect: `HOST:PORT`, or these keys. `control.listen` has the same keys.",
+)
 
 
-def listener(standard: Listener) -> Reader:
-    """``HOST:PORT``, or a mapping; what is not said is as in `standard`."""
+def listener(default: Listener) -> Value[Listener]:
+    """``HOST:PORT``, or a section; what is not given is as in `default`."""
 
     def read(node: Node) -> Listener:
         if not node.is_scalar:
-            return replace(standard, **Fields(node, KEYS).values)
-        address = parsed(HostPort.parse)(node)
-        return replace(standard, host=address.host, port=address.port)
+            return LISTEN(node)(default)
+        address = host_port(node)
+        return replace(default, host=address.host, port=address.port)
 
-    return read
-
-
-CONTROL_KEYS = table_of(
-    Control, listen=listener(Control().listen), admin=admin_policy, check_from=each(network), state=path
-)
-control = section(Control, CONTROL_KEYS)
+    return Value(read, f"{host_port.words} or section", {"anyOf": [host_port, LISTEN]})

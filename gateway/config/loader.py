@@ -1,10 +1,10 @@
-"""The entry: from files and flags to what the gateway runs on, or to all that is wrong with them."""
+"""`load`: from files and flags to settings and rules, or to everything that is wrong with them."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.flags import Flags
-from gateway.config.gateway_file import gateway_file
+from gateway.config.gateway_file import GATEWAY, gateway_file
 from gateway.config.problem import Log, Problem
 from gateway.config.rulebook import read_rules
 from gateway.limits.path import PathPolicy
@@ -19,7 +19,7 @@ class Loaded:
     Attributes:
         settings: From `gateway.yaml` and the flags.
         rules: From the rule files.
-        warnings: What can be used, but may not be what was meant.
+        warnings: What can be used, but may not be intended.
     """
 
     settings: Settings
@@ -33,7 +33,7 @@ class Reloaded:
 
     Attributes:
         rules: From the rule files.
-        warnings: What can be used, but may not be what was meant.
+        warnings: What can be used, but may not be intended.
     """
 
     rules: Rules
@@ -45,25 +45,25 @@ def load(path: Path | None = None, flags: Flags | None = None) -> Loaded:
 
     Args:
         path: The file; None for the defaults, which need a flag for the upstream.
-        flags: What the command line says over it.
+        flags: What the command line overrides.
 
     Raises:
         ConfigError: with all problems of all files.
     """
     log = Log()
-    fields = gateway_file(path, flags or Flags(), log)
-    where: Path | None = fields.values.get("rules")
-    paths: PathPolicy = fields.values.get("paths", PathPolicy())
-    rules = Rules(paths=paths) if where is None else read_rules(where, paths, fields.values.get("upstreams"), log)
+    entries = gateway_file(path, flags or Flags(), log)
+    where: Path | None = entries.values.get("rules")
+    paths: PathPolicy = entries.values.get("paths", PathPolicy())
+    rules = Rules(paths=paths) if where is None else read_rules(where, paths, entries.values.get("upstreams"), log)
     warnings = log.verdict()
-    return Loaded(fields.build(Settings), rules, warnings)
+    return Loaded(GATEWAY.build(entries), rules, warnings)
 
 
 def load_rules(settings: Settings) -> Reloaded:
-    """Read the rules again, for settings that are in force.
+    """Read the rules again, for the current settings.
 
     Raises:
-        ConfigError: with all problems of all rule files; the rules in force should stay.
+        ConfigError: with all problems of all rule files; the current rules should stay.
     """
     if settings.rules is None:
         return Reloaded(Rules(paths=settings.paths))

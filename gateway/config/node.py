@@ -1,10 +1,10 @@
-"""`Node`: a value in a YAML file, which knows where it stands.
+"""`Node`: a value in a YAML file, with its place.
 
 YAML 1.1 turns ``no`` into false, ``1:30`` into 90, ``010`` into 8 and ``2024-01-01`` into a date. None of that happens
-here: a scalar is taken as it is written, and the reader of each key says what it may look like (`scalar`).
+here: a scalar is taken as it is written, and the reader of each key says what it may look like.
 
-* A key stands once in its mapping, at every level.
-* Anchors and aliases work (``&plans`` at a value, ``*plans`` for the same again). Merge keys (``<<``) and tags
+* A key may appear once in its mapping, at every level.
+* Anchors and aliases work (``&plans`` at a value, ``*plans`` to repeat it). Merge keys (``<<``) and tags
   (``!name``) do not: YAML 1.2 dropped the first, and nothing here needs the second.
 """
 
@@ -26,7 +26,7 @@ _TAGS = {
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value, and where it stands.
+    """A value, and its place.
 
     Attributes:
         source: The file.
@@ -45,12 +45,12 @@ class Node:
         return Problem(self.source.name, line, column, self.path, message, hint)
 
     def refuse(self, message: str, hint: str = "") -> InvalidError:
-        """Note that this value cannot be used; the caller raises what is returned, or goes on without the value."""
+        """Note that this value cannot be used. The caller raises what is returned, or continues without the value."""
         self.source.log.problems.append(self.problem(message, hint))
         return InvalidError()
 
     def warn(self, message: str) -> None:
-        """Note that this value can be used, but may not be what was meant."""
+        """Note that this value can be used, but may not be intended."""
         self.source.log.warnings.append(self.problem(message))
 
     def nearest(self, word: str, words: Collection[str]) -> str:
@@ -81,10 +81,10 @@ class Node:
         return str(self.yaml.value)
 
     def plain(self, expected: str) -> str:
-        """The value as it is written, which has to be without quotes: in quotes, a number is a text."""
+        """The value as it is written, which must be without quotes: in quotes, a number is a text."""
         text = self.scalar(expected)
         if getattr(self.yaml, "style", None):
-            raise self.refuse(f"a text in quotes stands where {expected} should; take the quotes away")
+            raise self.refuse(f"expected {expected}, found a quoted text; remove the quotes")
         return text
 
     def items(self) -> list["Node"]:
@@ -100,17 +100,17 @@ class Node:
         return [Node(self.source, item, f"{self.path}[{index}]") for index, item in enumerate(self.yaml.value)]
 
     def entries(self, keys: Collection[str] = ()) -> dict[str, tuple["Node", "Node"]]:
-        """The keys and values of a mapping, by key. A key that stands twice is noted, and the first one counts.
+        """The keys and values of a mapping, by key. A duplicate key is noted, and the first one counts.
 
         Args:
-            keys: Those that there may be, for whoever wrote no mapping; none when any will do.
+            keys: The known keys, for the message if this is not a mapping; empty if any key is allowed.
 
         Raises:
             InvalidError: it is not a mapping.
         """
         if not isinstance(self.yaml, yaml.MappingNode):
             known = f"; its keys are {', '.join(sorted(keys))}" if keys else ""
-            raise self.refuse(f"{self._kind()} stands where a mapping of keys to values should{known}")
+            raise self.refuse(f"expected a mapping of keys to values, found {self._kind()}{known}")
         self._check_tag()
         self.source.spend(len(self.yaml.value), self)
         entries: dict[str, tuple[Node, Node]] = {}
@@ -121,17 +121,17 @@ class Node:
             path = self._below(key.value)
             key_node = Node(self.source, key, path)
             if key.value == "<<":
-                key_node.refuse("merge keys (<<) are not read; write the keys out, or alias a whole value (*name)")
+                key_node.refuse("merge keys (<<) are not supported; write the keys out, or alias a whole value (*name)")
             elif key.value in entries:
                 first = entries[key.value][0].yaml.start_mark.line + 1
-                key_node.refuse(f"{quote(key.value)} stands twice; the first is on line {first}")
+                key_node.refuse(f"duplicate key {quote(key.value)}; the first is on line {first}")
             else:
                 entries[key.value] = key_node, Node(self.source, value, path)
         return entries
 
     def unexpected(self, expected: str) -> InvalidError:
         """Refuse this value for its kind."""
-        return self.refuse(f"{self._kind()} stands where {expected} should")
+        return self.refuse(f"expected {expected}, found {self._kind()}")
 
     def _below(self, key: str) -> str:
         name = key if _PLAIN_KEY.fullmatch(key) else quote(key)
@@ -146,7 +146,7 @@ class Node:
 
     def _check_tag(self) -> None:
         if self.yaml.tag not in _TAGS:
-            raise self.refuse(f"tags such as {quote(self.yaml.tag)} are not read")
+            raise self.refuse(f"tags such as {quote(self.yaml.tag)} are not supported")
 
 
 def quote(text: str) -> str:

@@ -1,8 +1,8 @@
-"""Warns of endpoints that a client gets round by sending another Host.
+"""Warns of endpoints whose limits a client can avoid by sending another Host.
 
-A Host is what a client says. Requests with another one do not belong to an endpoint that has a `host`: they belong to
-another endpoint, or to the default one. Where that goes to the same upstream, and limits count it less, a limit on
-the first holds nobody who knows that, unless the upstream itself refuses Hosts that it does not know.
+The client chooses the Host. A request with another Host does not belong to an endpoint that has a `host`, but to
+another endpoint or the default one. If that one has the same upstream, and limits count it less, a client can avoid
+the limits of the first, unless the upstream itself refuses unknown Hosts.
 """
 
 from collections.abc import Collection
@@ -13,18 +13,18 @@ from gateway.limits.limit import Limit
 from gateway.limits.router import Router
 
 _SOMETHING = "\0"
-"""A segment that is no literal of any template."""
+"""A segment that no template has as a literal."""
 
 _OTHER_HOST, _OTHER_METHOD = "", ""
-"""What no endpoint lists."""
+"""What no endpoint has."""
 
 
 def warn_of_other_hosts(endpoints: Endpoints, limits: Collection[Limit], router: Router) -> None:
     """Warn of each endpoint with a host, where an enforced limit counts requests less that have another Host.
 
     Args:
-        endpoints: As they were read.
-        limits: All there are.
+        endpoints: All endpoints.
+        limits: All limits.
         router: Of these endpoints.
     """
     enforced = [limit for limit in limits if limit.enforce]
@@ -34,8 +34,8 @@ def warn_of_other_hosts(endpoints: Endpoints, limits: Collection[Limit], router:
         for other in _others(endpoint, endpoint.template, router, endpoints.known[DEFAULT]):
             less = next(filter(None, (_less(limit, endpoint, other) for limit in enforced)), "")
             if less:
-                endpoints.fields[endpoint.name].at("host").warn(
-                    f"requests for the same path with another Host reach the same upstream as {other.name}, {less}, "
+                endpoints.entries[endpoint.name].at("host").warn(
+                    f"requests for the path with another Host belong to {other.name}, on the same upstream, {less}, "
                     "or give the path an endpoint without a host"
                 )
 

@@ -1,6 +1,6 @@
-"""`Problem`: what is wrong in a file, where, and how to mend it; and the log that problems are noted in.
+"""`Problem`: what is wrong in a file, where, and how to fix it; and the log that collects problems.
 
-A value that cannot be used is noted and left out, and reading goes on, so that one run tells everything.
+A value that cannot be used is noted and left out, and reading continues, so that one run reports everything.
 """
 
 from collections.abc import Collection, Iterable
@@ -13,15 +13,15 @@ _MOST_COMPARED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, or, as a warning, one that surprises.
+    """One thing that is wrong or, as a warning, that may surprise.
 
     Attributes:
         file: As the operator named it; or a flag, such as ``--listen``.
-        line: From 1; 0 when it is about the whole file or a flag.
+        line: From 1; 0 if it is about the whole file or a flag.
         column: From 1, in characters.
         path: Where in the file's structure, such as ``limits[3].rate``; the first item of a list is 0.
         message: What is wrong, and what to write instead.
-        hint: The nearest thing that would be valid; empty when nothing is near.
+        hint: The nearest valid value; empty if none is near.
     """
 
     file: str
@@ -56,14 +56,14 @@ class InvalidError(Exception):
 
 @dataclass(slots=True)
 class Log:
-    """What was found while reading."""
+    """The problems and warnings found while reading."""
 
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     _compared: int = 0
 
     def nearest(self, word: str, words: Collection[str]) -> str:
-        """The one of `words` that `word` is most likely a misspelling of; empty when none is near."""
+        """The one of `words` that `word` is most likely a misspelling of; empty if none is near."""
         self._compared += len(words)
         if self._compared > _MOST_COMPARED:
             return ""

@@ -1,4 +1,4 @@
-"""What would be in force, as text for people: the answer of `gateway check`."""
+"""Settings and rules as text for people: the output of `gateway check`."""
 
 from collections.abc import Iterable, Sequence
 

@@ -5,23 +5,36 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from gateway.config.endpoint import Endpoints
-from gateway.config.fields import Fields, Table
-from gateway.config.limit import Limits, exemption
+from gateway.config.endpoint import ENDPOINT, Endpoints
+from gateway.config.entries import Entries
+from gateway.config.limit import EXEMPT, LIMIT, Limits
 from gateway.config.node import Node
 from gateway.config.other_host import warn_of_other_hosts
 from gateway.config.problem import InvalidError, Log, Problem
+from gateway.config.reader import reads
+from gateway.config.section import Section
 from gateway.config.source import Source
 from gateway.limits.limit import Exemption
 from gateway.limits.path import PathPolicy
 from gateway.limits.router import Router
 from gateway.limits.rules import Rules
 
-KEYS: Table = {
-    "endpoints": lambda node: node.items(),
-    "limits": lambda node: node.items(),
-    "exempt": exemption,
-}
+RULES = Section(
+    "",
+    {
+        "endpoints": reads("list of sections", {"type": "array", "items": ENDPOINT})(Node.items),
+        "limits": reads("list of sections", {"type": "array", "items": LIMIT})(Node.items),
+        "exempt": EXEMPT,
+    },
+    (),
+    lambda entries: entries,
+    about="Endpoints and limits.",
+    meanings={
+        "endpoints": "Named sets of requests.",
+        "limits": "How much is allowed.",
+        "exempt": "Callers that no limit in any file counts.",
+    },
+)
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -30,16 +43,16 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
 
     Args:
         path: The file or folder.
-        paths: How to read a request's path.
-        upstreams: Names of the upstreams that endpoints may name; None when that is not known.
+        paths: How a request's path is read.
+        upstreams: Names of the upstreams that endpoints may name; None when they are not known.
         log: Where problems are noted. With any in it, the rules returned are empty.
     """
     revision = sha256()
-    files: list[Fields] = []
+    files: list[Entries] = []
     for file in _files(path, log):
         source = Source.of(file, log)
         with suppress(InvalidError):
-            files.append(Fields(Node(source, source.compose()), KEYS))
+            files.append(RULES(Node(source, source.compose())))
         revision.update(source.content)
     endpoints = Endpoints(_items(files, "endpoints"), upstreams)
     exempt = [file.values["exempt"] for file in files if "exempt" in file.values]
@@ -57,7 +70,7 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
     return Rules(endpoints.known.values(), limits.known.values(), paths=paths, revision=revision.hexdigest()[:12])
 
 
-def _items(files: Iterable[Fields], key: str) -> list[Node]:
+def _items(files: Iterable[Entries], key: str) -> list[Node]:
     return [item for file in files for item in file.values.get(key, ())]
 
 

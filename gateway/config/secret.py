@@ -1,15 +1,19 @@
-"""Reads secrets, which stand in no YAML file: a key ends in ``_file`` or in ``_env`` and says where the secret is.
+"""`Secret`: never written in a YAML file. A key that ends in ``_file`` or ``_env`` says where it is.
 
-No message shows what such a key says: whoever takes `password_env` for `password` has written a password there.
+No message shows the value of such a key: somebody who mistakes `password_env` for `password` has written a password.
 """
 
 import os
+from dataclasses import dataclass
 
-from gateway.config.fields import Fields
+from gateway.config.entries import Entries
+from gateway.config.location import path
 from gateway.config.node import Node
-from gateway.config.scalar import Reader, path, text
+from gateway.config.reader import Reader, reads, scalar
+from gateway.config.scalar import text
 
 
+@reads("file", scalar())
 def secret_file(node: Node) -> bytes:
     """The content of a file, without the line break at its end."""
     try:
@@ -17,12 +21,13 @@ def secret_file(node: Node) -> bytes:
             secret = file.read(65_536).rstrip(b"\r\n")
     except OSError as error:
         folder, reason = node.source.folder, error.strerror or error
-        raise node.refuse(f"the file named here, seen from {folder}, cannot be read: {reason}") from None
+        raise node.refuse(f"the file named here, relative to {folder}, cannot be read: {reason}") from None
     if not secret:
         raise node.refuse("the file named here is empty")
     return secret
 
 
+@reads("environment variable", scalar())
 def secret_env(node: Node) -> bytes:
     """The value of an environment variable."""
     secret = os.environ.get(text(node), "")
@@ -31,24 +36,47 @@ def secret_env(node: Node) -> bytes:
     return os.fsencode(secret)
 
 
-def secret_keys(name: str) -> dict[str, Reader]:
-    """The two keys that say where the secret called `name` is."""
-    return {f"{name}_file": secret_file, f"{name}_env": secret_env}
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret of a section.
 
+    Attributes:
+        name: What its two keys start with.
+        what: What it is, for the docs: "Redis' password".
+    """
 
-def pick_secret(fields: Fields, name: str) -> bytes | None:
-    """The secret called `name`; None when neither key stands there. Its keys are taken out of the values read."""
-    key = fields.one_of(f"{name}_file", f"{name}_env")
-    found = [fields.values.pop(spelling, None) for spelling in (f"{name}_file", f"{name}_env")]
-    return next((secret for secret in found if secret is not None), None) if key else None
+    name: str
+    what: str
 
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The two keys, of which one may be given."""
+        return f"{self.name}_file", f"{self.name}_env"
 
-def pick_password(fields: Fields) -> str | None:
-    """The secret called ``password`` as text."""
-    password = pick_secret(fields, "password")
-    if password is None:
-        return None
-    try:
-        return password.decode()
-    except UnicodeDecodeError:
-        raise fields.node.refuse("the password is not UTF-8") from None
+    @property
+    def keys(self) -> dict[str, Reader[bytes]]:
+        """The two keys, and how each is read."""
+        return dict(zip(self.pair, (secret_file, secret_env), strict=True))
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """What the two keys mean."""
+        file, env = self.pair
+        return {
+            file: f"A file that holds {self.what}.",
+            env: f"The environment variable that holds {self.what}; instead of `{file}`.",
+        }
+
+    def pick(self, entries: Entries) -> bytes | None:
+        """The secret, None if it is not given. Its keys are taken out of the values read."""
+        key = entries.one_of(*self.pair)
+        found = [entries.values.pop(spelling, None) for spelling in self.pair]
+        return next((secret for secret in found if secret is not None), None) if key else None
+
+    def pick_text(self, entries: Entries) -> str | None:
+        """The secret as text."""
+        secret = self.pick(entries)
+        try:
+            return None if secret is None else secret.decode()
+        except UnicodeDecodeError:
+            raise entries.node.refuse(f"the {self.name} is not UTF-8") from None

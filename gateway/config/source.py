@@ -11,20 +11,20 @@ import yaml
 from gateway.config.problem import InvalidError, Log, Problem
 
 _DEEPEST = 32
-"""Levels of nesting; libyaml's composer, which recurses in C, would crash at some."""
+"""Levels of nesting; libyaml's composer recurses in C, and would crash at some depth."""
 _LARGEST = 64 * 1024 * 1024
 _MOST_VALUES = 1_000_000
-"""Values read from a file, each alias counted as what it stands for: bounds what little text can blow up to."""
+"""Values read from a file, each alias counted in full: bounds what a small file can expand to."""
 
 _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-"""What YAML does not allow, and what it takes for the end of a line where editors do not (U+0085, U+2028, U+2029)."""
+"""What YAML does not allow, and what it takes for a line break but editors do not (U+0085, U+2028, U+2029)."""
 _MEANT = {
-    "but found another document": "a second document starts here; one file is one document, so take the --- away",
-    "cannot start any token": "not YAML: a tab, @, ` or % cannot stand here; indent with spaces, put a text in quotes",
+    "but found another document": "a second document starts here; a file holds one document, so remove the ---",
+    "cannot start any token": "not YAML: a tab, @, ` or % is not allowed here; indent with spaces, put texts in quotes",
     "expected node content": "not YAML: no value can start here; close what is open, or put the value in quotes",
-    "mapping values are not allowed": "not YAML: a colon cannot stand here; check the indentation, or use quotes",
+    "mapping values are not allowed": "not YAML: a colon is not allowed here; check the indentation, or use quotes",
 }
-"""What PyYAML says, and what an operator has to do."""
+"""What PyYAML says, and what it means for an operator."""
 _LINE = re.compile("\r\n?|\n")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -63,7 +63,7 @@ class Source:
         """
         self._left -= values
         if self._left < 0:
-            raise node.refuse("aliases make this file too large: it comes to millions of values")
+            raise node.refuse("aliases make this file too large: it expands to millions of values")
 
     def compose(self) -> yaml.Node:
         """Read the file into YAML nodes.
@@ -102,7 +102,7 @@ class Source:
         bad = _UNREADABLE.search(text)
         if bad:
             line, column = _position(text[: bad.start()])
-            raise self._refuse(f"the character U+{ord(bad[0]):04X} may not stand in a YAML file", line, column)
+            raise self._refuse(f"the character U+{ord(bad[0]):04X} is not allowed in a YAML file", line, column)
         return text
 
     def _refuse(self, message: str, line: int = 0, column: int = 0) -> InvalidError:

@@ -1,108 +1,124 @@
-"""Reads `store`: where buckets live."""
+"""Reads `store`."""
 
-import re
 from dataclasses import replace
 
-from gateway.config.certificate import authorities, check_pair
-from gateway.config.fields import Fields, table_of
-from gateway.config.node import Node, quote
+from gateway.config.address import server
+from gateway.config.entries import Entries
+from gateway.config.location import authorities, check_pair
+from gateway.config.node import Node
 from gateway.config.problem import InvalidError
-from gateway.config.scalar import Reader, each, parsed, text
-from gateway.config.secret import pick_password, secret_keys
+from gateway.config.reader import reads, string
+from gateway.config.scalar import each, matching, parsed, text
+from gateway.config.secret import Secret
+from gateway.config.section import Section, keys_of
 from gateway.settings.store import Sentinel, Store, StoreTls
-from gateway.settings.url import HostPort, RedisUrl
+from gateway.settings.url import RedisUrl
 
-_PREFIX = re.compile(r"[A-Za-z0-9:._-]{1,64}", re.ASCII)
 _SENTINEL_PORT = 26_379
 _REDIS_PORT = 6_379
 _ONLY_REDIS = ("password_file", "password_env", "sentinel", "cluster", "nodes", "tls")
+_PASSWORD = Secret("password", "Redis' password")
+_SENTINEL_PASSWORD = Secret("password", "their password, which is not the store's")
+_URL = string(r"^(memory|rediss?://[^?#\s]*[^?#@\s]|unix://([^?#@/]*@)?/[^?#]+)$")
+
+_redis_url = parsed(RedisUrl.parse, "URL", _URL)
 
 
+@reads("`memory` or URL", _URL)
 def store_url(node: Node) -> RedisUrl | None:
     """``memory``, which is None, or the URL of Redis."""
     if text(node) == "memory":
         return None
-    url: RedisUrl = parsed(RedisUrl.parse)(node)
+    url = _redis_url(node)
     if url.password and node.yaml.start_mark:
-        node.warn("the password stands here for all to read; write password_file or password_env")
+        node.warn("the password is readable here; write password_file or password_env instead")
     return url
 
 
-def _prefix(node: Node) -> str:
-    value = text(node)
-    if _PREFIX.fullmatch(value) is None:
-        raise node.refuse(f"{quote(value)} cannot start a key; write at most 64 letters, digits and :._-")
-    return value
+def _sentinel(entries: Entries) -> Sentinel:
+    password = _SENTINEL_PASSWORD.pick_text(entries)
+    return entries.build(Sentinel, password=password)
 
 
-def _nodes(port: int) -> Reader:
-    return each(parsed(lambda text: HostPort.parse(text, port)), least=1)
+SENTINEL = Section(
+    "store.sentinel",
+    {
+        **keys_of(Sentinel, leave_out=("password",), nodes=each(server(_SENTINEL_PORT), least=1)),
+        **_SENTINEL_PASSWORD.keys,
+    },
+    (Sentinel,),
+    _sentinel,
+    required=("service", "nodes"),
+    meanings=_SENTINEL_PASSWORD.meanings,
+    exclusive=(_SENTINEL_PASSWORD.pair,),
+)
 
 
-SENTINEL_KEYS: dict[str, Reader] = {
-    **table_of(Sentinel, leave_out=("password",), nodes=_nodes(_SENTINEL_PORT)),
-    **secret_keys("password"),
-}
+def _tls(entries: Entries) -> StoreTls:
+    if ("certificate" in entries) != ("key" in entries):
+        raise entries.node.refuse("'certificate' and 'key' need each other; write both")
+    check_pair(entries)
+    return entries.build(StoreTls)
 
 
-def _sentinel(node: Node) -> Sentinel:
-    fields = Fields(node, SENTINEL_KEYS, required=("service", "nodes"))
-    password = pick_password(fields)
-    return fields.build(Sentinel, password=password)
+TLS = Section("store.tls", keys_of(StoreTls, ca=authorities), (StoreTls,), _tls)
 
 
-def _tls(node: Node) -> StoreTls:
-    fields = Fields(node, TLS_KEYS)
-    if ("certificate" in fields) != ("key" in fields):
-        raise node.refuse("'certificate' and 'key' go together")
-    check_pair(fields)
-    return fields.build(StoreTls)
-
-
-TLS_KEYS = table_of(StoreTls, ca=authorities)
-KEYS: dict[str, Reader] = {
-    **table_of(
-        Store,
-        url=store_url,
-        sentinel=_sentinel,
-        nodes=each(parsed(lambda text: HostPort.parse(text, _REDIS_PORT))),
-        tls=_tls,
-        prefix=_prefix,
-    ),
-    **secret_keys("password"),
-}
-
-
-def store(node: Node) -> Store:
-    """The section `store`."""
-    fields = Fields(node, KEYS)
-    password = pick_password(fields)
-    if "url" in fields and "url" not in fields.values:
+def _store(entries: Entries) -> Store:
+    password = _PASSWORD.pick_text(entries)
+    if "url" in entries and "url" not in entries.values:
         raise InvalidError
-    built = fields.build(Store)
-    if built.url is None:
+    store = entries.build(Store)
+    if store.url is None:
         for key in _ONLY_REDIS:
-            if key in fields and fields.values.get(key, True):
-                fields.at(key).refuse(f"{key!r} is about Redis, and the store's url is memory")
-        return built
-    _check(fields, built, built.url)
+            if key in entries and entries.values.get(key, True):
+                entries.at(key).refuse(f"{key!r} is for Redis, and the store's url is memory")
+        return store
+    _check(entries, store, store.url)
     if password is None:
-        return built
-    if built.url.password:
-        fields.at("url").refuse("there is a password in the URL, and another one beside it; take the first away")
-    return replace(built, url=replace(built.url, password=password))
+        return store
+    if store.url.password:
+        entries.at("url").refuse("a password is given both in the URL and by a key; remove the one in the URL")
+    return replace(store, url=replace(store.url, password=password))
 
 
-def _check(fields: Fields, store: Store, url: RedisUrl) -> None:
-    """Note what does not go together."""
+def _check(entries: Entries, store: Store, url: RedisUrl) -> None:
+    """Note what contradicts itself."""
     if store.sentinel and store.cluster:
-        fields.at("cluster").refuse("a Redis Cluster has no Sentinels; write one of the two")
+        entries.at("cluster").refuse("a Redis Cluster has no Sentinels; write one of the two")
     if store.sentinel and url.host != store.sentinel.service:
         where = f"{url.scheme}://{store.sentinel.service}"
-        fields.at("url").refuse(f"Sentinels know the address, so the URL names their service in its place: {where}")
+        entries.at("url").refuse(f"with Sentinels, the URL holds the name of their service instead of a host: {where}")
     if store.cluster and (url.database or url.scheme == "unix"):
-        fields.at("url").refuse("a Redis Cluster is reached over TCP, and has database 0 only")
+        entries.at("url").refuse("a Redis Cluster is reached over TCP, and has database 0 only")
     if store.nodes and not store.cluster:
-        fields.at("nodes").refuse("more nodes are for a Redis Cluster; write cluster: true, or take them away")
-    if "tls" in fields and not url.tls:
-        fields.at("tls").refuse("certificates are for TLS, and the URL does not start with rediss://")
+        entries.at("nodes").refuse("more nodes are for a Redis Cluster; write cluster: true, or remove them")
+    if "tls" in entries and not url.tls:
+        entries.at("tls").refuse("certificates are for TLS, and the URL does not start with rediss://")
+
+
+STORE = Section(
+    "store",
+    {
+        **keys_of(
+            Store,
+            url=store_url,
+            sentinel=SENTINEL,
+            nodes=each(server(_REDIS_PORT)),
+            tls=TLS,
+            prefix=matching(
+                "[A-Za-z0-9:._-]{1,64}", "text", "cannot start a key; write at most 64 letters, digits and :._-"
+            ),
+        ),
+        **_PASSWORD.keys,
+    },
+    (Store,),
+    _store,
+    meanings={
+        "url": "`memory`: in this process, for one worker, lost at a restart. Or where Redis is: "
+        "`redis://USER@HOST:PORT/DATABASE`, `rediss://` for TLS, `unix:///run/redis.sock`. With Sentinels, the host is "
+        "the service's name.",
+        **_PASSWORD.meanings,
+    },
+    exclusive=(_PASSWORD.pair,),
+)

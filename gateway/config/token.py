@@ -1,54 +1,24 @@
-"""Reads which JWTs are good: keys, audience, issuer."""
+"""Reads which JSON Web Tokens are accepted: keys, audience, issuer."""
 
 import jwt
 
-from gateway.config.fields import Fields, table_of
+from gateway.config.entries import Entries
+from gateway.config.location import file
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError
-from gateway.config.scalar import Reader, choice, each, file, text
-from gateway.config.secret import pick_secret, secret_keys
+from gateway.config.reader import reads, scalar
+from gateway.config.scalar import choice, each, text
+from gateway.config.secret import Secret
+from gateway.config.section import Section, keys_of
 from gateway.settings.control import AdminPolicy
 from gateway.settings.tokens import TokenKey, TokenPolicy
 
 _SHORTEST_SECRET = 32
 _LONGEST_PEM = 65_536
+_SECRET = Secret("secret", f"the shared secret of HS256, at least {_SHORTEST_SECRET} bytes")
 
 
-def token_key(node: Node) -> TokenKey:
-    """One key: a shared secret for HS256, a public key in PEM for the others."""
-    fields = Fields(node, KEY_KEYS, required=("algorithm",))
-    algorithm = fields.values.get("algorithm")
-    secret = pick_secret(fields, "secret")
-    public_key = fields.values.pop("public_key_file", None)
-    source = fields.one_of("secret_file", "secret_env", "public_key_file")
-    if algorithm is None:
-        raise InvalidError
-    wanted = ("secret_file", "secret_env") if algorithm == "HS256" else ("public_key_file",)
-    if source is None or source not in wanted:
-        raise fields.at(source or "algorithm").refuse(f"a key for {algorithm} is given by {' or '.join(wanted)}")
-    key = secret if algorithm == "HS256" else public_key
-    if key is None:
-        raise InvalidError
-    if algorithm == "HS256" and len(key) < _SHORTEST_SECRET:
-        raise fields.at(source).refuse(
-            f"a secret for HS256 is at least {_SHORTEST_SECRET} bytes long, this one has {len(key)}; "
-            "make one with: openssl rand -hex 32"
-        )
-    _check_kind(fields.at(source), algorithm, key)
-    return fields.build(TokenKey, key=key)
-
-
-def _check_kind(node: Node, algorithm: str, key: bytes) -> None:
-    """Refuse a key that is not for its algorithm, or too weak for it (RFC 7518 section 3.3), before anybody signs."""
-    wanted = jwt.get_algorithm_by_name(algorithm)
-    try:
-        weakness = wanted.check_key_length(wanted.prepare_key(key))
-    except (jwt.InvalidKeyError, ValueError, TypeError):
-        raise node.refuse(f"this is not a key for {algorithm}") from None
-    if weakness:
-        raise node.refuse(f"this key is too short for {algorithm}; make another with: gateway token keygen")
-
-
+@reads("file", scalar())
 def _public_key(node: Node) -> bytes:
     with file(node).open("rb") as stream:
         key = stream.read(_LONGEST_PEM)
@@ -59,33 +29,100 @@ def _public_key(node: Node) -> bytes:
     return key
 
 
+def _key(entries: Entries) -> TokenKey:
+    """A shared secret for HS256, a public key in PEM for the other algorithms."""
+    algorithm = entries.values.get("algorithm")
+    secret = _SECRET.pick(entries)
+    public_key = entries.values.pop("public_key_file", None)
+    source = entries.one_of(*_SECRET.pair, "public_key_file")
+    if algorithm is None:
+        raise InvalidError
+    wanted = _SECRET.pair if algorithm == "HS256" else ("public_key_file",)
+    if source is None or source not in wanted:
+        raise entries.at(source or "algorithm").refuse(f"a key for {algorithm} is given by {' or '.join(wanted)}")
+    key = secret if algorithm == "HS256" else public_key
+    if key is None:
+        raise InvalidError
+    if algorithm == "HS256" and len(key) < _SHORTEST_SECRET:
+        raise entries.at(source).refuse(
+            f"a secret for HS256 is at least {_SHORTEST_SECRET} bytes long, this one has {len(key)}; "
+            "make one with: openssl rand -hex 32"
+        )
+    _check_strength(entries.at(source), algorithm, key)
+    return entries.build(TokenKey, key=key)
+
+
+def _check_strength(node: Node, algorithm: str, key: bytes) -> None:
+    """Refuse a key that is not for its algorithm, or too weak for it (RFC 7518 section 3.3)."""
+    wanted = jwt.get_algorithm_by_name(algorithm)
+    try:
+        weakness = wanted.check_key_length(wanted.prepare_key(key))
+    except (jwt.InvalidKeyError, ValueError, TypeError):
+        raise node.refuse(f"this is not a key for {algorithm}") from None
+    if weakness:
+        raise node.refuse(f"this key is too short for {algorithm}; make another with: gateway token keygen")
+
+
+KEY = Section(
+    "control.admin.keys",
+    {
+        "kid": text,
+        "algorithm": choice("HS256", "RS256", "ES256", "EdDSA"),
+        **_SECRET.keys,
+        "public_key_file": _public_key,
+    },
+    (TokenKey,),
+    _key,
+    required=("algorithm",),
+    about="A list of the keys that a token may be signed with. The key fixes the algorithm; what a token's header "
+    "claims is ignored. `identity.sources.jwt.keys` has the same keys.",
+    meanings={
+        **_SECRET.meanings,
+        "public_key_file": "A file that holds the public key of the other algorithms, in PEM.",
+    },
+    exclusive=(_SECRET.pair, ("secret_file", "public_key_file"), ("secret_env", "public_key_file")),
+)
+
+
+@reads("list of sections", {"type": "array", "items": KEY, "minItems": 1})
 def token_keys(node: Node) -> tuple[TokenKey, ...]:
-    """The keys, each of its own `kid` unless there is only one."""
-    keys: tuple[TokenKey, ...] = each(token_key, least=1)(node)
+    """The keys, each with its own `kid` unless there is only one."""
+    keys = each(KEY, least=1)(node)
     kids = [key.kid for key in keys]
     if len(keys) > 1 and None in kids:
-        node.refuse("with more than one key, each needs a 'kid' that tokens name it by")
+        node.refuse("with more than one key, each needs a 'kid' that tokens select it by")
     elif len(kids) != len(set(kids)):
         node.refuse("two keys have the same 'kid'")
     return keys
 
 
-KEY_KEYS: dict[str, Reader] = {
-    "kid": text,
-    "algorithm": choice("HS256", "RS256", "ES256", "EdDSA"),
-    **secret_keys("secret"),
-    "public_key_file": _public_key,
-}
-POLICY_KEYS = table_of(TokenPolicy, keys=token_keys)
+POLICY_KEYS = keys_of(TokenPolicy, keys=token_keys)
 
 
-ADMIN_KEYS: dict[str, Reader] = {**table_of(AdminPolicy, leave_out=("tokens",)), **POLICY_KEYS}
+def pick_policy(entries: Entries) -> TokenPolicy:
+    """The keys of `TokenPolicy`, taken out of the values read.
 
-
-def admin_policy(node: Node) -> AdminPolicy:
-    """A mapping of `keys`, and more. A token has to be meant for us: `audience` and `issuer` have to be there."""
-    fields = Fields(node, ADMIN_KEYS, required=("keys", "audience", "issuer"))
-    policy = {key: fields.values.pop(key) for key in POLICY_KEYS if key in fields.values}
-    if len(policy) < len(POLICY_KEYS):
+    Raises:
+        InvalidError: there are no keys.
+    """
+    policy = {key: entries.values.pop(key) for key in POLICY_KEYS if key in entries.values}
+    if "keys" not in policy:
         raise InvalidError
-    return AdminPolicy(TokenPolicy(**policy), **fields.values)
+    return TokenPolicy(**policy)
+
+
+def _admin(entries: Entries) -> AdminPolicy:
+    """A token has to be meant for this gateway: `audience` and `issuer` are required."""
+    if any(key not in entries.values for key in POLICY_KEYS):
+        raise InvalidError
+    return AdminPolicy(pick_policy(entries), **entries.values)
+
+
+ADMIN = Section(
+    "control.admin",
+    {**keys_of(AdminPolicy, leave_out=("tokens",)), **POLICY_KEYS},
+    (AdminPolicy, TokenPolicy),
+    _admin,
+    required=("keys", "audience", "issuer"),
+    meanings={"audience": "What a token's `aud` must contain.", "issuer": "What a token's `iss` must be."},
+)

@@ -1,26 +1,58 @@
-"""Reads `upstreams`: the servers behind us."""
+"""Reads `upstreams`."""
 
 from contextlib import suppress
+from dataclasses import replace
 
-from gateway.config.certificate import authorities
-from gateway.config.fields import Fields, table_of
+from gateway.config.address import origin
+from gateway.config.entries import Entries
+from gateway.config.location import authorities
 from gateway.config.node import Node
+from gateway.config.number import seconds
 from gateway.config.problem import InvalidError
-from gateway.config.scalar import each, name, parsed, seconds
+from gateway.config.reader import reads
+from gateway.config.scalar import NAME, each, name
+from gateway.config.section import Section, keys_of
 from gateway.settings.upstream import Upstream
-from gateway.settings.url import Origin
 
-KEYS = table_of(
-    Upstream,
-    leave_out=("name",),
-    urls=each(parsed(Origin.parse), least=1),
-    eject_time=seconds(zero=True),
-    ca=authorities,
+
+def _upstream(entries: Entries) -> Upstream:
+    upstream = entries.build(Upstream, name="")
+    tls = [url for url in upstream.urls if url.scheme == "https"]
+    if upstream.ca and not tls:
+        entries.at("ca").refuse("certificates are for https, and no URL here starts with https://")
+    if tls and not upstream.verify:
+        entries.at("verify").warn(
+            "without verification, anyone between the gateway and this upstream can read and change everything"
+        )
+    return upstream
+
+
+UPSTREAM = Section(
+    "upstreams.NAME",
+    keys_of(
+        Upstream,
+        leave_out=("name",),
+        urls=each(origin, least=1),
+        eject_time=seconds(zero=True),
+        ca=authorities,
+    ),
+    (Upstream,),
+    _upstream,
+    required=("urls",),
 )
 
 
+@reads(
+    "sections by name",
+    {
+        "type": "object",
+        "additionalProperties": UPSTREAM,
+        "propertyNames": {"pattern": f"^{NAME}$"},
+        "minProperties": 1,
+    },
+)
 def upstreams(node: Node) -> dict[str, Upstream]:
-    """A mapping of names to upstreams. One that cannot be used is in it all the same, so that its name is known."""
+    """Upstreams by name. One that cannot be used is included, so that rules may name it."""
     found = {}
     entries = node.entries()
     if not entries:
@@ -29,16 +61,5 @@ def upstreams(node: Node) -> dict[str, Upstream]:
         found[key] = Upstream(key, ())
         with suppress(InvalidError):
             name(key_node)
-            found[key] = _upstream(key, child)
+            found[key] = replace(UPSTREAM(child), name=key)
     return found
-
-
-def _upstream(key: str, node: Node) -> Upstream:
-    fields = Fields(node, KEYS, required=("urls",))
-    upstream = fields.build(Upstream, name=key)
-    tls = [origin for origin in upstream.urls if origin.scheme == "https"]
-    if upstream.ca and not tls:
-        fields.at("ca").refuse("certificates are for https, and no URL here starts with https://")
-    if tls and not upstream.verify:
-        fields.at("verify").warn("whoever stands between us and this upstream can read and change everything")
-    return upstream

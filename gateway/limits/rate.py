@@ -4,17 +4,24 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+from gateway.limits.duration import LONGEST, SECONDS
+
 MICROSECONDS = 1_000_000
 """In a second."""
 
-_UNITS = {
-    "s": 1, "sec": 1, "second": 1, "seconds": 1,
-    "m": 60, "min": 60, "minute": 60, "minutes": 60,
-    "h": 3_600, "hour": 3_600, "hours": 3_600,
-    "d": 86_400, "day": 86_400, "days": 86_400,
-}  # fmt: skip
+PERIODS = {
+    name: int(SECONDS[unit])
+    for unit, names in (
+        ("s", ("s", "sec", "second", "seconds")),
+        ("m", ("m", "min", "minute", "minutes")),
+        ("h", ("h", "hour", "hours")),
+        ("d", ("d", "day", "days")),
+    )
+    for name in names
+}
+"""Seconds in each unit that a rate may be written with."""
+
 _RATE = re.compile(r"([0-9]{1,64})\s*/\s*([0-9]{0,64})\s*([a-z]+)", re.ASCII)
-_LONGEST_PERIOD = 366 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ class Rate:
             raise ValueError("a rate needs at least 1 token a period; no limit refuses everything")
         if self.seconds < 1:
             raise ValueError("a period lasts at least 1 second")
-        if self.seconds > _LONGEST_PERIOD:
+        if self.seconds > LONGEST:
             raise ValueError("a period lasts at most 366 days")
         if self.tokens > self.seconds * MICROSECONDS:
             raise ValueError("a rate is at most 1000000 tokens a second")
@@ -46,9 +53,9 @@ class Rate:
             ValueError: `text` is not of this form, or the rate is impossible.
         """
         form = _RATE.fullmatch(text.strip())
-        if form is None or form[3] not in _UNITS:
+        if form is None or form[3] not in PERIODS:
             raise ValueError(f"{text!r} is not a rate; write tokens/period, as in 100/minute, 50/s or 10/15s")
-        return cls(int(form[1]), int(form[2] or 1) * _UNITS[form[3]])
+        return cls(int(form[1]), int(form[2] or 1) * PERIODS[form[3]])
 
     @property
     def interval(self) -> int:

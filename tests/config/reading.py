@@ -4,15 +4,26 @@ from pathlib import Path
 
 import pytest
 import trustme
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
-from gateway.config.problem import ConfigError
+from gateway.config.node import Node
+from gateway.config.problem import ConfigError, Log
+from gateway.config.reader import Reader
+from gateway.config.source import Source
 
 UPSTREAMS = "upstreams: {default: {urls: [http://127.0.0.1:9000]}}\n"
+
+
+def read(reader: Reader[object], text: str) -> object:
+    """What a reader makes of a value in `conf/test.yaml`."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert node is not None
+    return reader(Node(Source("test.yaml", Path("conf"), Log()), node))
 
 
 def load_rules_text(folder: Path, text: str | bytes) -> Loaded:

@@ -63,7 +63,7 @@ def test_a_url_and_how_it_is_shown(url: str, parsed: PostgresUrl) -> None:
     [
         (
             "{folder: a, postgres: {url: 'postgresql://a@b/c'}}",
-            "1:34: analytics.postgres: 'folder' stands here already",
+            "1:34: analytics.postgres: 'folder' is given as well",
         ),
         ("{postgres: {}}", "1:23: analytics.postgres: the key 'url' is missing"),
         (
@@ -79,11 +79,11 @@ def test_a_url_and_how_it_is_shown(url: str, parsed: PostgresUrl) -> None:
         ),
         (
             "{postgres: {url: 'postgresql://a:hunter2@b/c', password_env: HOME}}",
-            "1:29: analytics.postgres.url: there is a password in the URL, and another one beside it",
+            "1:29: analytics.postgres.url: a password is given both in the URL and by a key",
         ),
         (
             "{postgres: {url: 'postgresql://a@b/c', password: hunter2}}",
-            "1:51: analytics.postgres.password: there is no key 'password' here",
+            "1:51: analytics.postgres.password: unknown key 'password'",
         ),
         (
             "{postgres: {url: 'postgresql://a@b/c', tls: false, ca: ca}}",
@@ -95,7 +95,7 @@ def test_a_url_and_how_it_is_shown(url: str, parsed: PostgresUrl) -> None:
         ),
         ("{folder: a, keep: 0}", "1:30: analytics.keep: '0' is out of range"),
         ("{folder: a, top_callers: 1001}", "1:37: analytics.top_callers: 1001 is out of range; write 1 to 1000"),
-        ("{folder: a, buffers: 1}", "1:24: analytics.buffers: there is no key 'buffers' here"),
+        ("{folder: a, buffers: 1}", "1:24: analytics.buffers: unknown key 'buffers'"),
     ],
 )
 def test_mistake_is_told_without_showing_a_secret(tmp_path: Path, text: str, problem: str) -> None:
@@ -110,9 +110,9 @@ def test_mistake_is_told_without_showing_a_secret(tmp_path: Path, text: str, pro
     [
         (
             "{url: 'postgresql://a:hunter2@localhost/c'}",
-            "analytics.postgres.url: the password stands here for all to read",
+            "analytics.postgres.url: the password is readable here",
         ),
-        ("{url: 'postgresql://a@db/c', tls: false}", "analytics.postgres.tls: without TLS, whoever is on the way"),
+        ("{url: 'postgresql://a@db/c', tls: false}", "analytics.postgres.tls: without TLS, anyone between"),
     ],
 )
 def test_what_can_be_used_and_is_not_safe_is_warned_of(tmp_path: Path, text: str, warning: str) -> None:

@@ -18,16 +18,16 @@ from tests.config.reading import load_rules_text, rules_problems
             "1:29: endpoints[0].path: {a} occurs twice in this path; give each parameter its own name",
         ),
         ("{name: e, path: /e, methods: []}", "1:42: endpoints[0].methods: the list is empty"),
-        ("{name: e, path: /e, methods: GET}", "1:42: endpoints[0].methods: a single value stands where a list should"),
+        ("{name: e, path: /e, methods: GET}", "1:42: endpoints[0].methods: expected a list, found a single value"),
         (
             "{name: e, path: /e, methods: [get]}",
-            "1:43: endpoints[0].methods[0]: a method is written in capitals (did you mean GET?)",
+            "1:43: endpoints[0].methods[0]: methods are written in capitals (did you mean GET?)",
         ),
         (
             "{name: e, path: /e, methods: ['GET POST']}",
             "1:43: endpoints[0].methods[0]: 'GET POST' is not a method; write GET, POST and so on",
         ),
-        ("{name: e, path: /e, methods: [GET, GET]}", "1:48: endpoints[0].methods[1]: stands twice in this list"),
+        ("{name: e, path: /e, methods: [GET, GET]}", "1:48: endpoints[0].methods[1]: duplicate item in this list"),
         ("{name: e, path: /e, cost: -1}", "1:39: endpoints[0].cost: '-1' is not a whole number; write decimal digits"),
         ("{name: e, path: /e, cost: 1.5}", "1:39: endpoints[0].cost: '1.5' is not a whole number; write decimal"),
         ("{name: e, path: /e, cost: .inf}", "1:39: endpoints[0].cost: '.inf' is not a whole number; write decimal"),
@@ -36,7 +36,7 @@ from tests.config.reading import load_rules_text, rules_problems
         (
             "{name: e, path: /e, host: 'api.example:443'}",
             (
-                "1:39: endpoints[0].host: a host stands here without its port, for the port is not looked at "
+                "1:39: endpoints[0].host: write the host without a port; ports are not compared "
                 "(did you mean 'api.example'?)"
             ),
         ),
@@ -46,15 +46,15 @@ from tests.config.reading import load_rules_text, rules_problems
         ),
         (
             "{name: e, path: /e, upstream: billing}",
-            "1:43: endpoints[0].upstream: there is no upstream 'billing' in gateway.yaml",
+            "1:43: endpoints[0].upstream: unknown upstream 'billing'; it is not in gateway.yaml",
         ),
         (
             "{name: default, path: /e}",
-            "1:35: endpoints[0].path: 'default' is what matches no other endpoint, so it has no 'path'",
+            "1:35: endpoints[0].path: 'default' takes all requests that match no other, so it has no 'path'",
         ),
         (
             "{name: default, methods: [GET]}",
-            "1:38: endpoints[0].methods: 'default' is what matches no other endpoint, so it has no 'methods'",
+            "1:38: endpoints[0].methods: 'default' takes all requests that match no other, so it has no 'methods'",
         ),
     ],
 )
@@ -83,4 +83,4 @@ def test_host_is_as_a_host_field_names_it(tmp_path: Path, text: str, host: str) 
 
 def test_method_that_looks_misspelt_is_warned_of_and_one_of_its_own_is_not(tmp_path: Path) -> None:
     loaded = load_rules_text(tmp_path, "endpoints: [{name: e, path: /e, methods: [PSOT, PROPFIND]}]\n")
-    assert [warning.message for warning in loaded.warnings] == ["'PSOT' is no common method; is 'POST' meant?"]
+    assert [warning.message for warning in loaded.warnings] == ["'PSOT' is not a common method; did you mean 'POST'?"]

@@ -75,7 +75,7 @@ def test_every_bad_flag_is_named() -> None:
 
 def test_checks_across_settings_blame_the_flag() -> None:
     problems = flag_problems(Flags("http://a", store="memory", workers="2"))
-    assert problems[0].startswith("--workers: the memory store belongs to one process")
+    assert problems[0].startswith("--workers: each process has its own memory store")
     problems = flag_problems(Flags("http://a", listen="127.0.0.1:81", control="127.0.0.1:81"))
     assert problems == ["--control: the control plane cannot listen where the public port does"]
 

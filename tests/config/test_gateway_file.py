@@ -57,7 +57,7 @@ def test_upstream_reaches_the_settings(tmp_path: Path) -> None:
     [
         (
             "lisen: 1\n",
-            "1:1: lisen: there is no key 'lisen' here; there is ",
+            "1:1: lisen: unknown key 'lisen'; the keys here are ",
         ),
         ("listen: :8080\n", "1:9: listen: no host is named; write 127.0.0.1:8080, or 0.0.0.0:8080 for every IPv4"),
         ("listen: 8080\n", "1:9: listen: no host is named; write 127.0.0.1:8080"),
@@ -66,26 +66,29 @@ def test_upstream_reaches_the_settings(tmp_path: Path) -> None:
         (
             "control: 127.0.0.1:1\n",
             (
-                "1:10: control: a single value stands where a mapping of keys to values should; its keys are admin, "
+                "1:10: control: expected a mapping of keys to values, found a single value; its keys are admin, "
                 "audit_size, check_from, listen, state"
             ),
         ),
         ("control: {listen: 127.0.0.1:8080}\n", "1:10: control: the control plane cannot listen where the public port"),
         (
             "workers: 2\n",
-            "1:10: workers: the memory store belongs to one process, so 2 workers would let 2 times",
+            "1:10: workers: each process has its own memory store, so 2 workers would let 2 times",
         ),
         ("workers: 0\n", "1:10: workers: 0 is out of range; write 1 to 1024"),
         ("rules: gone\n", "1:8: rules: "),
         (f"rules: {'x' * 300}\n", "1:8: rules: "),
-        ("drain_time: soon\n", "1:13: drain_time: 'soon' is not a duration; write 500ms, 2s, 1m, 1h, or a number of"),
+        (
+            "drain_time: soon\n",
+            "1:13: drain_time: 'soon' is not a duration; write 500ms, 2s, 1m, 1h, 1d, or a number of",
+        ),
         (
             "intake: {max_line: 64KB}\n",
-            "1:20: intake.max_line: '64KB' is not a size; write bytes, as in 8190",
+            "1:20: intake.max_line: '64KB' is not a size; write a number of bytes, such as 8190",
         ),
         (
             "paths: {encoded_slash: accept}\n",
-            "1:24: paths.encoded_slash: 'accept' is none of reject or pass",
+            "1:24: paths.encoded_slash: 'accept' is not one of the options; write reject or pass",
         ),
     ],
 )
@@ -101,7 +104,10 @@ def test_mistake_is_told_with_its_place_and_the_way_out(tmp_path: Path, text: st
         ("upstreams: {}\n", "1:12: upstreams: there is no upstream; write one called default"),
         ("upstreams: {default: {}}\n", "1:22: upstreams.default: the key 'urls' is missing"),
         ("upstreams: {default: {urls: []}}\n", "1:29: upstreams.default.urls: the list is empty"),
-        ("upstreams: {My API: {urls: [http://a]}}\n", "1:13: upstreams.'My API': 'My API' is not a name; write a-z"),
+        (
+            "upstreams: {My API: {urls: [http://a]}}\n",
+            "1:13: upstreams.'My API': 'My API' is not a name; write at most 64 of a-z",
+        ),
         (
             "upstreams: {default: {urls: [http://a/v1]}}\n",
             "1:30: upstreams.default.urls[0]: an upstream's URL ends behind the port; a request's path is passed on",
@@ -120,7 +126,7 @@ def test_mistake_is_told_with_its_place_and_the_way_out(tmp_path: Path, text: st
         ),
         (
             "upstreams: {default: {urls: [http://a], time_out: 3s}}\n",
-            "1:41: upstreams.default.time_out: there is no key 'time_out' here; there is ca, connect_timeout, ",
+            "1:41: upstreams.default.time_out: unknown key 'time_out'; the keys here are ca, connect_timeout, ",
         ),
     ],
 )
@@ -134,7 +140,7 @@ def test_control_plane_that_others_can_reach_is_warned_of(tmp_path: Path) -> Non
     assert gateway_warnings(tmp_path, "control: {listen: 0.0.0.0:8081}\n") == [
         (
             "gateway.yaml:1:10: control: the control plane listens on 0.0.0.0, where other machines may reach it; "
-            "let through only those that should"
+            "allow only those that should"
         )
     ]
     assert gateway_warnings(tmp_path, "control: {listen: localhost:8081}\n") == []
@@ -144,4 +150,4 @@ def test_upstream_that_need_not_prove_itself_is_warned_of(tmp_path: Path) -> Non
     (warning,) = load_gateway_text(
         tmp_path, "", upstreams="upstreams: {default: {urls: [https://a], verify: false}}\n"
     ).warnings[1:]
-    assert "whoever stands between us and this upstream" in warning.message
+    assert "anyone between the gateway and this upstream" in warning.message

@@ -81,7 +81,7 @@ def test_admin_of_the_control_plane_has_keys(folder: Path) -> None:
 
 def test_trusting_everybody_is_warned_of(folder: Path) -> None:
     (warning,) = gateway_warnings(folder, "identity: {trusted_proxies: [0.0.0.0/0]}\n")
-    assert warning.endswith("0.0.0.0/0 is everybody: any client can then call itself whom it likes")
+    assert warning.endswith("0.0.0.0/0 is everybody: any client can then claim to be any user")
 
 
 @pytest.mark.parametrize(
@@ -92,26 +92,26 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
             "{sources: [client_addres]}",
             "or the word client_address (did you mean 'client_address'?)",
         ),
-        ("{sources: [{}]}", "sources[0]: a source has one key, its kind: jwt, trusted_header, api_key; or is the word"),
+        ("{sources: [{}]}", "sources[0]: a source has one key, its kind: trusted_header, jwt, api_key; or is the word"),
         (
             "{sources: [{header: X}]}",
-            "sources[0].header: there is no such source; there is jwt, trusted_header, api_key (did you mean 'trusted",
+            "sources[0].header: unknown kind of source; write trusted_header, jwt, api_key (did you mean 'trusted",
         ),
         (
             "{sources: [client_address, {trusted_header: {header: X}}]}",
-            "sources[0]: everybody has an address, so the sources behind this one are never asked; put it last",
+            "sources[0]: every caller has an address, so the sources after this one are never tried; put it last",
         ),
         ("{sources: [{trusted_header: {}}]}", "sources[0].trusted_header: the key 'header' is missing"),
         (
             "{sources: [{trusted_header: {header: X User}}]}",
-            "sources[0].trusted_header.header: 'X User' is not the name of a header field",
+            "sources[0].trusted_header.header: 'X User' is not the name of a header",
         ),
         ("{sources: [{jwt: {}}]}", "sources[0].jwt: the key 'keys' is missing"),
         ("{sources: [{jwt: {keys: []}}]}", "sources[0].jwt.keys: the list is empty"),
         ("{sources: [{jwt: {keys: [{}]}}]}", "sources[0].jwt.keys[0]: the key 'algorithm' is missing"),
         (
             "{sources: [{jwt: {keys: [{algorithm: none}]}}]}",
-            "sources[0].jwt.keys[0].algorithm: 'none' is none of HS256, RS256, ES256 or EdDSA",
+            "sources[0].jwt.keys[0].algorithm: 'none' is not one of the options; write HS256, RS256, ES256 or EdDSA",
         ),
         (
             "{sources: [{jwt: {keys: [{algorithm: HS256, public_key_file: public.pem}]}}]}",
@@ -138,7 +138,7 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
                 "{sources: [{jwt: {keys: [{algorithm: HS256, secret_file: secret}, {algorithm: ES256, "
                 "public_key_file: public.pem}]}}]}"
             ),
-            "sources[0].jwt.keys: with more than one key, each needs a 'kid' that tokens name it by",
+            "sources[0].jwt.keys: with more than one key, each needs a 'kid' that tokens select it by",
         ),
         (
             (
@@ -154,11 +154,11 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
         ("{sources: [{api_key: {}}]}", "sources[0].api_key: there are no API keys here; write 'keys' or 'keys_file'"),
         (
             "{sources: [{api_key: {keys: [{sha256: hunter2, user: bob}]}}]}",
-            "sources[0].api_key.keys[0].sha256: not a SHA-256 in 64 small hex digits; make it with: printf %s THE-KEY",
+            "sources[0].api_key.keys[0].sha256: not a SHA-256 in 64 lower-case hex digits; make it with: printf",
         ),
         (
             f"{{sources: [{{api_key: {{keys: [{{sha256: {DIGEST}, user: al}}], keys_file: keys.yaml}}}}]}}",
-            "sources[0].api_key.keys: a key stands both here and in 'keys_file'",
+            "sources[0].api_key.keys: a key is given both here and in 'keys_file'",
         ),
         (
             f"{{sources: [{{api_key: {{keys: [{{sha256: {DIGEST}, user: a}}, {{sha256: {DIGEST}, user: b}}]}}}}]}}",
@@ -167,8 +167,8 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
         ("{sources: [{api_key: {keys_file: none.yaml}}]}", "none.yaml: cannot be read: No such file or directory"),
         ("{hash_key_file: short}", "hash_key_file: a hash key is 16 to 64 bytes long, this one has 10; make one with"),
         ("{hash_key_file: long}", "hash_key_file: a hash key is 16 to 64 bytes long, this one has 65; make one with"),
-        ("{hash_key: hunter2}", "hash_key: there is no key 'hash_key' here; there is hash_key_env, hash_key_file, sou"),
-        ("{trusted_proxies: [10.1.1.1/8]}", "trusted_proxies[0]: '10.1.1.1/8' has bits set behind its prefix (did you"),
+        ("{hash_key: hunter2}", "hash_key: unknown key 'hash_key'; the keys here are hash_key_env, hash_key_file, sou"),
+        ("{trusted_proxies: [10.1.1.1/8]}", "trusted_proxies[0]: '10.1.1.1/8' has bits set after its prefix (did you"),
     ],
 )
 def test_mistake_is_told_without_showing_a_secret(folder: Path, text: str, problem: str) -> None:

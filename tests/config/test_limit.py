@@ -20,17 +20,17 @@ RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
         (
             "{name: Everyone, per: user, rate: 1/s}",
             (
-                "2:17: limits[0].name: 'Everyone' is not a name; write a-z, 0-9, _ and - only, a letter or digit "
-                "first, at most 64 of them"
+                "2:17: limits[0].name: 'Everyone' is not a name; write at most 64 of a-z, 0-9, _ and -, "
+                "starting with a letter or digit"
             ),
         ),
         (
             "{name: a, per: users, rate: 1/s}",
-            "2:25: limits[0].per: 'users' is none of user or endpoint (did you mean 'user'?)",
+            "2:25: limits[0].per: 'users' is not one of the options; write user or endpoint (did you mean 'user'?)",
         ),
         ("{name: a, per: [], rate: 1/s}", "2:25: limits[0].per: the list is empty"),
-        ("{name: a, per: [user, user], rate: 1/s}", "2:32: limits[0].per[1]: stands twice in this list"),
-        ("{name: a, per: {user: 1}, rate: 1/s}", "2:25: limits[0].per: a mapping stands where a list should"),
+        ("{name: a, per: [user, user], rate: 1/s}", "2:32: limits[0].per[1]: duplicate item in this list"),
+        ("{name: a, per: {user: 1}, rate: 1/s}", "2:25: limits[0].per: expected a list, found a mapping"),
         ("{name: a, per: user, rate: 10/fortnight}", f"2:37: limits[0].rate: '10/fortnight' is not a rate; {RATE}"),
         (
             "{name: a, per: user, rate: 10/minuet}",
@@ -58,11 +58,11 @@ RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
         ),
         (
             "{name: a, per: user, rate: 1/s, endpoints: default}",
-            "2:53: limits[0].endpoints: a single value stands where a list should",
+            "2:53: limits[0].endpoints: expected a list, found a single value",
         ),
         ("{name: a, per: user, rate: 2000000/s}", "2:37: limits[0].rate: a rate is at most 1000000 tokens a second"),
-        ("{name: a, per: user, rate: [1/s]}", "2:37: limits[0].rate: a list stands where a text should"),
-        ("{name: a, per: user, rate: }", "2:37: limits[0].rate: nothing stands where a text should"),
+        ("{name: a, per: user, rate: [1/s]}", "2:37: limits[0].rate: expected a text, found a list"),
+        ("{name: a, per: user, rate: }", "2:37: limits[0].rate: expected a text, found nothing"),
         ("{name: a, per: user, rate: 1/s, burst: 0}", "2:49: limits[0].burst: 0 is out of range; write 1 to "),
         (
             "{name: a, per: user, rate: 1/s, burst: 1_000}",
@@ -74,7 +74,7 @@ RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
         ),
         (
             "{name: a, per: user, rate: 1/s, burst: '5'}",
-            "2:49: limits[0].burst: a text in quotes stands where a whole number should; take the quotes away",
+            "2:49: limits[0].burst: expected a whole number, found a quoted text; remove the quotes",
         ),
         (
             "{name: a, per: user, rate: 1/d, burst: 1000000}",
@@ -86,16 +86,16 @@ RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
         ),
         (
             "{name: a, per: user, rate: 1/s, enforce: 'true'}",
-            "2:51: limits[0].enforce: a text in quotes stands where true or false should; take the quotes away",
+            "2:51: limits[0].enforce: expected true or false, found a quoted text; remove the quotes",
         ),
         (
             "{name: a, per: user, rate: 1/s, when_redis_is_down: open}",
-            "2:62: limits[0].when_redis_is_down: 'open' is none of local, allow or refuse",
+            "2:62: limits[0].when_redis_is_down: 'open' is not one of the options; write local, allow or refuse",
         ),
         (
             "{name: a, per: user, rate: 1/s, endpoints: [creat-order]}",
             (
-                "2:54: limits[0].endpoints[0]: there is no endpoint 'creat-order' in the rules "
+                "2:54: limits[0].endpoints[0]: unknown endpoint 'creat-order'; it is not in the rules "
                 "(did you mean 'create-order'?)"
             ),
         ),
@@ -111,7 +111,7 @@ RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
         (
             "{name: a, per: user, rate: 1/s, exempt: {networks: [10.0.0.1/8]}}",
             (
-                "2:62: limits[0].exempt.networks[0]: '10.0.0.1/8' has bits set behind its prefix "
+                "2:62: limits[0].exempt.networks[0]: '10.0.0.1/8' has bits set after its prefix "
                 "(did you mean 10.0.0.0/8?)"
             ),
         ),
@@ -125,14 +125,14 @@ RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
         (
             "{name: a, per: user, rate: 1/s, exempt: {user: [bob]}}",
             (
-                "2:51: limits[0].exempt.user: there is no key 'user' here; there is networks, users "
+                "2:51: limits[0].exempt.user: unknown key 'user'; the keys here are networks, users "
                 "(did you mean 'users'?)"
             ),
         ),
         (
             "{name: a, per: user, rate: 1/s, endpoint: [default]}",
             (
-                "2:42: limits[0].endpoint: there is no key 'endpoint' here; there is burst, endpoints, enforce, "
+                "2:42: limits[0].endpoint: unknown key 'endpoint'; the keys here are burst, endpoints, enforce, "
                 "exempt, name, per, rate, tiers, when_redis_is_down (did you mean 'endpoints'?)"
             ),
         ),

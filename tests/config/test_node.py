@@ -10,60 +10,60 @@ from tests.config.reading import rules_problems
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("limits: {}\n", "rules.yaml:1:9: limits: a mapping stands where a list should"),
-        ("limits: 7\n", "rules.yaml:1:9: limits: a single value stands where a list should"),
-        ("limits:\n", "rules.yaml:1:8: limits: nothing stands where a list should"),
+        ("limits: {}\n", "rules.yaml:1:9: limits: expected a list, found a mapping"),
+        ("limits: 7\n", "rules.yaml:1:9: limits: expected a list, found a single value"),
+        ("limits:\n", "rules.yaml:1:8: limits: expected a list, found nothing"),
         (
             "- limits\n",
             (
-                "rules.yaml:1:1: a list stands where a mapping of keys to values should; its keys are endpoints, "
+                "rules.yaml:1:1: expected a mapping of keys to values, found a list; its keys are endpoints, "
                 "exempt, limits"
             ),
         ),
         (
             "hello\n",
             (
-                "rules.yaml:1:1: a single value stands where a mapping of keys to values should; its keys are "
+                "rules.yaml:1:1: expected a mapping of keys to values, found a single value; its keys are "
                 "endpoints, exempt, limits"
             ),
         ),
         (
             "limits: [x]\n",
             (
-                "rules.yaml:1:10: limits[0]: a single value stands where a mapping of keys to values should; its keys "
+                "rules.yaml:1:10: limits[0]: expected a mapping of keys to values, found a single value; its keys "
                 "are burst, endpoints, enforce, exempt, name, per, rate, tiers, when_redis_is_down"
             ),
         ),
-        ("limits: []\nlimits: []\n", "rules.yaml:2:1: limits: 'limits' stands twice; the first is on line 1"),
+        ("limits: []\nlimits: []\n", "rules.yaml:2:1: limits: duplicate key 'limits'; the first is on line 1"),
         (
             "limits:\n  - {name: a, per: user, rate: 1/s, tiers: {gold: {rate: 1/s}, gold: {rate: 2/s}}}\n",
-            "rules.yaml:2:64: limits[0].tiers.gold: 'gold' stands twice; the first is on line 2",
+            "rules.yaml:2:64: limits[0].tiers.gold: duplicate key 'gold'; the first is on line 2",
         ),
         (
             "limits: [{name: a, per: user, rate: 1/s, rate: 2/s}]\n",
-            "rules.yaml:1:42: limits[0].rate: 'rate' stands twice; the first is on line 1",
+            "rules.yaml:1:42: limits[0].rate: duplicate key 'rate'; the first is on line 1",
         ),
         (
             'limits: [{name: a, per: user, rate: 1/s, "ra\\u0074e": 2/s}]\n',
-            "rules.yaml:1:42: limits[0].rate: 'rate' stands twice; the first is on line 1",
+            "rules.yaml:1:42: limits[0].rate: duplicate key 'rate'; the first is on line 1",
         ),
         ("? [a]\n: 1\n", "rules.yaml:1:3: a key is a single word, not a list or a mapping"),
         (
             "exempt: &e {users: [a]}\nlimits: [{name: a, per: user, rate: 1/s, exempt: {<<: *e}}]\n",
             (
-                "rules.yaml:2:51: limits[0].exempt.'<<': merge keys (<<) are not read; write the keys out, or alias a "
-                "whole value (*name)"
+                "rules.yaml:2:51: limits[0].exempt.'<<': merge keys (<<) are not supported; write the keys out, or "
+                "alias a whole value (*name)"
             ),
         ),
-        ("limits: !list []\n", "rules.yaml:1:9: limits: tags such as '!list' are not read"),
+        ("limits: !list []\n", "rules.yaml:1:9: limits: tags such as '!list' are not supported"),
         (
             "exempt: {users: [!env USER]}\n",
-            "rules.yaml:1:18: exempt.users[0]: tags such as '!env' are not read",
+            "rules.yaml:1:18: exempt.users[0]: tags such as '!env' are not supported",
         ),
-        ("exempt: !all {}\n", "rules.yaml:1:9: exempt: tags such as '!all' are not read"),
+        ("exempt: !all {}\n", "rules.yaml:1:9: exempt: tags such as '!all' are not supported"),
         (
             '"two\\nlines": 1\n',
-            "rules.yaml:1:1: 'two\\nlines': there is no key 'two\\nlines' here; there is endpoints, exempt, limits",
+            "rules.yaml:1:1: 'two\\nlines': unknown key 'two\\nlines'; the keys here are endpoints, exempt, limits",
         ),
     ],
 )

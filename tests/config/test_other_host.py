@@ -34,8 +34,9 @@ def test_limit_that_does_not_count_the_path_under_another_host_is_warned_of(
 ) -> None:
     assert warnings(tmp_path, f"endpoints: {text}") == [
         (
-            "rules.yaml:1:29: endpoints[0].host: requests for the same path with another Host reach the same upstream "
-            f"as {other}, which l does not count; let it count {other} too, or give the path an endpoint without a host"
+            "rules.yaml:1:29: endpoints[0].host: requests for the path with another Host belong to "
+            f"{other}, on the same upstream, which l does not count; let it count {other} too, or give the path an "
+            "endpoint without a host"
         )
     ]
 
@@ -43,7 +44,7 @@ def test_limit_that_does_not_count_the_path_under_another_host_is_warned_of(
 def test_path_that_costs_less_under_another_host_is_warned_of(tmp_path: Path) -> None:
     text = "endpoints: [{name: e, host: a.example, path: /v1, cost: 5}]\nlimits: [{name: l, per: user, rate: 9/s}]\n"
     (warning,) = warnings(tmp_path, text)
-    assert "as default, which costs 1 and not 5; let it cost as much" in warning
+    assert "on the same upstream, which costs 1 and not 5; let it cost as much" in warning
 
 
 @pytest.mark.parametrize(

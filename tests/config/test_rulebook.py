@@ -61,7 +61,7 @@ def test_example_of_the_issue_loads_with_a_warning(tmp_path: Path) -> None:
     assert [str(warning).removeprefix(f"{tmp_path}/") for warning in loaded.warnings] == [
         (
             "rules.yaml:22:12: limits[2].burst: no request to create-order can pass under orders-each, because it "
-            "costs 5 and at most 3 are held; raise the burst to 5 or more, or lower the cost"
+            "costs 5 and a bucket holds at most 3; raise the burst to 5 or more, or lower the cost"
         )
     ]
     read, create = loaded.rules.endpoints["read-order"], loaded.rules.endpoints["create-order"]
@@ -94,17 +94,17 @@ def test_all_errors_of_all_files_come_in_one_go(tmp_path: Path) -> None:
             "or 10/15s"
         ),
         (
-            "rules/a.yaml:2:39: limits[0].brust: there is no key 'brust' here; there is burst, endpoints, "
+            "rules/a.yaml:2:39: limits[0].brust: unknown key 'brust'; the keys here are burst, endpoints, "
             "enforce, exempt, name, per, rate, tiers, when_redis_is_down (did you mean 'burst'?)"
         ),
         "rules/b.yaml:2:1: not YAML: no value can start here; close what is open, or put the value in quotes",
         "rules/c.yaml:2:21: endpoints[0].path: a path starts with /",
         (
-            "rules/c.yaml:2:35: endpoints[0].upstream: there is no upstream 'defautl' in gateway.yaml "
+            "rules/c.yaml:2:35: endpoints[0].upstream: unknown upstream 'defautl'; it is not in gateway.yaml "
             "(did you mean 'default'?)"
         ),
         (
-            "rules/c.yaml:3:1: limit: there is no key 'limit' here; there is endpoints, exempt, limits "
+            "rules/c.yaml:3:1: limit: unknown key 'limit'; the keys here are endpoints, exempt, limits "
             "(did you mean 'limits'?)"
         ),
     ]
@@ -135,8 +135,8 @@ def test_folder_without_rules_is_an_error(tmp_path: Path) -> None:
 def test_names_are_unique_across_files_and_at_every_place(tmp_path: Path) -> None:
     one = "endpoints: [{name: e, path: /e}]\nlimits: [{name: l, per: user, rate: 1/s}]\n"
     assert folder_problems(tmp_path, a=one, b=one.replace("/e}", "/f}")) == [
-        "b.yaml:1:20: endpoints[0].name: two endpoints are called 'e'; the other is at a.yaml:1",
-        "b.yaml:2:17: limits[0].name: two limits are called 'l'; the other is at a.yaml:2",
+        "b.yaml:1:20: endpoints[0].name: duplicate endpoint 'e'; the first is at a.yaml:1",
+        "b.yaml:2:17: limits[0].name: duplicate limit 'l'; the first is at a.yaml:2",
     ]
 
 
@@ -147,7 +147,7 @@ def test_a_name_counts_as_given_though_the_rest_of_its_limit_is_wrong(tmp_path: 
     )
     places = [problem.partition(": ")[0] for problem in problems]
     assert places == ["a.yaml:1:37", "a.yaml:1:50", "a.yaml:1:76", "a.yaml:1:83"]
-    assert sum("two limits are called 'l'; the other is at a.yaml:1" in problem for problem in problems) == 2
+    assert sum("duplicate limit 'l'; the first is at a.yaml:1" in problem for problem in problems) == 2
 
 
 def test_endpoints_that_take_the_same_requests_are_refused_across_files(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_endpoints_that_take_the_same_requests_are_refused_across_files(tmp_path
     )
     assert problems == [
         (
-            "b.yaml:1:29: endpoints[0].path: 'f' takes requests that 'e' (a.yaml:1) takes as well; "
+            "b.yaml:1:29: endpoints[0].path: 'f' matches the same requests as 'e' (a.yaml:1); "
             "give them different paths, methods or hosts"
         )
     ]
@@ -192,7 +192,7 @@ def test_rules_are_read_again_for_the_settings_in_force(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text("limits: [{name: b, per: user, rate: 1/s}]\n")
     assert [limit.name for limit in load_rules(loaded.settings).rules.limits] == ["b"]
     (tmp_path / "rules.yaml").write_text("endpoints: [{name: e, path: /e, upstream: gone}]\n")
-    with pytest.raises(ConfigError, match="there is no upstream 'gone'"):
+    with pytest.raises(ConfigError, match="unknown upstream 'gone'"):
         load_rules(loaded.settings)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,64 +10,35 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.config import (
-    analytics,
-    endpoint,
-    gateway_file,
-    identity,
-    limit,
-    listener,
-    rulebook,
-    store,
-    token,
-    tracing,
-    upstream,
-)
-from gateway.config.fields import Table, table_of
 from gateway.config.flags import Flags
+from gateway.config.gateway_file import GATEWAY
+from gateway.config.identity import SOURCES
+from gateway.config.limit import EXEMPT
 from gateway.config.loader import load
+from gateway.config.rulebook import RULES
+from gateway.config.token import KEY
 from gateway.settings.gateway import Settings
-from gateway.settings.intake import Intake
-from gateway.settings.listener import Tls
 from gateway.settings.url import Origin
 from tests.config.reading import public_pem, write_certificates
+from tests.docs.sections import sections_in
 
 CONFIG = Path(__file__).parents[2] / "config"
-RULES = CONFIG / "rules"
 HIDDEN = re.compile(r"^( *)#(?! [^ ]|$)(.*)$", re.MULTILINE)
 """A setting in comments, as `gateway.yaml` explains; everything else behind a # is prose."""
-KEY = re.compile(r"^( *(?:- )?)([a-z_0-9]+):")
+LINE = re.compile(r"^( *(?:- )?)([a-z_0-9]+):")
 FREE = {"upstreams", "tiers"}
 """Mappings whose keys are names that the operator chooses."""
 
-TABLES: dict[str, Table] = {
-    "": {**gateway_file.KEYS, **rulebook.KEYS},
-    "listen": listener.KEYS,
-    "listen.tls": table_of(Tls),
-    "control": listener.CONTROL_KEYS,
-    "control.admin": token.ADMIN_KEYS,
-    "control.admin.keys": token.KEY_KEYS,
-    "upstreams.*": upstream.KEYS,
-    "intake": table_of(Intake),
-    "store": store.KEYS,
-    "store.sentinel": store.SENTINEL_KEYS,
-    "store.tls": store.TLS_KEYS,
-    "identity": identity.KEYS,
-    "identity.sources": dict.fromkeys(identity.SOURCES, identity.identity),
-    "identity.sources.trusted_header": identity.HEADER_KEYS,
-    "identity.sources.jwt": identity.JWT_KEYS,
-    "identity.sources.jwt.keys": token.KEY_KEYS,
-    "identity.sources.api_key": identity.API_KEY_KEYS,
-    "identity.sources.api_key.keys": identity.HOLDER_KEYS,
-    "paths": gateway_file.PATHS_KEYS,
-    "analytics": analytics.KEYS,
-    "analytics.postgres": analytics.POSTGRES_KEYS,
-    "tracing": tracing.KEYS,
-    "endpoints": endpoint.KEYS,
-    "limits": limit.KEYS,
-    "limits.tiers.*": limit.TIER_KEYS,
-    "limits.exempt": limit.EXEMPT_KEYS,
-    "exempt": limit.EXEMPT_KEYS,
+TABLES: dict[str, Mapping[str, object]] = {
+    "": {**GATEWAY.keys, **RULES.keys},
+    "identity.sources": SOURCES,
+    "identity.sources.jwt.keys": KEY.keys,
+    "exempt": EXEMPT.keys,
+    **{
+        section.path.replace("NAME", "*"): section.keys
+        for section in (*sections_in(GATEWAY), *sections_in(RULES))
+        if section.path
+    },
 }
 MENTIONED = {
     "secret_env": "or secret_env",
@@ -88,7 +59,7 @@ def with_all_in_use(text: str) -> str:
     kept: list[str] = []
     last: dict[str, int] = {}
     for line in HIDDEN.sub(r"\1\2", text).splitlines():
-        key = KEY.match(line)
+        key = LINE.match(line)
         if key is not None:
             place = last.get(key[0])
             if place is not None and all(other.lstrip().startswith("#") for other in kept[place + 1 :]):
@@ -115,7 +86,7 @@ def paths_in(node: yaml.Node, path: str = "") -> Iterator[str]:
 def everything(tmp_path: Path) -> Path:
     """The shipped folder with every setting in use, and the files that they name."""
     (tmp_path / "rules").mkdir()
-    for file in [CONFIG / "gateway.yaml", *RULES.glob("*.yaml")]:
+    for file in [CONFIG / "gateway.yaml", *(CONFIG / "rules").glob("*.yaml")]:
         (tmp_path / file.relative_to(CONFIG)).write_text(with_all_in_use(file.read_text()))
     digest = "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9"
     (tmp_path / "api-keys.yaml").write_text(f"- {{sha256: {digest}, user: bob}}\n")
@@ -150,7 +121,7 @@ def test_every_key_is_in_the_shipped_files_and_no_other(everything: Path) -> Non
         node = yaml.compose(file.read_text(), Loader=yaml.SafeLoader)
         assert node is not None
         found |= set(paths_in(node))
-    known = {f"{place}.{key}" if place else key for place, table in TABLES.items() for key in table}
+    known = {f"{place}.{key}" if place else key for place, keys in TABLES.items() for key in keys}
     one_of_two = {path for path in known if path.rpartition(".")[2] in MENTIONED}
     assert found == (known - one_of_two - EXPLAINED_ELSEWHERE) | {path for path in found if path.endswith(".*")}
     text = (CONFIG / "gateway.yaml").read_text()
@@ -158,7 +129,7 @@ def test_every_key_is_in_the_shipped_files_and_no_other(everything: Path) -> Non
 
 
 def test_every_field_of_the_settings_is_a_key() -> None:
-    assert {field.name for field in dataclasses.fields(Settings)} == set(gateway_file.KEYS)
+    assert {field.name for field in dataclasses.fields(Settings)} == set(GATEWAY.keys)
 
 
 def test_settings_in_comments_work_when_they_are_taken_out(everything: Path) -> None:

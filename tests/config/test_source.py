@@ -39,22 +39,22 @@ def test_position_is_what_an_editor_shows(tmp_path: Path, text: str, place: str)
         (b"limits: []\n# caf\xe9\n", "rules.yaml:2:6: byte 0xe9 is not UTF-8; save the file as UTF-8"),
         ("limits: []\n".encode("utf-16"), "rules.yaml:1:1: byte 0xff is not UTF-8; save the file as UTF-8"),
         (b"\xef\xbb\xbfa\xff", "rules.yaml:1:2: byte 0xff is not UTF-8; save the file as UTF-8"),
-        (b"limits: [\x00]\n", "rules.yaml:1:10: the character U+0000 may not stand in a YAML file"),
+        (b"limits: [\x00]\n", "rules.yaml:1:10: the character U+0000 is not allowed in a YAML file"),
         (
             "limits: []\n# a\u2028b".encode(),
-            "rules.yaml:2:4: the character U+2028 may not stand in a YAML file",
+            "rules.yaml:2:4: the character U+2028 is not allowed in a YAML file",
         ),
         (
             b"limits:\n\t- name: a\n",
-            "rules.yaml:2:1: not YAML: a tab, @, ` or % cannot stand here; indent with spaces, put a text in quotes",
+            "rules.yaml:2:1: not YAML: a tab, @, ` or % is not allowed here; indent with spaces, put texts in quotes",
         ),
         (
             b"limits: []\n---\nlimits: []\n",
-            "rules.yaml:2:1: a second document starts here; one file is one document, so take the --- away",
+            "rules.yaml:2:1: a second document starts here; a file holds one document, so remove the ---",
         ),
         (
             b"limits:\n  - name: a: b\n",
-            "rules.yaml:2:12: not YAML: a colon cannot stand here; check the indentation, or use quotes",
+            "rules.yaml:2:12: not YAML: a colon is not allowed here; check the indentation, or use quotes",
         ),
         (
             b"exempt: {networks: [::1/128]}\n",
@@ -79,7 +79,7 @@ def test_position_is_what_an_editor_shows(tmp_path: Path, text: str, place: str)
 def test_what_is_not_one_yaml_document_in_utf8_is_refused(tmp_path: Path, content: bytes, problem: str | None) -> None:
     (found,) = rules_problems(tmp_path, content)
     if problem is None:
-        problem = "rules.yaml:1:9: limits: tags such as 'tag:yaml.org,2002:python/object:os.system' are not read"
+        problem = "rules.yaml:1:9: limits: tags such as 'tag:yaml.org,2002:python/object:os.system' are not supported"
     assert found == problem
 
 
@@ -117,7 +117,7 @@ def test_alias_repeats_a_value(tmp_path: Path) -> None:
 def test_alias_that_holds_itself_is_only_a_value_of_the_wrong_kind(tmp_path: Path) -> None:
     assert rules_problems(tmp_path, "limits: &a [*a]\n") == [
         (
-            "rules.yaml:1:9: limits[0]: a list stands where a mapping of keys to values should; its keys are burst, "
+            "rules.yaml:1:9: limits[0]: expected a mapping of keys to values, found a list; its keys are burst, "
             "endpoints, enforce, exempt, name, per, rate, tiers, when_redis_is_down"
         )
     ]
@@ -128,4 +128,4 @@ def test_aliases_that_blow_up_are_refused(tmp_path: Path) -> None:
     first = f"limits:\n  - {{name: l, per: user, rate: 1/s, exempt: {{users: &all [{users}]}}}}\n"
     more = "  - {name: m, per: user, rate: 1/s, exempt: {users: *all}}\n" * 400
     problems = rules_problems(tmp_path, first + more)
-    assert problems[0].endswith("aliases make this file too large: it comes to millions of values")
+    assert problems[0].endswith("aliases make this file too large: it expands to millions of values")

@@ -9,13 +9,16 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
+from gateway.commands.cli import main
 from gateway.config.flags import Flags
+from gateway.config.gateway_file import GATEWAY
 from gateway.config.loader import load
 from gateway.config.problem import ConfigError
-from tests.config.test_shipped import TABLES
+from gateway.config.rulebook import RULES
+from gateway.config.section import Section
 from tests.docs.generate import SCHEMAS
 from tests.docs.pages import PAGES, ROOT, File, blocks
-from tests.docs.reference import GATEWAY_SECTIONS, RULES_SECTIONS
+from tests.docs.sections import sections_in
 
 DIGEST = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 UPSTREAMS = "upstreams: {default: {urls: [http://a]}}\n"
@@ -255,9 +258,12 @@ def test_files_in_the_pages_are_good_to_an_editor(page: Path) -> None:
             assert complaints(file.kind, text) == [], block
 
 
-def test_the_sections_are_all_there_are() -> None:
-    """By the tables with which the shipped files are checked for completeness."""
-    ours = {tuple(sorted(section.table)) for section in (*GATEWAY_SECTIONS, *RULES_SECTIONS)}
-    ours |= {tuple(sorted({**GATEWAY_SECTIONS[0].table, **next(iter(RULES_SECTIONS)).table}))}
-    theirs = {path: tuple(sorted(table)) for path, table in TABLES.items() if path != "identity.sources"}
-    assert {path for path, keys in theirs.items() if keys not in ours} == set()
+@pytest.mark.parametrize("section", [*sections_in(GATEWAY), *sections_in(RULES)], ids=lambda section: section.path)
+def test_every_key_has_its_meaning(section: Section[Any]) -> None:
+    assert [key for key in section.keys if not section.meaning(key)] == []
+
+
+@pytest.mark.parametrize("kind", ["gateway", "rules"])
+def test_the_command_prints_the_schema(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", kind]) == 0
+    assert capsys.readouterr().out == (SCHEMAS / f"{kind}.schema.json").read_text()

@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tests.config.reading import UPSTREAMS, gateway_problems, write_certificates
+from gateway.config import location
+from tests.config.reading import UPSTREAMS, gateway_problems, read, write_certificates
 
-NO_CERTIFICATE = "there is no certificate in PEM in this file: -----BEGIN CERTIFICATE----- and what follows"
+NO_CERTIFICATE = "this file holds no certificate in PEM; it should start with -----BEGIN CERTIFICATE-----"
 HTTPS = "upstreams: {default: {urls: [https://a], ca: junk}}\n"
 POSTGRES = "analytics: {postgres: {url: 'postgresql://a@b/c', ca: junk}}\n"
 REDIS = "store: {url: rediss://a, tls: {ca: junk}}\n"
@@ -61,3 +62,8 @@ def test_nobody_is_asked_for_the_password_of_a_key(tmp_path: Path) -> None:
     (tmp_path / "certificate").write_bytes(pair.cert_chain_pems[0].bytes())
     (problem,) = gateway_problems(tmp_path, "listen: {tls: {certificate: certificate, key: key}}\n")
     assert problem.endswith("in PEM, without a password")
+
+
+def test_path_is_relative_to_the_file_that_names_it() -> None:
+    assert read(location.path, "rules") == Path("conf/rules")
+    assert read(location.path, "/etc/rules") == Path("/etc/rules")

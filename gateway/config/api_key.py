@@ -1,0 +1,85 @@
+"""Reads the identity source `api_key`."""
+
+import re
+
+from gateway.config.entries import Entries
+from gateway.config.location import path
+from gateway.config.node import Node
+from gateway.config.reader import reads, scalar, string
+from gateway.config.scalar import each, header, text
+from gateway.config.section import Section
+from gateway.config.source import Source
+from gateway.limits.identity import ApiKey, Claim
+
+_SHA256 = "[0-9a-f]{64}"
+
+
+@reads("64 hex digits", string(f"^{_SHA256}$"))
+def _digest(node: Node) -> str:
+    """Never quoted in a message: it may be the key itself."""
+    value = text(node)
+    if re.fullmatch(_SHA256, value, re.ASCII) is None:
+        raise node.refuse("not a SHA-256 in 64 lower-case hex digits; make it with: printf %s THE-KEY | sha256sum")
+    return value
+
+
+def _holder(entries: Entries) -> tuple[str, Claim]:
+    return entries.build(lambda sha256, user, tier=None: (sha256, Claim(user, tier)))
+
+
+HOLDER = Section(
+    "identity.sources.api_key.keys",
+    {
+        "sha256": _digest,
+        "user": text,
+        "tier": text,
+    },
+    (Claim,),
+    _holder,
+    required=("sha256", "user"),
+    about="A list of API keys. A `keys_file` holds such a list, too.",
+    meanings={
+        "sha256": "The key's SHA-256: `printf %s THE-KEY | sha256sum`.",
+        "user": "The ID of the user whose key it is.",
+        "tier": "The user's tier; without it, none.",
+    },
+)
+
+
+@reads("list of sections", {"type": "array", "items": HOLDER})
+def _holders(node: Node) -> dict[str, Claim]:
+    holders: dict[str, Claim] = {}
+    for digest, claim in each(HOLDER)(node):
+        if digest in holders:
+            node.refuse("one key has two users here")
+        holders[digest] = claim
+    return holders
+
+
+@reads("file", scalar())
+def _holders_file(node: Node) -> dict[str, Claim]:
+    source = Source.of(path(node), node.source.log)
+    return _holders(Node(source, source.compose()))
+
+
+def _api_key(entries: Entries) -> ApiKey:
+    if "keys" not in entries and "keys_file" not in entries:
+        raise entries.node.refuse("there are no API keys here; write 'keys' or 'keys_file'")
+    listed, filed = entries.values.pop("keys", {}), entries.values.pop("keys_file", {})
+    if listed.keys() & filed.keys():
+        raise entries.at("keys").refuse("a key is given both here and in 'keys_file'")
+    return entries.build(ApiKey, holders=listed | filed)
+
+
+API_KEY = Section(
+    "identity.sources.api_key",
+    {"header": header, "keys": _holders, "keys_file": _holders_file},
+    (ApiKey,),
+    _api_key,
+    about="A key that the client sends in a header. Only hashes of keys are kept. Give `keys`, `keys_file` or both.",
+    meanings={
+        "header": "The header that holds the key.",
+        "keys": "The known keys.",
+        "keys_file": "A file with such a list.",
+    },
+)
