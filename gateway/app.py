@@ -99,10 +99,11 @@ class Worker:
         settings = self._settings
         async with AsyncExitStack() as stack:
             place = self._place or WorkerContext(stack.enter_context(open_runtime()))
-            log = open_log(origin={"worker": place.number})
+            log = open_log(policy=settings.log, origin={"worker": place.number})
             stack.push_async_callback(log.close)
             libraries = StdlibHandler(log)
             logging.getLogger().addHandler(libraries)
+            logging.getLogger().setLevel("DEBUG" if settings.log.level == "debug" else "WARNING")
             stack.callback(logging.getLogger().removeHandler, libraries)
             metrics = self._metrics(log, place)
             keeping = asyncio.create_task(metrics.keep())

@@ -130,7 +130,7 @@ def _supervise(
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(until_told(worker, task.lifeline, lambda: _tell(task.ready)))
         except Exception as error:
-            told = open_plain_log(origin={"worker": task.number})
+            told = open_plain_log(policy=loaded.settings.log, origin={"worker": task.number})
             # What fails here is of our making or the machine's: there is nothing of a client's in its message.
             why = str(error).partition("\n")[0]
             told.event("worker_failed", level="error", why=why, error=type(error).__name__, trace=trace_of(error))
@@ -144,7 +144,7 @@ def _supervise(
         folders=[*(left.folders if left else ()), str(runtime.folder)],
         workers=left.workers if left else (),
     )
-    log = open_plain_log(origin={"worker": "supervisor"})
+    log = open_plain_log(policy=loaded.settings.log, origin={"worker": "supervisor"})
 
     def tell(text: str) -> None:
         log.event("supervisor", message=text)

@@ -29,6 +29,7 @@ from gateway.settings.gateway import Settings
 from gateway.settings.identity import IdentityPolicy
 from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener
+from gateway.settings.log import LogPolicy
 from gateway.settings.store import Store
 
 PATHS = Section(
@@ -37,6 +38,7 @@ PATHS = Section(
     (PathPolicy,),
     lambda entries: entries.build(PathPolicy),
 )
+LOG = Section("log", keys_of(LogPolicy), (LogPolicy,), lambda entries: entries.build(LogPolicy))
 INTAKE = Section("intake", keys_of(Intake), (Intake,), lambda entries: entries.build(Intake))
 GATEWAY = Section(
     "",
@@ -52,6 +54,7 @@ GATEWAY = Section(
         rules=existing,
         workers=whole(1, MOST_WORKERS),
         drain_time=seconds(zero=True),
+        log=LOG,
         access_log=share,
         analytics=ANALYTICS,
         cors_origins=each(web_origin),

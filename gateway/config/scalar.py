@@ -72,7 +72,9 @@ def choice(*options: str) -> Value[str]:
         value = text(node)
         if value not in options:
             listed = ", ".join(options[:-1]) + f" or {options[-1]}"
-            raise node.refuse(f"{quote(value)} is not one of the options; write {listed}", node.nearest(value, options))
+            raise node.refuse(
+                f"{quote(value)} is not one of the options; write {listed}", node.nearest(value.lower(), options)
+            )
         return value
 
     *others, last = [f"`{option}`" for option in options]

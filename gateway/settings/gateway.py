@@ -11,6 +11,7 @@ from gateway.settings.control import Control
 from gateway.settings.identity import IdentityPolicy
 from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener
+from gateway.settings.log import LogPolicy
 from gateway.settings.store import Store
 from gateway.settings.tracing import Tracing
 from gateway.settings.upstream import Upstream
@@ -33,6 +34,7 @@ class Settings:
         workers: Number of worker processes; without it, one per core with Redis and one with the memory store.
         drain_time: How long requests in flight may take to finish when the gateway stops.
         keep_rate_limit_headers: Whether an upstream's own rate-limit headers reach the client.
+        log: Which events are logged, and in which format.
         access_log: The share of requests that are logged: true for all, false for none, 0.01 for every hundredth in
             each worker, whatever their outcome.
         analytics: Where decisions, counted by the minute, are kept.
@@ -52,6 +54,7 @@ class Settings:
     workers: int | None = None
     drain_time: float = 30.0
     keep_rate_limit_headers: bool = False
+    log: LogPolicy = LogPolicy()
     access_log: float = 0.0
     analytics: Analytics = Analytics()
     cors_origins: tuple[str, ...] = ()

@@ -14,18 +14,15 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Literal
 
 from aiologger import Logger  # type: ignore[import-untyped]
 from aiologger.handlers.base import Handler  # type: ignore[import-untyped]
 from aiologger.levels import LogLevel  # type: ignore[import-untyped]
 from aiologger.records import LogRecord  # type: ignore[import-untyped]
 
+from gateway.settings.log import Format, Level, LogPolicy
 from gateway.telemetry.log_format import AccessRecord, Fields, JsonFormat, LogFormat, TextFormat, Value
 from gateway.telemetry.log_writer import LogWriter
-
-Level = Literal["debug", "info", "warning", "error"]
-Form = Literal["json", "text", "auto"]
 
 _LEVELS = {"debug": LogLevel.DEBUG, "info": LogLevel.INFO, "warning": LogLevel.WARNING, "error": LogLevel.ERROR}
 _PATIENCE = 2.0
@@ -68,7 +65,7 @@ class Log:
 
     __slots__ = ("_least", "_lines", "_logger", "_outlet")
 
-    def __init__(self, lines: LogFormat, outlet: LogWriter, level: Level = "info") -> None:
+    def __init__(self, lines: LogFormat, outlet: LogWriter, level: Level) -> None:
         self._lines = lines
         self._outlet = outlet
         self._least = _LEVELS[level]
@@ -122,15 +119,18 @@ class PlainLog:
     A line is written at once, or dropped when there is no room for it.
     """
 
-    __slots__ = ("_descriptor", "_lines", "dropped")
+    __slots__ = ("_descriptor", "_least", "_lines", "dropped")
 
-    def __init__(self, lines: LogFormat, descriptor: int) -> None:
+    def __init__(self, lines: LogFormat, descriptor: int, level: Level) -> None:
         self._lines = lines
         self._descriptor = descriptor
+        self._least = _LEVELS[level]
         self.dropped = 0
 
     def event(self, name: str, /, *, level: Level = "info", **fields: Value) -> None:
         """As `Log.event`."""
+        if _LEVELS[level] < self._least:
+            return
         line = self._lines.event(time.time(), level, name, fields)
         try:
             poll = select.poll()
@@ -149,33 +149,32 @@ def trace_of(error: BaseException) -> list[str]:
     return [f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}" for frame in frames]
 
 
-def open_log(
-    descriptor: int | None = None, *, level: Level = "info", form: Form = "auto", origin: Fields | None = None
-) -> Log:
+def open_log(descriptor: int | None = None, *, policy: LogPolicy = LogPolicy(), origin: Fields | None = None) -> Log:
     """A log on a file descriptor. It starts a thread: call it in each worker, after the fork.
 
     Args:
         descriptor: Where to; None for standard error.
-        level: Events below it are left out.
-        form: ``auto`` is text on a terminal, JSON elsewhere.
+        policy: Which events, and in which format.
         origin: Fields of every line, such as the worker's number. The process id is added.
     """
     descriptor = _standard_error() if descriptor is None else descriptor
-    lines = _lines(descriptor, form, origin)
+    lines = _lines(descriptor, policy.format, origin)
 
     def notice(count: int) -> str:
         return lines.event(time.time(), "warning", "log_lines_dropped", {"count": count})
 
-    return Log(lines, LogWriter(descriptor, notice), level)
+    return Log(lines, LogWriter(descriptor, notice), policy.level)
 
 
-def open_plain_log(descriptor: int | None = None, *, form: Form = "auto", origin: Fields | None = None) -> PlainLog:
+def open_plain_log(
+    descriptor: int | None = None, *, policy: LogPolicy = LogPolicy(), origin: Fields | None = None
+) -> PlainLog:
     """As `open_log`, for a process that forks. It starts no thread."""
     descriptor = _standard_error() if descriptor is None else descriptor
-    return PlainLog(_lines(descriptor, form, origin), descriptor)
+    return PlainLog(_lines(descriptor, policy.format, origin), descriptor, policy.level)
 
 
-def _lines(descriptor: int, form: Form, origin: Fields | None) -> LogFormat:
+def _lines(descriptor: int, form: Format, origin: Fields | None) -> LogFormat:
     fields = {**(origin or {}), "pid": os.getpid()}
     text = form == "text" or (form == "auto" and os.isatty(descriptor))
     return TextFormat(fields) if text else JsonFormat(fields)

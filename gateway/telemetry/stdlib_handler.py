@@ -5,7 +5,8 @@ aiohttp, asyncio and redis-py would otherwise write free text to standard error,
 
 import logging
 
-from gateway.telemetry.log import Level, Log
+from gateway.settings.log import Level
+from gateway.telemetry.log import Log
 
 
 class StdlibHandler(logging.Handler):

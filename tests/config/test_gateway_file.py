@@ -87,6 +87,10 @@ def test_upstream_reaches_the_settings(tmp_path: Path) -> None:
             "1:20: intake.max_line: '64KB' is not a size; write a number of bytes, such as 8190",
         ),
         (
+            "log: {level: warn}\n",
+            "1:14: log.level: 'warn' is not one of the options; write debug, info, warning or error (did you mean",
+        ),
+        (
             "paths: {encoded_slash: accept}\n",
             "1:24: paths.encoded_slash: 'accept' is not one of the options; write reject or pass",
         ),

@@ -38,6 +38,21 @@ async def test_both_listeners_serve_tls_from_the_files_of_the_settings(tmp_path:
     assert up.requests[0].one(b"x-forwarded-proto") == b"https"
 
 
+async def test_the_log_has_the_level_and_the_format_of_the_settings(tmp_path: Path) -> None:
+    async with upstream() as up:
+        (tmp_path / "gateway.yaml").write_text(
+            f"upstreams: {{default: {{urls: ['http://127.0.0.1:{up.port}']}}}}\n"
+            "log: {level: error, format: text}\n"
+            "store: {url: 'redis://127.0.0.1:1'}\n"
+            "workers: 1\n"
+        )
+        async with gateway("--config", tmp_path / "gateway.yaml") as (process, public, _):
+            assert (await ask(public, get())).status == 200
+            await process.says(r" error   redis_away  why=")
+    assert "worker_serving" not in process.output
+    assert "worker_draining" not in process.output
+
+
 async def test_users_are_known_by_token_key_header_or_address_and_never_appear_in_the_log(tmp_path: Path) -> None:
     async with upstream() as up:
         (tmp_path / "rules.yaml").write_text(RULES)

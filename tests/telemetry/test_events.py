@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.limiter.verdict import Outcome
+from gateway.settings.log import LogPolicy
 from gateway.telemetry.events import Events
 from gateway.telemetry.log import Log, open_log
 from gateway.telemetry.metrics import Metrics
@@ -21,7 +22,7 @@ class Desk:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT)
-        self.log: Log = open_log(self._descriptor, form="json")
+        self.log: Log = open_log(self._descriptor, policy=LogPolicy(format="json"))
         self.metrics = Metrics([SharedCounters()])
 
     async def lines(self) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from gateway.settings.log import LogPolicy
 from gateway.telemetry.log import Log, open_log, open_plain_log
 from gateway.telemetry.log_format import AccessRecord
 from gateway.telemetry.stdlib_handler import StdlibHandler
@@ -90,13 +91,13 @@ def test_a_terminal_that_was_hung_up_costs_lines_and_nothing_else(run: Run) -> N
 
 @pytest.mark.parametrize(("form", "start"), [("json", "{"), ("text", "2")])
 def test_the_form_can_be_chosen(run: Run, path: Path, file: int, form: Any, start: str) -> None:
-    run(say(open_log(file, form=form)))
+    run(say(open_log(file, policy=LogPolicy(format=form))))
     assert {line[0] for line in path.read_text().splitlines()} == {start}
 
 
 def test_events_below_the_level_are_left_out(run: Run, path: Path, file: int) -> None:
     async def main() -> None:
-        log = open_log(file, level="warning")
+        log = open_log(file, policy=LogPolicy(level="warning"))
         log.event("a", level="debug")
         log.event("b", level="info")
         log.event("c", level="warning")
@@ -105,6 +106,13 @@ def test_events_below_the_level_are_left_out(run: Run, path: Path, file: int) ->
 
     run(main())
     assert [line["event"] for line in said(path)] == ["c", "d"]
+
+
+def test_the_supervisors_log_has_a_level_and_a_format_as_well(path: Path, file: int) -> None:
+    log = open_plain_log(file, policy=LogPolicy(level="warning", format="text"))
+    log.event("a")
+    log.event("b", level="warning")
+    assert [line.split()[1:3] for line in path.read_text().splitlines()] == [["warning", "b"]]
 
 
 def test_a_line_that_aiologger_has_not_yet_handled_is_written_before_closing(run: Run, path: Path, file: int) -> None:
@@ -164,7 +172,7 @@ def test_a_failure_says_what_and_where_but_not_its_message(run: Run, path: Path,
 
 def test_what_libraries_log_comes_along_without_what_fills_its_holes(run: Run, path: Path, file: int) -> None:
     async def main() -> None:
-        log = open_log(file, level="debug")
+        log = open_log(file, policy=LogPolicy(level="debug"))
         logger = logging.Logger("aiohttp.server")  # noqa: LOG001 - one of its own leaves no trace
         logger.addHandler(StdlibHandler(log))
         logger.error("Error handling request from %s\nand more", SECRET, exc_info=ValueError(SECRET))
