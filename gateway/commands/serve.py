@@ -16,7 +16,7 @@ from gateway.analytics.open import open_sink
 from gateway.app import Worker
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
-from gateway.config.report import report
+from gateway.config.summary import summary
 from gateway.control.app import Runtime, WorkerContext, ledger_of, open_runtime
 from gateway.process.reexec import InheritedState
 from gateway.process.sockets import bind, probe, tls_context
@@ -42,7 +42,7 @@ _READER_MS = 100
 
 def check(options: argparse.Namespace) -> int:
     """Print what would be in force."""
-    print(report(_load(options, complain)))
+    print(summary(_load(options, complain)))
     return OK
 
 

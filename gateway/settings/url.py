@@ -1,7 +1,4 @@
-"""Where servers are, as operators write it: `HostPort`, `Origin`, `RedisUrl`, `PostgresUrl`.
-
-Each parses, and says what is wrong.
-"""
+"""Addresses of servers, as operators write them: `HostPort`, `Origin`, `RedisUrl`, `PostgresUrl`."""
 
 import re
 from dataclasses import dataclass, field
@@ -32,19 +29,19 @@ class HostPort:
 
         Args:
             text: Host and port.
-            default_port: The port when `text` names none; None to insist on one.
+            default_port: The port if `text` has none; None if it must have one.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: `text` is none of these.
         """
         host, colon, port = text.rpartition(":")
         if not colon or text.endswith("]"):
             host, port = text, ""
         if not host or (not colon and _PORT.fullmatch(text)):
             port = port or (text if not colon and text else "PORT")
-            raise ValueError(f"no host is named; write 127.0.0.1:{port}, or 0.0.0.0:{port} for every IPv4 interface")
+            raise ValueError(f"the host is missing; write 127.0.0.1:{port}, or 0.0.0.0:{port} for every IPv4 interface")
         if not port and default_port is None:
-            raise ValueError("no port is named; write HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080")
+            raise ValueError("the port is missing; write HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080")
         return cls(_host(host), _port(port) if port else default_port or 0)
 
     def __str__(self) -> str:
@@ -70,15 +67,15 @@ class Origin:
         if not sign or scheme not in {"http", "https"}:
             raise ValueError("an upstream is http://HOST:PORT or https://HOST:PORT")
         if "@" in rest:
-            raise ValueError("an upstream's URL holds no user and no password")
+            raise ValueError("an upstream's URL has no user and no password")
         if re.search(r"[/?#]", rest.removesuffix("/")):
-            raise ValueError("an upstream's URL ends behind the port; a request's path is passed on as it came")
+            raise ValueError("an upstream's URL ends after the port; a request's path is forwarded as it came")
         address = HostPort.parse(rest.removesuffix("/"), 80 if scheme == "http" else 443)
         return cls("http" if scheme == "http" else "https", address.host, _not_zero(address.port))
 
     @property
     def authority(self) -> str:
-        """``host:port`` as a Host header carries it: an IPv6 address in brackets, the scheme's own port left out."""
+        """``host:port`` as a Host header carries it: an IPv6 address in brackets, without the scheme's default port."""
         host = bracketed(self.host)
         return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
 
@@ -88,15 +85,15 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """Where Redis is, and as whom to speak to it. As text it is a URL without its password.
+    """Where Redis is, and how to log in. As text it is a URL without the password.
 
     Attributes:
         scheme: ``rediss`` is TLS; ``unix`` a socket.
         host: The address or name; empty for a socket.
         port: The port; 0 for a socket.
         socket: The path of the socket; empty otherwise.
-        username: The ACL user; None for Redis' default one.
-        password: In no repr and no text.
+        username: The ACL user; None for Redis' default user.
+        password: Never in repr or text.
         database: Its number.
     """
 
@@ -110,16 +107,18 @@ class RedisUrl:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``redis://user@host:6379/0``, ``rediss://...``, or ``unix:///run/redis.sock``. No error names `text`.
+        """Read ``redis://user@host:6379/0``, ``rediss://...``, or ``unix:///run/redis.sock``.
+
+        No error message quotes `text`.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: `text` is none of these.
         """
         scheme, sign, rest = text.partition("://")
         if not sign or scheme not in {"redis", "rediss", "unix"}:
             raise ValueError("a store is memory, redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix:///PATH")
         if "?" in rest or "#" in rest:
-            raise ValueError("options do not belong into the URL; they are keys of `store`")
+            raise ValueError("options are not written in the URL; they are keys of `store`")
         credentials, _, rest = rest.rpartition("@")
         user, _, password = credentials.partition(":")
         if scheme == "unix":
@@ -128,9 +127,7 @@ class RedisUrl:
             return cls("unix", socket=unquote(rest), username=unquote(user) or None, password=unquote(password) or None)
         where, _, database = rest.partition("/")
         if database and not re.fullmatch(r"[0-9]{1,5}", database, re.ASCII):
-            raise ValueError(
-                "behind the port stands the number of a database or nothing, as in redis://127.0.0.1:6379/0"
-            )
+            raise ValueError("after the port comes the number of a database or nothing, as in redis://127.0.0.1:6379/0")
         address = HostPort.parse(where, _REDIS_PORT)
         return cls(
             "redis" if scheme == "redis" else "rediss",
@@ -155,14 +152,14 @@ class RedisUrl:
 
 @dataclass(frozen=True, slots=True)
 class PostgresUrl:
-    """Where PostgreSQL is, and as whom to speak to it. As text it is a URL without its password.
+    """Where PostgreSQL is, and how to log in. As text it is a URL without the password.
 
     Attributes:
         host: The address or name; or the folder of a Unix socket, which starts with a slash.
-        port: The port; it is in the name of a socket, too.
+        port: The port; also part of the name of a Unix socket.
         database: Its name.
         username: The role.
-        password: In no repr and no text.
+        password: Never in repr or text.
     """
 
     host: str
@@ -175,7 +172,7 @@ class PostgresUrl:
     def parse(cls, text: str) -> Self:
         """Read ``postgresql://role@host:5432/database``; ``%2Frun%2Fpostgresql`` for the host is a socket's folder.
 
-        No error names `text`.
+        No error message quotes `text`.
 
         Raises:
             ValueError: it is neither.
@@ -184,12 +181,12 @@ class PostgresUrl:
         if not sign or scheme not in {"postgresql", "postgres"}:
             raise ValueError("PostgreSQL is at postgresql://ROLE@HOST:PORT/DATABASE")
         if "?" in rest or "#" in rest:
-            raise ValueError("options do not belong into the URL; they are keys beside it")
+            raise ValueError("options are not written in the URL; they are keys next to it")
         credentials, _, rest = rest.rpartition("@")
         user, _, password = credentials.partition(":")
         where, _, database = rest.partition("/")
         if not user or not database or "/" in database:
-            raise ValueError("the URL names a role and a database, as in postgresql://gateway@db.internal/analytics")
+            raise ValueError("the URL needs a role and a database, as in postgresql://gateway@db.internal/analytics")
         if where.lower().startswith("%2f"):
             folder, _, port = where.partition(":")
             host, number = unquote(folder), _not_zero(_port(port)) if port else _POSTGRES_PORT
@@ -214,7 +211,7 @@ class PostgresUrl:
 
 
 def bracketed(host: str) -> str:
-    """A host as it stands in a URL: an IPv6 address in brackets."""
+    """A host as a URL has it: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -223,14 +220,14 @@ def _host(text: str) -> str:
         try:
             return str(IPv6Address(text[1:-1]))
         except ValueError:
-            raise ValueError("there is no IPv6 address in the brackets; write them as in [::1]:8080") from None
+            raise ValueError("the brackets hold no IPv6 address; write it as in [::1]:8080") from None
     if ":" in text:
-        raise ValueError("an IPv6 address stands in brackets, as in [::1]:8080")
+        raise ValueError("an IPv6 address is written in brackets, as in [::1]:8080")
     if _NUMERIC.fullmatch(text):
         try:
             return str(ip_address(text))
         except ValueError:
-            raise ValueError("the host is not an IPv4 address, as 127.0.0.1 is") from None
+            raise ValueError("the host is not a valid IPv4 address, such as 127.0.0.1") from None
     if _HOST.fullmatch(text) is None:
         raise ValueError("the host is neither an address nor a name")
     return text
@@ -244,5 +241,5 @@ def _port(text: str) -> int:
 
 def _not_zero(port: int) -> int:
     if port == 0:
-        raise ValueError("port 0 is no port to connect to")
+        raise ValueError("nothing can connect to port 0")
     return port

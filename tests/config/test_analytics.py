@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.report import report
+from gateway.config.summary import summary
 from gateway.settings.analytics import Analytics, Postgres
 from gateway.settings.url import PostgresUrl
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
@@ -19,7 +19,7 @@ def analytics_of(folder: Path, text: str) -> Analytics:
 def test_nothing_is_kept_unless_it_is_said_where(tmp_path: Path) -> None:
     loaded = load_gateway_text(tmp_path, "")
     assert not loaded.settings.analytics.is_on
-    assert "\nanalytics" not in report(loaded)
+    assert "\nanalytics" not in summary(loaded)
     assert gateway_warnings(tmp_path, "analytics: {keep: 7d}\n") == [
         "gateway.yaml:1:19: analytics.keep: nothing is kept without 'folder' or 'postgres'"
     ]
@@ -29,7 +29,7 @@ def test_a_folder(tmp_path: Path) -> None:
     analytics = analytics_of(tmp_path, "{folder: counted, keep: 7d, interval: 10s, top_callers: 5, buffer: 6}")
     assert analytics == Analytics(tmp_path / "counted", None, 7 * 86_400, 10, 5, 6)
     assert analytics.is_on
-    assert f"\nanalytics {tmp_path}/counted\n" in report(load_gateway_text(tmp_path, "analytics: {folder: counted}\n"))
+    assert f"\nanalytics {tmp_path}/counted\n" in summary(load_gateway_text(tmp_path, "analytics: {folder: counted}\n"))
 
 
 def test_a_database_with_a_password_from_a_file(tmp_path: Path) -> None:
@@ -70,12 +70,12 @@ def test_a_url_and_how_it_is_shown(url: str, parsed: PostgresUrl) -> None:
             "{postgres: {url: 'mysql://a'}}",
             "1:29: analytics.postgres.url: PostgreSQL is at postgresql://ROLE@HOST:PORT",
         ),
-        ("{postgres: {url: 'postgresql://b/c'}}", "1:29: analytics.postgres.url: the URL names a role and a database"),
-        ("{postgres: {url: 'postgresql://a@b'}}", "1:29: analytics.postgres.url: the URL names a role and a database"),
-        ("{postgres: {url: 'postgresql://a@b:0/c'}}", "1:29: analytics.postgres.url: port 0 is no port to connect to"),
+        ("{postgres: {url: 'postgresql://b/c'}}", "1:29: analytics.postgres.url: the URL needs a role and a database"),
+        ("{postgres: {url: 'postgresql://a@b'}}", "1:29: analytics.postgres.url: the URL needs a role and a database"),
+        ("{postgres: {url: 'postgresql://a@b:0/c'}}", "1:29: analytics.postgres.url: nothing can connect to port 0"),
         (
             "{postgres: {url: 'postgresql://a@b/c?sslmode=disable'}}",
-            "1:29: analytics.postgres.url: options do not belong into the URL; they are keys beside it",
+            "1:29: analytics.postgres.url: options are not written in the URL; they are keys next to it",
         ),
         (
             "{postgres: {url: 'postgresql://a:hunter2@b/c', password_env: HOME}}",

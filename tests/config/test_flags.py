@@ -64,10 +64,10 @@ def test_certificates_stay_when_the_flag_says_tls_too(tmp_path: Path) -> None:
 def test_every_bad_flag_is_named() -> None:
     flags = Flags("127.0.0.1:9000", ":8080", "8081", "redis://u:hunter2@", "none.yaml", "many")
     assert flag_problems(flags) == [
-        "--control: no host is named; write 127.0.0.1:8081, or 0.0.0.0:8081 for every IPv4 interface",
-        "--listen: no host is named; write 127.0.0.1:8080, or 0.0.0.0:8080 for every IPv4 interface",
+        "--control: the host is missing; write 127.0.0.1:8081, or 0.0.0.0:8081 for every IPv4 interface",
+        "--listen: the host is missing; write 127.0.0.1:8080, or 0.0.0.0:8080 for every IPv4 interface",
         "--rules: none.yaml: No such file or directory",
-        "--store: no host is named; write 127.0.0.1:PORT, or 0.0.0.0:PORT for every IPv4 interface",
+        "--store: the host is missing; write 127.0.0.1:PORT, or 0.0.0.0:PORT for every IPv4 interface",
         "--upstream: an upstream is http://HOST:PORT or https://HOST:PORT",
         "--workers: 'many' is not a whole number; write decimal digits only",
     ]

@@ -59,8 +59,8 @@ def test_upstream_reaches_the_settings(tmp_path: Path) -> None:
             "lisen: 1\n",
             "1:1: lisen: unknown key 'lisen'; the keys here are ",
         ),
-        ("listen: :8080\n", "1:9: listen: no host is named; write 127.0.0.1:8080, or 0.0.0.0:8080 for every IPv4"),
-        ("listen: 8080\n", "1:9: listen: no host is named; write 127.0.0.1:8080"),
+        ("listen: :8080\n", "1:9: listen: the host is missing; write 127.0.0.1:8080, or 0.0.0.0:8080 for every IPv4"),
+        ("listen: 8080\n", "1:9: listen: the host is missing; write 127.0.0.1:8080"),
         ("listen: {port: 70000}\n", "1:16: listen.port: 70000 is out of range; write 0 to 65535"),
         ("listen: {tls: {certificate: x.pem}}\n", "1:15: listen.tls: the key 'key' is missing"),
         (
@@ -114,7 +114,7 @@ def test_mistake_is_told_with_its_place_and_the_way_out(tmp_path: Path, text: st
         ),
         (
             "upstreams: {default: {urls: [http://a/v1]}}\n",
-            "1:30: upstreams.default.urls[0]: an upstream's URL ends behind the port; a request's path is passed on",
+            "1:30: upstreams.default.urls[0]: an upstream's URL ends after the port; a request's path is forwarded",
         ),
         (
             "upstreams: {default: {urls: [http://a], verify: False}}\n",

@@ -86,7 +86,7 @@ def test_all_errors_of_all_files_come_in_one_go(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load(file, Flags(listen=":80"))
     assert str(error.value).replace(f"{tmp_path}/", "").splitlines() == [
-        "--listen: no host is named; write 127.0.0.1:80, or 0.0.0.0:80 for every IPv4 interface",
+        "--listen: the host is missing; write 127.0.0.1:80, or 0.0.0.0:80 for every IPv4 interface",
         "gateway.yaml:1:30: upstreams.default.urls[0]: an upstream is http://HOST:PORT or https://HOST:PORT",
         "gateway.yaml:3:10: workers: 'many' is not a whole number; write decimal digits only",
         (

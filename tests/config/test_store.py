@@ -61,8 +61,8 @@ def test_tls_has_certificates(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("{url: mysql://a}", "1:14: store.url: a store is memory, redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix"),
-        ("{url: 'redis://a?db=1'}", "1:14: store.url: options do not belong into the URL; they are keys of `store`"),
-        ("{url: redis://a/b}", "1:14: store.url: behind the port stands the number of a database or nothing"),
+        ("{url: 'redis://a?db=1'}", "1:14: store.url: options are not written in the URL; they are keys of `store`"),
+        ("{url: redis://a/b}", "1:14: store.url: after the port comes the number of a database or nothing"),
         (
             "{prefix: 'a{b}'}",
             "1:17: store.prefix: 'a{b}' cannot start a key; write at most 64 letters, digits",

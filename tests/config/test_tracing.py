@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.report import report
+from gateway.config.summary import summary
 from gateway.settings.tracing import Tracing
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 from tests.e2e.process import cli, run
@@ -25,12 +25,12 @@ def refused(folder: Path, text: str) -> str:
 def test_it_is_off_by_default(tmp_path: Path) -> None:
     loaded = load_gateway_text(tmp_path, "")
     assert loaded.settings.tracing is None
-    assert "tracing" not in report(loaded)
+    assert "tracing" not in summary(loaded)
 
 
 def test_an_endpoint_is_enough(tmp_path: Path) -> None:
     assert tracing_of(tmp_path, f"{{endpoint: '{URL}'}}") == Tracing(URL, 0.1, "gateway")
-    assert f"tracing   {URL}, sample 0.1\n" in report(load_gateway_text(tmp_path, f"tracing: {{endpoint: '{URL}'}}\n"))
+    assert f"tracing   {URL}, sample 0.1\n" in summary(load_gateway_text(tmp_path, f"tracing: {{endpoint: '{URL}'}}\n"))
 
 
 @pytest.mark.parametrize(("text", "share"), [("0", 0.0), ("1", 1.0), ("0.25", 0.25), ("1.0", 1.0)])
@@ -50,7 +50,7 @@ def test_anything_else_is_no_share(text: str, tmp_path: Path) -> None:
     [
         ("http://a:4318", "the path is missing (http://a:4318/v1/traces?)"),
         ("https://a/", "the path is missing (https://a/v1/traces?)"),
-        ("http://user:secret@a/v1/traces", "a collector's URL holds no user and no password"),
+        ("http://user:secret@a/v1/traces", "a collector's URL has no user and no password"),
         ("grpc://a:4317/v1/traces", "a collector is http://HOST:PORT or https://HOST:PORT"),
         ("a:4318/v1/traces", "a collector is http://HOST:PORT/PATH or https://HOST:PORT/PATH, without ? and #"),
         ("http://a/v1/traces?key=1", "a collector is http://HOST:PORT/PATH or https://HOST:PORT/PATH, without ? and #"),
@@ -75,7 +75,7 @@ def test_the_credential_comes_from_a_file_or_the_environment_and_is_in_no_text(
         tracing = loaded.settings.tracing
         assert tracing is not None
         assert (tracing.credential_header, tracing.credential) == ("X-Api-Key", "Bearer hunter2")
-        assert "hunter2" not in repr(loaded.settings) + report(loaded)
+        assert "hunter2" not in repr(loaded.settings) + summary(loaded)
 
 
 def test_a_credential_that_would_be_more_than_a_headers_value_is_refused(tmp_path: Path) -> None:

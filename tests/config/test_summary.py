@@ -1,39 +1,39 @@
-"""`gateway check`: what would be in force, and no secret and no user in it."""
+"""`gateway check` shows settings and rules, but no secret and no user."""
 
 from pathlib import Path
 
 from gateway.config.flags import Flags
 from gateway.config.loader import load
-from gateway.config.report import report
+from gateway.config.summary import summary
 from tests.config.reading import load_rules_text
 from tests.config.test_rulebook import ISSUE
 
 
 def test_example_of_the_issue_as_tables(tmp_path: Path) -> None:
     loaded = load_rules_text(tmp_path, ISSUE)
-    assert report(loaded).replace(f"{tmp_path}/", "") == (
+    assert summary(loaded).replace(f"{tmp_path}/", "") == (
         """\
 listen    127.0.0.1:8080
-control   127.0.0.1:8081, nobody may change anything
+control   127.0.0.1:8081, read-only: no admin keys
 store     memory
 upstream  default: http://127.0.0.1:9000
 rules     rules.yaml revision 0fabcb14c67e
 
-ENDPOINT      METHODS  HOST  PATH                             UPSTREAM  COST  LIMITS
-read-order    GET      any   /v1/orders/{id}                  default   1     everyone
-create-order  POST     any   /v1/orders                       default   5     everyone, orders-total, orders-each
-default       any      any   (whatever matches nothing else)  default   1     everyone
+ENDPOINT      METHODS  HOST  PATH               UPSTREAM  COST  LIMITS
+read-order    GET      any   /v1/orders/{id}    default   1     everyone
+create-order  POST     any   /v1/orders         default   5     everyone, orders-total, orders-each
+default       any      any   (everything else)  default   1     everyone
 
 LIMIT         PER                ENDPOINTS     RATE        BURST  ENFORCED  EXEMPT  WHEN REDIS IS DOWN
-everyone      user               all           600/minute  100    yes       nobody  local
-orders-total  endpoint           create-order  50/s        50     yes       nobody  local
-orders-each   user and endpoint  create-order  10/minute   3      yes       nobody  local
+everyone      user               all           600/minute  100    yes       none    local
+orders-total  endpoint           create-order  50/s        50     yes       none    local
+orders-each   user and endpoint  create-order  10/minute   3      yes       none    local
   tier gold                                    60/minute   20"""
     )
 
 
 def test_long_lists_are_cut_and_users_are_only_counted(tmp_path: Path) -> None:
-    text = report(
+    text = summary(
         load_rules_text(
             tmp_path,
             "endpoints: [{name: e, path: /e, methods: [DELETE, GET, POST, PUT], host: a.example}]\n"
@@ -48,7 +48,7 @@ def test_long_lists_are_cut_and_users_are_only_counted(tmp_path: Path) -> None:
 
 def test_secrets_are_not_shown() -> None:
     loaded = load(None, Flags("http://127.0.0.1:9000", store="rediss://gw:hunter2@cache/3"))
-    text = report(loaded)
+    text = summary(loaded)
     assert "store     Redis rediss://gw@cache:6379/3" in text
     assert "hunter2" not in text
     assert text.endswith("No limits: every request passes.")

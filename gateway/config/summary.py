@@ -1,4 +1,4 @@
-"""Settings and rules as text for people: the output of `gateway check`."""
+"""`summary`: settings and rules as text for people, the output of `gateway check`."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,11 +9,11 @@ from gateway.limits.rules import Rules
 from gateway.settings.gateway import Settings
 
 _MOST_NAMES = 3
-"""So many names of a longer list are shown in a cell."""
+"""Names of a longer list that are shown in a cell."""
 
 
-def report(loaded: Loaded) -> str:
-    """Settings, endpoints and limits in tables. Holds no secret and no user id."""
+def summary(loaded: Loaded) -> str:
+    """Settings, endpoints and limits in tables. Shows no secret and no user ID."""
     parts = [
         "\n".join(f"{key:<10}{value}" for key, value in _settings(loaded.settings, loaded.rules)),
         _table(
@@ -36,7 +36,7 @@ def report(loaded: Loaded) -> str:
 def _settings(settings: Settings, rules: Rules) -> list[tuple[str, str]]:
     return [
         ("listen", f"{settings.listen}"),
-        ("control", f"{settings.control.listen}{'' if settings.control.admin else ', nobody may change anything'}"),
+        ("control", f"{settings.control.listen}{'' if settings.control.admin else ', read-only: no admin keys'}"),
         ("store", str(settings.store)),
         *([("analytics", str(settings.analytics))] if settings.analytics.is_on else []),
         *(("upstream", f"{each.name}: {', '.join(map(str, each.urls))}") for each in settings.upstreams.values()),
@@ -54,7 +54,7 @@ def _endpoint(endpoint: Endpoint, rules: Rules) -> tuple[str, ...]:
         endpoint.name,
         _few(sorted(endpoint.methods)) or "any",
         endpoint.host or "any",
-        endpoint.template.text if endpoint.template else "(whatever matches nothing else)",
+        endpoint.template.text if endpoint.template else "(everything else)",
         endpoint.upstream,
         str(endpoint.cost),
         _few([limit.name for limit in rules.limits if limit.applies_to(endpoint.name)]) or "none",
@@ -71,7 +71,7 @@ def _limit(limit: Limit) -> list[tuple[str, ...]]:
         str(limit.quota.rate),
         str(limit.quota.burst),
         "yes" if limit.enforce else "no, shadow",
-        _few(exempt) or "nobody",
+        _few(exempt) or "none",
         limit.when_redis_is_down.value,
     )
     tiers = [
