@@ -37,6 +37,7 @@ Every key of `gateway.yaml`. The rule files have their own page: [rules.md](rule
 - Secrets are not written in the file. A key that ends in `_file` names a file that holds the secret, one that ends in
   `_env` an environment variable; write one of the two.
 - A key that is not listed here is an error. `gateway check --config gateway.yaml` reports all errors at once.
+- `gateway schema` prints the JSON Schema of this file, `gateway schema rules` that of rule files.
 - The flags `--upstream`, `--listen`, `--control`, `--store`, `--rules` and `--workers` override the file.
 """
 
