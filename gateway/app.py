@@ -57,7 +57,7 @@ class Worker:
         loaded: Settings and rules.
         public: Where to listen for clients.
         control: Where to listen for operators.
-        tallies: The counters of all workers of this gateway: the first of each, then the second.
+        counters: The counters of all workers of this gateway: the first set of each, then the second.
         place: Which worker this is, and what it shares with the others; made when there are none.
     """
 
@@ -66,13 +66,13 @@ class Worker:
         loaded: Loaded,
         public: Sequence[socket],
         control: Sequence[socket],
-        tallies: Sequence[SharedCounters],
+        counters: Sequence[SharedCounters],
         place: WorkerContext | None = None,
     ) -> None:
         self._settings = loaded.settings
         self._public = public
         self._control = control
-        self._tallies = tallies
+        self._counters = counters
         self._place = place
         self._book = RuleBook(loaded.rules)
         self._reload: Callable[[], Coroutine[None, None, None]] | None = None
@@ -84,8 +84,8 @@ class Worker:
         if self._reload is not None:
             self._reloading = asyncio.get_running_loop().create_task(self._reload())
 
-    def give_way(self, stop: asyncio.Event) -> None:
-        """Stop, for a successor listens on the same sockets: nothing is left for this one to answer."""
+    def retire(self, stop: asyncio.Event) -> None:
+        """Stop: a successor listens on the same sockets, so connections that wait there are not lost."""
         self._replaced = True
         stop.set()
 
@@ -185,7 +185,7 @@ class Worker:
         metrics.watch(definitions.CONNECTIONS, lambda: server.held)
 
     def _metrics(self, log: Log, place: WorkerContext) -> Metrics:
-        metrics = Metrics(self._tallies, place.turn * place.workers + place.number, place.workers, place.cause)
+        metrics = Metrics(self._counters, place.turn * place.workers + place.number, place.workers, place.cause)
         rules = self._book.current
         metrics.build(__version__, platform.python_version())
         metrics.rules(rules.revision, rules.endpoints, [limit.name for limit in rules.limits])

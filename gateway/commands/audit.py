@@ -20,9 +20,9 @@ class AuditError(Exception):
 
 
 def add_audit_commands(commands: Any) -> None:
-    """Add `audit` to argparse's subcommands. Its `say` returns what to print.
+    """Add `audit` to argparse's subcommands. Its `render` returns what to print.
 
-    `say` raises `AuditError`, and `ConfigError` for settings that cannot be used.
+    `render` raises `AuditError`, and `ConfigError` for settings that cannot be used.
     """
     audit = commands.add_parser("audit", help="verify and read the audit log", description="Verify and read it.")
     kinds = audit.add_subparsers(required=True, metavar="verify|show")
@@ -40,10 +40,10 @@ def add_audit_commands(commands: Any) -> None:
         "--from", metavar="N", type=int, dest="first",
         help="the number that the first line must have, to find a head that was cut off; 1 unless files were archived",
     )  # fmt: skip
-    verify.set_defaults(say=lambda options: _verify(options.file, options.config, options.first))
+    verify.set_defaults(render=lambda options: _verify(options.file, options.config, options.first))
     show = kinds.add_parser("show", help="print it for people", description="Print it for people.")
     show.add_argument("file", metavar="FILE", type=Path)
-    show.set_defaults(say=_show)
+    show.set_defaults(render=_show)
 
 
 def _verify(file: Path, config: Path | None, wanted: int | None) -> str:

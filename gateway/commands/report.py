@@ -42,9 +42,9 @@ class ReportError(Exception):
 
 
 def add_report_command(commands: Any) -> None:
-    """Add `report` to argparse's subcommands. Its `say` returns what to print.
+    """Add `report` to argparse's subcommands. Its `render` returns what to print.
 
-    `say` raises `ReportError`, `ShelfAwayError`, and `ConfigError` for settings that cannot be used.
+    `render` raises `ReportError`, `SinkUnavailableError`, and `ConfigError` for settings that cannot be used.
     """
     report = commands.add_parser(
         "report",
@@ -67,7 +67,7 @@ def add_report_command(commands: Any) -> None:
     who = report.add_mutually_exclusive_group()
     who.add_argument("--user", metavar="ID", help="only of this user; prints the hash under which it is kept")
     who.add_argument("--address", metavar="IP", type=_address, help="only of this client without a user id; the same")
-    report.set_defaults(say=_report)
+    report.set_defaults(render=_report)
 
 
 def _instant(text: str) -> int:

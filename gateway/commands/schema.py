@@ -6,11 +6,11 @@ from gateway.config.schema import FILES, schema_text
 
 
 def add_schema_command(commands: Any) -> None:
-    """Add `schema` to argparse's subcommands. Its `say` returns what to print."""
+    """Add `schema` to argparse's subcommands. Its `render` returns what to print."""
     schema = commands.add_parser(
         "schema",
         help="print the JSON Schema of gateway.yaml or of rule files",
         description="Print the JSON Schema of gateway.yaml or of rule files, by which editors complete and check them.",
     )
     schema.add_argument("kind", nargs="?", choices=FILES, default="gateway", help="(default %(default)s)")
-    schema.set_defaults(say=lambda options: schema_text(options.kind))
+    schema.set_defaults(render=lambda options: schema_text(options.kind))

@@ -17,9 +17,9 @@ _STEM = Path("secrets/admin")
 
 
 def add_token_commands(commands: Any) -> None:
-    """Add `token` to argparse's subcommands. Its `run` returns what to print.
+    """Add `token` to argparse's subcommands. Its `render` returns what to print.
 
-    `run` raises `SigningError`, and `ConfigError` for settings that cannot be used.
+    `render` raises `SigningError`, and `ConfigError` for settings that cannot be used.
     """
     token = commands.add_parser("token", help="make keys and admin tokens", description="Make keys and admin tokens.")
     kinds = token.add_subparsers(required=True, metavar="keygen|issue")
@@ -30,7 +30,7 @@ def add_token_commands(commands: Any) -> None:
         "--out", metavar="STEM", type=Path, default=_STEM, help="writes STEM.key and STEM.pem (default %(default)s)"
     )
     keygen.add_argument("--kid", help="the key's name in tokens (default: the stem's name)")
-    keygen.set_defaults(say=_keygen)
+    keygen.set_defaults(render=_keygen)
 
     issuing = kinds.add_parser("issue", help="make a token", description="Make a token, and print it.")
     issuing.add_argument("--subject", required=True, type=_subject, help="who bears it; stands in the audit log")
@@ -45,7 +45,7 @@ def add_token_commands(commands: Any) -> None:
         help=f"the private key (default: {_STEM}.key; for HS256, the secret that the gateway has)",
     )  # fmt: skip
     issuing.add_argument("--kid", help="which of the gateway's keys it is (default: the one for the private key)")
-    issuing.set_defaults(say=_issue)
+    issuing.set_defaults(render=_issue)
 
 
 def _subject(text: str) -> str:

@@ -1,10 +1,11 @@
-"""`InheritedState`: what a gateway leaves to the program that takes its place, in a rolling restart.
+"""`InheritedState`: what a gateway hands to the program that replaces it in a rolling restart.
 
-The supervisor executes its own command line anew. So its process stays, with its id, its descriptors and its children;
-all else is new: the program as it is on disk now, and the settings as they are written now. What stays has to be told,
-and that is done in an environment variable.
+The supervisor re-executes its own command line. Its process keeps its id, its descriptors and its children; everything
+else is new: the program as it is on disk now, and the settings as they are written now. What is kept is described in an
+environment variable.
 
-Before that the same command line is rehearsed in a process of its own, which does all that can fail and ends.
+Before that, the same command line is run in a process of its own as a dry run, which does everything that can fail and
+exits.
 """
 
 import json
@@ -15,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple, NoReturn
 
-_VARIABLE = "GATEWAY_HANDOVER"
-_FORM = 1
+_VARIABLE = "GATEWAY_INHERITED_STATE"
+_FORMAT = 1
 
 
 class ReexecError(Exception):
@@ -24,78 +25,78 @@ class ReexecError(Exception):
 
 
 class InheritedWorker(NamedTuple):
-    """A worker that goes on serving.
+    """A worker that goes on serving across the restart.
 
     Attributes:
-        number: Which it is.
+        number: The number of its slot.
         pid: Its process.
-        turn: In which of its two tallies it counts.
-        started: When, in seconds of the monotonic clock.
-        leaving: Whether it has been told to end.
+        counter_set: Which of the slot's two sets of counters it uses.
+        started: When it was started, in seconds of the monotonic clock.
+        retiring: Whether it has been told to finish.
     """
 
     number: int
     pid: int
-    turn: int
+    counter_set: int
     started: float
-    leaving: bool
+    retiring: bool
 
 
 @dataclass(frozen=True, slots=True)
 class InheritedState:
-    """What stays. All descriptors are this process' own.
+    """What is kept across a restart. All descriptors belong to this process.
 
     Attributes:
-        sockets: Those that listen, by what they listen for.
-        tallies: Where workers count.
-        layout: How they do.
-        lifeline: Both ends of the pipe by which workers know that the supervisor is there.
-        folders: To be removed when no worker is left that uses them.
-        workers: Those that run.
-        rehearsal: Whether this is a rehearsal: nothing is to be taken over.
+        sockets: Listening sockets, by listener.
+        counters: Shared memory of the workers' counters.
+        counters_layout: How that memory is laid out.
+        lifeline: Both ends of the pipe that tells workers that the supervisor is alive.
+        folders: Runtime folders, to be removed when no worker uses them any more.
+        workers: Workers that are running.
+        dry_run: Whether this is a dry run, in which nothing is taken over.
     """
 
     sockets: Mapping[str, Sequence[int]]
-    tallies: Sequence[int]
-    layout: str
+    counters: Sequence[int]
+    counters_layout: str
     lifeline: tuple[int, int]
     folders: Sequence[str]
     workers: Sequence[InheritedWorker] = ()
-    rehearsal: bool = False
+    dry_run: bool = False
 
     @classmethod
-    def received(cls) -> "InheritedState | None":
-        """What was left to this process; None when it takes nobody's place.
+    def from_environment(cls) -> "InheritedState | None":
+        """What this process inherited; None when it replaces no other program. Child processes do not inherit it.
 
         Raises:
-            HandoverError: it was written by a program that this one does not understand.
+            ReexecError: it was written by a version that this one does not understand.
         """
         text = os.environ.pop(_VARIABLE, None)
         if text is None:
             return None
-        said = json.loads(text)
-        if said.pop("form") != _FORM:
-            raise ReexecError("this version cannot take over from the one that runs: stop that one, and start this one")
-        received = cls(**said)
-        if not received.rehearsal:
-            for descriptor in received._descriptors:
+        document = json.loads(text)
+        if document.pop("format", None) != _FORMAT:
+            raise ReexecError("this version cannot take over from the running one: stop that one, then start this")
+        state = cls(**document)
+        if not state.dry_run:
+            for descriptor in state._descriptors:
                 os.set_inheritable(descriptor, False)
         return replace(
-            received,
-            lifeline=(received.lifeline[0], received.lifeline[1]),
-            workers=[InheritedWorker(*each) for each in received.workers],
+            state,
+            lifeline=(state.lifeline[0], state.lifeline[1]),
+            workers=[InheritedWorker(*each) for each in state.workers],
         )
 
-    def rehearse(self) -> subprocess.Popen[bytes]:
-        """Start a rehearsal. It says by its exit code whether this could be taken over, and aloud why not."""
-        environment = _environment(replace(self, rehearsal=True))
+    def start_dry_run(self) -> subprocess.Popen[bytes]:
+        """Start a dry run. Its exit code says whether this state could be taken over; why not goes to its stderr."""
+        environment = _environment(replace(self, dry_run=True))
         return subprocess.Popen(_command(), env=environment, stdin=subprocess.DEVNULL)  # noqa: S603 - our own
 
-    def pass_on(self) -> NoReturn:
+    def reexec(self) -> NoReturn:
         """Become the program that takes over.
 
         Raises:
-            OSError: it cannot be started; this one goes on.
+            OSError: it cannot be executed; this one goes on.
         """
         for descriptor in self._descriptors:
             os.set_inheritable(descriptor, True)
@@ -106,11 +107,11 @@ class InheritedState:
 
     @property
     def _descriptors(self) -> list[int]:
-        return [*(each for sockets in self.sockets.values() for each in sockets), *self.tallies, *self.lifeline]
+        return [*(each for sockets in self.sockets.values() for each in sockets), *self.counters, *self.lifeline]
 
 
-def _environment(handover: InheritedState) -> dict[str, str]:
-    return {**os.environ, _VARIABLE: json.dumps({"form": _FORM, **asdict(handover)})}
+def _environment(state: InheritedState) -> dict[str, str]:
+    return {**os.environ, _VARIABLE: json.dumps({"format": _FORMAT, **asdict(state)})}
 
 
 def _command() -> list[str]:

@@ -1,10 +1,9 @@
-"""Listening sockets: bound once, before anything else is started, so that a taken port is the first thing said.
+"""Listening sockets: bound before anything else is started, so that a port in use is the first thing reported.
 
-Each worker has a socket of its own on each port (SO_REUSEPORT), opened by the process that supervises and held open
-by it. A worker that dies takes no waiting connection with it: its successor inherits the socket. So it is in a rolling
-restart: the supervisor keeps its sockets when it becomes another program, and none is closed as long as its address is
-listened on, because the connections that wait on a socket go with it. When there are fewer workers than sockets, a
-worker serves several.
+Each worker has its own socket on each port (SO_REUSEPORT), opened and held open by the supervisor. A worker that dies
+takes no waiting connection with it: its successor inherits the socket. In a rolling restart the supervisor keeps its
+sockets too, and closes none as long as its address is listened on, because connections waiting on a socket would go
+with it. When there are fewer workers than sockets, a worker serves several.
 """
 
 import socket
@@ -15,7 +14,7 @@ from gateway.settings.listener import BACKLOG, Listener, Tls
 from gateway.settings.url import HostPort
 
 Address = tuple[object, ...]
-"""Of a socket, as Python has it."""
+"""A socket's address, in Python's form."""
 
 
 class ListenError(Exception):
@@ -26,12 +25,12 @@ def bind(listener: Listener, copies: int = 1, inherited: Sequence[socket.socket]
     """Open sockets for a listener, one for each worker.
 
     Args:
-        listener: Where.
-        copies: How many.
-        inherited: Those that listen there already. All of them are kept.
+        listener: The address.
+        copies: How many sockets to open.
+        inherited: Sockets that already listen there. All of them are kept.
 
     Raises:
-        ListenError: the address is taken, or not ours.
+        ListenError: the address is in use, or is not one of this machine.
     """
     sockets = list(inherited)
     address = sockets[0].getsockname() if sockets else probe(listener)
@@ -46,10 +45,10 @@ def bind(listener: Listener, copies: int = 1, inherited: Sequence[socket.socket]
 
 
 def probe(listener: Listener) -> Address:
-    """The address of a listener, if it is free. Nobody may share it: not even another gateway, which does not mind.
+    """The address of a listener, if it is free. No other process may listen there, not even a gateway.
 
     Raises:
-        ListenError: the address is taken, or not ours.
+        ListenError: the address is in use, or is not one of this machine.
     """
     try:
         *_, address = socket.getaddrinfo(

@@ -1,4 +1,4 @@
-"""Worker processes: started, replaced when they die, relieved in a rolling restart, told to stop."""
+"""`Supervisor`: worker processes are started, replaced when they die or in a rolling restart, and stopped."""
 
 import os
 import select
@@ -11,257 +11,272 @@ from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
 from gateway.process.reexec import InheritedState
-from gateway.process.worker_slot import Child, Process, Say, SlotWorker, WorkerSlot, cause_of
+from gateway.process.worker_slot import Child, Process, SlotWorker, WorkerSlot, describe_exit
 from gateway.telemetry.metrics import Cause
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
-"""Those that tell us something. They are blocked from the start until somebody is there to hear them, so that none is
-lost and none ends a process halfway."""
+"""The signals that are handled. They are blocked until a handler is installed, so that none is lost and none ends a
+process halfway."""
 
-_LONGEST_REHEARSAL = 60.0
+_DRY_RUN_TIMEOUT = 60.0
 
-_LAST_WAIT = 2.0
-"""Seconds in which a worker that was killed at the end is gone, and what it listened on with it."""
+_KILL_TIMEOUT = 2.0
+"""Seconds in which a worker that was killed is gone, and its sockets with it."""
 
 
-class Task(NamedTuple):
+class WorkerTask(NamedTuple):
     """What a worker is started with.
 
     Attributes:
-        number: Which it is.
-        turn: In which of its two tallies it counts.
+        number: The number of its slot.
+        counter_set: Which of the slot's two sets of counters it uses.
         cause: Why it was started.
-        lifeline: A descriptor; when it comes to its end, the supervisor is gone.
-        ready: A descriptor to write a byte to when it serves.
+        lifeline: A descriptor that reaches its end when the supervisor is gone.
+        ready: A descriptor to write a byte to once the worker serves.
     """
 
     number: int
-    turn: int
+    counter_set: int
     cause: Cause
     lifeline: int
     ready: int
 
 
 class Supervisor:
-    """Keeps a number of workers running until it is told to stop (SIGTERM, SIGINT). Passes SIGHUP on to one of them.
+    """Keeps a number of workers running until SIGTERM or SIGINT. Passes SIGHUP on to one of them.
 
     A worker that dies is replaced at once. One that dies soon after its start, again and again, is replaced after
-    pauses that double each time, and every death is said aloud.
+    pauses that double each time. Every exit is logged.
 
-    On SIGUSR2 it becomes the program that is on disk now (see `handover`), which relieves the workers one after the
-    other: a new one listens on the sockets of an old one before that one is told to leave. If the rehearsal fails,
-    all goes on as it was.
+    On SIGUSR2 it re-executes the program that is on disk now (see `reexec`), which replaces the workers one by one: a
+    new worker listens on the sockets of an old one before that one is told to retire. If the dry run fails, everything
+    goes on as before.
 
     Args:
         count: How many workers.
-        work: What a worker does, in a process of its own; it returns when it gets SIGTERM or SIGUSR2, or when its
-            lifeline comes to its end.
-        say: Where to tell the operator.
-        patience: Seconds after which a worker that was told to end is killed.
-        estate: What there is to hand over: all but the workers we start. The workers in it were left to us, and so
-            were its folders but for the last.
+        work: What a worker does, in a process of its own; it returns on SIGTERM or SIGUSR2, or when its lifeline ends.
+        log: Logs a message for the operator.
+        stop_timeout: Seconds after which a worker that was told to exit is killed.
+        state: What a restart hands over, except for the workers started here. The workers in it were inherited, and so
+            were its folders except the last.
     """
 
     def __init__(
-        self, count: int, work: Callable[[Task], None], say: Say, patience: float, estate: InheritedState
+        self,
+        count: int,
+        work: Callable[[WorkerTask], None],
+        log: Callable[[str], None],
+        stop_timeout: float,
+        state: InheritedState,
     ) -> None:
         self._work = work
-        self._say = say
-        self._patience = patience
-        self._estate = estate
-        self._posts = [WorkerSlot(number, self._start, say, patience) for number in range(count)]
-        self._former: list[WorkerSlot] = []
-        self._stopping = False
-        self._reload = False
-        self._restart = False
-        self._rehearsal: subprocess.Popen[bytes] | None = None
-        self._rehearsal_ends = 0.0
+        self._log = log
+        self._stop_timeout = stop_timeout
+        self._state = state
+        self._slots = [self._slot(number) for number in range(count)]
+        self._surplus: list[WorkerSlot] = []
+        self._stop_requested = False
+        self._reload_requested = False
+        self._restart_requested = False
+        self._dry_run: subprocess.Popen[bytes] | None = None
+        self._dry_run_ends = 0.0
+
+    def _slot(self, number: int) -> WorkerSlot:
+        return WorkerSlot(number, self._start, self._log, self._stop_timeout)
+
+    @property
+    def _all_slots(self) -> list[WorkerSlot]:
+        return [*self._slots, *self._surplus]
 
     def run(self) -> int:
         """Run until told to stop. Returns the exit code: 0, or 1 when a worker had to be killed."""
-        read, write = os.pipe()
-        os.set_blocking(read, False)
+        wakeup, write = os.pipe()
+        os.set_blocking(wakeup, False)
         os.set_blocking(write, False)
-        woken = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        handlers = {signal.SIGTERM: self._hear_stop, signal.SIGINT: self._hear_stop, signal.SIGHUP: self._hear_reload}
-        handlers |= {signal.SIGUSR2: self._hear_restart, signal.SIGCHLD: _hear}
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        self._adopt()
+        previous_wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        handlers = {
+            signal.SIGTERM: self._request_stop,
+            signal.SIGINT: self._request_stop,
+            signal.SIGHUP: self._request_reload,
+            signal.SIGUSR2: self._request_restart,
+            signal.SIGCHLD: _wake_up,
+        }
+        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        self._adopt_workers()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         try:
-            while not self._stopping:
+            while not self._stop_requested:
                 now = time.monotonic()
-                self._go_round(now)
-                self._rest(read, now)
-            return self._end(read)
+                self._poll(now)
+                self._sleep(wakeup, now)
+            return self._stop(wakeup)
         finally:
-            self._tidy()
-            for number, handler in before.items():
+            self._remove_old_folders()
+            for number, handler in previous.items():
                 signal.signal(number, handler)
-            signal.set_wakeup_fd(woken)
-            os.close(read)
+            signal.set_wakeup_fd(previous_wakeup)
+            os.close(wakeup)
             os.close(write)
 
-    # Signals: each sets a flag, and wakes us up.
+    # Signals: each sets a flag, and wakes the loop.
 
-    def _hear_stop(self, _signal: int, _frame: object) -> None:
-        self._stopping = True
+    def _request_stop(self, _signal: int, _frame: object) -> None:
+        self._stop_requested = True
 
-    def _hear_reload(self, _signal: int, _frame: object) -> None:
-        self._reload = True
+    def _request_reload(self, _signal: int, _frame: object) -> None:
+        self._reload_requested = True
 
-    def _hear_restart(self, _signal: int, _frame: object) -> None:
-        self._restart = True
+    def _request_restart(self, _signal: int, _frame: object) -> None:
+        self._restart_requested = True
 
     # Workers.
 
-    def _adopt(self) -> None:
-        """Take over the workers that were left to us. Those there is no post for may leave."""
+    def _adopt_workers(self) -> None:
+        """Take over the inherited workers. Those for which there is no slot any more retire."""
         now = time.monotonic()
-        posts = {post.number: post for post in self._posts}
-        for left in self._estate.workers:
-            if left.number not in posts:
-                posts[left.number] = WorkerSlot(left.number, self._start, self._say, self._patience)
-                self._former.append(posts[left.number])
-            posts[left.number].adopt(left, now)
-        for post in self._former:
-            post.dismiss(now)
+        slots = {slot.number: slot for slot in self._slots}
+        for inherited in self._state.workers:
+            if inherited.number not in slots:
+                slots[inherited.number] = self._slot(inherited.number)
+                self._surplus.append(slots[inherited.number])
+            slots[inherited.number].adopt(inherited, now)
+        for slot in self._surplus:
+            slot.retire(now)
 
-    def _go_round(self, now: float) -> None:
-        for post in (*self._posts, *self._former):
-            post.look(now)
-        self._look_at_rehearsal(now)
-        for post in self._posts:
+    def _poll(self, now: float) -> None:
+        for slot in self._all_slots:
+            slot.poll(now)
+        self._advance_restart(now)
+        for slot in self._slots:
             # One at a time, so that most of them serve at any moment.
-            post.fill(now, relieve=not any(other.coming for other in self._posts))
-        if self._reload:
+            slot.fill(now, replace=not any(other.starting for other in self._slots))
+        if self._reload_requested:
             self._pass_on_reload()
-        self._tidy()
+        self._remove_old_folders()
 
-    def _start(self, number: int, turn: int, cause: Cause) -> tuple[Process, int]:
-        read, write = os.pipe()
-        os.set_blocking(read, False)
-        lifeline, life = self._estate.lifeline
+    def _start(self, number: int, counter_set: int, cause: Cause) -> tuple[Process, int]:
+        ready, write = os.pipe()
+        os.set_blocking(ready, False)
+        lifeline, lifeline_writer = self._state.lifeline
 
-        def begin() -> None:
+        def run_worker() -> None:
             """In the worker: let go of what is the supervisor's, then work."""
             signal.set_wakeup_fd(-1)
-            for ours in (*SIGNALS, signal.SIGCHLD):
-                signal.signal(ours, signal.SIG_DFL)
-            os.close(life)
-            os.close(read)
-            self._work(Task(number, turn, cause, lifeline, write))
+            for number_of_signal in (*SIGNALS, signal.SIGCHLD):
+                signal.signal(number_of_signal, signal.SIG_DFL)
+            os.close(lifeline_writer)
+            os.close(ready)
+            self._work(WorkerTask(number, counter_set, cause, lifeline, write))
 
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the worker lets them in when it hears them
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the worker unblocks them when it has handlers
         try:
-            # So that it inherits the listening sockets; there is no thread and no event loop in this process.
+            # It inherits the listening sockets; there is no thread and no event loop in this process.
             pid = os.fork()
             if not pid:
-                _be(begin)
+                _run_and_exit(run_worker)
         except OSError:
-            os.close(read)
+            os.close(ready)
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             os.close(write)
-        return Child(pid), read
+        return Child(pid), ready
 
     def _pass_on_reload(self) -> None:
-        """Tell one worker; it tells the others. One that we started: what the others read is theirs alone."""
-        for post in self._posts:
-            if post.serving is not None and post.serving.is_ours:
-                post.serving.tell(signal.SIGHUP)
-                self._reload = False
+        """Tell one worker, which tells the others. One started by this program: only they share a runtime folder."""
+        for slot in self._slots:
+            if slot.serving is not None and slot.serving.is_current:
+                slot.serving.send(signal.SIGHUP)
+                self._reload_requested = False
                 return
 
-    def _rest(self, wakeup: int, now: float) -> None:
-        """Sleep until a signal comes (SIGCHLD when a process ends), a worker serves, or time is up for something."""
-        posts = (*self._posts, *self._former)
-        due = [post.due for post in self._posts if post.due > now]
-        due += [post.coming.deadline for post in posts if post.coming]
-        due += [post.leaving.deadline for post in posts if post.leaving]
-        due += [self._rehearsal_ends] if self._rehearsal else []
-        timeout = max(0.0, min(due) - time.monotonic()) if due else None
-        coming = [post.coming.ready for post in posts if post.coming and post.coming.ready is not None]
-        _wait(wakeup, coming, timeout)
+    def _sleep(self, wakeup: int, now: float) -> None:
+        """Sleep until a signal arrives (SIGCHLD when a process exits), a worker serves, or a deadline passes."""
+        slots = self._all_slots
+        deadlines = [slot.start_at for slot in self._slots if slot.start_at > now]
+        deadlines += [slot.starting.deadline for slot in slots if slot.starting]
+        deadlines += [slot.retiring.deadline for slot in slots if slot.retiring]
+        deadlines += [self._dry_run_ends] if self._dry_run else []
+        timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        ready = [slot.starting.ready for slot in slots if slot.starting and slot.starting.ready is not None]
+        _wait(wakeup, ready, timeout)
 
-    def _tidy(self) -> None:
-        """Remove what was left to us once nobody uses it any more."""
-        *former, own = self._estate.folders
-        holders = [holder for post in (*self._posts, *self._former) for holder in post.holders]
-        is_done = all(holder.is_ours for holder in holders)
-        if former and (is_done or self._stopping):
-            for folder in former:
+    def _remove_old_folders(self) -> None:
+        """Remove inherited folders once no worker uses them any more."""
+        *inherited, own = self._state.folders
+        is_done = all(worker.is_current for slot in self._all_slots for worker in slot.workers)
+        if inherited and (is_done or self._stop_requested):
+            for folder in inherited:
                 shutil.rmtree(folder, ignore_errors=True)
-            self._estate = replace(self._estate, folders=[own])
+            self._state = replace(self._state, folders=[own])
             if is_done:
-                self._say("restart: done, no worker of before is left")
+                self._log("restart: done, all old workers have exited")
 
-    # The program that takes our place.
+    # The rolling restart.
 
-    def _look_at_rehearsal(self, now: float) -> None:
-        is_settled = all(post.coming is None for post in self._posts)
-        if self._rehearsal is not None:
-            code = self._rehearsal.poll()
+    def _advance_restart(self, now: float) -> None:
+        no_worker_starts = all(slot.starting is None for slot in self._slots)
+        if self._dry_run is not None:
+            code = self._dry_run.poll()
             if code is None:
-                if now >= self._rehearsal_ends:
-                    self._rehearsal.kill()
-                    self._rehearsal_ends = now + _LONGEST_REHEARSAL
+                if now >= self._dry_run_ends:
+                    self._dry_run.kill()
+                    self._dry_run_ends = now + _DRY_RUN_TIMEOUT
             elif code:
-                self._rehearsal = None
-                self._refuse(f"its rehearsal ended with {cause_of(code)}")
-            elif is_settled:
-                self._rehearsal = None
-                self._become_successor()
-        # Perhaps asked for during a rehearsal that was refused: what is on disk may have been repaired by then.
-        if self._rehearsal is None and self._restart and is_settled:
-            self._restart = False
-            self._rehearse(now)
+                self._dry_run = None
+                self._refuse_restart(f"the dry run ended with {describe_exit(code)}")
+            elif no_worker_starts:
+                self._dry_run = None
+                self._reexec()
+        # Perhaps requested during a dry run that failed: what is on disk may have been repaired by then.
+        if self._dry_run is None and self._restart_requested and no_worker_starts:
+            self._restart_requested = False
+            self._start_dry_run(now)
 
-    def _rehearse(self, now: float) -> None:
-        self._say("restart: rehearsing it with the program and the settings that are on disk now")
+    def _start_dry_run(self, now: float) -> None:
+        self._log("restart: dry run with the program and the settings that are on disk now")
         try:
-            self._rehearsal = self._estate.rehearse()
+            self._dry_run = self._state.start_dry_run()
         except OSError as error:
-            self._refuse(f"its rehearsal cannot be started: {error}")
-        self._rehearsal_ends = now + _LONGEST_REHEARSAL
+            self._refuse_restart(f"the dry run cannot be started: {error}")
+        self._dry_run_ends = now + _DRY_RUN_TIMEOUT
 
-    def _refuse(self, why: str) -> None:
-        self._say(f"restart refused: {why}; all goes on as it was")
+    def _refuse_restart(self, reason: str) -> None:
+        self._log(f"restart refused: {reason}; everything goes on as before")
 
-    def _become_successor(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what comes now is for the successor
+    def _reexec(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what arrives now is for the new program
         try:
-            if not self._stopping:
-                workers = [left for post in (*self._posts, *self._former) for left in post.left]
-                replace(self._estate, workers=workers).pass_on()
+            if not self._stop_requested:
+                workers = [worker for slot in self._all_slots for worker in slot.inheritable]
+                replace(self._state, workers=workers).reexec()
         except OSError as error:
-            self._refuse(str(error))
+            self._refuse_restart(str(error))
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
-    # The end.
+    # Stopping.
 
-    def _end(self, wakeup: int) -> int:
-        if self._rehearsal is not None:
-            self._rehearsal.kill()
-            self._rehearsal.wait()
-        left = [(post.number, holder) for post in (*self._posts, *self._former) for holder in post.holders]
-        for _, holder in left:
-            holder.tell(signal.SIGTERM)
-        holders = [holder for _, holder in left]
-        if _all_end(holders, wakeup, self._patience):
+    def _stop(self, wakeup: int) -> int:
+        if self._dry_run is not None:
+            self._dry_run.kill()
+            self._dry_run.wait()
+        running = [(slot.number, worker) for slot in self._all_slots for worker in slot.workers]
+        for _, worker in running:
+            worker.send(signal.SIGTERM)
+        workers = [worker for _, worker in running]
+        if _all_exit(workers, wakeup, self._stop_timeout):
             return 0
-        for number, holder in left:
-            if holder.process.exitcode is None:
-                self._say(f"worker {number} (pid {holder.pid}) did not end in {self._patience:.0f} s and is killed")
-                holder.tell(signal.SIGKILL)
-        _all_end(holders, wakeup, _LAST_WAIT)
+        for number, worker in running:
+            if worker.process.exitcode is None:
+                self._log(f"worker {number} (pid {worker.pid}) did not exit in {self._stop_timeout:.0f} s, killing it")
+                worker.send(signal.SIGKILL)
+        _all_exit(workers, wakeup, _KILL_TIMEOUT)
         return 1
 
 
-def _be(worker: Callable[[], None]) -> NoReturn:
-    """Be a worker, and nothing else: what is above us on the stack is the supervisor's."""
+def _run_and_exit(worker: Callable[[], None]) -> NoReturn:
+    """Run a worker and exit: the rest of the stack is the supervisor's."""
     code = 1
     try:
         worker()
@@ -270,19 +285,19 @@ def _be(worker: Callable[[], None]) -> NoReturn:
         os._exit(code)
 
 
-def _all_end(holders: Sequence[SlotWorker], wakeup: int, patience: float) -> bool:
-    """Wait for the end of processes. Whether it came in time."""
-    deadline = time.monotonic() + patience
-    while any(holder.process.exitcode is None for holder in holders):
-        left = deadline - time.monotonic()
-        if left <= 0:
+def _all_exit(workers: Sequence[SlotWorker], wakeup: int, timeout: float) -> bool:
+    """Wait for processes to exit. Returns whether all did in time."""
+    deadline = time.monotonic() + timeout
+    while any(worker.process.exitcode is None for worker in workers):
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             return False
-        _wait(wakeup, (), left)
+        _wait(wakeup, (), remaining)
     return True
 
 
 def _wait(wakeup: int, others: Sequence[int], timeout: float | None) -> None:
-    """Wait until there is something to read from a descriptor; take what there is from the first."""
+    """Wait until a descriptor is readable; drain the first."""
     poll = select.poll()
     for descriptor in (wakeup, *others):
         poll.register(descriptor, select.POLLIN)
@@ -291,5 +306,5 @@ def _wait(wakeup: int, others: Sequence[int], timeout: float | None) -> None:
         os.read(wakeup, 1024)
 
 
-def _hear(_signal: int, _frame: object) -> None:
-    """A child has ended: that it wakes us up is enough."""
+def _wake_up(_signal: int, _frame: object) -> None:
+    """A child has exited: the wakeup descriptor is readable, and that is enough."""

@@ -1,8 +1,8 @@
-"""`WorkerSlot`: the place of one worker. When its worker dies or is replaced, the slot is filled again.
+"""`WorkerSlot`: the place of one worker. When its worker exits or is replaced, the slot is filled again.
 
-A worker is *coming* until it says that it serves, then it is *serving*. One that is relieved is *leaving*: it takes no
-more connections and ends when those that it has are done. A worker counts in one of the two tallies of its post, so a
-third one waits until the first has ended.
+A worker is *starting* until it reports that it serves; then it is *serving*. One that is being replaced is *retiring*:
+it accepts no more connections and exits when those it has are finished. Each slot has two sets of counters, of which a
+worker uses one, so a third worker is not started before the first has exited.
 """
 
 import os
@@ -14,33 +14,30 @@ from typing import Protocol
 from gateway.process.reexec import InheritedWorker
 from gateway.telemetry.metrics import Cause
 
-Say = Callable[[str], None]
-
 _HEALTHY = 10.0
-"""Seconds after which a worker's death is an accident rather than part of a crash loop."""
+"""Seconds after which a worker's exit is an accident rather than part of a crash loop."""
 
-_LONGEST_PAUSE = 30.0
+_MAX_BACKOFF = 30.0
+_START_TIMEOUT = 60.0
+"""Seconds a worker may take until it serves."""
 
-_LONGEST_START = 60.0
-"""Seconds that a worker may take before it serves."""
-
-_TURNS = frozenset({0, 1})
+_COUNTER_SETS = frozenset({0, 1})
 
 
 class Process(Protocol):
-    """A child of ours."""
+    """A child process."""
 
     @property
     def pid(self) -> int:
-        """Its id."""
+        """Its process id."""
 
     @property
     def exitcode(self) -> int | None:
-        """How it ended, less than 0 for a signal; None while it runs."""
+        """Its exit code, negative for a signal; None while it runs."""
 
 
 class Child:
-    """A child of this process, whichever program in it started it."""
+    """A child of this process, whichever program started it."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -48,7 +45,7 @@ class Child:
 
     @property
     def exitcode(self) -> int | None:
-        """As in `Process`."""
+        """Its exit code, negative for a signal; None while it runs."""
         if self._exitcode is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -58,191 +55,200 @@ class Child:
 
 @dataclass(slots=True)
 class SlotWorker:
-    """A worker that holds a post.
+    """A worker in a slot.
 
     Attributes:
         process: Its process.
-        turn: In which tally of the post it counts.
+        counter_set: Which of the slot's two sets of counters it uses.
         started: When, in seconds of the monotonic clock.
-        ready: The descriptor on which it says that it serves; None for one that the program before us started.
-        deadline: When it is killed, if it has not come or gone by then.
+        ready: The descriptor on which it reports that it serves; None if the program before this one started it.
+        deadline: When it is killed if it has not started or exited by then.
     """
 
     process: Process
-    turn: int
+    counter_set: int
     started: float
     ready: int | None
     deadline: float
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """Its process id."""
         return self.process.pid
 
     @property
-    def is_ours(self) -> bool:
-        """Whether it runs the program that we are."""
+    def is_current(self) -> bool:
+        """Whether this program started it, rather than the one before."""
         return self.ready is not None
 
-    def tell(self, number: int) -> None:
+    def send(self, signal_number: int) -> None:
         """Send it a signal."""
         if self.process.exitcode is None:
-            os.kill(self.pid, number)
+            os.kill(self.pid, signal_number)
 
 
 class WorkerSlot:
     """The place of a worker.
 
     Args:
-        number: The worker's.
-        start: Starts a worker, of this number, this turn and for this cause. Returns its process, and the descriptor
-            on which it says that it serves. Raises OSError when it cannot; it is asked again later.
-        say: Where to tell the operator.
-        patience: Seconds in which a worker that is told to end has to.
+        number: The worker's number.
+        start: Starts a worker with this number, set of counters and cause. Returns its process, and the descriptor on
+            which it reports that it serves. Raises OSError when it cannot; it is called again later.
+        log: Logs a message for the operator.
+        stop_timeout: Seconds that a worker has to exit after it was told to.
 
     Attributes:
         number: As above.
-        coming: Who has been started and does not serve yet.
-        serving: Who serves.
-        leaving: Who was relieved.
-        due: When the post is filled next, in seconds of the monotonic clock, if nobody holds it.
+        starting: The worker that was started and does not serve yet.
+        serving: The worker that serves.
+        retiring: The worker that was replaced and has not exited yet.
+        start_at: When the next worker is started, in seconds of the monotonic clock, if the slot is empty.
     """
 
     def __init__(
-        self, number: int, start: Callable[[int, int, Cause], tuple[Process, int]], say: Say, patience: float
+        self,
+        number: int,
+        start: Callable[[int, int, Cause], tuple[Process, int]],
+        log: Callable[[str], None],
+        stop_timeout: float,
     ) -> None:
         self.number = number
-        self.coming: SlotWorker | None = None
+        self.starting: SlotWorker | None = None
         self.serving: SlotWorker | None = None
-        self.leaving: SlotWorker | None = None
-        self.due = 0.0
+        self.retiring: SlotWorker | None = None
+        self.start_at = 0.0
         self._start = start
-        self._say = say
-        self._patience = patience
-        self._pause = 0.0
+        self._log = log
+        self._stop_timeout = stop_timeout
+        self._backoff = 0.0
         self._cause: Cause = "start"
 
     @property
-    def holders(self) -> list[SlotWorker]:
-        """All whose processes are not known to have ended."""
-        return [holder for holder in (self.serving, self.coming, self.leaving) if holder is not None]
+    def workers(self) -> list[SlotWorker]:
+        """All workers that are not known to have exited."""
+        return [worker for worker in (self.serving, self.starting, self.retiring) if worker is not None]
 
     @property
-    def left(self) -> list[InheritedWorker]:
-        """Those that would go on with another program."""
+    def inheritable(self) -> list[InheritedWorker]:
+        """The workers that would go on under another program."""
         return [
-            InheritedWorker(self.number, holder.pid, holder.turn, holder.started, holder is self.leaving)
-            for holder in (self.serving, self.leaving)
-            if holder is not None and holder.process.exitcode is None  # else nobody could wait for it any more
+            InheritedWorker(self.number, worker.pid, worker.counter_set, worker.started, worker is self.retiring)
+            for worker in (self.serving, self.retiring)
+            if worker is not None and worker.process.exitcode is None  # else nobody could wait for it any more
         ]
 
-    def adopt(self, left: InheritedWorker, now: float) -> None:
-        """Take over a worker from the program before us."""
-        holder = SlotWorker(Child(left.pid), left.turn, left.started, None, now + self._patience)
-        if left.leaving:
-            self.leaving = holder
+    def adopt(self, inherited: InheritedWorker, now: float) -> None:
+        """Take over a worker from the program before this one."""
+        child = Child(inherited.pid)
+        worker = SlotWorker(child, inherited.counter_set, inherited.started, None, now + self._stop_timeout)
+        if inherited.retiring:
+            self.retiring = worker
         else:
-            self.serving = holder
-            self._cause = "death"  # should it die before it is relieved
+            self.serving = worker
+            self._cause = "death"  # should it die before it is replaced
 
-    def look(self, now: float) -> None:
-        """See who has died, who serves by now, and who takes too long."""
-        if self.leaving is not None:
-            self._look_at_leaving(self.leaving, now)
+    def poll(self, now: float) -> None:
+        """Note which workers have exited or begun to serve, and kill those that take too long."""
+        if self.retiring is not None:
+            self._poll_retiring(self.retiring, now)
         if self.serving is not None and self.serving.process.exitcode is not None:
-            self._bury(self.serving, now)
+            self._record_exit(self.serving, now)
             self.serving = None
-        if self.coming is not None:
-            self._look_at_coming(self.coming, now)
+        if self.starting is not None:
+            self._poll_starting(self.starting, now)
 
-    def _look_at_leaving(self, leaving: SlotWorker, now: float) -> None:
-        code = leaving.process.exitcode
+    def _poll_retiring(self, worker: SlotWorker, now: float) -> None:
+        code = worker.process.exitcode
         if code is None:
-            if now >= leaving.deadline:
-                self._say(
-                    f"worker {self.number} (pid {leaving.pid}) did not end in {self._patience:.0f} s and is killed"
+            if now >= worker.deadline:
+                self._log(
+                    f"worker {self.number} (pid {worker.pid}) did not exit in {self._stop_timeout:.0f} s, killing it"
                 )
-                leaving.tell(signal.SIGKILL)
-                leaving.deadline = now + self._patience
+                worker.send(signal.SIGKILL)
+                worker.deadline = now + self._stop_timeout
             return
         if code:
-            self._say(f"worker {self.number} (pid {leaving.pid}) ended with {cause_of(code)} when it was relieved")
-        self.leaving = None
+            self._log(f"worker {self.number} (pid {worker.pid}) was replaced and ended with {describe_exit(code)}")
+        self.retiring = None
 
-    def _look_at_coming(self, coming: SlotWorker, now: float) -> None:
-        assert coming.ready is not None  # noqa: S101 - we started it
-        if coming.process.exitcode is None:
-            if _has_spoken(coming.ready):
-                self._put_in_place(coming, now)
-            elif now >= coming.deadline:
-                self._say(f"worker {self.number} (pid {coming.pid}) does not serve after {_LONGEST_START:.0f} s")
-                coming.tell(signal.SIGKILL)
-                coming.deadline = now + _LONGEST_START
+    def _poll_starting(self, worker: SlotWorker, now: float) -> None:
+        assert worker.ready is not None  # noqa: S101 - this program started it
+        if worker.process.exitcode is None:
+            if _is_ready(worker.ready):
+                self._promote(worker, now)
+            elif now >= worker.deadline:
+                self._log(
+                    f"worker {self.number} (pid {worker.pid}) does not serve after {_START_TIMEOUT:.0f} s, killing it"
+                )
+                worker.send(signal.SIGKILL)
+                worker.deadline = now + _START_TIMEOUT
             return
-        os.close(coming.ready)
-        self._bury(coming, now)
-        self.coming = None
+        os.close(worker.ready)
+        self._record_exit(worker, now)
+        self.starting = None
 
-    def _put_in_place(self, coming: SlotWorker, now: float) -> None:
-        assert coming.ready is not None  # noqa: S101 - we started it
-        os.close(coming.ready)
-        self.coming, self._cause = None, "death"
+    def _promote(self, worker: SlotWorker, now: float) -> None:
+        assert worker.ready is not None  # noqa: S101 - this program started it
+        os.close(worker.ready)
+        self.starting, self._cause = None, "death"
         if self.serving is not None:
-            self._say(f"worker {self.number} (pid {self.serving.pid}) is relieved by pid {coming.pid}")
-            self.dismiss(now)
-        self.serving = coming
+            self._log(f"worker {self.number} (pid {self.serving.pid}) is replaced by pid {worker.pid}")
+            self.retire(now)
+        self.serving = worker
 
-    def dismiss(self, now: float) -> None:
-        """Let who serves leave: others listen on its sockets."""
+    def retire(self, now: float) -> None:
+        """Tell the serving worker to finish: others listen on its sockets."""
         if self.serving is not None:
-            self.serving.tell(signal.SIGUSR2)
-            self.serving.deadline = now + self._patience
-            self.leaving, self.serving = self.serving, None
+            self.serving.send(signal.SIGUSR2)
+            self.serving.deadline = now + self._stop_timeout
+            self.retiring, self.serving = self.serving, None
 
-    def _bury(self, dead: SlotWorker, now: float) -> None:
-        lived = now - dead.started
-        pause = self._postpone(now, healthy=lived >= _HEALTHY)
+    def _record_exit(self, worker: SlotWorker, now: float) -> None:
+        lifetime = now - worker.started
+        pause = self._back_off(now, healthy=lifetime >= _HEALTHY)
         self._cause = "death"
-        self._say(
-            f"worker {self.number} (pid {dead.pid}) ended with {cause_of(dead.process.exitcode or 0)} "
-            f"after {lived:.1f} s; a new one starts {f'in {pause:.1f} s' if pause else 'now'}"
+        self._log(
+            f"worker {self.number} (pid {worker.pid}) ended with {describe_exit(worker.process.exitcode or 0)} "
+            f"after {lifetime:.1f} s, starting a new one {f'in {pause:.1f} s' if pause else 'now'}"
         )
 
-    def _postpone(self, now: float, *, healthy: bool) -> float:
-        """Put off the next start, each time for longer unless all was well. Returns for how long."""
-        self._pause = 0.0 if healthy else min(_LONGEST_PAUSE, self._pause * 2 or 0.1)
-        self.due = now + self._pause
-        return self._pause
+    def _back_off(self, now: float, *, healthy: bool) -> float:
+        """Delay the next start, twice as long each time unless the last worker was healthy. Returns the delay."""
+        self._backoff = 0.0 if healthy else min(_MAX_BACKOFF, self._backoff * 2 or 0.1)
+        self.start_at = now + self._backoff
+        return self._backoff
 
-    def fill(self, now: float, *, relieve: bool) -> None:
-        """Start a worker if nobody serves, or if it is due.
+    def fill(self, now: float, *, replace: bool) -> None:
+        """Start a worker if none serves, or if the one that serves is to be replaced.
 
         Args:
             now: Seconds of the monotonic clock.
-            relieve: Whether a worker that the program before us started may be relieved.
+            replace: Whether a worker that the program before this one started may be replaced now.
         """
         serving = self.serving
-        if self.coming is not None or self.due > now or (serving is not None and (serving.is_ours or not relieve)):
+        is_kept = serving is not None and (serving.is_current or not replace)
+        if self.starting is not None or self.start_at > now or is_kept:
             return
-        turns = _TURNS - {holder.turn for holder in self.holders}
-        if turns:
-            turn = min(turns)
-            try:
-                process, ready = self._start(self.number, turn, self._cause if serving is None else "restart")
-            except OSError as error:  # no room for a process, or no descriptor
-                pause = self._postpone(now, healthy=False)
-                self._say(f"worker {self.number} cannot be started: {error}; the next try is in {pause:.1f} s")
-            else:
-                self.coming = SlotWorker(process, turn, now, ready, now + _LONGEST_START)
+        free = _COUNTER_SETS - {worker.counter_set for worker in self.workers}
+        if not free:
+            return
+        counter_set = min(free)
+        try:
+            process, ready = self._start(self.number, counter_set, self._cause if serving is None else "restart")
+        except OSError as error:  # no room for a process, or no descriptor
+            pause = self._back_off(now, healthy=False)
+            self._log(f"worker {self.number} cannot be started: {error}; trying again in {pause:.1f} s")
+        else:
+            self.starting = SlotWorker(process, counter_set, now, ready, now + _START_TIMEOUT)
 
 
-def _has_spoken(descriptor: int) -> bool:
+def _is_ready(descriptor: int) -> bool:
     try:
         return os.read(descriptor, 1) != b""
     except BlockingIOError:
         return False
 
 
-def cause_of(exitcode: int) -> str:
+def describe_exit(code: int) -> str:
     """How a process ended, in words."""
-    return f"exit code {exitcode}" if exitcode >= 0 else signal.Signals(-exitcode).name
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name

@@ -116,7 +116,7 @@ async def test_the_demo_tells_what_to_try_and_it_is_true(tmp_path: Path) -> None
     (config / "gateway.yaml").write_text(text)
     (config / "rules").symlink_to(ROOT / "config/rules")
     async with Process.start(*cli("demo", "--config", config / "gateway.yaml")) as process:
-        await process.says("Ctrl-C ends this")
+        await process.says("Ctrl-C stops the demo")
         found = await process.says(r"curl -i http://127\.0\.0\.1:(\d+)(/\S+)")
         public = int(found[1])
         assert (await ask(public, get(found[2]))).status == 200

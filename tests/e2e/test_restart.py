@@ -155,7 +155,7 @@ async def test_settings_that_cannot_be_used_are_told_and_all_goes_on_as_it_was(t
                 text = file.read_text()
                 file.write_text(re.sub(rf"(?m)^{broken.partition(':')[0]}: .*$", broken, text))
                 process.signal(signal.SIGUSR2)
-                await process.says(rf"(?s)(restart refused.*all goes on as it was.*){{{number}}}")
+                await process.says(rf"(?s)(restart refused.*everything goes on as before.*){{{number}}}")
                 await asking.asks(100)
                 assert process.children == before
             assert "gateway.yaml:3:10: workers" in process.output
@@ -165,7 +165,7 @@ async def test_settings_that_cannot_be_used_are_told_and_all_goes_on_as_it_was(t
         assert asking.statuses.keys() == {200}
 
 
-async def test_a_rehearsal_that_cannot_be_started_refuses_a_restart(tmp_path: Path) -> None:
+async def test_a_dry_run_that_cannot_be_started_refuses_a_restart(tmp_path: Path) -> None:
     """Python has been taken away, as by a new environment in the place of the old one."""
     python = tmp_path / "venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -180,7 +180,7 @@ async def test_a_rehearsal_that_cannot_be_started_refuses_a_restart(tmp_path: Pa
             before = process.children
             python.unlink()
             process.signal(signal.SIGUSR2)
-            await process.says("restart refused: its rehearsal cannot be started: .* all goes on as it was")
+            await process.says("restart refused: the dry run cannot be started: .* everything goes on as before")
             assert (process.children, (await ask(public, get())).status) == (before, 200)
             python.symlink_to(sys.executable)
             await restart(process)
@@ -222,7 +222,7 @@ async def test_a_request_under_way_is_answered_by_the_worker_that_took_it(tmp_pa
         async with gateway("--config", file) as (process, public, _), Client.connect(public) as client:
             await client.send(b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 5\r\n\r\nhel")
             process.signal(signal.SIGUSR2)
-            await process.says(r"(?s)(is relieved by.*){2}")
+            await process.says(r"(?s)(is replaced by.*){2}")
             await client.send(b"lo")
             assert (await client.answer()).status == 200
             await process.says("restart: done")
@@ -236,7 +236,7 @@ async def test_a_worker_that_is_killed_in_the_middle_of_it_is_replaced_and_the_r
             await process.says(r"(?s)(worker_serving.*){2}")
             before = process.children
             process.signal(signal.SIGUSR2)
-            await process.says("is relieved by")
+            await process.says("is replaced by")
             for worker in before:
                 with suppress(ProcessLookupError):  # it may have left by now
                     os.kill(worker, signal.SIGKILL)
@@ -263,7 +263,7 @@ async def test_a_new_worker_that_dies_before_it_serves_is_followed_by_another(tm
             assert (await ask(public, get())).status == 200
 
 
-async def test_a_restart_asked_for_during_a_rehearsal_that_is_refused_is_done_afterwards(tmp_path: Path) -> None:
+async def test_a_restart_requested_during_a_dry_run_that_fails_is_done_afterwards(tmp_path: Path) -> None:
     """Whoever has repaired the settings meanwhile need not ask again."""
     async with upstream() as up:
         file = configure(tmp_path, up.port, "memory", 1)
@@ -272,12 +272,12 @@ async def test_a_restart_asked_for_during_a_rehearsal_that_is_refused_is_done_af
             await process.says("worker_serving")
             file.write_text(good.replace("workers: 1", "workers: many"))
             process.signal(signal.SIGUSR2)
-            await process.says("rehearsing")
+            await process.says("dry run with")
             process.signal(signal.SIGUSR2)
-            await process.says(r"(?s)restart refused.*rehearsing")
+            await process.says(r"(?s)restart refused.*dry run with")
             file.write_text(good)
             await until(lambda: "restart: done" in process.output or process.output.count("refused") == 2)
-            if "restart: done" not in process.output:  # the second rehearsal was faster than we
+            if "restart: done" not in process.output:  # the second dry run was faster than we
                 await restart(process)
 
 
@@ -290,10 +290,10 @@ async def test_a_gateway_that_is_stopped_in_the_middle_does_not_say_that_it_is_d
                 await process.says("worker_serving")
                 os.kill(process.children[0], signal.SIGSTOP)
                 process.signal(signal.SIGUSR2)
-                await process.says("is relieved by")
+                await process.says("is replaced by")
                 process.signal(signal.SIGTERM)
                 assert await process.ends() == 1
-                assert "did not end in" in process.output
+                assert "did not exit in" in process.output
                 assert "restart: done" not in process.output
                 assert not os.listdir(runtime)  # noqa: PTH208 - nothing is left
 

@@ -136,7 +136,7 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_until_it_can() -> 
             process.pid, resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         )
         os.kill(worker, signal.SIGKILL)
-        await process.says(r"(?s)(worker 0 cannot be started: .*Too many open files; the next try is in .*){2}")
+        await process.says(r"(?s)(worker 0 cannot be started: .*Too many open files; trying again in .*){2}")
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, before)
         await process.says(r"(?s)(worker_serving.*){2}")
         assert (await ask(public, get())).status == 200
@@ -255,7 +255,7 @@ async def test_a_reload_or_a_restart_asked_for_while_it_starts_does_not_end_it(n
             with await asyncio.to_thread(settings.open, "w") as told:  # which waits for somebody to read
                 process.signal(number)
                 told.write("drain_time: 1s\n")
-            await process.says("reload_refused" if number == signal.SIGHUP else "rehearsing")
+            await process.says("reload_refused" if number == signal.SIGHUP else "dry run with")
             await process.says("worker_serving")
 
 

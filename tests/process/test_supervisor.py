@@ -1,4 +1,4 @@
-"""A supervisor that cannot start a worker is none the poorer."""
+"""A supervisor that cannot start a worker leaks nothing."""
 
 import os
 from pathlib import Path
@@ -20,8 +20,8 @@ def test_a_fork_that_fails_keeps_no_descriptor(monkeypatch: pytest.MonkeyPatch) 
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     lifeline = os.pipe()
-    estate = InheritedState(sockets={}, tallies=[], layout="", lifeline=lifeline, folders=["/nowhere"])
-    supervisor = Supervisor(1, lambda _task: None, lambda _text: None, 5.0, estate)
+    state = InheritedState(sockets={}, counters=[], counters_layout="", lifeline=lifeline, folders=["/nowhere"])
+    supervisor = Supervisor(1, lambda _task: None, lambda _text: None, 5.0, state)
     before = descriptors()
     monkeypatch.setattr(os, "fork", fail)
     for _ in range(3):

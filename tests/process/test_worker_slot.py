@@ -1,4 +1,4 @@
-"""A worker's place: filled, kept, relieved. The processes are real, and do nothing but wait to be told."""
+"""A worker's slot: filled, kept, and handed to a successor. The processes are real, and only wait for signals."""
 
 import os
 import signal
@@ -47,23 +47,23 @@ class Child:
 
 
 class Stage:
-    """A post, who was started on it, and what it said."""
+    """A slot, the workers that were started in it, and what it logged."""
 
     def __init__(self) -> None:
         self.children: list[Child] = []
         self.started: list[tuple[int, Cause]] = []
         self.said: list[str] = []
-        self.post = WorkerSlot(3, self._start, self.said.append, 5.0)
+        self.slot = WorkerSlot(3, self._start, self.said.append, 5.0)
 
-    def _start(self, number: int, turn: int, cause: Cause) -> tuple[Process, int]:
+    def _start(self, number: int, counter_set: int, cause: Cause) -> tuple[Process, int]:
         assert number == 3
-        self.started.append((turn, cause))
+        self.started.append((counter_set, cause))
         self.children.append(Child())
         return self.children[-1], self.children[-1].ready
 
-    def round(self, now: float, *, relieve: bool = False) -> None:
-        self.post.look(now)
-        self.post.fill(now, relieve=relieve)
+    def round(self, now: float, *, replace: bool = False) -> None:
+        self.slot.poll(now)
+        self.slot.fill(now, replace=replace)
 
 
 @pytest.fixture
@@ -76,11 +76,11 @@ def stage() -> Iterator[Stage]:
 
 def test_a_worker_serves_when_it_says_so(stage: Stage) -> None:
     stage.round(100)
-    assert stage.post.left == []
+    assert stage.slot.inheritable == []
     stage.children[0].speak()
     stage.round(101)
-    assert [left.pid for left in stage.post.left] == [stage.children[0].pid]
-    stage.round(102, relieve=True)
+    assert [worker.pid for worker in stage.slot.inheritable] == [stage.children[0].pid]
+    stage.round(102, replace=True)
     assert stage.started == [(0, "start")]
 
 
@@ -90,31 +90,31 @@ def test_one_that_dies_again_and_again_is_replaced_after_longer_and_longer_pause
         stage.round(now)
         stage.children[-1].die()
         stage.round(now + 1)
-        assert stage.post.due == pytest.approx(now + 1 + pause)
-        now = stage.post.due
+        assert stage.slot.start_at == pytest.approx(now + 1 + pause)
+        now = stage.slot.start_at
     assert "worker 3 (pid " in stage.said[-1]
-    assert stage.said[-1].endswith("ended with SIGKILL after 1.0 s; a new one starts in 0.8 s")
+    assert stage.said[-1].endswith("ended with SIGKILL after 1.0 s, starting a new one in 0.8 s")
     stage.round(now)
     stage.children[-1].die()
     stage.round(now + 11)
-    assert stage.said[-1].endswith("after 11.0 s; a new one starts now")
+    assert stage.said[-1].endswith("after 11.0 s, starting a new one now")
     assert [cause for _, cause in stage.started] == ["start", *["death"] * 5]
 
 
 def test_one_that_cannot_be_started_is_tried_again_after_longer_and_longer_pauses() -> None:
-    def fail(_number: int, _turn: int, _cause: Cause) -> tuple[Process, int]:
+    def fail(_number: int, _counter_set: int, _cause: Cause) -> tuple[Process, int]:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     said: list[str] = []
-    post = WorkerSlot(3, fail, said.append, 5.0)
+    slot = WorkerSlot(3, fail, said.append, 5.0)
     now = 100.0
     for pause in (0.1, 0.2, 0.4):
-        post.fill(now, relieve=False)
-        assert post.due == pytest.approx(now + pause)
-        post.fill(now, relieve=False)
-        now = post.due
-    assert (post.holders, len(said)) == ([], 3)
-    assert said[-1].endswith("Resource temporarily unavailable; the next try is in 0.4 s")
+        slot.fill(now, replace=False)
+        assert slot.start_at == pytest.approx(now + pause)
+        slot.fill(now, replace=False)
+        now = slot.start_at
+    assert (slot.workers, len(said)) == ([], 3)
+    assert said[-1].endswith("Resource temporarily unavailable; trying again in 0.4 s")
 
 
 def test_one_that_does_not_serve_in_time_is_killed(stage: Stage) -> None:
@@ -129,28 +129,28 @@ def test_one_that_does_not_serve_in_time_is_killed(stage: Stage) -> None:
 def test_one_that_was_left_to_us_goes_when_another_serves_and_is_killed_if_it_stays(stage: Stage) -> None:
     old = Child()
     stage.children.append(old)
-    stage.post.adopt(InheritedWorker(3, old.pid, 0, 50.0, leaving=False), 100)
+    stage.slot.adopt(InheritedWorker(3, old.pid, 0, 50.0, retiring=False), 100)
     stage.round(100)
     assert stage.started == []
-    stage.round(100, relieve=True)
+    stage.round(100, replace=True)
     assert stage.started == [(1, "restart")]
     assert old.exitcode is None
     stage.children[-1].speak()
     stage.round(101)
-    assert stage.said == [f"worker 3 (pid {old.pid}) is relieved by pid {stage.children[-1].pid}"]
-    assert stage.post.left == [
-        InheritedWorker(3, stage.children[-1].pid, 1, 100, leaving=False),
-        InheritedWorker(3, old.pid, 0, 50.0, leaving=True),
+    assert stage.said == [f"worker 3 (pid {old.pid}) is replaced by pid {stage.children[-1].pid}"]
+    assert stage.slot.inheritable == [
+        InheritedWorker(3, stage.children[-1].pid, 1, 100, retiring=False),
+        InheritedWorker(3, old.pid, 0, 50.0, retiring=True),
     ]
 
 
 def test_one_that_does_not_leave_is_killed(stage: Stage) -> None:
     deaf = Child()
-    stage.post.adopt(InheritedWorker(3, deaf.pid, 1, 50.0, leaving=True), 100)
+    stage.slot.adopt(InheritedWorker(3, deaf.pid, 1, 50.0, retiring=True), 100)
     stage.round(104)
     assert deaf.exitcode is None
     stage.round(105)
-    assert stage.said == [f"worker 3 (pid {deaf.pid}) did not end in 5 s and is killed"]
+    assert stage.said == [f"worker 3 (pid {deaf.pid}) did not exit in 5 s, killing it"]
     deaf.gone()
     deaf.close()
 
@@ -158,13 +158,13 @@ def test_one_that_does_not_leave_is_killed(stage: Stage) -> None:
 def test_the_third_waits_until_the_first_has_ended(stage: Stage) -> None:
     serving, leaving = Child(), Child()
     stage.children += [serving, leaving]
-    stage.post.adopt(InheritedWorker(3, serving.pid, 0, 50.0, leaving=False), 100)
-    stage.post.adopt(InheritedWorker(3, leaving.pid, 1, 40.0, leaving=True), 100)
-    stage.round(100, relieve=True)
+    stage.slot.adopt(InheritedWorker(3, serving.pid, 0, 50.0, retiring=False), 100)
+    stage.slot.adopt(InheritedWorker(3, leaving.pid, 1, 40.0, retiring=True), 100)
+    stage.round(100, replace=True)
     assert stage.started == []
     os.kill(leaving.pid, signal.SIGKILL)
     os.waitid(os.P_PID, leaving.pid, os.WEXITED | os.WNOWAIT)
-    stage.round(101, relieve=True)
+    stage.round(101, replace=True)
     assert stage.started == [(1, "restart")]
     leaving._exitcode = -signal.SIGKILL
 
@@ -175,4 +175,4 @@ def test_one_that_is_known_to_have_ended_is_not_left_to_the_next_program(stage: 
     stage.children[0].speak()
     stage.round(101)
     stage.children[0].die()
-    assert stage.post.left == []
+    assert stage.slot.inheritable == []
