@@ -22,7 +22,7 @@ from gateway.redis.scripts import Call
 MAX_CONNECTIONS = 8
 """One carries the checks, one the heartbeats; the others replace those that hang."""
 
-Reply = list[int] | StoreUnavailableError
+Reply = list[Any] | StoreUnavailableError
 """What a script returned, or why there is no reply."""
 
 
@@ -43,6 +43,18 @@ class RedisClient(Protocol):
         """Close all connections."""
 
 
+async def run_script(client: RedisClient, call: Call) -> list[Any]:
+    """Run one script.
+
+    Raises:
+        StoreUnavailableError: it may or may not have been executed.
+    """
+    (reply,) = await client.run([call])
+    if isinstance(reply, StoreUnavailableError):
+        raise reply
+    return reply
+
+
 def evalsha(call: Call) -> tuple[Any, ...]:
     """The command that runs a script which the server knows."""
     return ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.arguments)
@@ -58,6 +70,8 @@ def checked(reply: object, call: Call) -> Reply:
     if isinstance(reply, Exception):
         return unavailable(reply)
     if isinstance(reply, list) and len(reply) == call.numbers and all(type(number) is int for number in reply):
+        return reply
+    if isinstance(reply, list) and call.numbers is None:
         return reply
     return StoreUnavailableError(f"unexpected reply to a script: {reply!r:.80}")
 

@@ -20,9 +20,9 @@ class Script(NamedTuple):
     sha: str
 
     @classmethod
-    def of(cls, *parts: str) -> "Script":
-        """Load a script that is made of several files."""
-        text = "\n".join(files(__package__).joinpath(part).read_text("utf-8") for part in parts)
+    def of(cls, *parts: str, package: str = __package__) -> "Script":
+        """Load a script that is made of several files of a package."""
+        text = "\n".join(files(package).joinpath(part).read_text("utf-8") for part in parts)
         return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -38,13 +38,13 @@ class Call(NamedTuple):
         script: Which one.
         keys: The keys it touches.
         arguments: Its other arguments.
-        numbers: How many numbers its reply has.
+        numbers: How many numbers its reply has; None if it is any other list.
     """
 
     script: Script
     keys: Sequence[bytes]
     arguments: Sequence[bytes | str | int]
-    numbers: int
+    numbers: int | None
 
 
 class Debt(NamedTuple):

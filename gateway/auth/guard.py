@@ -1,0 +1,104 @@
+"""`Guard`: decides who may do what with an admin token, and reports every attempt that it refuses."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, NoReturn
+
+from gateway.auth.admin_token import AdminVerifier
+from gateway.auth.grant import Grant, Scope
+from gateway.auth.signed_token import TokenRefusedError
+from gateway.limits.bucket import Charge, Demand, Quota, State, take
+from gateway.limits.rate import Rate
+
+_REFUSAL = Demand(b"", Charge.of("refusals", Quota(Rate(10, 1), 1000)))
+"""How many refused attempts a worker reports; more come from somebody who guesses, and would fill the disk."""
+
+
+class AccessDeniedError(Exception):
+    """An attempt was refused. Why is in the log; the caller is not told."""
+
+
+class UnauthorizedError(AccessDeniedError):
+    """There is no good token."""
+
+
+class ForbiddenError(AccessDeniedError):
+    """The token does not permit this."""
+
+
+class TooManyAttemptsError(AccessDeniedError):
+    """Too many attempts were refused lately; this one was refused, too, and is not reported."""
+
+
+class Attempt(NamedTuple):
+    """What somebody tries to do.
+
+    Attributes:
+        method: The request's method.
+        route: The path as the API defines it, with its parameters not filled in.
+        source: The caller's address.
+        scope: What a token has to permit.
+    """
+
+    method: str
+    route: str
+    source: str
+    scope: Scope
+
+
+class Refusal(NamedTuple):
+    """A refused attempt, for operators.
+
+    Attributes:
+        attempt: What was tried.
+        reason: Why it was refused. It quotes nothing of the token.
+        grant: What the token says; None without a good one.
+    """
+
+    attempt: Attempt
+    reason: str
+    grant: Grant | None = None
+
+
+class Guard:
+    """Admits attempts with a good token.
+
+    All others are refused in the same way, whatever is wrong. Whoever guesses tokens is slowed down by a token bucket
+    of our own; a good token is not held up by those without one.
+
+    Args:
+        verifier: Verifies tokens; None when no keys are configured, and then no token is good.
+        report: Reports a refused attempt.
+    """
+
+    def __init__(self, verifier: AdminVerifier | None, report: Callable[[Refusal], Awaitable[None]]) -> None:
+        self._verifier = verifier
+        self._report = report
+        self._refusals: State | None = None
+
+    async def admit(self, token: str, attempt: Attempt) -> Grant:
+        """What a token permits, which includes the attempt.
+
+        Raises:
+            UnauthorizedError: the token is not good.
+            ForbiddenError: it permits other things only.
+            TooManyAttemptsError: one of both, too often.
+        """
+        if self._verifier is None:
+            await self.refuse(Refusal(attempt, "no keys for admin tokens are configured"))
+        try:
+            grant = self._verifier.verify(token)
+        except TokenRefusedError as error:
+            await self.refuse(Refusal(attempt, str(error)))
+        if not grant.covers(attempt.scope):
+            await self.refuse(Refusal(attempt, f"the token does not have the scope {attempt.scope.value}", grant))
+        return grant
+
+    async def refuse(self, refusal: Refusal) -> NoReturn:
+        """Report a refused attempt, and raise as `admit` does."""
+        decision, (state,) = take([_REFUSAL], [self._refusals], time.monotonic_ns() // 1000)
+        if not decision.allowed:
+            raise TooManyAttemptsError
+        self._refusals = state
+        await self._report(refusal)
+        raise UnauthorizedError if refusal.grant is None else ForbiddenError

@@ -1,0 +1,76 @@
+"""`Poller`: asks Redis for all subscribers of a worker at once, in one round trip every `POLL_INTERVAL`.
+
+A subscriber that still works on the last reply is left out, so none of them holds up the others.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from gateway.redis.background import end
+from gateway.redis.client import Answer, RedisClient
+from gateway.redis.scripts import Call
+
+POLL_INTERVAL = 0.25
+"""Seconds between two polls: what one gateway writes is known to all others well within one second."""
+
+Hear = Callable[[Answer | None], Awaitable[None]]
+
+
+class _Subscriber:
+    """A script call, what handles its replies, and the handling of the last one."""
+
+    __slots__ = ("call", "hear", "task")
+
+    def __init__(self, call: Call | None, hear: Hear) -> None:
+        self.call = call
+        self.hear = hear
+        self.task: asyncio.Task[None] | None = None
+
+    async def handle(self, reply: Answer | None) -> None:
+        await self.hear(reply)
+
+
+class Poller:
+    """Polls Redis while `polling` runs.
+
+    Args:
+        redis: Where to; None with the memory store, and then there is nothing to ask.
+    """
+
+    def __init__(self, redis: RedisClient | None) -> None:
+        self._redis = redis
+        self._subscribers: list[_Subscriber] = []
+
+    def subscribe(self, call: Call | None, hear: Hear) -> None:
+        """Add a subscriber.
+
+        Args:
+            call: The script to run at each poll; None if there is nothing to ask Redis.
+            hear: Handles each reply, or why there is none; gets None if nothing was asked. It must not raise.
+        """
+        self._subscribers.append(_Subscriber(call, hear))
+
+    @asynccontextmanager
+    async def polling(self) -> AsyncIterator[None]:
+        """Poll while the block runs."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            for each in (task, *(subscriber.task for subscriber in self._subscribers)):
+                if each is not None:
+                    await end(each)
+
+    async def _run(self) -> None:
+        while True:
+            await self._poll()
+            await asyncio.sleep(POLL_INTERVAL)
+
+    async def _poll(self) -> None:
+        idle = [each for each in self._subscribers if each.task is None or each.task.done()]
+        calls = [each.call for each in idle if each.call is not None]
+        replies = iter(await self._redis.run(calls) if self._redis is not None and calls else ())
+        for each in idle:
+            reply = next(replies) if each.call is not None else None
+            each.task = asyncio.create_task(each.handle(reply))
