@@ -16,12 +16,13 @@ from gateway.analytics.rollup import Rollup
 from gateway.auth.cors import Cors
 from gateway.auth.identity import build_identity, credential_headers, identity_headers
 from gateway.config.loader import Loaded
-from gateway.control.app import ControlPlane, WorkerContext, open_runtime
-from gateway.control.health import HealthApi
-from gateway.control.metrics import MetricsApi
+from gateway.control.app import ControlPlane
+from gateway.control.reload.workers import Workers
+from gateway.control.status import StatusApi
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.open import open_limiter
 from gateway.limits.rules import RuleBook
+from gateway.process.runtime import WorkerContext, open_runtime
 from gateway.process.sockets import tls_context
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
@@ -116,19 +117,18 @@ class Worker:
             traced = None
             if settings.tracing is not None:
                 traced = TracingObserver(journal, await stack.enter_async_context(open_tracer(settings.tracing, log)))
-            keep = settings.keep_rate_limit_headers
-            forwarder = (
-                Forwarder(settings.upstreams, journal, keep_rate_limits=keep)
-                if traced is None
-                else TracedForwarder(settings.upstreams, traced, keep_rate_limits=keep)
-            )
+            forwarder = self._forwarder(journal, traced)
             stack.callback(forwarder.close)
             reader = RequestReader(identity_headers(settings.identity), credential_headers(settings.identity))
             identity = build_identity(settings.identity)
-            parts = (HealthApi(lambda: server.draining, lambda: limiter.is_degraded), MetricsApi(metrics.scrape))
+            status = StatusApi(lambda: server.draining, lambda: limiter.is_degraded, metrics.scrape)
             redis = await stack.enter_async_context(connected(settings.store))
-            plane = ControlPlane(settings, place, self._book, identity, limiter, redis, journal, metrics, log, parts)
-            self._reload = plane.reloader.by_signal
+            workers = Workers(place.runtime.folder, place.number, place.workers)
+            since, book = place.runtime.since, self._book
+            plane = ControlPlane(
+                settings, workers, since, book, identity, limiter, redis, journal, metrics, log, status
+            )
+            self._reload = plane.reloader.reload_on_signal
             cors = Cors(settings.cors_origins)
             proxy = Proxy(self._book, identity, limiter, forwarder, reader, traced or journal, plane.bypass, cors)
             handle = proxy.handle if traced is None else traced.around(proxy.handle)
@@ -174,6 +174,12 @@ class Worker:
         stack.push_async_callback(recorder.close)
         metrics.watch(definitions.ANALYTICS_WAITING, lambda: recorder.waiting)
         return journal
+
+    def _forwarder(self, events: Events, traced: TracingObserver | None) -> Forwarder:
+        settings, keep = self._settings, self._settings.keep_rate_limit_headers
+        if traced is None:
+            return Forwarder(settings.upstreams, events, keep_rate_limits=keep)
+        return TracedForwarder(settings.upstreams, traced, keep_rate_limits=keep)
 
     def _watch(self, metrics: Metrics, limiter: Limiter, server: Server) -> None:
         """Show what changes by itself."""

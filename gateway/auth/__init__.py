@@ -1,1 +1,1 @@
-"""Tokens: who is asking, and what an administrator may do."""
+"""Tokens: who a caller is, and what an administrator may do."""

@@ -1,11 +1,12 @@
-"""`Grant`: what a good token lets its bearer do, and who that is."""
+"""`Grant`: what an admin token permits; `Actor`: who uses it, from where."""
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Scope(Enum):
-    """What a token can be good for."""
+    """What an admin token can permit."""
 
     CHECK = "check"
     """Ask for a decision, and be charged for it."""
@@ -14,22 +15,22 @@ class Scope(Enum):
     WRITE_LIMITS = "limits:write"
     """Set and remove overrides, refill buckets."""
     RELOAD = "reload"
-    """Have the rules read again."""
+    """Reload the rules."""
     READ_AUDIT = "audit:read"
-    """Read what was changed, and by whom."""
+    """Read the audit log."""
     BYPASS = "bypass"
     """Pass the proxy without being limited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a verified token says.
+    """What a verified admin token says.
 
     Attributes:
         subject: Who bears it (``sub``).
         id: The token's own name (``jti``).
-        scopes: What it is good for; words we do not know included.
-        expires_at: Seconds since 1970 at which it ceases to be good, leeway not included.
+        scopes: The words of ``scope``, unknown ones included.
+        expires_at: Seconds since 1970 (``exp``).
     """
 
     subject: str
@@ -38,5 +39,24 @@ class Grant:
     expires_at: float
 
     def covers(self, scope: Scope) -> bool:
-        """Whether the token is good for `scope`: the whole word, never a part of one."""
+        """Whether the token permits `scope`: the whole word, never a part of one."""
         return scope.value in self.scopes
+
+
+class Actor(NamedTuple):
+    """Who does something, and from where.
+
+    Attributes:
+        subject: A token's ``sub``, or a word in parentheses for anyone else.
+        jti: Which token.
+        source: The address it came from.
+    """
+
+    subject: str
+    jti: str = ""
+    source: str = ""
+
+    @classmethod
+    def of(cls, grant: Grant | None, source: str) -> "Actor":
+        """The bearer of a token; unknown without a good one."""
+        return cls(grant.subject, grant.id, source) if grant else cls("(unknown)", "", source)

@@ -1,7 +1,8 @@
-"""Makes keys and tokens: what is behind `gateway token`."""
+"""Makes keys and signs tokens, for `gateway token`. The gateway itself never signs."""
 
 import os
 from collections.abc import Collection
+from hmac import compare_digest
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal, NamedTuple
@@ -25,15 +26,15 @@ Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 
 class SigningError(Exception):
-    """A key cannot be made, read or used; the message quotes nothing of it."""
+    """A key cannot be made, read or used. The message quotes nothing of it."""
 
 
 class KeyFiles(NamedTuple):
-    """Where a new key is.
+    """The files of a new key.
 
     Attributes:
-        private: What signs; only its owner may read it.
-        public: What verifies, in PEM; None when it is the same secret.
+        private: The key that signs; only its owner may read it.
+        public: The key that verifies, in PEM; None for a shared secret.
     """
 
     private: Path
@@ -41,17 +42,17 @@ class KeyFiles(NamedTuple):
 
 
 class SigningKey(NamedTuple):
-    """What signs tokens, and the one algorithm it is for."""
+    """A key that signs tokens, and the only algorithm it is used with (RFC 8725 section 3.1)."""
 
     algorithm: Algorithm
     key: Any
 
 
 def make_key(algorithm: Algorithm, stem: Path) -> KeyFiles:
-    """Make a key: ``STEM.key``, and ``STEM.pem`` where what verifies is not what signs. Never writes over a file.
+    """Make a key: ``STEM.key``, and ``STEM.pem`` if another key verifies. Existing files are not overwritten.
 
     Raises:
-        MintError: a file is there already, or cannot be written.
+        SigningError: a file exists already, or cannot be written.
     """
     private, public = stem.with_name(f"{stem.name}.key"), stem.with_name(f"{stem.name}.pem")
     if algorithm == "HS256":
@@ -80,10 +81,10 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 
 def read_key(path: Path) -> SigningKey:
-    """The private key in a file: PEM, or else the text of a shared secret.
+    """The private key in a file: PEM, or else a shared secret.
 
     Raises:
-        MintError: it cannot be read, or is no key that we sign with.
+        SigningError: it cannot be read, or is not a key of a supported algorithm.
     """
     try:
         content = path.read_bytes().rstrip(b"\r\n")
@@ -94,20 +95,20 @@ def read_key(path: Path) -> SigningKey:
     try:
         key = load_pem_private_key(content, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise SigningError(f"{path} is not a private key in PEM without a password") from None
+        raise SigningError(f"{path} is not an unencrypted private key in PEM") from None
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return SigningKey("EdDSA", key)
     if isinstance(key, rsa.RSAPrivateKey):
         return SigningKey("RS256", key)
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
         return SigningKey("ES256", key)
-    raise SigningError(f"{path} is a key for none of RS256, ES256 and EdDSA")
+    raise SigningError(f"{path} is not a key for RS256, ES256 or EdDSA")
 
 
 def verifies(known: bytes, signing: SigningKey) -> bool:
-    """Whether the key that a gateway has, a public one in PEM or a shared secret, is for what `signing` signs."""
+    """Whether the gateway's key, a public one in PEM or a shared secret, verifies what `signing` signs."""
     if signing.algorithm == "HS256":
-        return bool(known == signing.key)
+        return compare_digest(known, signing.key)
     return bool(load_pem_public_key(known) == signing.key.public_key())
 
 
@@ -115,7 +116,7 @@ def shared_secret(secret: bytes) -> SigningKey:
     """A key for HS256.
 
     Raises:
-        MintError: it is shorter than 32 bytes (RFC 7518 section 3.2).
+        SigningError: it is shorter than 32 bytes (RFC 7518 section 3.2).
     """
     if len(secret) < 32:  # noqa: PLR2004
         raise SigningError(f"a secret for HS256 is at least 32 bytes long, this one has {len(secret)}")
@@ -133,12 +134,12 @@ def issue(
     lifetime: int,
     kid: str | None = None,
 ) -> str:
-    """A new token.
+    """Sign a new admin token.
 
     Args:
-        key: What signs it.
-        subject: Who is to bear it.
-        scopes: What it is to be good for.
+        key: Signs it.
+        subject: Who will bear it.
+        scopes: What it permits.
         audience: As in the gateway's settings.
         issuer: As in the gateway's settings.
         now: Seconds since 1970.

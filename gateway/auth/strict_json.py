@@ -1,45 +1,45 @@
-"""Strict JSON (RFC 8259): what two readers could read in two ways is not read at all."""
+"""Strict JSON (RFC 8259): what two parsers could read in two ways is refused."""
 
 import json
 from typing import Any
 
 
 class StrictJsonError(ValueError):
-    """The bytes are not one JSON value in UTF-8, or mean different things to different readers."""
+    """The bytes are not one JSON value in UTF-8, or are ambiguous. The message quotes nothing of them."""
 
 
 def parse_strict_json(content: bytes) -> Any:
-    """Read JSON. Keys that stand twice, NaN, infinities and lone surrogates are refused.
+    """Parse JSON. Duplicate names, NaN, infinities and lone surrogates are refused.
 
     Raises:
-        DocumentError: it is none; the message says why, and quotes nothing.
+        StrictJsonError: it is not strict JSON.
     """
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        raise StrictJsonError("it is not UTF-8") from None
+        raise StrictJsonError("not UTF-8") from None
     try:
-        document = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite)
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
         if "\\u" in text:
-            # Only an escape can bring in half of a surrogate pair; no encoder takes it.
+            # Only an escape can bring in a lone surrogate, which cannot be encoded again.
             json.dumps(document, ensure_ascii=False).encode()
     except StrictJsonError:
         raise
     except UnicodeEncodeError:
-        raise StrictJsonError("a text in it holds half a surrogate pair") from None
+        raise StrictJsonError("a string has a lone surrogate") from None
     except (ValueError, RecursionError):
-        raise StrictJsonError("it is not JSON") from None
+        raise StrictJsonError("not JSON") from None
     return document
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise StrictJsonError("a key stands twice in an object")
-    return found
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise StrictJsonError("an object has two members of the same name")
+    return members
 
 
-def _refuse(_word: str) -> None:
+def _refuse_constant(_constant: str) -> None:
     raise StrictJsonError("NaN and infinities are not JSON")
 
 

@@ -16,9 +16,9 @@ from gateway.commands.schema import add_schema_command
 from gateway.commands.serve import add_serve_command
 from gateway.commands.token import add_token_commands
 from gateway.config.problem import ConfigError
-from gateway.control.app import RuntimeFolderError
 from gateway.control.audit.log import AuditLogError
 from gateway.process.reexec import ReexecError
+from gateway.process.runtime import RuntimeFolderError
 from gateway.process.sockets import ListenError
 from gateway.proxy.request_parser import UnsafeParserError, require_c_parser
 

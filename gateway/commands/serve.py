@@ -16,8 +16,9 @@ from gateway.app import Worker
 from gateway.commands.console import print_unless_blocked
 from gateway.commands.flags import add_config_flags, load_config
 from gateway.config.loader import Loaded
-from gateway.control.app import Runtime, WorkerContext, ledger_of, open_runtime
+from gateway.control.audit.log import open_audit_log
 from gateway.process.reexec import InheritedState
+from gateway.process.runtime import Runtime, WorkerContext, open_runtime
 from gateway.process.sockets import bind, probe, tls_context
 from gateway.process.supervisor import SIGNALS, Supervisor, WorkerTask
 from gateway.settings.gateway import Settings
@@ -72,7 +73,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _begin_audit_log(loaded: Loaded) -> None:
-    audit_log = ledger_of(loaded.settings.control)
+    audit_log = open_audit_log(loaded.settings.control)
     if audit_log is not None:
         audit_log.begin(loaded.rules.revision)
 

@@ -1,1 +1,1 @@
-"""The control plane: on a listener of its own, so that nothing of it is reachable from the public port."""
+"""The control plane: what operators and services use, on a listener of its own, apart from the public port."""

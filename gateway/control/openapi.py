@@ -1,4 +1,4 @@
-"""What the control plane can do, in OpenAPI 3.1, and a page to read it that needs neither scripts nor the internet."""
+"""`OpenApi`: the OpenAPI 3.1 document of the control plane, and a page of it without scripts."""
 
 import json
 from html import escape
@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway import __version__
 
-_PARTS = ("info", "check", "overrides", "usage", "rules", "audit", "operation")
+_FILES = ("info", "check_limit", "overrides", "usage", "reload", "audit", "status")
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}"
     "h2{margin-top:2.5rem;border-top:1px solid #ccc;padding-top:1rem}code,pre{font-family:ui-monospace,monospace}"
@@ -21,10 +21,10 @@ _POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inl
 
 
 def document() -> dict[str, Any]:
-    """The whole document, put together from the files in `api`."""
+    """The whole document, merged from the files in `api`."""
     whole: dict[str, Any] = {}
-    for part in _PARTS:
-        text = files(__package__).joinpath("api", f"{part}.yaml").read_text("utf-8")
+    for name in _FILES:
+        text = files(__package__).joinpath("api", f"{name}.yaml").read_text("utf-8")
         _merge(whole, yaml.safe_load(text))
     whole["info"]["version"] = __version__
     return whole
@@ -39,17 +39,16 @@ def _merge(whole: dict[str, Any], part: dict[str, Any]) -> None:
 
 
 class OpenApi:
-    """Answers ``/api/v1/openapi.json`` and ``/api/v1/docs``."""
+    """Serves ``/api/v1/openapi.json`` and ``/api/v1/docs``."""
 
     def __init__(self) -> None:
-        found = document()
-        self._json = json.dumps(found).encode()
-        self._page = _page(found).encode()
+        whole = document()
+        self._json = json.dumps(whole).encode()
+        self._page = _page(whole).encode()
 
-    def add_to(self, app: web.Application) -> None:
-        """Serve the two paths."""
-        app.router.add_get("/api/v1/openapi.json", self._document)
-        app.router.add_get("/api/v1/docs", self._docs)
+    def routes(self) -> list[web.RouteDef]:
+        """What it serves."""
+        return [web.get("/api/v1/openapi.json", self._document), web.get("/api/v1/docs", self._docs)]
 
     async def _document(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._json, content_type="application/json")
@@ -58,17 +57,17 @@ class OpenApi:
         return web.Response(body=self._page, content_type="text/html", charset="utf-8", headers=_POLICY)
 
 
-def _page(found: dict[str, Any]) -> str:
-    info = found["info"]
+def _page(whole: dict[str, Any]) -> str:
+    info = whole["info"]
     operations = [
         _operation(method, path, operation)
-        for path, item in found["paths"].items()
+        for path, item in whole["paths"].items()
         for method, operation in item.items()
         if method != "parameters"
     ]
     schemas = [
         f'<h3 id="{escape(name)}"><code>{escape(name)}</code></h3>{_code(schema)}'
-        for name, schema in found["components"]["schemas"].items()
+        for name, schema in whole["components"]["schemas"].items()
     ]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(info["title"])}</title>'
@@ -81,24 +80,24 @@ def _page(found: dict[str, Any]) -> str:
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     rows = "".join(
-        f"<tr><td><code>{escape(str(status))}</code><td>{escape(_described(answer))}"
-        for status, answer in operation["responses"].items()
+        f"<tr><td><code>{escape(str(status))}</code><td>{escape(_described(response))}"
+        for status, response in operation["responses"].items()
     )
     parameters = "".join(
         f"<tr><td><code>{escape(each['name'])}</code><td>in {escape(each['in'])}: {escape(each['description'])}"
         for each in operation.get("parameters", ())
     )
     body = operation.get("requestBody")
-    asked = _code(next(iter(body["content"].values()))["schema"]) if body else ""
+    schema = _code(next(iter(body["content"].values()))["schema"]) if body else ""
     return (
         f"<h2><code>{method.upper()} {escape(path)}</code></h2><p><b>{escape(operation['summary'])}</b></p>"
-        f"{_prose(operation.get('description', ''))}<table>{parameters}</table>{asked}<table>{rows}</table>"
+        f"{_prose(operation.get('description', ''))}<table>{parameters}</table>{schema}<table>{rows}</table>"
     )
 
 
-def _described(answer: dict[str, Any]) -> str:
-    reference = answer.get("$ref", "")
-    return str(answer.get("description") or reference.rpartition("/")[2])
+def _described(response: dict[str, Any]) -> str:
+    reference = response.get("$ref", "")
+    return str(response.get("description") or reference.rpartition("/")[2])
 
 
 def _prose(text: str) -> str:

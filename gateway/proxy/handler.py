@@ -1,6 +1,6 @@
 """One request, from the facts to the answer. This page is the data plane."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 
 from gateway.auth.cors import Cors
@@ -9,12 +9,15 @@ from gateway.limiter.verdict import Outcome
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity, Sender
 from gateway.limits.rules import RuleBook, Rules
-from gateway.proxy.bypass import BYPASS, Bypass, nobody
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
+from gateway.proxy.headers import BYPASS_HEADER
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.request import RequestReader
 from gateway.proxy.responses import BAD_REQUEST, CONTENT_TOO_LARGE, NO_CONTENT, TOO_MANY_REQUESTS, UNAVAILABLE, Response
+
+Bypass = Callable[[str, str, str], Awaitable[bool]]
+"""Decides whether a request with this token, to this endpoint and from this address, is not limited."""
 
 
 class Proxy:
@@ -27,7 +30,7 @@ class Proxy:
         forwarder: Forwards what is allowed.
         reader: Reads requests.
         observer: Is told what became of each.
-        bypass: Knows who is not limited.
+        bypass: Decides which requests are not limited; None if all are.
         cors: Knows which web pages may see our own answers.
     """
 
@@ -41,7 +44,7 @@ class Proxy:
         forwarder: Forwarder,
         reader: RequestReader,
         observer: RequestObserver,
-        bypass: Bypass = nobody,
+        bypass: Bypass | None = None,
         cors: Cors | None = None,
     ) -> None:
         self._book = book
@@ -95,8 +98,8 @@ class Proxy:
             self._observer.bypassed(exempting)
         if not demands:
             return Outcome.ALLOWED
-        tokens = exchange.message.headers.getall(BYPASS, ())
-        if len(tokens) == 1 and await self._bypass(tokens[0], endpoint.name, exchange.client.source):
+        tokens, bypass = exchange.message.headers.getall(BYPASS_HEADER, ()), self._bypass
+        if len(tokens) == 1 and bypass and await bypass(tokens[0], endpoint.name, exchange.client.source):
             self._observer.bypassed(charge.limit for _, charge in demands)
             return Outcome.ALLOWED
         verdict = await self._limiter.check(demands)

@@ -14,11 +14,14 @@ from http import HTTPStatus
 
 RawFields = Iterable[tuple[bytes, bytes]]
 
+BYPASS_HEADER = "X-Gateway-Bypass"
+"""Holds a token with scope ``bypass``. It is never forwarded to an upstream."""
+
 _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
 _FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"})
-_OURS = frozenset({b"x-gateway-bypass"})
+_OURS = frozenset({BYPASS_HEADER.lower().encode()})
 _PROXY_ONLY = frozenset(
     b"forwarded x-real-ip x-forwarded x-forwarded-by x-forwarded-path x-forwarded-port x-forwarded-prefix "
     b"x-forwarded-protocol x-forwarded-scheme x-forwarded-server x-forwarded-ssl x-forwarded-uri x-url-scheme "

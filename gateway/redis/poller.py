@@ -7,14 +7,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from gateway.redis.background import end
-from gateway.redis.client import Answer, RedisClient
+from gateway.redis.cancellation import cancel_and_wait
+from gateway.redis.client import RedisClient, Reply
 from gateway.redis.scripts import Call
 
 POLL_INTERVAL = 0.25
 """Seconds between two polls: what one gateway writes is known to all others well within one second."""
 
-Hear = Callable[[Answer | None], Awaitable[None]]
+Hear = Callable[[Reply | None], Awaitable[None]]
 
 
 class _Subscriber:
@@ -27,7 +27,7 @@ class _Subscriber:
         self.hear = hear
         self.task: asyncio.Task[None] | None = None
 
-    async def handle(self, reply: Answer | None) -> None:
+    async def handle(self, reply: Reply | None) -> None:
         await self.hear(reply)
 
 
@@ -60,7 +60,7 @@ class Poller:
         finally:
             for each in (task, *(subscriber.task for subscriber in self._subscribers)):
                 if each is not None:
-                    await end(each)
+                    await cancel_and_wait(each)
 
     async def _run(self) -> None:
         while True:

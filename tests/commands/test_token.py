@@ -50,7 +50,7 @@ def test_a_new_key_signs_tokens_that_the_gateway_takes(
     assert (folder / "secrets/admin.key").stat().st_mode & 0o777 == 0o600
     configure(folder, key(algorithm))
     assert main(["token", "issue", "--subject", "ana", "--scope", "reload", "--scope", "check", "--ttl", "15m"]) == 0
-    grant = warden().read(capsys.readouterr().out.strip())
+    grant = warden().verify(capsys.readouterr().out.strip())
     assert (grant.subject, grant.scopes) == ("ana", frozenset({"reload", "check"}))
     assert 890 < grant.expires_at - time.time() <= 900
 
@@ -66,7 +66,7 @@ def test_the_key_is_picked_by_its_kind_or_its_name(folder: Path, capsys: pytest.
     by_key = ["--key", "secrets/next.key"]
     for more in ([], by_key, ["--kid", "next", *by_key], ["--kid", "shared"]):
         assert main(["token", "issue", "--subject", "ana", "--scope", "check", *more]) == 0
-        assert warden().read(capsys.readouterr().out.strip()).covers(Scope.CHECK)
+        assert warden().verify(capsys.readouterr().out.strip()).covers(Scope.CHECK)
 
 
 def test_a_key_is_never_written_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +85,7 @@ def test_a_key_is_never_written_over(folder: Path, capsys: pytest.CaptureFixture
         (["--key", "config/gateway.yaml", "--kid", "other"], "the gateway has no HS256 key called other"),
         (["--key", "other.key"], "the gateway's EdDSA key is not for this private key"),
         (["--key", "short"], "a secret for HS256 is at least 32 bytes long, this one has 5"),
-        (["--key", "secrets/admin.pem"], "secrets/admin.pem is not a private key in PEM without a password"),
+        (["--key", "secrets/admin.pem"], "secrets/admin.pem is not an unencrypted private key in PEM"),
     ],
 )
 def test_what_cannot_be_issued_is_said(

@@ -151,7 +151,7 @@ BAD: list[tuple[Any, int, str]] = [
     (b'{"user_id": "alice", "endpoint": "order", "weight": -Infinity}', 400, "NaN"),
     (b'{"user_id": "alice", "endpoint": "order", "weight": 1e999}', 400, "too large"),
     (b'{"user_id": "alice", "endpoint": "order", "weight": ' + b"9" * 5000 + b"}", 400, "not JSON"),
-    (b'{"user_id": "alice", "user_id": "bob", "endpoint": "order", "weight": 1}', 400, "twice"),
+    (b'{"user_id": "alice", "user_id": "bob", "endpoint": "order", "weight": 1}', 400, "same name"),
     (b'{"user_id": "\\ud800", "endpoint": "order", "weight": 1}', 400, "surrogate"),
     (b'{"user_id": "\xff", "endpoint": "order", "weight": 1}', 400, "UTF-8"),
     (b'{"user_id": "\xc0\xaf", "endpoint": "order", "weight": 1}', 400, "UTF-8"),

@@ -26,7 +26,12 @@ async def test_every_attack_gets_the_same_401(capfd: pytest.CaptureFixture[str])
     assert told == {(401, b"Bearer", b'{"title": "Unauthorized", "status": 401}')}
     log = capfd.readouterr().err
     assert log.count("token_refused") > 70
-    for reason in ("it has expired", "its alg is not its key's", "its signature is wrong", "no key has its kid"):
+    for reason in (
+        "the token has expired",
+        "alg is not the algorithm",
+        "the signature is wrong",
+        "no key has this kid",
+    ):
         assert reason in log
     assert "eyJ" not in log
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.control.app import RuntimeFolderError, open_runtime
+from gateway.process.runtime import RuntimeFolderError, open_runtime
 
 
 def test_without_a_folder_to_write_to_it_says_how_to_mend_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gateway.redis.client import Answer, RedisClient
+from gateway.redis.client import RedisClient, Reply
+from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.poller import Poller
-from gateway.redis.port import StoreUnavailableError
 from gateway.redis.scripts import Call, Script
-from tests.redis.builders import address
+from tests.redis.builders import client_of
 from tests.redis.clusters import redis_cluster
 from tests.redis_server import redis_server
 from tests.waiting import eventually
@@ -28,7 +28,7 @@ class Recorded:
         self._client = client
         self.runs: list[list[bytes]] = []
 
-    async def run(self, calls: Sequence[Call]) -> list[Answer]:
+    async def run(self, calls: Sequence[Call]) -> list[Reply]:
         self.runs.append([call.keys[0] for call in calls])
         return await self._client.run(calls)
 
@@ -44,19 +44,19 @@ class Subscriber:
 
     def __init__(self, name: str) -> None:
         self.call = Call(ECHO, [name.encode()], ["x"], None)
-        self.expected: Answer = [name.encode(), b"x"]
-        self.heard: list[Answer | None] = []
+        self.expected: Reply = [name.encode(), b"x"]
+        self.heard: list[Reply | None] = []
         self.may_finish = asyncio.Event()
         self.may_finish.set()
 
-    async def hear(self, reply: Answer | None) -> None:
+    async def hear(self, reply: Reply | None) -> None:
         self.heard.append(reply)
         await self.may_finish.wait()
 
     async def has_heard(self) -> bool:
         return bool(self.heard)
 
-    async def next(self) -> Answer | None:
+    async def next(self) -> Reply | None:
         """What it hears next."""
         count = len(self.heard)
 
@@ -69,7 +69,7 @@ class Subscriber:
 
 @asynccontextmanager
 async def polled(url: str, *names: str) -> AsyncIterator[tuple[Recorded, list[Subscriber]]]:
-    client, subscribers = Recorded(address(url).open()), [Subscriber(name) for name in names]
+    client, subscribers = Recorded(client_of(url)), [Subscriber(name) for name in names]
     poller = Poller(client)
     for each in subscribers:
         poller.subscribe(each.call, each.hear)

@@ -1,1 +1,1 @@
-"""The audit log: every change of limits, chained."""
+"""The audit log: every change of limits and every refused attempt."""

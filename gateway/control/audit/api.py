@@ -1,18 +1,19 @@
-"""The audit log as operators read it: ``GET /api/v1/admin/audit``."""
+"""`AuditApi`: lets operators read the audit log, ``GET /api/v1/admin/audit``."""
 
 from aiohttp import web
 
 from gateway.auth.grant import Scope
+from gateway.auth.guard import Guard
 from gateway.control.audit.writer import AuditWriter
-from gateway.control.guard import Guard
-from gateway.control.http.query import only, whole
+from gateway.control.http.authorization import authorize
+from gateway.control.http.query import allow_only, query_integer
 
 
 class AuditApi:
     """Pages through the audit log of this gateway.
 
     Args:
-        guard: Lets callers with scope ``audit:read`` pass.
+        guard: Admits callers with scope ``audit:read``.
         audit: The log.
     """
 
@@ -20,14 +21,14 @@ class AuditApi:
         self._guard = guard
         self._audit = audit
 
-    def add_to(self, app: web.Application) -> None:
-        """Serve the path."""
-        app.router.add_get("/api/v1/admin/audit", self._page)
+    def routes(self) -> list[web.RouteDef]:
+        """What it serves."""
+        return [web.get("/api/v1/admin/audit", self._page)]
 
     async def _page(self, request: web.Request) -> web.Response:
-        await self._guard.admit(request, Scope.READ_AUDIT)
-        only(request, "after", "limit")
-        after, most = whole(request, "after", 0, 0, 2**53), whole(request, "limit", 100, 1, 1000)
-        found = await self._audit.page(after, most)
-        last = found[-1]["sequence"] if len(found) == most else None
-        return web.json_response({"entries": found, "next": last})
+        await authorize(request, self._guard, Scope.READ_AUDIT)
+        allow_only(request, "after", "limit")
+        after, most = query_integer(request, "after", 0, 0, 2**53), query_integer(request, "limit", 100, 1, 1000)
+        entries = await self._audit.page(after, most)
+        last = entries[-1]["sequence"] if len(entries) == most else None
+        return web.json_response({"entries": entries, "next": last})

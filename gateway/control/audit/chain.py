@@ -1,11 +1,11 @@
-"""The audit log's form: a chain of lines, each of which holds the hash of the one before.
+"""The audit log's format: a chain of lines, each of which holds the hash of the one before.
 
 A line is one JSON object in ASCII, its own hash last:
 
     {"log":"…","sequence":7,"time":"…","actor":"ana",…,"previous":"<hash of line 6>","hash":"<SHA-256>"}
 
-The hash is over the bytes of the line without its last member, so no byte can change without a trace. ``log`` names the
-chain: drawn at random for its first line, whose sequence is 1 and whose ``previous`` is 64 zeros.
+The hash is over the bytes of the line without its last member, so every changed byte is found. ``log`` names the chain:
+drawn at random for its first line, whose sequence is 1 and whose ``previous`` is 64 zeros.
 """
 
 import json
@@ -25,21 +25,21 @@ _ZEROS = "0" * 64
 
 
 class BrokenChainError(Exception):
-    """A line is not what was written, or not where it was written. The message says why, and in which line."""
+    """A line is not what was written, or not where it was written. The message says which line, and why."""
 
 
 class Entry(NamedTuple):
-    """What is to be remembered.
+    """What a line records.
 
     Attributes:
-        action: A word of ours, such as ``override.set``.
+        action: What was done, such as ``override.set``.
         target: What was changed. A user is named by their digest.
-        actor: Who did it: a token's ``sub``, or a word in brackets when it was no person.
-        jti: Which token they showed.
-        source: From which address.
+        actor: Who did it: a token's ``sub``, or a word in parentheses for anyone else.
+        jti: Which token they used.
+        source: The address they used it from.
         before: What was in force.
         after: What is in force now.
-        reason: Why, in the actor's words, or in ours when it was refused.
+        reason: Why, in the actor's words; for a refused attempt, in ours.
     """
 
     action: str
@@ -56,10 +56,10 @@ class Link(NamedTuple):
     """The end of a chain.
 
     Attributes:
-        log: Which chain.
-        sequence: Of its last line; 0 when it has none yet.
-        hash: Of its last line.
-        rules: Revision of the rules that were in force then.
+        log: The name of the chain.
+        sequence: The number of its last line; 0 if it has none yet.
+        hash: The hash of its last line.
+        rules: The revision of the rules that were in force then.
     """
 
     log: str
@@ -69,7 +69,7 @@ class Link(NamedTuple):
 
 
 def seal(end: Link, entry: Entry, *, time: str, rules: str) -> tuple[bytes, Link]:
-    """The line that goes on from `end`, with its line break, and the new end."""
+    """The next line of a chain, with its line break, and the new end."""
     values = (
         end.log, end.sequence + 1, time, entry.actor, entry.jti, entry.source, entry.action, entry.target,
         entry.before, entry.after, entry.reason, rules, end.hash,
@@ -80,32 +80,32 @@ def seal(end: Link, entry: Entry, *, time: str, rules: str) -> tuple[bytes, Link
 
 
 def read_line(line: bytes) -> tuple[Mapping[str, Any], Link]:
-    """What a line says, and the end of the chain that it is, taken by itself.
+    """The members of a line, and the link of the chain that it is.
 
     Raises:
-        BrokenError: its bytes are not those that were written.
+        BrokenChainError: its bytes are not those that were written.
     """
     form = _FORM.fullmatch(line.removesuffix(b"\n"))
     if form is None or not line.endswith(b"\n"):
-        raise BrokenChainError("it is not a whole line")
+        raise BrokenChainError("the line is not complete")
     if sha256(form[1] + b"}").hexdigest() != form[2].decode():
-        raise BrokenChainError("its bytes were changed")
+        raise BrokenChainError("the line was changed")
     try:
         record = parse_strict_json(line)
     except StrictJsonError as error:
-        raise BrokenChainError(f"it is broken: {error}") from None
+        raise BrokenChainError(f"the line is not strict JSON: {error}") from None
     if not isinstance(record, dict) or tuple(record) != (*_MEMBERS, "hash") or type(record["sequence"]) is not int:
-        raise BrokenChainError("it is not a line of an audit log")
+        raise BrokenChainError("not a line of an audit log")
     return record, Link(record["log"], record["sequence"], record["hash"], record["rules"])
 
 
 def verify_chain(lines: Iterable[bytes]) -> Link | None:
-    """The end of a chain that holds; None when there are no lines.
+    """Verify a chain. Returns its end; None if there are no lines.
 
-    A chain that begins later than with line 1 is taken for one whose oldest files were put away.
+    A chain that begins later than with line 1 is taken for one whose oldest files were archived.
 
     Raises:
-        BrokenError: it does not hold, and where.
+        BrokenChainError: a line was changed, added, moved or removed.
     """
     end: Link | None = None
     for number, line in enumerate(lines, 1):
@@ -116,12 +116,12 @@ def verify_chain(lines: Iterable[bytes]) -> Link | None:
             raise BrokenChainError(f"{place}: {error}") from None
         before = end or Link(link.log, link.sequence - 1, record["previous"] if link.sequence > 1 else _ZEROS)
         if link.log != before.log:
-            raise BrokenChainError(f"{place}: it belongs to another log")
+            raise BrokenChainError(f"{place}: the line belongs to another log")
         if link.sequence != before.sequence + 1:
             raise BrokenChainError(
                 f"{place}: its sequence is {link.sequence}; lines are missing, added or out of order"
             )
         if record["previous"] != before.hash:
-            raise BrokenChainError(f"{place}: it does not go on from the line before")
+            raise BrokenChainError(f"{place}: the hash of the line before does not match")
         end = link
     return end

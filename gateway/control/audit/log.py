@@ -1,10 +1,11 @@
 """`AuditLog`: the audit log on disk, one file that several processes append to.
 
-* Whoever appends holds a lock (flock) on a file of its own beside the log, reads the last line, writes the next one
-  behind it and waits until it is on disk. So lines are in order, whichever worker writes them.
-* A line without its line break was cut off by a crash before anybody was told that it is there. The next writer takes
-  it away, and says so in a line of its own.
-* A file that has become too large is given the sequence of its last line as a suffix. The chain goes on in a new one.
+* A writer holds a lock (flock) on a separate file beside the log, reads the last line, appends the next one and waits
+  until it is on disk. So lines are in order, whichever worker writes them.
+* A line without its line break was cut off by a crash before it was acknowledged. The next writer removes it, and
+  records that in a line of its own.
+* A file that has become too large is renamed, with the sequence of its last line as a suffix. The chain goes on in a
+  new file.
 """
 
 import fcntl
@@ -16,23 +17,29 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from gateway.auth.timestamps import timestamp
 from gateway.control.audit.chain import BrokenChainError, Entry, Link, read_line, seal
-from gateway.control.timestamps import timestamp
+from gateway.settings.control import Control
 
 _LONGEST_LINE = 1 << 20
 
 
 class AuditLogError(Exception):
-    """A line could not be written; nothing of it is there. The message is for operators."""
+    """A line could not be written, and nothing of it is in the log; or the log cannot be read. For operators."""
+
+
+def open_audit_log(control: Control) -> "AuditLog | None":
+    """The audit log of a gateway; None without a folder for it."""
+    return AuditLog(control.state / "audit.jsonl", control.audit_size) if control.state else None
 
 
 class AuditLog:
     """The audit log at a path. All methods block.
 
     Args:
-        file: Where.
+        file: The path.
         max_size: Bytes after which a new file is begun.
-        clock: The time as it is written.
+        clock: The time, in ISO 8601.
     """
 
     def __init__(self, file: Path, max_size: int = 64 << 20, clock: Callable[[], str] = timestamp) -> None:
@@ -41,18 +48,18 @@ class AuditLog:
         self._clock = clock
 
     def append(self, entry: Entry, rules: str) -> Link:
-        """Write a line. It is on disk when this returns.
+        """Append a line. It is on disk when this returns.
 
         Raises:
-            LedgerError: it could not be written, or the log is damaged.
+            AuditLogError: it could not be written, or the log is damaged.
         """
         return self._append(lambda _end: entry, rules)
 
     def begin(self, rules: str) -> None:
-        """Note that a gateway starts, if it does so with other rules than were last in force.
+        """Record that a gateway starts, if it starts with other rules than were last in force.
 
         Raises:
-            LedgerError: it could not be noted.
+            AuditLogError: it could not be recorded.
         """
 
         def started(end: Link) -> Entry | None:
@@ -83,18 +90,18 @@ class AuditLog:
             os.close(descriptor)
 
     def _end(self) -> tuple[Link, int]:
-        """The end of the chain, and how many bytes of a line that was cut off lie behind it."""
+        """The end of the chain, and how many bytes of an incomplete line follow it."""
         torn = 0
         for file in reversed(self.files()):
-            line, behind = _last_line(file)
+            line, rest = _last_line(file)
             if file == self.file:
-                torn = behind
+                torn = rest
             if line:
                 return read_line(line)[1], torn
         return Link(token_hex(8)), torn
 
     def _write(self, end: Link, torn: int, entry: Entry | None, rules: str) -> Link:
-        entries = [Entry("audit.repaired", before=torn, reason="a line had been cut off")] if torn else []
+        entries = [Entry("audit.repaired", before=torn, reason="removed an incomplete line")] if torn else []
         entries += [entry] if entry else []
         if not entries:
             return end
@@ -132,10 +139,10 @@ class AuditLog:
         return chain.from_iterable(map(_lines, self.files()))
 
     def page(self, after: int, most: int) -> list[dict[str, Any]]:
-        """Up to `most` lines behind sequence `after`; as far as they can be read, what was cut off is left out.
+        """Up to `most` lines after sequence `after`. An incomplete last line is left out.
 
         Raises:
-            LedgerError: the log cannot be read, or is damaged.
+            AuditLogError: the log cannot be read, or is damaged.
         """
         files = [file for file in self.files() if file == self.file or int(file.suffix[1:]) > after]
         found: list[dict[str, Any]] = []
@@ -160,7 +167,7 @@ def _lines(file: Path) -> Iterable[bytes]:
 
 
 def _last_line(file: Path) -> tuple[bytes, int]:
-    """The last whole line of a file, and how many bytes lie behind it."""
+    """The last complete line of a file, and how many bytes follow it."""
     with file.open("rb") as opened:
         size = opened.seek(0, os.SEEK_END)
         start = max(0, size - 2 * _LONGEST_LINE)

@@ -1,62 +1,47 @@
-"""`AuditWriter`: what changed, and who tried; no change is acknowledged before its line is on disk."""
+"""`AuditWriter`: records what changed, and who tried; no change is acknowledged before its line is on disk."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-from gateway.auth.grant import Grant
+from gateway.auth.grant import Actor
 from gateway.control.audit.chain import Entry, Link
 from gateway.control.audit.log import AuditLog, AuditLogError
-from gateway.control.http.problem import Problem
+from gateway.control.errors import AuditUnavailableError
+from gateway.redis.client import RedisClient, run_script
 from gateway.redis.errors import StoreUnavailableError
+from gateway.redis.scripts import Call, Script
 from gateway.telemetry.log import Log
 
-_RAISE = """\
-if tonumber(redis.call('HGET', KEYS[1], 'sequence') or '0') < tonumber(ARGV[1]) then
-  redis.call('HSET', KEYS[1], 'sequence', ARGV[1], 'hash', ARGV[2])
-end
-return 1
-"""
-
-
-class Commands(Protocol):
-    """Runs plain commands in Redis; `gateway.redis.client.RedisClient` does."""
-
-    async def command(self, *words: bytes | str | int) -> Any:
-        """Run one command.
-
-        Raises:
-            StoreUnavailableError: it may or may not have happened.
-        """
+_ADVANCE = Script.of("advance.lua", package=__package__)
 
 
 class Head:
-    """The end of each audit log, kept in Redis: what is cut off a file is missed there.
+    """The end of each audit log, kept in Redis too: there, lines that are cut off the end of the file are missed.
 
     Args:
-        redis: Runs commands.
-        prefix: What our keys start with.
+        redis: Where it is kept.
+        prefix: Of our keys.
     """
 
-    def __init__(self, redis: Commands, prefix: str) -> None:
+    def __init__(self, redis: RedisClient, prefix: str) -> None:
         self._redis = redis
         self._prefix = prefix
 
-    async def raise_to(self, end: Link) -> None:
+    async def advance(self, end: Link) -> None:
         """Note an end, unless a later one is noted.
 
         Raises:
             StoreUnavailableError: it may or may not have been noted.
         """
-        await self._redis.command("EVAL", _RAISE, 1, self._key(end.log), end.sequence, end.hash)
+        await run_script(self._redis, Call(_ADVANCE, [self._key(end.log).encode()], [end.sequence, end.hash], 1))
 
     async def get(self, log: str) -> tuple[int, str] | None:
-        """Sequence and hash of the last line of a log; None when none is known.
+        """Sequence and hash of the last line of a log; None if none is known.
 
         Raises:
-            StoreUnavailableError: there is no answer.
+            StoreUnavailableError: it could not be read.
         """
         sequence, digest = await self._redis.command("HMGET", self._key(log), "sequence", "hash")
         return (int(sequence), bytes(digest).decode()) if sequence and digest else None
@@ -65,41 +50,28 @@ class Head:
         return f"{self._prefix}:audit:{log}"
 
 
-class Actor(NamedTuple):
-    """Who does something, and from where."""
-
-    subject: str
-    jti: str = ""
-    source: str = ""
-
-    @classmethod
-    def of(cls, grant: Grant | None, source: str) -> "Actor":
-        """The bearer of a token, or nobody we know."""
-        return cls(grant.subject, grant.id, source) if grant else cls("(unknown)", "", source)
-
-
 class AuditWriter:
-    """Writes lines, in a thread of its own.
+    """Writes lines to the audit log, in a thread of its own.
 
     Args:
-        ledger: Where to; None when no folder is set up for it, and then nothing can be changed.
-        head: Where the end is noted besides; None with the memory store.
-        rules: The revision in force.
-        log: Is told what went wrong.
-        count: Is told whether a line was ``written`` or ``failed``.
+        audit_log: The log; None without a folder for it, and then nothing can be changed.
+        head: Where its end is noted too; None with the memory store.
+        revision: Returns the revision of the rules in force.
+        log: Of this process.
+        count: Counts whether a line was ``written`` or ``failed``.
     """
 
     def __init__(
         self,
-        ledger: AuditLog | None,
+        audit_log: AuditLog | None,
         head: Head | None,
-        rules: Callable[[], str],
+        revision: Callable[[], str],
         log: Log,
         count: Callable[[Any], None],
     ) -> None:
-        self._ledger = ledger
+        self._audit_log = audit_log
         self._head = head
-        self._rules = rules
+        self._revision = revision
         self._log = log
         self._count = count
         self._thread = ThreadPoolExecutor(1, "audit")
@@ -110,51 +82,52 @@ class AuditWriter:
         """Write a line; it is on disk when this returns.
 
         Raises:
-            Problem: 503; it is not, so what it is about must not happen.
+            AuditUnavailableError: it is not, so what it is about must not happen.
         """
         entry = Entry(action, target, actor.subject, actor.jti, actor.source, before, after, reason)
-        if self._ledger is None:
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "this gateway has no folder for its audit log")
+        if self._audit_log is None:
+            raise AuditUnavailableError("there is no audit log, so nothing can be changed: set control.state")
         loop = asyncio.get_running_loop()
         try:
-            # Shielded: whoever asked may leave, but a line that is being written is not left half counted.
-            end = await asyncio.shield(loop.run_in_executor(self._thread, self._ledger.append, entry, self._rules()))
+            # Shielded: a caller may disconnect, but a line that is being written is counted all the same.
+            write = loop.run_in_executor(self._thread, self._audit_log.append, entry, self._revision())
+            end = await asyncio.shield(write)
         except AuditLogError as error:
             self._count("failed")
             self._log.event("audit_failed", level="error", why=str(error))
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "this cannot be written to the audit log") from None
+            raise AuditUnavailableError("the audit log cannot be written, so nothing was changed") from None
         self._count("written")
-        await self._note(end)
+        await self._advance_head(end)
 
-    async def attempt(self, actor: Actor, target: str, reason: str) -> None:
-        """Write that something was refused. A log that cannot be written makes the refusal no other."""
-        if self._ledger is not None:
+    async def record_refusal(self, actor: Actor, target: str, reason: str) -> None:
+        """Write that something was refused. It stays refused if that cannot be written."""
+        if self._audit_log is not None:
             try:
                 await self.record(actor, "refused", target, reason=reason)
-            except Problem:
+            except AuditUnavailableError:
                 return
 
-    async def _note(self, end: Link) -> None:
+    async def _advance_head(self, end: Link) -> None:
         if self._head is not None:
             try:
-                await self._head.raise_to(end)
+                await self._head.advance(end)
             except StoreUnavailableError as error:
                 self._log.event("audit_head_failed", level="warning", why=str(error))
 
     async def page(self, after: int, most: int) -> list[dict[str, Any]]:
-        """Lines behind a sequence.
+        """Up to `most` lines after a sequence.
 
         Raises:
-            Problem: 503; they cannot be read.
+            AuditUnavailableError: they cannot be read.
         """
-        if self._ledger is None:
+        if self._audit_log is None:
             return []
         try:
-            return await asyncio.to_thread(self._ledger.page, after, most)
+            return await asyncio.to_thread(self._audit_log.page, after, most)
         except AuditLogError as error:
             self._log.event("audit_failed", level="error", why=str(error))
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the audit log cannot be read") from None
+            raise AuditUnavailableError("the audit log cannot be read") from None
 
     def close(self) -> None:
-        """Wait for what is being written."""
+        """Wait for the lines that are being written."""
         self._thread.shutdown()

@@ -1,1 +1,1 @@
-"""HTTP on the control plane: problems, bodies, queries, CORS."""
+"""HTTP on the control plane: authorization, bodies, queries, problems, CORS."""

@@ -1,4 +1,4 @@
-"""What browsers are told on the control plane."""
+"""CORS on the control plane: which web pages may see its responses."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -7,10 +7,10 @@ from gateway.auth.cors import Cors
 
 
 class CorsHeaders:
-    """Lets web pages of allowed origins see answers.
+    """Adds CORS headers to responses, and responds to preflight requests.
 
     Args:
-        cors: Which these are.
+        cors: Which origins are allowed.
     """
 
     def __init__(self, cors: Cors) -> None:
@@ -18,10 +18,10 @@ class CorsHeaders:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a browser that asks first, and say to whom an answer may be shown."""
-        answer = self._cors.preflight(request.method, request.headers)
-        if answer is not None:
-            return web.Response(status=204, headers=answer)
+        """Handle a request."""
+        preflight = self._cors.preflight(request.method, request.headers)
+        if preflight is not None:
+            return web.Response(status=204, headers=preflight)
         response = await handler(request)
         response.headers.update(self._cors.headers(request.headers.get("Origin")))
         return response

@@ -1,4 +1,4 @@
-"""Errors of the control plane: `application/problem+json` (RFC 9457), the same whoever asks and whatever went wrong."""
+"""Errors as `application/problem+json` (RFC 9457). Every error of the control plane becomes one here, and only here."""
 
 import json
 from collections.abc import Mapping
@@ -8,16 +8,20 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.auth.guard import ForbiddenError, TooManyAttemptsError, UnauthorizedError
+from gateway.control.errors import ControlError, InvalidObjectError, NoOverrideError, ReloadRejectedError
 from gateway.telemetry.log import Log
+
+_CHALLENGE = "WWW-Authenticate"
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
-    """An answer that is not what was asked for.
+    """A response to a request that was not done.
 
     Attributes:
-        status: The answer's status code.
-        detail: What is wrong with the request, for people; empty when the status says it all.
-        headers: Fields of the answer.
+        status: Its status code.
+        detail: What is wrong, for people; empty if the status says it all.
+        headers: Its headers.
         more: Further members of the problem.
     """
 
@@ -30,7 +34,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         self.headers = headers
         self.more = more
 
-    def answer(self) -> web.Response:
+    def response(self) -> web.Response:
         """The problem as a response."""
         members: dict[str, Any] = {"title": self.status.phrase, "status": int(self.status)}
         if self.detail:
@@ -43,8 +47,34 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         )
 
 
+def problem_of(error: Exception) -> Problem | None:
+    """What an error is in HTTP; None for an unexpected one. Challenges are those of RFC 6750 section 3."""
+    problem: Problem | None = None
+    match error:
+        case Problem():
+            problem = error
+        case UnauthorizedError():
+            problem = Problem(HTTPStatus.UNAUTHORIZED, headers={_CHALLENGE: "Bearer"})
+        case ForbiddenError():
+            problem = Problem(HTTPStatus.FORBIDDEN, headers={_CHALLENGE: 'Bearer error="insufficient_scope"'})
+        case TooManyAttemptsError():
+            problem = Problem(HTTPStatus.TOO_MANY_REQUESTS)
+        case InvalidObjectError():
+            problem = Problem(HTTPStatus.BAD_REQUEST, str(error), errors=error.errors)
+        case NoOverrideError():
+            problem = Problem(HTTPStatus.NOT_FOUND, str(error))
+        case ReloadRejectedError():
+            problem = Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), problems=error.problems)
+        case ControlError():
+            problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        case web.HTTPException():
+            kept = {name: value for name, value in error.headers.items() if name in {"Allow", "Location"}}
+            problem = Problem(HTTPStatus(error.status), headers=kept)
+    return problem
+
+
 class Problems:
-    """Turns every error into a problem: ours, aiohttp's, and those that nobody foresaw, which are logged.
+    """Responds to every error with a problem. Unexpected ones are logged; the client learns nothing of them.
 
     Args:
         log: Of this process.
@@ -55,14 +85,12 @@ class Problems:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request, if need be with a problem."""
+        """Handle a request."""
         try:
             return await handler(request)
-        except Problem as problem:
-            return problem.answer()
-        except web.HTTPException as error:
-            headers = {name: value for name, value in error.headers.items() if name in {"Allow", "Location"}}
-            return Problem(HTTPStatus(error.status), headers=headers).answer()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller learns nothing of it
-            self._log.failure("control_request_failed", error)
-            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR).answer()
+        except Exception as error:  # noqa: BLE001 - this is the one place for all of them
+            problem = problem_of(error)
+            if problem is None:
+                self._log.failure("control_request_failed", error)
+                problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR)
+            return problem.response()

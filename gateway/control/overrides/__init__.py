@@ -1,1 +1,1 @@
-"""Overrides of one user's limits at run time."""
+"""Overrides: changes to one user's limits at run time."""

@@ -1,56 +1,28 @@
-"""`OverridesApi`: where operators change what is laid down for single users, ``/api/v1/admin/overrides``."""
+"""`OverridesApi`: shows, sets and removes overrides, ``/api/v1/admin/overrides``."""
 
 from bisect import bisect_right
-from http import HTTPStatus
 
 from aiohttp import web
 
-from gateway.auth.grant import Grant, Scope
-from gateway.control.audit.writer import Actor
-from gateway.control.guard import Guard, address_of
+from gateway.auth.grant import Scope
+from gateway.auth.guard import Guard
+from gateway.auth.timestamps import now, timestamp
+from gateway.control.errors import NoOverrideError
+from gateway.control.http.authorization import authorize
 from gateway.control.http.json_body import read_json_body
-from gateway.control.http.problem import Problem
-from gateway.control.http.query import only, whole, word
+from gateway.control.http.query import allow_only, query_integer, query_string, user_in_path
 from gateway.control.overrides.model import OverrideRecord, read_override
 from gateway.control.overrides.sync import OverrideSync
-from gateway.control.timestamps import now, timestamp
 from gateway.limits.identity import Identity
 from gateway.limits.rules import RuleBook
 
-LONGEST_USER = 256
-
-
-def user_of(request: web.Request) -> str:
-    """The user that a request's path names.
-
-    Raises:
-        Problem: 400; no user has such a name.
-    """
-    user = request.match_info["user"]
-    if not 0 < len(user) <= LONGEST_USER or not _is_text(user):
-        raise Problem(HTTPStatus.BAD_REQUEST, f"a user is a text of 1 to {LONGEST_USER} characters")
-    return user
-
-
-def _is_text(user: str) -> bool:
-    try:
-        user.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def actor_of(grant: Grant, request: web.Request) -> Actor:
-    """Who does something, for the audit log."""
-    return Actor.of(grant, str(address_of(request)))
-
 
 class OverridesApi:
-    """Shows, sets and removes overrides.
+    """Overrides of single users.
 
     Args:
-        guard: Lets callers with scope ``limits:read`` or ``limits:write`` pass.
-        overrides: What is laid down.
+        guard: Admits callers with scope ``limits:read`` or ``limits:write``.
+        overrides: The overrides in force.
         book: The rules in force.
         identity: Makes digests of user ids.
     """
@@ -61,46 +33,48 @@ class OverridesApi:
         self._book = book
         self._identity = identity
 
-    def add_to(self, app: web.Application) -> None:
-        """Serve the paths."""
-        app.router.add_get("/api/v1/admin/overrides", self._list)
-        app.router.add_get("/api/v1/admin/overrides/{user}", self._show)
-        app.router.add_put("/api/v1/admin/overrides/{user}", self._set)
-        app.router.add_delete("/api/v1/admin/overrides/{user}", self._remove)
+    def routes(self) -> list[web.RouteDef]:
+        """What it serves."""
+        return [
+            web.get("/api/v1/admin/overrides", self._list),
+            web.get("/api/v1/admin/overrides/{user}", self._show),
+            web.put("/api/v1/admin/overrides/{user}", self._set),
+            web.delete("/api/v1/admin/overrides/{user}", self._remove),
+        ]
 
     async def _list(self, request: web.Request) -> web.Response:
-        await self._guard.admit(request, Scope.READ_LIMITS)
-        only(request, "after", "limit")
-        after, most = word(request, "after", LONGEST_USER) or "", whole(request, "limit", 100, 1, 1000)
-        found = sorted(self._overrides.records.values(), key=lambda record: record.user)
-        start = bisect_right(found, after, key=lambda record: record.user)
-        page = found[start : start + most]
+        await authorize(request, self._guard, Scope.READ_LIMITS)
+        allow_only(request, "after", "limit")
+        after, most = query_string(request, "after") or "", query_integer(request, "limit", 100, 1, 1000)
+        records = sorted(self._overrides.records.values(), key=lambda record: record.user)
+        start = bisect_right(records, after, key=lambda record: record.user)
+        page = records[start : start + most]
         return web.json_response(
             {
                 "overrides": [record.document() for record in page],
-                "next": page[-1].user if start + most < len(found) else None,
+                "next": page[-1].user if start + most < len(records) else None,
             }
         )
 
     async def _show(self, request: web.Request) -> web.Response:
-        await self._guard.admit(request, Scope.READ_LIMITS)
-        record = self._overrides.records.get(self._digest(user_of(request)))
+        await authorize(request, self._guard, Scope.READ_LIMITS)
+        record = self._overrides.records.get(self._digest(request))
         if record is None:
-            raise Problem(HTTPStatus.NOT_FOUND, "this user has no override")
+            raise NoOverrideError("this user has no override")
         return web.json_response(record.document())
 
     async def _set(self, request: web.Request) -> web.Response:
-        grant = await self._guard.admit(request, Scope.WRITE_LIMITS)
-        user = user_of(request)
+        actor = await authorize(request, self._guard, Scope.WRITE_LIMITS)
+        digest = self._digest(request)
         override = read_override(await read_json_body(request), self._book.current, now())
-        record = OverrideRecord(user, override, grant.subject, timestamp())
-        is_new = await self._overrides.put(self._digest(user), record, actor_of(grant, request))
+        record = OverrideRecord(user_in_path(request), override, actor.subject, timestamp())
+        is_new = await self._overrides.put(digest, record, actor)
         return web.json_response(record.document(), status=201 if is_new else 200)
 
     async def _remove(self, request: web.Request) -> web.Response:
-        grant = await self._guard.admit(request, Scope.WRITE_LIMITS)
-        await self._overrides.remove(self._digest(user_of(request)), actor_of(grant, request))
+        actor = await authorize(request, self._guard, Scope.WRITE_LIMITS)
+        await self._overrides.remove(self._digest(request), actor)
         return web.Response(status=204)
 
-    def _digest(self, user: str) -> str:
-        return self._identity.user(user).digest.decode()
+    def _digest(self, request: web.Request) -> str:
+        return self._identity.user(user_in_path(request)).digest.decode()

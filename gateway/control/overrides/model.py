@@ -1,28 +1,29 @@
-"""`OverrideRecord`: an override as it is written in requests, in answers and in the store."""
+"""`OverrideRecord`: an override as it stands in requests, in responses and in the store."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
-from gateway.control.http.json_body import Members
-from gateway.control.timestamps import format_timestamp, parse_timestamp
+from gateway.auth.timestamps import format_timestamp, parse_timestamp
+from gateway.control.json_object import JsonObject
 from gateway.limits.bucket import Quota
 from gateway.limits.override import Effect, Override
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 
-_LONGEST = 366 * 86_400_000_000
+_MAX_DURATION = 366 * 86_400_000_000
 """Microseconds that an override may last."""
 
-_LARGEST_BURST = 1_000_000_000
+_MAX_BURST = 1_000_000_000
 
 
 class OverrideRecord(NamedTuple):
-    """An override, for whom, and who set it.
+    """An override, whose it is, and who set it.
 
     Attributes:
-        user: The user id in the clear. It is told to whoever may read overrides, and to no log.
-        override: What is laid down.
+        user: The user id in the clear. It is shown to whoever may read overrides, and is in no log.
+        override: What it changes.
         set_by: The ``sub`` of the token.
         set_at: When, in ISO 8601.
     """
@@ -33,11 +34,11 @@ class OverrideRecord(NamedTuple):
     set_at: str
 
     def document(self) -> dict[str, Any]:
-        """All of it, as JSON."""
+        """All of it, for responses and the store."""
         return {"user": self.user, **self.change(), "set_by": self.set_by, "set_at": self.set_at}
 
     def change(self) -> dict[str, Any]:
-        """What the audit log tells of it, which is all but whose it is."""
+        """What the audit log records of it: all but whose it is."""
         override = self.override
         document: dict[str, Any] = {"effect": override.effect.value}
         if override.quota is not None:
@@ -55,73 +56,71 @@ class OverrideRecord(NamedTuple):
         return json.dumps(self.document(), separators=(",", ":"))
 
 
-def restore(text: str) -> OverrideRecord:
-    """The record of a text that `OverrideRecord.text` has made."""
+def parse_record(text: str) -> OverrideRecord:
+    """The record that `OverrideRecord.text` has written."""
     document = json.loads(text)
     user, set_by, set_at = document.pop("user"), document.pop("set_by"), document.pop("set_at")
-    return OverrideRecord(user, _override(Members(document)), set_by, set_at)
+    return OverrideRecord(user, _read(JsonObject(document)), set_by, set_at)
 
 
-def read_override(members: Members, rules: Rules, now: int) -> Override:
+def read_override(body: JsonObject, rules: Rules, now: int) -> Override:
     """The override in the body of a request.
 
     Args:
-        members: Of the body.
-        rules: In force; what is named has to be there.
-        now: After which it has to expire, in microseconds since 1970.
+        body: The body.
+        rules: The rules in force; the names in the override have to be theirs.
+        now: Microseconds since 1970; the override has to expire later.
 
     Raises:
-        Problem: 400, with all that is wrong.
+        InvalidObjectError: with all that is wrong.
     """
-    return _override(members, lambda: _check(members, rules, now))
+    return _read(body, lambda: _check(body, rules, now))
 
 
-def _check(members: Members, rules: Rules, now: int) -> None:
-    def known(name: str, words: Collection[str]) -> None:
-        for word in members.texts(name):
-            if word not in words:
-                members.refuse(name, f"there is no {name.rstrip('s')} of one of these names")
-                return
+def _check(body: JsonObject, rules: Rules, now: int) -> None:
+    def known(name: str, words: AbstractSet[str]) -> None:
+        if not words >= set(body.strings(name)):
+            body.refuse(name, f"must be names of {name} in the rules")
 
     known("endpoints", rules.endpoints.keys())
-    if "limits" in members:
+    if "limits" in body:
         known("limits", {limit.name for limit in rules.limits if limit.per_user})
-    if "tier" in members:
-        tier = members.text("tier", 64)
+    if "tier" in body:
+        tier = body.string("tier", 64)
         if tier and not any(tier in limit.tiers for limit in rules.limits):
-            members.refuse("tier", "no limit has a tier of this name")
-    expires_at = _instant(members)
-    if expires_at is not None and not now < expires_at <= now + _LONGEST:
-        members.refuse("expires_at", "an instant in the future, at most 366 days away")
+            body.refuse("tier", "must be the name of a tier in the rules")
+    expires_at = _expiry(body)
+    if expires_at is not None and not now < expires_at <= now + _MAX_DURATION:
+        body.refuse("expires_at", "must be in the future, at most 366 days from now")
 
 
-def _override(members: Members, check: Callable[[], None] = lambda: None) -> Override:
-    effect = members.choice("effect", tuple(each.value for each in Effect))
-    reason, expires_at = members.text("reason", 500), _instant(members)
-    endpoints = frozenset(members.texts("endpoints"))
-    quota = _quota(members) if effect == "quota" else None
-    limits = frozenset(members.texts("limits")) if effect == "quota" else frozenset[str]()
-    tier = members.text("tier", 64) if effect == "tier" else None
-    if not members.is_wrong:
+def _read(body: JsonObject, check: Callable[[], None] = lambda: None) -> Override:
+    effect = body.choice("effect", tuple(each.value for each in Effect))
+    reason, expires_at = body.string("reason", 500), _expiry(body)
+    endpoints = frozenset(body.strings("endpoints"))
+    quota = _quota(body) if effect == "quota" else None
+    limits = frozenset(body.strings("limits")) if effect == "quota" else frozenset[str]()
+    tier = body.string("tier", 64) if effect == "tier" else None
+    if not body.has_errors:
         check()
-    members.close()
+    body.close()
     return Override(Effect(effect), expires_at or 0, reason, endpoints, limits, quota, tier)
 
 
-def _instant(members: Members) -> int | None:
-    text = members.text("expires_at", 64)
-    found = parse_timestamp(text)
-    if found is None and text:
-        members.refuse("expires_at", "an instant in ISO 8601 with its offset, as in 2030-01-31T12:00:00Z")
-    return found
+def _expiry(body: JsonObject) -> int | None:
+    text = body.string("expires_at", 64)
+    expires_at = parse_timestamp(text)
+    if expires_at is None and text:
+        body.refuse("expires_at", "must be in ISO 8601 with an offset, as in 2030-01-31T12:00:00Z")
+    return expires_at
 
 
-def _quota(members: Members) -> Quota | None:
-    rate, burst = members.text("rate", 64), members.whole("burst", 1, _LARGEST_BURST)
+def _quota(body: JsonObject) -> Quota | None:
+    rate, burst = body.string("rate", 64), body.integer("burst", 1, _MAX_BURST)
     if not rate:
         return None
     try:
         return Quota(Rate.parse(rate), burst)
     except ValueError as error:
-        members.refuse("rate", str(error))
+        body.refuse("rate", str(error))
         return None

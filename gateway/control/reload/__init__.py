@@ -1,1 +1,1 @@
-"""Reloading rules: in every worker of a gateway, or in every gateway of the fleet."""
+"""Reloading the rules: in all workers of a gateway or in none, or in every gateway of the fleet."""

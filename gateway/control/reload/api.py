@@ -1,49 +1,65 @@
-"""`ReloadApi`: the rules in force, and how they are reloaded: ``/api/v1/admin/rules`` and ``/api/v1/admin/reload``."""
+"""`ReloadApi`: the rules in force, and reloading them: ``/api/v1/admin/rules`` and ``/api/v1/admin/reload``."""
+
+from typing import Any
 
 from aiohttp import web
 
-from gateway.auth.grant import Scope
-from gateway.control.guard import Guard
-from gateway.control.http.query import flag, only
-from gateway.control.overrides.api import actor_of
-from gateway.control.reload.fleet import Fleet
+from gateway.auth.grant import Actor, Scope
+from gateway.auth.guard import Guard
+from gateway.control.errors import ControlError
+from gateway.control.http.authorization import authorize
+from gateway.control.http.problem import problem_of
+from gateway.control.http.query import allow_only, query_flag
+from gateway.control.reload.fleet import Fleet, Reload
 from gateway.control.reload.reloader import Reloader
 from gateway.limits.rules import RuleBook
 from gateway.limits.rules_diff import inventory
 
 
 class ReloadApi:
-    """Shows the rules in force, and has them reloaded.
+    """Shows the rules in force, and reloads them.
 
     Args:
-        guard: Lets callers with scope ``limits:read`` or ``reload`` pass.
+        guard: Admits callers with scope ``limits:read`` or ``reload``.
         book: The rules in force.
         reloader: Reloads this gateway.
-        muster: Has the others on the same Redis do so.
+        fleet: Has the other gateways on the same Redis reload.
     """
 
-    def __init__(self, guard: Guard, book: RuleBook, reloader: Reloader, muster: Fleet) -> None:
+    def __init__(self, guard: Guard, book: RuleBook, reloader: Reloader, fleet: Fleet) -> None:
         self._guard = guard
         self._book = book
         self._reloader = reloader
-        self._muster = muster
+        self._fleet = fleet
 
-    def add_to(self, app: web.Application) -> None:
-        """Serve the paths."""
-        app.router.add_get("/api/v1/admin/rules", self._show)
-        app.router.add_post("/api/v1/admin/reload", self._reload)
+    def routes(self) -> list[web.RouteDef]:
+        """What it serves."""
+        return [web.get("/api/v1/admin/rules", self._show), web.post("/api/v1/admin/reload", self._reload)]
 
     async def _show(self, request: web.Request) -> web.Response:
-        await self._guard.admit(request, Scope.READ_LIMITS)
+        await authorize(request, self._guard, Scope.READ_LIMITS)
         rules = self._book.current
         return web.json_response({"revision": rules.revision, "since": self._reloader.since, **inventory(rules)})
 
     async def _reload(self, request: web.Request) -> web.Response:
-        grant = await self._guard.admit(request, Scope.RELOAD)
-        only(request, "dry_run", "fleet")
-        dry_run, fleet = flag(request, "dry_run"), flag(request, "fleet")
-        actor = actor_of(grant, request)
-        answer = await self._reloader.reload(actor, dry_run=dry_run)
+        actor = await authorize(request, self._guard, Scope.RELOAD)
+        allow_only(request, "dry_run", "fleet")
+        dry_run, fleet = query_flag(request, "dry_run"), query_flag(request, "fleet")
+        result = await self._reloader.reload(actor, dry_run=dry_run)
         if fleet:
-            answer["gateways"] = await self._muster.ask(actor, dry_run=dry_run)
-        return web.json_response(answer)
+            result["gateways"] = await self._fleet.reload_others(actor, dry_run=dry_run)
+        return web.json_response(result)
+
+
+def reload_for_fleet(reloader: Reloader) -> Reload:
+    """Reloads for another gateway: the result is what this one would have responded with, and its status."""
+
+    async def reload(actor: Actor, dry_run: bool) -> dict[str, Any]:
+        try:
+            return {"status": 200, **await reloader.reload(actor, dry_run=dry_run)}
+        except ControlError as error:
+            problem = problem_of(error)
+            assert problem is not None  # noqa: S101 - every error of the control plane is one
+            return {"status": int(problem.status), "detail": problem.detail, **problem.more}
+
+    return reload

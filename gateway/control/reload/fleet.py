@@ -1,152 +1,122 @@
-"""`Fleet`: has every gateway on the same Redis reload its rules, and collects what they say.
+"""`Fleet`: has every gateway on the same Redis reload its rules, and collects their results.
 
-In one hash in Redis ``seen:G`` is when a worker of gateway G last looked, and ``ask:T:Q`` is question Q, asked in
-second T. Each question has a hash of its own, so that questions asked at once do not touch each other: ``taken:G`` says
-that a worker of G has taken it, which is so for one of them only, and ``said:G`` is its answer. It is gone after a
-minute. Each hash is used by itself, so all of it works in a Cluster, too. A gateway reads its own files, and refuses
-them for itself.
+One hash in Redis holds, in ``seen:G``, when a worker of gateway G last polled, and, in ``request:T:Q``, the request Q
+that was made in second T. Each request has a hash of its own, so that simultaneous requests do not affect each other:
+``taken:G`` is written by the one worker of G that carries it out, and ``result:G`` is its result. Each script touches
+one hash only, so all of it works in a Cluster, too. Each gateway reads its own files, and may reject them.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
-from gateway.control.audit.writer import Actor, Commands
-from gateway.control.http.problem import Problem
-from gateway.control.reload.reloader import Reloader
-from gateway.redis.cancellation import cancel_and_wait
+from gateway.auth.grant import Actor
+from gateway.control.errors import ReloadFailedError
+from gateway.redis.client import RedisClient, Reply, run_script
 from gateway.redis.errors import StoreUnavailableError
+from gateway.redis.scripts import Call, Script
 from gateway.telemetry.log import Log
 
-_POLL = 0.25
-_PATIENCE = 15.0
-_LOOK = """\
-redis.call('HSET', KEYS[1], 'seen:' .. ARGV[1], redis.call('TIME')[1])
-local all, asked = redis.call('HGETALL', KEYS[1]), {}
-for place = 1, #all, 2 do
-  local name = string.match(all[place], '^ask:%d+:(.+)$')
-  if name then asked[#asked + 1], asked[#asked + 2] = name, all[place + 1] end
-end
-return asked
-"""
-_ASK = """\
-local now, here = redis.call('TIME')[1], {}
-local all = redis.call('HGETALL', KEYS[1])
-for place = 1, #all, 2 do
-  local gateway, asked = string.match(all[place], '^seen:(.+)$'), string.match(all[place], '^ask:(%d+):')
-  if gateway and now - all[place + 1] <= 3 then here[#here + 1] = gateway
-  elseif not asked or now - asked > 60 then redis.call('HDEL', KEYS[1], all[place]) end
-end
-redis.call('HSET', KEYS[1], 'ask:' .. now .. ':' .. ARGV[1], ARGV[2])
-return here
-"""
-_MARK = """\
-if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
-redis.call('PEXPIRE', KEYS[1], 60000)
-return 1
-"""
+_POLL, _REQUEST, _MARK = (Script.of(f"{name}.lua", package=__package__) for name in ("poll", "request", "mark"))
+
+_TIMEOUT = 15.0
+"""Seconds that the other gateways may take."""
+
+_COLLECT_INTERVAL = 0.05
+
+Reload = Callable[[Actor, bool], Awaitable[dict[str, Any]]]
 
 
 class Fleet:
-    """The gateways on one Redis, seen by a worker of one of them.
+    """The gateways on one Redis, as a worker of one of them sees them.
 
     Args:
-        redis: Runs commands; None with the memory store, and then there are no others.
-        prefix: What our keys start with.
+        redis: Where they meet; None with the memory store, and then there are no others.
+        prefix: Of our keys.
         gateway: The name of this gateway, the same in all of its workers.
-        reloader: Reloads this gateway.
-        log: Is told what went wrong.
+        reload: Reloads this gateway for an actor, perhaps as a dry run. Returns the result, also of a reload that was
+            rejected or failed.
+        log: Of this process.
+
+    Attributes:
+        poll: The call whose reply `hear` handles.
     """
 
-    def __init__(self, redis: Commands | None, prefix: str, gateway: str, reloader: Reloader, log: Log) -> None:
+    def __init__(self, redis: RedisClient | None, prefix: str, gateway: str, reload: Reload, log: Log) -> None:
         self._redis = redis
-        self._key = f"{prefix}:muster"
+        self._key = f"{prefix}:reload"
         self._gateway = gateway
-        self._reloader = reloader
+        self._reload = reload
         self._log = log
         self._heard: set[str] | None = None
+        self.poll = Call(_POLL, [self._key.encode()], [gateway], None)
 
-    @asynccontextmanager
-    async def attending(self) -> AsyncIterator[None]:
-        """Do what others ask while the block runs."""
-        task = asyncio.create_task(self._run()) if self._redis else None
+    async def hear(self, reply: Reply | None) -> None:
+        """Carry out what other gateways request. Never raises."""
+        if reply is None or isinstance(reply, StoreUnavailableError):
+            return  # the limiter reports that Redis is unavailable
         try:
-            yield
-        finally:
-            if task is not None:
-                await cancel_and_wait(task)
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._hear()
-            except StoreUnavailableError:
-                pass  # what the limiter makes of that is in the log already
-            except Exception as error:  # noqa: BLE001 - the next question has to be heard
-                self._log.failure("reload_failed", error)
-            await asyncio.sleep(_POLL)
-
-    async def _hear(self) -> None:
-        found = [bytes(each).decode() for each in await self._command("EVAL", _LOOK, 1, self._key, self._gateway)]
-        asked = dict(zip(found[::2], found[1::2], strict=True))
-        if self._heard is None:  # what was asked before this worker was there has been answered
-            self._heard = set(asked)
-        self._heard &= asked.keys()
-        for name in sorted(asked.keys() - self._heard):
-            self._heard.add(name)
-            await self._obey(name, json.loads(asked[name]))
-
-    async def _obey(self, name: str, question: dict[str, Any]) -> None:
-        if not await self._mark(name, "taken", "1"):
+            await self._hear([bytes(each).decode() for each in reply])
+        except StoreUnavailableError:
             return
-        try:
-            said = await self._reloader.reload(Actor(*question["actor"]), dry_run=question["dry_run"])
-            said["status"] = 200
-        except Problem as problem:
-            said = {"status": int(problem.status), "detail": problem.detail, **problem.more}
-        await self._mark(name, "said", json.dumps(said))
+        except Exception as error:  # noqa: BLE001 - the next request has to be heard
+            self._log.failure("reload_failed", error)
+
+    async def _hear(self, reply: list[str]) -> None:
+        requests = dict(zip(reply[::2], reply[1::2], strict=True))
+        if self._heard is None:  # requests older than this worker have been carried out by others
+            self._heard = set(requests)
+        self._heard &= requests.keys()
+        for name in sorted(requests.keys() - self._heard):
+            self._heard.add(name)
+            await self._carry_out(name, json.loads(requests[name]))
+
+    async def _carry_out(self, name: str, request: dict[str, Any]) -> None:
+        if await self._mark(name, "taken", "1"):
+            result = await self._reload(Actor(*request["actor"]), request["dry_run"])
+            await self._mark(name, "result", json.dumps(result))
 
     async def _mark(self, name: str, mark: str, text: str) -> bool:
-        """Write beside a question, in the name of this gateway; whether nobody had."""
-        return bool(await self._command("EVAL", _MARK, 1, f"{self._key}:{name}", f"{mark}:{self._gateway}", text))
+        """Write a field of a request in the name of this gateway. Returns whether it was not there already."""
+        arguments = [f"{mark}:{self._gateway}", text]
+        return await self._run(Call(_MARK, [f"{self._key}:{name}".encode()], arguments, 1)) == [1]
 
-    async def ask(self, actor: Actor, *, dry_run: bool) -> dict[str, Any]:
-        """Have all other gateways reload. Returns what each says, by its name; None for one that said nothing.
+    async def reload_others(self, actor: Actor, *, dry_run: bool) -> dict[str, Any]:
+        """Have all other gateways reload. Returns the result of each by its name; None if there is none in time.
 
         Raises:
-            Problem: 503; they cannot be asked.
+            ReloadFailedError: they cannot be asked.
         """
         if self._redis is None:
             return {}
         name = uuid4().hex
-        question = json.dumps({"actor": list(actor), "dry_run": dry_run})
+        text = json.dumps({"actor": list(actor), "dry_run": dry_run})
         try:
-            # It takes the question itself, having reloaded already: else another of its workers would do so once more.
+            # This gateway has reloaded already, so none of its workers may take the request.
             await self._mark(name, "taken", "1")
-            found = await self._command("EVAL", _ASK, 1, self._key, name, question)
-            here = [bytes(each).decode() for each in found]
-            return await self._collect(name, [each for each in here if each != self._gateway])
+            reply = await self._run(Call(_REQUEST, [self._key.encode()], [name, text], None))
+            present = [bytes(each).decode() for each in reply]
+            return await self._collect(name, [each for each in present if each != self._gateway])
         except StoreUnavailableError:
-            raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, "this gateway is done; the others cannot be asked at present"
+            raise ReloadFailedError(
+                "this gateway is done, but Redis is unavailable, so the others cannot be asked"
             ) from None
 
     async def _collect(self, name: str, others: list[str]) -> dict[str, Any]:
-        said: dict[str, Any] = dict.fromkeys(others)
+        assert self._redis is not None  # noqa: S101 - `reload_others` has returned
+        results: dict[str, Any] = dict.fromkeys(others)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _PATIENCE
-        while None in said.values() and loop.time() < deadline:
-            await asyncio.sleep(_POLL / 5)
+        deadline = loop.time() + _TIMEOUT
+        while None in results.values() and loop.time() < deadline:
+            await asyncio.sleep(_COLLECT_INTERVAL)
             for other in others:
-                if said[other] is None:
-                    found = await self._command("HGET", f"{self._key}:{name}", f"said:{other}")
-                    said[other] = json.loads(found) if found else None
-        return said
+                if results[other] is None:
+                    text = await self._redis.command("HGET", f"{self._key}:{name}", f"result:{other}")
+                    results[other] = json.loads(text) if text else None
+        return results
 
-    async def _command(self, *words: str | int) -> Any:
-        assert self._redis is not None  # noqa: S101 - nobody comes here without
-        return await self._redis.command(*words)
+    async def _run(self, call: Call) -> list[Any]:
+        assert self._redis is not None  # noqa: S101 - without Redis there is nothing to hear or to request
+        return await run_script(self._redis, call)

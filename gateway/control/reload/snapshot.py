@@ -1,7 +1,7 @@
-"""`Snapshots`: the rule files as they were when they were taken over, so that all workers read the same bytes.
+"""`Snapshots`: copies of the rule files, so that all workers read the same bytes.
 
-Files may be changed again while workers read them one after the other. So they are copied once into the gateway's own
-folder, and read from there: by every worker, and by one that is started later in the place of another.
+Files may change again while workers read them one after the other. So they are copied once into the gateway's own
+folder, and read from there: by every worker, and by one that is started later to replace another.
 """
 
 import json
@@ -22,7 +22,7 @@ class Snapshots:
     """Copies of the rule files. All methods block.
 
     Args:
-        settings: Say where the files are.
+        settings: With the path of the files.
         folder: The gateway's own.
         clock: The time, in ISO 8601.
     """
@@ -33,7 +33,7 @@ class Snapshots:
         self._clock = clock
 
     def take(self) -> str:
-        """Copy the files. Returns the copy's name; empty when there are no files to copy.
+        """Copy the files. Returns the name of the copy; empty if no files are configured.
 
         Raises:
             ConfigError: they cannot be read.
@@ -41,7 +41,7 @@ class Snapshots:
         source = self._settings.rules
         if source is None:
             return ""
-        name = f"rules-{token_hex(8)}"  # never used again: who is late with the last one does not take it for this one
+        name = f"rules-{token_hex(8)}"  # a new one each time, so that a late worker cannot mistake it for the last
         copy = self._folder / name
         copy.mkdir()
         try:
@@ -53,7 +53,7 @@ class Snapshots:
                         shutil.copyfile(file, copy / file.name)
         except OSError:
             self.drop(name)
-            load_rules(self._settings)  # which says what is wrong, and where
+            load_rules(self._settings)  # which reports what is wrong, and where
             raise
         return name
 
@@ -81,14 +81,14 @@ class Snapshots:
             ) from None
 
     def drop(self, name: str) -> None:
-        """Remove a copy that was not taken over."""
+        """Remove a copy."""
         if name:
             shutil.rmtree(self._folder / name, ignore_errors=True)
 
-    def take_over(self, name: str) -> str:
-        """Note that a copy is in force from now on. Returns since when.
+    def commit(self, name: str) -> str:
+        """Note that a copy is in force from now on. Returns the time, in ISO 8601.
 
-        The one before is kept: a worker that starts may be about to read it. All others are removed.
+        The one before is kept, because a worker that starts may be about to read it. All others are removed.
         """
         before = self.in_force()
         since = self._clock()
@@ -101,7 +101,7 @@ class Snapshots:
         return since
 
     def in_force(self) -> tuple[str, str] | None:
-        """The copy in force and since when; None while it is still what the gateway started with."""
+        """The name of the copy in force, and since when; None before the first reload."""
         try:
             noted = json.loads((self._folder / "in-force").read_text())
         except FileNotFoundError:

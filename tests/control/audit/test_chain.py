@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
 from hypothesis import given
@@ -55,11 +56,11 @@ def test_a_flipped_byte_is_found(place: int, flip: int) -> None:
         ),
         ([LINES[0], LINES[2], LINES[1], *LINES[3:]], "the line after sequence 1: its sequence is 3"),
         ([*LINES[:2], LINES[1], *LINES[2:]], "the line after sequence 2: its sequence is 2"),
-        ([*LINES[:2], *chain(3, "b")[2:]], "it belongs to another log"),
-        ([*LINES[:3], chain(4, "a")[3].replace(b"user 3", b"user 9")], "its bytes were changed"),
-        ([*LINES[:3], b"{}\n"], "it is not a whole line"),
-        ([*LINES[:3], b"\n"], "it is not a whole line"),
-        ([*LINES[:3], LINES[3].rstrip()], "it is not a whole line"),
+        ([*LINES[:2], *chain(3, "b")[2:]], "the line belongs to another log"),
+        ([*LINES[:3], chain(4, "a")[3].replace(b"user 3", b"user 9")], "the line was changed"),
+        ([*LINES[:3], b"{}\n"], "the line is not complete"),
+        ([*LINES[:3], b"\n"], "the line is not complete"),
+        ([*LINES[:3], LINES[3].rstrip()], "the line is not complete"),
     ],
 )
 def test_lines_missing_added_or_moved_are_found(lines: list[bytes], said: str) -> None:
@@ -69,7 +70,7 @@ def test_lines_missing_added_or_moved_are_found(lines: list[bytes], said: str) -
 
 def test_a_line_that_was_forged_well_does_not_go_on_from_the_one_before() -> None:
     forged, _ = seal(Link("a", 3, "0" * 64), Entry("reset"), time="t", rules="r")
-    with pytest.raises(BrokenChainError, match="it does not go on from the line before"):
+    with pytest.raises(BrokenChainError, match="the hash of the line before does not match"):
         verify_chain([*LINES[:3], forged])
 
 
@@ -80,71 +81,81 @@ def test_a_chain_may_begin_where_older_files_were_put_away() -> None:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> AuditLog:
+def log(tmp_path: Path) -> AuditLog:
     return AuditLog(tmp_path / "state" / "audit.jsonl", clock=lambda: "t")
 
 
-def test_only_its_owner_can_read_a_log(ledger: AuditLog) -> None:
-    ledger.append(Entry("reset"), "r")
-    assert ledger.file.stat().st_mode & 0o077 == 0
-    assert ledger.file.parent.stat().st_mode & 0o077 == 0
+def test_only_its_owner_can_read_a_log(log: AuditLog) -> None:
+    log.append(Entry("reset"), "r")
+    assert log.file.stat().st_mode & 0o077 == 0
+    assert log.file.parent.stat().st_mode & 0o077 == 0
 
 
 def test_rotation_keeps_the_chain(tmp_path: Path) -> None:
-    ledger = AuditLog(tmp_path / "audit.jsonl", 1000)
+    log = AuditLog(tmp_path / "audit.jsonl", 1000)
     for number in range(20):
-        ledger.append(Entry("reset", str(number)), "r")
-    assert len(ledger.files()) > 5
-    end = verify_chain(ledger.lines())
+        log.append(Entry("reset", str(number)), "r")
+    assert len(log.files()) > 5
+    end = verify_chain(log.lines())
     assert end is not None
     assert end.sequence == 20
-    assert [each["target"] for each in ledger.page(7, 4)] == ["7", "8", "9", "10"]
-    ledger.files()[2].unlink()
+    assert [each["target"] for each in log.page(7, 4)] == ["7", "8", "9", "10"]
+    log.files()[2].unlink()
     with pytest.raises(BrokenChainError, match="missing"):
-        verify_chain(ledger.lines())
+        verify_chain(log.lines())
 
 
 def test_a_crash_between_two_files_does_not_break_the_chain(tmp_path: Path) -> None:
-    ledger = AuditLog(tmp_path / "audit.jsonl")
-    first = ledger.append(Entry("reset"), "r")
-    ledger.file.rename(f"{ledger.file}.{first.sequence:012}")
-    assert ledger.append(Entry("reset"), "r").sequence == 2
-    assert verify_chain(ledger.lines()) is not None
+    log = AuditLog(tmp_path / "audit.jsonl")
+    first = log.append(Entry("reset"), "r")
+    log.file.rename(f"{log.file}.{first.sequence:012}")
+    assert log.append(Entry("reset"), "r").sequence == 2
+    assert verify_chain(log.lines()) is not None
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40, 150])
-def test_a_line_cut_off_by_a_crash_is_taken_away_and_that_is_said(ledger: AuditLog, cut: int) -> None:
+def test_a_line_cut_off_by_a_crash_is_taken_away_and_that_is_said(log: AuditLog, cut: int) -> None:
     for _ in range(3):
-        ledger.append(Entry("reset"), "r")
-    whole = ledger.file.read_bytes()
-    ledger.file.write_bytes(whole[:-cut])
+        log.append(Entry("reset"), "r")
+    whole = log.file.read_bytes()
+    log.file.write_bytes(whole[:-cut])
     with pytest.raises(BrokenChainError):
-        verify_chain(ledger.lines())
-    end = ledger.append(Entry("reset", "after"), "r")
-    assert verify_chain(ledger.lines()) == end
-    assert [each["action"] for each in ledger.page(0, 9)] == ["reset", "reset", "audit.repaired", "reset"]
+        verify_chain(log.lines())
+    end = log.append(Entry("reset", "after"), "r")
+    assert verify_chain(log.lines()) == end
+    assert [each["action"] for each in log.page(0, 9)] == ["reset", "reset", "audit.repaired", "reset"]
 
 
-def test_a_damaged_log_is_not_gone_on_with(ledger: AuditLog) -> None:
-    ledger.append(Entry("reset"), "r")
-    ledger.file.write_bytes(ledger.file.read_bytes().replace(b"reset", b"RESET"))
-    before = ledger.file.read_bytes()
-    with pytest.raises(AuditLogError, match="damaged: its bytes were changed"):
-        ledger.append(Entry("reset"), "r")
-    assert ledger.file.read_bytes() == before
+def test_a_damaged_log_is_not_gone_on_with(log: AuditLog) -> None:
+    log.append(Entry("reset"), "r")
+    log.file.write_bytes(log.file.read_bytes().replace(b"reset", b"RESET"))
+    before = log.file.read_bytes()
+    with pytest.raises(AuditLogError, match="damaged: the line was changed"):
+        log.append(Entry("reset"), "r")
+    assert log.file.read_bytes() == before
 
 
-def test_a_start_is_noted_when_rules_differ_from_the_last_run(ledger: AuditLog) -> None:
+def test_a_start_is_noted_when_rules_differ_from_the_last_run(log: AuditLog) -> None:
     for revision in ("a", "a", "b", "b"):
-        ledger.begin(revision)
-    found = [(each["action"], each["before"], each["after"]) for each in ledger.page(0, 9)]
+        log.begin(revision)
+    found = [(each["action"], each["before"], each["after"]) for each in log.page(0, 9)]
     assert found == [("start", "", "a"), ("start", "a", "b")]
 
 
-def test_a_line_is_json_that_any_program_reads(ledger: AuditLog) -> None:
-    ledger.append(Entry("override.set", "user 1", "ana", "j", "192.0.2.1", None, {"rate": "1/s"}, "why"), "r1")
-    (line,) = ledger.file.read_text().splitlines()
+def test_a_line_is_json_that_any_program_reads(log: AuditLog) -> None:
+    log.append(Entry("override.set", "user 1", "ana", "j", "192.0.2.1", None, {"rate": "1/s"}, "why"), "r1")
+    (line,) = log.file.read_text().splitlines()
     assert list(json.loads(line)) == [
         "log", "sequence", "time", "actor", "jti", "source", "action", "target",
         "before", "after", "reason", "rules", "previous", "hash",
     ]  # fmt: skip
+
+
+def test_a_log_that_an_earlier_version_wrote_is_verified_and_continued(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    copyfile(Path(__file__).with_name("written_before.jsonl"), file)
+    log = AuditLog(file)
+    assert log.append(Entry("reset"), "r").sequence == 5
+    end = verify_chain(log.lines())
+    assert end is not None
+    assert (end.log, end.sequence) == ("5f2ab1c09d3e4f60", 5)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.auth.grant import Actor
 from gateway.commands.cli import main
 from gateway.control.audit.chain import Entry, verify_chain
 from gateway.control.audit.log import AuditLog, AuditLogError
-from gateway.control.audit.writer import Actor, AuditWriter, Head
-from gateway.control.http.problem import Problem
+from gateway.control.audit.writer import AuditWriter, Head
+from gateway.control.errors import AuditUnavailableError
 from gateway.redis.open import connected
 from gateway.settings.store import Store
 from gateway.settings.url import RedisUrl
@@ -34,8 +35,12 @@ async def test_every_refused_attempt_is_a_line(tmp_path: Path) -> None:
     assert page["next"] is None
     first, second = page["entries"]
     assert (first["actor"], first["action"], first["target"]) == ("(unknown)", "refused", f"GET {PATH}")
-    assert (first["reason"], first["source"]) == ("there is none", "127.0.0.1")
-    assert (second["actor"], second["jti"], second["reason"]) == ("ana", "j1", "the token has no scope audit:read")
+    assert (first["reason"], first["source"]) == ("no Authorization header", "127.0.0.1")
+    assert (second["actor"], second["jti"], second["reason"]) == (
+        "ana",
+        "j1",
+        "the token does not have the scope audit:read",
+    )
     assert second["rules"] == "cafe00000001"
     assert verify_chain(AuditLog(tmp_path / "audit.jsonl").lines()) is not None
 
@@ -111,10 +116,9 @@ async def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     counted: list[str] = []
     for ledger in (AuditLog(tmp_path / "audit.jsonl"), None):
         audit = AuditWriter(ledger, None, lambda: "r", log, counted.append)
-        with pytest.raises(Problem) as refused:
+        with pytest.raises(AuditUnavailableError):
             await audit.record(Actor("ana"), "reset")
-        assert refused.value.status == 503
-        await audit.attempt(Actor("ana"), "x", "y")
+        await audit.record_refusal(Actor("ana"), "x", "y")
         audit.close()
     assert counted == ["failed", "failed"]
     await log.close()
@@ -181,6 +185,6 @@ def test_the_command_finds_damage_and_shows_the_rest(tmp_path: Path, capsys: pyt
     assert 'ana from 192.0.2.1  override.set user 1f: nothing -> {"rate": "1/s"} (asked for it)' in shown
     file.write_bytes(file.read_bytes().replace(b"user 1f", b"user 3f"))
     assert main(["audit", "verify", str(file)]) == 1
-    assert "line 1: its bytes were changed" in capsys.readouterr().err
+    assert "line 1: the line was changed" in capsys.readouterr().err
     assert main(["audit", "show", str(file)]) == 0
-    assert "its bytes were changed" in capsys.readouterr().out
+    assert "the line was changed" in capsys.readouterr().out

@@ -40,9 +40,9 @@ async def put(running: Running, user: str, body: Any) -> int:
 
 
 def actions(state: Path) -> list[str]:
-    ledger = AuditLog(state / "audit.jsonl")
-    assert verify_chain(ledger.lines()) is not None
-    return [each["action"] for each in ledger.page(0, 1000)]
+    log = AuditLog(state / "audit.jsonl")
+    assert verify_chain(log.lines()) is not None
+    return [each["action"] for each in log.page(0, 1000)]
 
 
 async def test_rate_and_burst_are_changed_and_what_was_spent_stays_spent(tmp_path: Path) -> None:
@@ -344,9 +344,9 @@ async def test_a_kill_during_200_changes_loses_none_that_was_acknowledged(tmp_pa
         async with fleet_member(tmp_path, api.port) as running:
             assert await put(running, "after", override("exempt")) == 201
             page = (await running.call("GET", f"{BASE}?limit=1000", token=READ)).body
-        ledger = AuditLog(tmp_path / "state" / "audit.jsonl")
-        assert verify_chain(ledger.lines()) is not None
-        reasons = {each["reason"] for each in ledger.page(0, 1000)}
+        log = AuditLog(tmp_path / "state" / "audit.jsonl")
+        assert verify_chain(log.lines()) is not None
+        reasons = {each["reason"] for each in log.page(0, 1000)}
     assert {f"change {number}" for number in acknowledged} <= reasons
     assert {f"user{number}" for number in acknowledged} <= {each["user"] for each in page["overrides"]}
 
@@ -369,9 +369,9 @@ async def test_whoever_is_last_in_the_audit_log_is_in_force(tmp_path: Path) -> N
                     assert await put(running, "alice", body) in {200, 201}
 
         await asyncio.gather(*map(admin, range(4)))
-        ledger = AuditLog(tmp_path / "state" / "audit.jsonl")
-        assert verify_chain(ledger.lines()) is not None
-        last = [each for each in ledger.page(0, 1000) if each["action"].startswith("override.")][-1]
+        log = AuditLog(tmp_path / "state" / "audit.jsonl")
+        assert verify_chain(log.lines()) is not None
+        last = [each for each in log.page(0, 1000) if each["action"].startswith("override.")][-1]
 
         async def agree() -> bool:
             page = (await running.call("GET", f"{BASE}?limit=10", token=READ)).body["overrides"]

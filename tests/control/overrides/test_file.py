@@ -39,21 +39,21 @@ async def in_redis(redis: RedisServer) -> dict[str, str]:
 
 
 def test_what_was_written_is_read_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    sheet = OverrideFile(tmp_path / "state" / "overrides.json")
-    assert sheet.read() == {}
+    file = OverrideFile(tmp_path / "state" / "overrides.json")
+    assert file.read() == {}
     for texts in ({"1f": '{"user":"å"}'}, {}):
-        sheet.write(texts)
-        assert sheet.read() == texts
-        assert sheet.file.stat().st_mode & 0o777 == 0o600
-    assert list(sheet.file.parent.iterdir()) == [sheet.file]
+        file.write(texts)
+        assert file.read() == texts
+        assert file.file.stat().st_mode & 0o777 == 0o600
+    assert list(file.file.parent.iterdir()) == [file.file]
 
 
 @pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
 def test_what_is_damaged_is_an_error_that_quotes_nothing(content: bytes, tmp_path: Path) -> None:
-    sheet = OverrideFile(tmp_path / "overrides.json")
-    sheet.file.write_bytes(content)
-    with pytest.raises(ValueError, match=r"it (is not|holds)|a key stands twice") as error:
-        sheet.read()
+    file = OverrideFile(tmp_path / "overrides.json")
+    file.file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"^(not |a number|an object|a string|NaN)") as error:
+        file.read()
     assert '"' not in str(error.value)
 
 

@@ -40,9 +40,9 @@ async def revisions(running: Gateway, connections: int = 24) -> set[str]:
 
 
 def audited(running: Gateway) -> list[dict[str, Any]]:
-    ledger = AuditLog(running.audit)
-    assert verify_chain(ledger.lines()) is not None
-    return ledger.page(0, 1000)
+    log = AuditLog(running.audit)
+    assert verify_chain(log.lines()) is not None
+    return log.page(0, 1000)
 
 
 async def test_every_worker_has_the_new_rules_before_it_answers(tmp_path: Path) -> None:

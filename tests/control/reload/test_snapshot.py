@@ -26,7 +26,7 @@ def test_the_copy_in_force_and_the_one_before_are_kept_and_no_other(tmp_path: Pa
     names = []
     for _ in range(5):
         names.append(taken.take())
-        taken.take_over(names[-1])
+        taken.commit(names[-1])
         assert copies(kept) == set(names[-2:])
         assert taken.in_force() == (names[-1], "now")
     assert len(set(names)) == 5

@@ -1,0 +1,93 @@
+"""`JsonObject`: reads the members of a JSON object strictly, and reports all errors at once."""
+
+from typing import Any
+
+from gateway.control.errors import InvalidObjectError
+
+_MAX_ERRORS = 20
+
+
+class JsonObject:
+    """A JSON object. Each reader notes what is wrong with its member, and returns something harmless.
+
+    Args:
+        members: By name.
+    """
+
+    def __init__(self, members: dict[str, Any]) -> None:
+        self._members = members
+        self._known: set[str] = set()
+        self._errors: list[dict[str, str]] = []
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether an error was noted so far."""
+        return bool(self._errors)
+
+    def refuse(self, name: str, expected: str) -> None:
+        """Note what was expected of a member."""
+        self._errors.append({"pointer": f"#/{name}", "detail": expected})
+
+    def required(self, name: str) -> Any:
+        """A member of any type; None if it is missing, which is an error."""
+        self._known.add(name)
+        if name not in self._members:
+            self.refuse(name, "this member is required")
+        return self._members.get(name)
+
+    def string(self, name: str, max_length: int = 256) -> str:
+        """A string that is not empty."""
+        value = self.required(name)
+        if not isinstance(value, str) or not 0 < len(value) <= max_length:
+            if name in self:
+                self.refuse(name, f"must be a string of 1 to {max_length} characters")
+            return ""
+        return value
+
+    def integer(self, name: str, least: int, most: int) -> int:
+        """An integer, written as one: neither ``1.0`` nor ``true``."""
+        value = self.required(name)
+        if type(value) is not int or not least <= value <= most:
+            if name in self:
+                self.refuse(name, f"must be an integer from {least} to {most}")
+            return least
+        return value
+
+    def choice(self, name: str, options: tuple[str, ...]) -> str:
+        """One of several words."""
+        value = self.required(name)
+        if value not in options:
+            if name in self:
+                self.refuse(name, f"must be one of {', '.join(options)}")
+            return ""
+        return str(value)
+
+    def strings(self, name: str, max_length: int = 64, most: int = 1000) -> tuple[str, ...]:
+        """A list of different strings that is not empty; empty only if the member is missing, which is allowed."""
+        if name not in self:
+            self._known.add(name)
+            return ()
+        value = self.required(name)
+        if (
+            not isinstance(value, list)
+            or not 0 < len(value) <= most
+            or not all(isinstance(item, str) and 0 < len(item) <= max_length for item in value)
+            or len(set(value)) < len(value)
+        ):
+            self.refuse(name, f"must be a list of 1 to {most} different strings of 1 to {max_length} characters")
+            return ()
+        return tuple(value)
+
+    def close(self) -> None:
+        """Finish reading.
+
+        Raises:
+            InvalidObjectError: something is wrong, or there is a member that nobody read.
+        """
+        for name in sorted(set(self._members) - self._known):
+            self.refuse(name[:64], "unknown member")
+        if self._errors:
+            raise InvalidObjectError(self._errors[:_MAX_ERRORS])

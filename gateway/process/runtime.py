@@ -1,0 +1,73 @@
+"""`Runtime`: what all workers of a gateway share while it runs; `WorkerContext`: what one of them is started with."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from socket import AF_UNIX, socket
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from gateway.auth.timestamps import timestamp
+from gateway.telemetry.metrics import Cause
+
+
+class Runtime(NamedTuple):
+    """What all workers of a gateway share while it runs.
+
+    Attributes:
+        folder: For their sockets and their copies of the rule files; no other user may enter it. Its name is the
+            gateway's, too.
+        since: When the gateway started, in ISO 8601.
+    """
+
+    folder: Path
+    since: str
+
+
+class WorkerContext(NamedTuple):
+    """What a worker is started with.
+
+    Attributes:
+        runtime: What it shares with the other workers.
+        number: Which one it is.
+        workers: How many there are.
+        turn: 0 or 1: which of its two sets of counters it uses.
+        cause: Why it was started.
+    """
+
+    runtime: Runtime
+    number: int = 0
+    workers: int = 1
+    turn: int = 0
+    cause: Cause = "start"
+
+
+class RuntimeFolderError(Exception):
+    """There is no place for the folder that the workers of a gateway share."""
+
+
+@contextmanager
+def open_runtime() -> Iterator[Runtime]:
+    """Make a gateway's folder, and remove it when the block ends.
+
+    Raises:
+        RuntimeFolderError: there is no place for it.
+    """
+    with ExitStack() as stack:
+        try:
+            made = TemporaryDirectory(prefix="gateway-", ignore_cleanup_errors=True)
+            folder = Path(stack.enter_context(made))
+            with socket(AF_UNIX) as probe:  # the path may be too long for a socket, or the file system have none
+                probe.bind(str(folder / "00000.sock"))
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, held)
+            # The lock tells systemd-tmpfiles that the folder is in use, however old its files are.
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RuntimeFolderError(
+                f"no folder for the sockets on which workers meet: {error.strerror or error}; "
+                "mount a tmpfs at /tmp, or set TMPDIR to a short path"
+            ) from error
+        yield Runtime(folder, timestamp())
