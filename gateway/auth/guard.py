@@ -15,7 +15,7 @@ _REFUSAL = Demand(b"", Charge.of("refusals", Quota(Rate(10, 1), 1000)))
 
 
 class AccessDeniedError(Exception):
-    """An attempt was refused. Why is in the log; the caller is not told."""
+    """An attempt was refused. The reason is logged, and not shown to the caller."""
 
 
 class UnauthorizedError(AccessDeniedError):

@@ -12,7 +12,7 @@ A token is good when all of this holds, and the policy of its kind accepts its c
 * ``exp`` is there; ``exp``, ``nbf`` and ``iat`` are finite numbers (RFC 7519 section 2), and now lies between them,
   give or take `LEEWAY` (sections 4.1.4 to 4.1.6). ``sub`` and ``jti``, if there, are strings.
 
-Why a token is refused is for the log; whoever sent it is not told.
+Why a token is refused is logged, and not shown to its sender.
 """
 
 import re

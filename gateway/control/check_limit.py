@@ -55,7 +55,6 @@ class CheckLimitApi:
         self._report = report
 
     def routes(self) -> list[web.RouteDef]:
-        """What it serves."""
         return [web.post("/api/v1/check-limit", self._check)]
 
     async def _check(self, request: web.Request) -> web.Response:

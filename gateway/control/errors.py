@@ -1,22 +1,26 @@
 """Why something that was asked of the control plane was not done. `http.problem` says what each is in HTTP."""
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class ControlError(Exception):
-    """Something was not done. The message says why, for whoever asked for it."""
+    """Something was not done. The message says why, for whoever asked for it.
+
+    Attributes:
+        members: Further members of the response.
+    """
+
+    def __init__(self, message: str, **members: Any) -> None:
+        super().__init__(message)
+        self.members = members
 
 
 class InvalidObjectError(ControlError):
-    """A JSON object is not what was expected.
-
-    Attributes:
-        errors: A JSON pointer and what was expected there, for each error.
-    """
+    """A JSON object is invalid: `errors` has a JSON pointer, and what was expected there, for each error."""
 
     def __init__(self, errors: Sequence[dict[str, str]]) -> None:
-        super().__init__("the body is invalid")
-        self.errors = errors
+        super().__init__("the body is invalid", errors=errors)
 
 
 class AuditUnavailableError(ControlError):
@@ -32,15 +36,10 @@ class NoOverrideError(ControlError):
 
 
 class ReloadRejectedError(ControlError):
-    """The rule files are invalid; the rules in force stay.
-
-    Attributes:
-        problems: What is wrong, each with its file, line and column.
-    """
+    """The rule files are invalid: `problems` has the file, line and column of each, and what is wrong there."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("the rule files are invalid; the rules in force stay")
-        self.problems = problems
+        super().__init__("the rule files are invalid; the rules in force stay", problems=problems)
 
 
 class ReloadFailedError(ControlError):

@@ -47,7 +47,6 @@ class OpenApi:
         self._page = _page(whole).encode()
 
     def routes(self) -> list[web.RouteDef]:
-        """What it serves."""
         return [web.get("/api/v1/openapi.json", self._document), web.get("/api/v1/docs", self._docs)]
 
     async def _document(self, _request: web.Request) -> web.Response:

@@ -25,7 +25,6 @@ class StatusApi:
         self._scrape = scrape
 
     def routes(self) -> list[web.RouteDef]:
-        """What it serves."""
         return [
             web.get("/healthz", self._health),
             web.get("/readyz", self._readiness),

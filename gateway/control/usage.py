@@ -54,7 +54,6 @@ class UsageApi:
         self._audit = audit
 
     def routes(self) -> list[web.RouteDef]:
-        """What it serves."""
         return [
             web.get("/api/v1/admin/usage/{user}", self._show),
             web.post("/api/v1/admin/reset/{user}", self._reset),

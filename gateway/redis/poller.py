@@ -4,8 +4,9 @@ A subscriber that still works on the last reply is left out, so none of them hol
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from gateway.redis.cancellation import cancel_and_wait
 from gateway.redis.client import RedisClient, Reply
@@ -14,7 +15,7 @@ from gateway.redis.scripts import Call
 POLL_INTERVAL = 0.25
 """Seconds between two polls: what one gateway writes is known to all others well within one second."""
 
-Hear = Callable[[Reply | None], Awaitable[None]]
+Hear = Callable[[Reply | None], Coroutine[Any, Any, None]]
 
 
 class _Subscriber:
@@ -26,9 +27,6 @@ class _Subscriber:
         self.call = call
         self.hear = hear
         self.task: asyncio.Task[None] | None = None
-
-    async def handle(self, reply: Reply | None) -> None:
-        await self.hear(reply)
 
 
 class Poller:
@@ -58,9 +56,10 @@ class Poller:
         try:
             yield
         finally:
-            for each in (task, *(subscriber.task for subscriber in self._subscribers)):
-                if each is not None:
-                    await cancel_and_wait(each)
+            await cancel_and_wait(task)  # which starts no more tasks from here on
+            for subscriber in self._subscribers:
+                if subscriber.task is not None:
+                    await cancel_and_wait(subscriber.task)
 
     async def _run(self) -> None:
         while True:
@@ -73,4 +72,4 @@ class Poller:
         replies = iter(await self._redis.run(calls) if self._redis is not None and calls else ())
         for each in idle:
             reply = next(replies) if each.call is not None else None
-            each.task = asyncio.create_task(each.handle(reply))
+            each.task = asyncio.create_task(each.hear(reply))

@@ -56,7 +56,7 @@ def test_a_scope_is_a_whole_word(scope: str | None, scopes: set[Scope]) -> None:
     assert {each for each in Scope if grant.covers(each)} == scopes
 
 
-def test_two_keys_are_good_at_once_and_one_that_is_taken_away_is_not() -> None:
+def test_two_keys_are_good_at_once_and_a_removed_one_is_not() -> None:
     old, new = pair("HS256", 2), pair("EdDSA", 2)
     by_old, by_new = token(key=old.signing, kid="2025"), token(key=new.signing, kid="2026")
     both = AdminVerifier(policy(old.token_key("2025"), new.token_key("2026")))

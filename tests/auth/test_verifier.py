@@ -43,7 +43,7 @@ def pair(algorithm: str) -> tuple[bytes, bytes]:
     )
 
 
-def test_a_good_token_tells_its_claims() -> None:
+def test_a_good_token_has_its_claims() -> None:
     found = hs256()(signed(claims(plan="gold")))
     assert found is not None
     assert (found["sub"], found["plan"]) == ("ana", "gold")
@@ -89,7 +89,7 @@ def test_a_public_key_is_no_shared_secret() -> None:
         "not_yet huge unknown_key"
     ),
 )
-def test_any_other_token_is_nothing(token: str) -> None:
+def test_any_other_token_is_refused(token: str) -> None:
     assert hs256()(token) is None
 
 

@@ -35,7 +35,7 @@ async def test_the_header_never_reaches_the_upstream(tmp_path: Path) -> None:
         assert b"bypass" not in seen.raw_head.lower()
 
 
-async def test_whoever_may_not_bypass_is_limited_like_any_other(tmp_path: Path) -> None:
+async def test_a_request_without_the_scope_is_limited_like_any_other(tmp_path: Path) -> None:
     async with upstream() as api, gateway(limit("each", 1), upstream=api.port, control={"state": tmp_path}) as running:
         assert (await ask(running.public, get("/v1/orders/7", USER))).status == 200
         attacks = [make() for name, make in ATTACKS.items() if name not in {"kid huge", "huge"}]

@@ -57,7 +57,7 @@ async def test_more_than_the_burst_is_never_allowed() -> None:
             assert (answer["allowed"], answer["remaining"]) == (False, 10)
 
 
-async def test_the_tightest_bucket_is_told_and_shadow_limits_are_not() -> None:
+async def test_the_tightest_bucket_is_shown_and_shadow_limits_are_not() -> None:
     limits = (limit("wide", 100), limit("narrow", 5), limit("shadow", 1, enforce=False))
     async with gateway(*limits) as running:
         assert (await running.check("alice", "order", 2))["remaining"] == 3
@@ -90,7 +90,7 @@ async def test_what_nothing_limits_is_allowed_and_all_of_it_remains() -> None:
     assert (answer["allowed"], answer["remaining"]) == (True, 1_000_000_000)
 
 
-async def test_a_limit_that_refuses_without_redis_is_a_no_and_not_an_error() -> None:
+async def test_a_limit_that_refuses_without_redis_refuses_and_is_not_an_error() -> None:
     async with redis_server() as redis, gateway(limit("each", 10, outage="refuse"), store=redis.url) as running:
         assert (await running.check("alice", "order"))["allowed"]
         redis.kill()
@@ -162,7 +162,7 @@ BAD: list[tuple[Any, int, str]] = [
 
 
 @pytest.mark.parametrize(("body", "status", "said"), BAD)
-async def test_a_bad_question_is_told_what_is_wrong_with_it(body: Any, status: int, said: str) -> None:
+async def test_an_invalid_check_is_refused_with_what_is_wrong(body: Any, status: int, said: str) -> None:
     async with gateway(limit("secret-limit", 7)) as running:
         answer = await running.call("POST", PATH, body, token=CHECK)
         assert (await running.check("alice", "order", 0))["remaining"] == 7
@@ -193,7 +193,7 @@ async def test_a_body_that_is_not_plain_json_is_not_read(fields: list[str]) -> N
     ("method", "path", "status"),
     [("GET", PATH, 405), ("POST", PATH + "/", 404), ("GET", "/", 404), ("GET", "/api/v1/admin", 404)],
 )
-async def test_what_is_not_there_is_a_problem_too(method: str, path: str, status: int) -> None:
+async def test_an_unknown_path_is_a_problem_too(method: str, path: str, status: int) -> None:
     async with gateway() as running:
         answer = await running.call(method, path, token=CHECK)
     assert (answer.status, answer.type) == (status, "application/problem+json")

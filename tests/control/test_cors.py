@@ -14,7 +14,7 @@ def allowed(answer: Message) -> list[bytes]:
     return answer.all(b"Access-Control-Allow-Origin")
 
 
-async def test_by_default_nothing_is_said_and_a_preflight_is_a_request_like_any_other() -> None:
+async def test_by_default_there_are_no_cors_headers_and_a_preflight_is_a_request_like_any_other() -> None:
     async with upstream() as api, gateway(limit("each", 1), upstream=api.port) as running:
         first = await ask(running.public, get("/v1/orders/7", PAGE, *ASKS, method="OPTIONS"))
         refused = await ask(running.public, get("/v1/orders/7", PAGE))
@@ -41,7 +41,7 @@ async def test_an_allowed_page_sees_our_own_429_and_errors() -> None:
     assert (elsewhere.status, allowed(elsewhere)) == (429, [])
 
 
-async def test_an_upstream_that_is_away_is_an_error_that_a_page_can_see() -> None:
+async def test_an_unreachable_upstream_is_an_error_that_a_page_can_see() -> None:
     async with gateway(cors_origins=("https://app.example",)) as running:
         answer = await ask(running.public, get("/v1/orders/7", PAGE))
     assert (answer.status, allowed(answer)) == (502, [b"https://app.example"])

@@ -65,7 +65,7 @@ async def test_keys_of_all_kinds_are_good_at_once(algorithm: Algorithm) -> None:
         [f"X-Api-Key: {CHECK}"],
     ],
 )
-async def test_a_token_stands_in_one_place_in_one_form(fields: list[str]) -> None:
+async def test_a_token_is_accepted_in_one_place_and_one_form(fields: list[str]) -> None:
     async with gateway() as running:
         assert (await running.call("POST", PATH, GOOD, fields=fields)).status == 401
         assert (await running.call("POST", f"{PATH}?access_token={CHECK}", GOOD, fields=fields)).status == 401

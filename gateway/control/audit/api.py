@@ -22,7 +22,6 @@ class AuditApi:
         self._audit = audit
 
     def routes(self) -> list[web.RouteDef]:
-        """What it serves."""
         return [web.get("/api/v1/admin/audit", self._page)]
 
     async def _page(self, request: web.Request) -> web.Response:

@@ -12,7 +12,16 @@ from gateway.auth.guard import ForbiddenError, TooManyAttemptsError, Unauthorize
 from gateway.control.errors import ControlError, InvalidObjectError, NoOverrideError, ReloadRejectedError
 from gateway.telemetry.log import Log
 
-_CHALLENGE = "WWW-Authenticate"
+_PROBLEMS: tuple[tuple[type[Exception], HTTPStatus, dict[str, str]], ...] = (
+    (UnauthorizedError, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"}),  # RFC 6750 section 3
+    (ForbiddenError, HTTPStatus.FORBIDDEN, {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}),
+    (TooManyAttemptsError, HTTPStatus.TOO_MANY_REQUESTS, {}),
+    (InvalidObjectError, HTTPStatus.BAD_REQUEST, {}),
+    (NoOverrideError, HTTPStatus.NOT_FOUND, {}),
+    (ReloadRejectedError, HTTPStatus.UNPROCESSABLE_ENTITY, {}),
+    (ControlError, HTTPStatus.SERVICE_UNAVAILABLE, {}),
+)
+"""What each error is in HTTP. The first that fits counts."""
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
@@ -48,29 +57,16 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """What an error is in HTTP; None for an unexpected one. Challenges are those of RFC 6750 section 3."""
-    problem: Problem | None = None
-    match error:
-        case Problem():
-            problem = error
-        case UnauthorizedError():
-            problem = Problem(HTTPStatus.UNAUTHORIZED, headers={_CHALLENGE: "Bearer"})
-        case ForbiddenError():
-            problem = Problem(HTTPStatus.FORBIDDEN, headers={_CHALLENGE: 'Bearer error="insufficient_scope"'})
-        case TooManyAttemptsError():
-            problem = Problem(HTTPStatus.TOO_MANY_REQUESTS)
-        case InvalidObjectError():
-            problem = Problem(HTTPStatus.BAD_REQUEST, str(error), errors=error.errors)
-        case NoOverrideError():
-            problem = Problem(HTTPStatus.NOT_FOUND, str(error))
-        case ReloadRejectedError():
-            problem = Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), problems=error.problems)
-        case ControlError():
-            problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        case web.HTTPException():
-            kept = {name: value for name, value in error.headers.items() if name in {"Allow", "Location"}}
-            problem = Problem(HTTPStatus(error.status), headers=kept)
-    return problem
+    """What an error is in HTTP; None for an unexpected one."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, web.HTTPException):
+        kept = {name: value for name, value in error.headers.items() if name in {"Allow", "Location"}}
+        return Problem(HTTPStatus(error.status), headers=kept)
+    for kind, status, headers in _PROBLEMS:
+        if isinstance(error, kind):
+            return Problem(status, str(error), headers, **getattr(error, "members", {}))
+    return None
 
 
 class Problems:

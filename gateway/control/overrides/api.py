@@ -34,7 +34,6 @@ class OverridesApi:
         self._identity = identity
 
     def routes(self) -> list[web.RouteDef]:
-        """What it serves."""
         return [
             web.get("/api/v1/admin/overrides", self._list),
             web.get("/api/v1/admin/overrides/{user}", self._show),

@@ -71,7 +71,6 @@ class FileOverrideStore:
         self.poll: Call | None = None
 
     async def load(self, known: int) -> StoredOverrides | None:
-        """What is stored; None if that is still version `known`."""
         stored = await self._current()
         return None if stored.version == known else stored
 
@@ -84,11 +83,9 @@ class FileOverrideStore:
         return self._stored
 
     async def put(self, digest: str, text: str) -> None:
-        """Store an override, in the place of any other of this user."""
         await self._write({**(await self._current()).texts, digest: text})
 
     async def remove(self, digest: str, text: str) -> bool:
-        """Remove an override if it is still this one. Returns whether it was."""
         texts = dict((await self._current()).texts)
         if texts.get(digest) != text:
             return False

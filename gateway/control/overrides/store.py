@@ -65,7 +65,6 @@ class RedisOverrideStore:
         self.poll: Call | None = Call(_VERSION, [self._key], [], 1)
 
     async def load(self, known: int) -> StoredOverrides | None:
-        """What is stored; None if that is still version `known`."""
         version = int(await self._redis.command("HGET", self._key, "version") or 0)
         if version == known:
             return None
@@ -75,19 +74,15 @@ class RedisOverrideStore:
         return StoredOverrides(int(texts.pop("version", 0)), texts)
 
     async def put(self, digest: str, text: str) -> None:
-        """Store an override, in the place of any other of this user."""
         await self._run(_PUT, digest, text)
 
     async def remove(self, digest: str, text: str) -> bool:
-        """Remove an override if it is still this one. Returns whether it was."""
         return await self._run(_REMOVE, digest, text) == 1
 
     async def restore(self, lost: StoredOverrides) -> None:
-        """Store all overrides again, if they were lost."""
         await self._run(_RESTORE, "version", lost.version + 1, *(text for pair in lost.texts.items() for text in pair))
 
     async def touch(self) -> None:
-        """Have all workers load again."""
         await self._redis.command("HINCRBY", self._key, "version", 1)
 
     async def _run(self, script: Script, *arguments: str | int) -> int:

@@ -1,7 +1,7 @@
 """`OverrideSync`: keeps the overrides in force in this worker the same as the stored ones."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from gateway.auth.grant import Actor
@@ -167,11 +167,7 @@ class OverrideSync:
             AuditUnavailableError: it cannot be recorded, so nothing has changed.
             OverridesUnavailableError: it cannot be stored.
         """
-
-        async def put(store: OverrideStore) -> None:
-            await store.put(digest, record.text())
-
-        return await self._change("override.set", digest, actor, put, record) is None
+        return await self._change("override.set", digest, actor, record) is None
 
     async def remove(self, digest: str, actor: Actor) -> None:
         """Remove a user's override.
@@ -181,19 +177,10 @@ class OverrideSync:
             AuditUnavailableError: it cannot be recorded, so nothing has changed.
             OverridesUnavailableError: it cannot be removed from the store.
         """
-
-        async def remove(store: OverrideStore) -> None:
-            await store.remove(digest, self._known.texts[digest])
-
-        await self._change("override.removed", digest, actor, remove, None)
+        await self._change("override.removed", digest, actor, None)
 
     async def _change(
-        self,
-        action: str,
-        digest: str,
-        actor: Actor,
-        change: Callable[[OverrideStore], Awaitable[None]],
-        after: OverrideRecord | None,
+        self, action: str, digest: str, actor: Actor, after: OverrideRecord | None
     ) -> OverrideRecord | None:
         """Record and make a change. Returns the override before it."""
         target = f"user {digest}"
@@ -203,16 +190,14 @@ class OverrideSync:
                 before = self.records.get(digest)
                 if before is None and after is None:
                     raise NoOverrideError("this user has no override")
-                await self._audit.record(
-                    actor,
-                    action,
-                    target,
-                    before=before.change() if before else None,
-                    after=after.change() if after else None,
-                    reason=after.override.reason if after else "",
-                )
+                old, new = before and before.change(), after and after.change()
+                reason = after.override.reason if after else ""
+                await self._audit.record(actor, action, target, before=old, after=new, reason=reason)
                 if self._store is not None:  # without a store there is no audit log either
-                    await change(self._store)
+                    if after is None:
+                        await self._store.remove(digest, self._known.texts[digest])
+                    else:
+                        await self._store.put(digest, after.text())
             except StoreUnavailableError as why:
                 self._log.event("overrides_unavailable", level="warning", why=str(why))
                 await self._audit.record_refusal(actor, f"{action} {target}", "overrides cannot be stored")

@@ -33,7 +33,6 @@ class ReloadApi:
         self._fleet = fleet
 
     def routes(self) -> list[web.RouteDef]:
-        """What it serves."""
         return [web.get("/api/v1/admin/rules", self._show), web.post("/api/v1/admin/reload", self._reload)]
 
     async def _show(self, request: web.Request) -> web.Response:

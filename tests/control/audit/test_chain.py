@@ -68,13 +68,13 @@ def test_lines_missing_added_or_moved_are_found(lines: list[bytes], said: str) -
         verify_chain(lines)
 
 
-def test_a_line_that_was_forged_well_does_not_go_on_from_the_one_before() -> None:
+def test_a_well_forged_line_does_not_match_the_one_before() -> None:
     forged, _ = seal(Link("a", 3, "0" * 64), Entry("reset"), time="t", rules="r")
     with pytest.raises(BrokenChainError, match="the hash of the line before does not match"):
         verify_chain([*LINES[:3], forged])
 
 
-def test_a_chain_may_begin_where_older_files_were_put_away() -> None:
+def test_a_chain_may_begin_after_archived_files() -> None:
     end = verify_chain(LINES[2:])
     assert end is not None
     assert end.sequence == 5
@@ -114,7 +114,7 @@ def test_a_crash_between_two_files_does_not_break_the_chain(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40, 150])
-def test_a_line_cut_off_by_a_crash_is_taken_away_and_that_is_said(log: AuditLog, cut: int) -> None:
+def test_a_line_cut_off_by_a_crash_is_removed_and_that_is_recorded(log: AuditLog, cut: int) -> None:
     for _ in range(3):
         log.append(Entry("reset"), "r")
     whole = log.file.read_bytes()
@@ -126,7 +126,7 @@ def test_a_line_cut_off_by_a_crash_is_taken_away_and_that_is_said(log: AuditLog,
     assert [each["action"] for each in log.page(0, 9)] == ["reset", "reset", "audit.repaired", "reset"]
 
 
-def test_a_damaged_log_is_not_gone_on_with(log: AuditLog) -> None:
+def test_nothing_is_appended_to_a_damaged_log(log: AuditLog) -> None:
     log.append(Entry("reset"), "r")
     log.file.write_bytes(log.file.read_bytes().replace(b"reset", b"RESET"))
     before = log.file.read_bytes()

@@ -61,7 +61,7 @@ async def test_the_log_is_read_in_pages(tmp_path: Path) -> None:
     assert seen == ["0", "1", "2", "3", "4"]
 
 
-def test_what_is_shown_stays_in_its_line_and_says_nothing_to_the_terminal(
+def test_an_entry_is_shown_on_one_line_without_control_characters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "audit.jsonl"
@@ -124,7 +124,9 @@ async def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     await log.close()
 
 
-async def test_a_cut_tail_is_missed_by_the_head_in_redis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_lines_cut_off_at_the_end_are_found_by_the_head(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file, config = tmp_path / "audit.jsonl", tmp_path / "gateway.yaml"
     async with redis_server() as redis:
         config.write_text(f"upstreams: {{default: {{urls: [http://127.0.0.1:9]}}}}\nstore: {{url: {redis.url}}}\n")
@@ -150,7 +152,7 @@ async def test_a_cut_tail_is_missed_by_the_head_in_redis(tmp_path: Path, capsys:
     assert main(["audit", "verify", str(file)]) == 0
 
 
-def test_lines_that_are_not_here_are_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_older_lines_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "audit.jsonl"
     for number in range(5):
         AuditLog(file).append(Entry("reset", str(number)), "r")
@@ -159,7 +161,7 @@ def test_lines_that_are_not_here_are_said_to_be(tmp_path: Path, capsys: pytest.C
     assert "lines 3 to 5, none changed, added, missing or moved; lines 1 to 2 are not here" in capsys.readouterr().out
 
 
-def test_a_head_that_is_cut_off_is_missed_when_the_first_line_is_named(
+def test_lines_cut_off_at_the_beginning_are_found_with_the_first_number(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "audit.jsonl"

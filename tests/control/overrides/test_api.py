@@ -117,7 +117,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_a_bad_override_is_told_what_is_wrong_and_changes_nothing(tmp_path: Path) -> None:
+async def test_an_invalid_override_is_refused_with_all_errors_and_changes_nothing(tmp_path: Path) -> None:
     shared = limit("shared", 5, per_user=False)
     async with gateway(limit("each", 5), shared, control={"state": tmp_path}) as running:
         for change, said in BAD:
@@ -212,7 +212,7 @@ async def test_an_override_ends_when_it_expires_and_that_is_audited_once(tmp_pat
     assert told().count("override.expired") == 1
 
 
-async def test_one_that_cannot_be_read_keeps_no_other_from_being_in_force(
+async def test_an_unreadable_override_keeps_no_other_from_being_in_force(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     plane = {"state": tmp_path}
@@ -351,7 +351,7 @@ async def test_a_kill_during_200_changes_loses_none_that_was_acknowledged(tmp_pa
     assert {f"user{number}" for number in acknowledged} <= {each["user"] for each in page["overrides"]}
 
 
-async def test_whoever_is_last_in_the_audit_log_is_in_force(tmp_path: Path) -> None:
+async def test_the_last_change_in_the_audit_log_is_in_force(tmp_path: Path) -> None:
     """Two admins set and remove the same override at once, through two workers of one gateway."""
     async with (
         redis_server() as redis,

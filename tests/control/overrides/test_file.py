@@ -49,7 +49,7 @@ def test_what_was_written_is_read_and_only_its_owner_can_read_it(tmp_path: Path)
 
 
 @pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
-def test_what_is_damaged_is_an_error_that_quotes_nothing(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_file_is_an_error_that_quotes_nothing(content: bytes, tmp_path: Path) -> None:
     file = OverrideFile(tmp_path / "overrides.json")
     file.file.write_bytes(content)
     with pytest.raises(ValueError, match=r"^(not |a number|an object|a string|NaN)") as error:
@@ -57,7 +57,7 @@ def test_what_is_damaged_is_an_error_that_quotes_nothing(content: bytes, tmp_pat
     assert '"' not in str(error.value)
 
 
-async def test_a_block_outlives_a_restart_while_redis_is_away_but_not_what_redis_says(tmp_path: Path) -> None:
+async def test_a_block_outlives_a_restart_while_redis_is_unavailable_but_not_what_redis_holds(tmp_path: Path) -> None:
     plane = {"state": tmp_path}
     async with redis_server() as redis:
         async with gateway(limit("each", 5), store=redis.url, control=plane) as running:
@@ -91,9 +91,7 @@ async def test_a_block_that_outlived_a_restart_ends_when_it_expires(tmp_path: Pa
             assert not await passes(running, "bob")
 
 
-async def test_a_damaged_copy_is_told_and_ignored_and_replaced(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_damaged_copy_is_logged_ignored_and_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / COPY
     async with redis_server() as redis:
         redis.kill()
@@ -109,7 +107,7 @@ async def test_a_damaged_copy_is_told_and_ignored_and_replaced(
     assert "alice-the-secret" not in said
 
 
-async def test_a_copy_that_cannot_be_written_is_told_and_keeps_no_override_from_being_in_force(
+async def test_a_copy_that_cannot_be_written_is_logged_and_keeps_no_override_from_being_in_force(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / COPY).mkdir()

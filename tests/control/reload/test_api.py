@@ -84,7 +84,7 @@ async def test_it_says_what_changed_and_the_audit_log_does_too(tmp_path: Path) -
     assert line["after"] == {"revision": body["revision"], **body["changed"]}
 
 
-async def test_broken_files_are_told_with_every_place_and_nothing_changes(tmp_path: Path) -> None:
+async def test_invalid_files_are_reported_with_every_place_and_nothing_changes(tmp_path: Path) -> None:
     async with redis_server() as redis, fleet_member(tmp_path, 9, redis.url, workers=2) as running:
         before = await revisions(running)
         running.write_rules(RULES.replace("rate: 1/day", "rate: fast").replace("methods: [GET]", "method: [GET]"))
@@ -230,7 +230,7 @@ async def test_the_fleet_reloads_and_each_gateway_answers_for_itself(tmp_path: P
     assert [line["action"] for line in audited(first)] == ["start", "reload", "reload"]
 
 
-async def test_fleet_reloads_at_once_are_all_answered_by_all_others(tmp_path: Path) -> None:
+async def test_simultaneous_fleet_reloads_are_carried_out_by_all_others(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(redis_server())
         fleet = [await stack.enter_async_context(fleet_member(tmp_path / name, 9, redis.url)) for name in "abc"]

@@ -38,7 +38,7 @@ async def mute(folder: Path, number: int) -> AsyncIterator[None]:
         server.close()
 
 
-async def test_all_others_are_asked_and_those_that_are_gone_are_passed_over(tmp_path: Path) -> None:
+async def test_all_other_workers_are_asked_and_those_that_have_stopped_are_left_out(tmp_path: Path) -> None:
     heard: list[Message] = []
 
     async def answer(message: Message) -> Message:
@@ -51,7 +51,7 @@ async def test_all_others_are_asked_and_those_that_are_gone_are_passed_over(tmp_
     assert await Workers(tmp_path, 3, 4).ask({"do": "z"}) == []
 
 
-async def test_one_that_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "TIMEOUT", 0.05)
     async with mute(tmp_path, 1):
         with pytest.raises(WorkerUnresponsiveError, match="worker 1 did not reply"):
@@ -108,7 +108,7 @@ async def test_rules_that_one_worker_cannot_take_over_are_taken_over_by_none(
         assert (await running.call("POST", "/api/v1/admin/reload", token=reload)).status == 200
 
 
-async def test_a_worker_that_fails_after_it_agreed_is_told_as_what_it_is(tmp_path: Path) -> None:
+async def test_a_worker_that_fails_after_it_agreed_is_reported_as_such(tmp_path: Path) -> None:
     async def agree_and_fail(message: Message) -> Message:
         return {} if message["do"] == "prepare" else {"error": "no memory"}
 
