@@ -191,9 +191,11 @@ class ClientConnection(web.RequestHandler):
         self._outbox.flush()
         transport, stream = self.transport, self._stream
         exchange = cast("Exchange | None", self._current_request)
-        if transport is None or self._leaving or self._upgraded or not transport.can_write_eof():
-            return False  # there is no such thing in TLS, nor when the protocol may be another one
-        if stream.in_body() or not (exchange or self._messages or stream.refusal):
+        if transport is None or self._leaving:
+            return False
+        # It is the end of all when the protocol may be another one, and in the middle of a request.
+        if self._upgraded or stream.in_body() or not (exchange or self._messages or stream.refusal):
+            self._say_farewell(transport)
             return False
         self._ended = True
         if exchange is not None:
@@ -285,17 +287,19 @@ class ClientConnection(web.RequestHandler):
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        self._leaving = True
-        if not transport.can_write_eof():
-            transport.close()  # TLS: it says goodbye, and waits for the client to do so
-            return
-        self._unsent = transport.get_write_buffer_size()
+        self._say_farewell(transport)
         try:
             transport.write_eof()
         except OSError:  # the client has reset it, which a transport that does not read has not heard of
             transport.abort()
             return
         transport.resume_reading()
+
+    def _say_farewell(self, transport: asyncio.Transport) -> None:
+        """What is left to send is the last: wait for the client to take it, then for a while."""
+        self._leaving = True
+        self._unsent = transport.get_write_buffer_size()
+        self._patience.begin()
         self._deadline.set(LINGER)
 
     # Waiting.
@@ -305,12 +309,7 @@ class ClientConnection(web.RequestHandler):
         if transport is None:
             return
         if self._leaving:
-            unsent = transport.get_write_buffer_size()
-            if 0 < unsent < self._unsent:
-                self._unsent = unsent
-                self._deadline.set(LINGER)
-            else:
-                transport.abort()
+            self._expire_farewell(transport)
         elif self._waiter is not None:
             if not self._waiter.done():  # or else a request has come in this very turn of the loop
                 self._expire_rest()
@@ -327,6 +326,15 @@ class ClientConnection(web.RequestHandler):
             else:
                 self._observer.rejected("slow_reader")
                 transport.abort()
+
+    def _expire_farewell(self, transport: asyncio.Transport) -> None:
+        before, unsent = self._unsent, transport.get_write_buffer_size()
+        if before and self._patience.end(before - unsent):
+            self._unsent = unsent
+            self._patience.begin()
+            self._deadline.set(LINGER)
+        else:
+            transport.abort()
 
     def _expire_rest(self) -> None:
         left = self._idle_until - self._loop.time()

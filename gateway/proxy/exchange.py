@@ -1,6 +1,8 @@
 """`Exchange`: one request and its answer, on a client's connection."""
 
 from collections.abc import Callable
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, StreamReader
@@ -10,6 +12,9 @@ from gateway.proxy.responses import Response
 
 if TYPE_CHECKING:
     from gateway.proxy.client_connection import ClientConnection
+
+_RESET = pack("ii", 1, 0)
+"""Linger for no time: closing resets the connection."""
 
 
 def is_last(message: RawRequestMessage) -> bool:
@@ -32,10 +37,11 @@ class Exchange:
         keep_alive: Whether the connection can carry another request.
         fields: Of answers of our own to this request, as lines.
         status: The answer's status code; 0 while none of the final answer has been written.
+        until_close: Whether the answer's end is that of the connection.
         on_gone: Called when the client is gone before the answer is complete.
     """
 
-    __slots__ = ("body", "client", "fields", "id", "keep_alive", "message", "on_gone", "status")
+    __slots__ = ("body", "client", "fields", "id", "keep_alive", "message", "on_gone", "status", "until_close")
 
     def __init__(self, message: RawRequestMessage, body: StreamReader, client: "ClientConnection") -> None:
         self.message = message
@@ -45,6 +51,7 @@ class Exchange:
         self.keep_alive = not is_last(message)
         self.fields = b""
         self.status = 0
+        self.until_close = False
         self.on_gone: Callable[[], None] | None = None
 
     def write(self, data: bytes) -> None:
@@ -66,8 +73,11 @@ class Exchange:
         """Break the connection, so that half an answer is not taken for a whole one."""
         self.keep_alive = False
         transport = self.client.transport
-        if transport is not None:
-            transport.abort()
+        if transport is None:
+            return
+        if self.until_close and (socket := transport.get_extra_info("socket")) is not None:
+            socket.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)  # the end of the connection must not look like any other
+        transport.abort()
 
     def _cancel(self, exc: BaseException) -> None:
         """The client is gone; aiohttp calls this of a request."""

@@ -3,9 +3,11 @@
 import asyncio
 import ssl
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.responses import GATEWAY_TIMEOUT, UNAVAILABLE
+from gateway.proxy.tls import TlsTransport
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
 from gateway.proxy.write_coalescer import WriteCoalescer
@@ -35,7 +37,7 @@ class Pool:
         observer: Is told when one of them cannot be reached any more.
     """
 
-    __slots__ = ("_addresses", "_loop", "_observer", "_outbox", "_taken", "_tls", "_turn", "upstream")
+    __slots__ = ("_addresses", "_leaving", "_loop", "_observer", "_outbox", "_taken", "_tls", "_turn", "upstream")
 
     def __init__(
         self, upstream: Upstream, loop: asyncio.AbstractEventLoop, outbox: WriteCoalescer, observer: RequestObserver
@@ -45,6 +47,7 @@ class Pool:
         self._outbox = outbox
         self._observer = observer
         self._addresses = [_Address(origin) for origin in upstream.urls]
+        self._leaving: WeakSet[UpstreamConnection] = WeakSet()
         self._turn = 0
         self._taken = 0
         self._tls = _trust(upstream) if any(origin.scheme == "https" for origin in upstream.urls) else None
@@ -92,9 +95,13 @@ class Pool:
                     address.idle.append(connection)
                     return
         connection.close()
+        if connection.leaving:
+            self._leaving.add(connection)
 
     def close(self) -> None:
-        """Close all connections that are free."""
+        """Close all connections that are free, and break off those that are being closed."""
+        for connection in self._leaving:
+            connection.abort()
         for address in self._addresses:
             while address.idle:
                 address.idle.pop().close()
@@ -111,12 +118,13 @@ class Pool:
         self._taken += 1
         try:
             async with asyncio.timeout(self.upstream.connect_timeout):
-                _, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(origin, self._loop, self._outbox),
-                    origin.host,
-                    origin.port,
-                    ssl=self._tls if origin.scheme == "https" else None,
-                )
+                connection = UpstreamConnection(origin, self._loop, self._outbox)
+                if self._tls is None or origin.scheme != "https":
+                    await self._loop.create_connection(lambda: connection, origin.host, origin.port)
+                else:
+                    tls = TlsTransport(connection, self._tls, origin.host)
+                    await self._loop.create_connection(lambda: tls, origin.host, origin.port)
+                    await tls.shake_hands()
         except BaseException as error:
             self._taken -= 1
             if isinstance(error, TimeoutError):
@@ -132,4 +140,5 @@ def _trust(upstream: Upstream) -> ssl.SSLContext:
     if not upstream.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    context.options |= ssl.OP_NO_RENEGOTIATION
     return context

@@ -63,6 +63,7 @@ class ResponseRelay:
                 lines.append(b"Transfer-Encoding: chunked")
             else:
                 exchange.keep_alive = False
+                exchange.until_close = True
         elif length and status != _NO_CONTENT:
             lines.append(b"Content-Length: " + length)
         if not exchange.keep_alive and status != _SWITCHING:

@@ -13,6 +13,7 @@ from gateway.limits.address import Address
 from gateway.proxy.client_connection import peer_of
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.server import Server
+from gateway.proxy.tls import TlsTransport
 from gateway.settings.intake import Intake
 
 _AT_ONCE = 64
@@ -47,7 +48,7 @@ class TlsAcceptor:
     Args:
         server: Makes connections, and counts them.
         listening: A socket that listens; closed in the end.
-        intake: A handshake has `head_timeout`, a farewell `answer_timeout`.
+        intake: A handshake has `head_timeout`.
         observer: Is told which connections were not taken, or did not get through the handshake.
         tls: Certificate and key.
     """
@@ -104,15 +105,11 @@ class TlsAcceptor:
 
     async def _shake_hands(self, accepted: socket, peer: Address | None) -> None:
         made: list[Address | None] = []  # holds the peer as soon as the connection answers for itself
-        connection = self._server.expect(made.append)
+        tls = TlsTransport(self._server.expect(made.append), self._tls)
         try:
-            await self._loop.connect_accepted_socket(
-                lambda: connection,
-                accepted,
-                ssl=self._tls,
-                ssl_handshake_timeout=self._intake.head_timeout,
-                ssl_shutdown_timeout=self._intake.answer_timeout,
-            )
+            async with asyncio.timeout(self._intake.head_timeout):
+                await self._loop.connect_accepted_socket(lambda: tls, accepted)
+                await tls.shake_hands()
         except OSError:  # no TLS, no common version, gone, or too slow
             self._observer.rejected("handshake")
         finally:

@@ -33,6 +33,9 @@ _FINAL = 200
 _LEAST, _MOST = 100, 599
 _NO_CONTENT = 204
 
+_FAREWELL = 30.0
+"""Seconds in which an upstream takes the last bytes of a tunnel, and closes it on its side."""
+
 
 class UpstreamConnection(asyncio.Protocol):
     """A connection to an upstream.
@@ -45,6 +48,7 @@ class UpstreamConnection(asyncio.Protocol):
     Attributes:
         origin: As above.
         reusable: Whether it can carry another request once this answer is complete.
+        leaving: Whether it is being closed behind the last bytes of a tunnel.
         on_pause: Called with True when the upstream takes bytes more slowly than they come, with False when it has
             caught up. Set by whoever writes without waiting for `drain`.
     """
@@ -65,6 +69,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._tunnel = False
         self._held = False
         self.reusable = True
+        self.leaving = False
         self.on_pause: Callable[[bool], None] | None = None
         self._begin("")
 
@@ -148,18 +153,41 @@ class UpstreamConnection(asyncio.Protocol):
         self._used = True
 
     def close(self) -> None:
+        """Close at once; a tunnel, behind its last bytes."""
+        self.reusable = False
+        if self._tunnel and self._transport is not None:
+            self._deadline.set(_FAREWELL)
+            if not self.leaving:
+                self._leave(self._transport)
+            return
+        self.abort()
+
+    def abort(self) -> None:
         """Close at once."""
         self.reusable = False
         self._deadline.cancel()
         if self._transport is not None:
             self._transport.abort()
 
+    def _leave(self, transport: asyncio.Transport) -> None:
+        """Close our half, and pass over what still comes: unread, it would wipe out our last bytes by a reset."""
+        self.leaving = True
+        self._outbox.flush()
+        if not transport.is_closing():
+            try:
+                transport.write_eof()
+                transport.resume_reading()
+            except OSError:  # the upstream has reset it
+                transport.abort()
+
     def expire(self, seconds: float) -> None:
         """Close the connection if it is still idle after so many seconds."""
         self._deadline.set(seconds)
 
     def _expire(self) -> None:
-        if self._reader is None:
+        if self.leaving:
+            self.abort()
+        elif self._reader is None:
             self.close()
         else:
             self._fail(ForwardError("the upstream took too long", GATEWAY_TIMEOUT))
@@ -171,7 +199,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None:
-            self.close()  # bytes that nobody asked for
+            if not self.leaving:
+                self.close()  # bytes that nobody asked for
             return
         if self._patience:
             self._deadline.set(self._patience)
@@ -205,7 +234,14 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(ForwardError("the upstream switched protocols unasked"))
 
     def eof_received(self) -> None:
-        """The upstream sends no more; asyncio closes the transport, and `connection_lost` tells the reader."""
+        """The upstream has said that it sends no more: so end a tunnel, and an answer whose end nothing else says.
+
+        Without it they were cut off, whatever `connection_lost` says. The transport closes.
+        """
+        reader = self._reader
+        if reader is not None and (self._tunnel or (self._status >= _FINAL and self._framing is Framing.CLOSE)):
+            self.reusable = False
+            self._end(reader)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -214,14 +250,10 @@ class UpstreamConnection(asyncio.Protocol):
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(ForwardError("the upstream closed the connection"))
             self._drained.exception()
-        reader = self._reader
-        if reader is None:
-            return
-        if exc is None and (self._tunnel or (self._status >= _FINAL and self._framing is Framing.CLOSE)):
-            self._end(reader)
-        else:
+        if self._reader is not None:
+            why = "the upstream closed the connection" + (f": {exc}" if exc else "")
             nothing_came = self._status == 0 and self._silence == 0
-            self._fail(ForwardError("the upstream closed the connection", replayable=nothing_came and self._used))
+            self._fail(ForwardError(why, replayable=nothing_came and self._used))
 
     def pause_writing(self) -> None:
         self._writing_paused = True

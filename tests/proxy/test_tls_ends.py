@@ -1,0 +1,367 @@
+"""Nothing is lost behind TLS when a connection ends while its reader is slow; and what was cut off is not called whole.
+
+uvloop's own TLS loses what is still encrypted when the end comes while reading is paused: of 24 downloads of 6 MB from
+a server that closes behind them, 19 came cut off to a client that reads more slowly.
+"""
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from socket import socket
+from threading import Event
+from time import sleep
+
+import pytest
+import trustme
+import uvloop
+
+from gateway.proxy import client_connection as client_module
+from tests.proxy.peers import (
+    BODY,
+    Script,
+    client,
+    cut_off,
+    dechunk,
+    peer,
+    proxy_on,
+    read_all,
+    read_head,
+    read_until,
+    reset,
+    say_end,
+)
+from tests.waiting import DEADLINE
+
+GOES = 20
+SERVERS = Path(__file__).parent / "servers"
+
+UPGRADE = b"GET /chat HTTP/1.1\r\nHost: gw.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+LAST_WORDS = BODY[:1_000_000]
+
+FRAMINGS = {
+    "length": b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY),
+    "chunked": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
+    "close": b"\r\n" + BODY,
+}
+"""What stands behind the other fields of a message."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Certificates for 127.0.0.1, and the two sides that use them."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    folder = tmp_path_factory.mktemp("keys")
+    authority, certificate, key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
+    made = trustme.CA()
+    leaf = made.issue_cert("127.0.0.1")
+    made.cert_pem.write_to_path(authority)
+    leaf.cert_chain_pems[0].write_to_path(certificate)
+    leaf.private_key_pem.write_to_path(key)
+    server, trusting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    leaf.configure_cert(server)
+    made.configure_trust(trusting)
+    return Keys(authority, certificate, key, server, trusting)
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    found: Callable[[], asyncio.AbstractEventLoop] = request.param
+    return found
+
+
+def get(path: str = "/", version: str = "1.1") -> bytes:
+    return f"GET {path} HTTP/{version}\r\nHost: gw.test\r\nConnection: close\r\n\r\n".encode()
+
+
+def answers(framing: str, leave: Callable[[socket], None]) -> Script:
+    """Answers with the body, and leaves."""
+
+    def script(stream: socket) -> None:
+        read_head(stream)
+        stream.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + FRAMINGS[framing])
+        leave(stream)
+
+    return script
+
+
+def fetch(port: int, tls: ssl.SSLContext | None, request: bytes) -> tuple[bytes, bool]:
+    """A body as a slow client gets it, and whether it is whole as far as HTTP tells."""
+    with client(port, tls) as stream:
+        stream.sendall(request)
+        head, rest = read_head(stream)
+        assert head.startswith(b"HTTP/1.1 200 ")
+        try:
+            rest = read_all(stream, rest)
+        except OSError:
+            return rest, False
+        if b"chunked" in head:
+            return dechunk(rest)
+        return rest, b"Content-Length" not in head or len(rest) == len(BODY)
+
+
+@pytest.mark.parametrize("leave", [say_end, cut_off])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_an_answer_that_says_where_it_ends_arrives_whole_however_its_connection_ends(
+    keys: Keys, new_loop: Callable[[], asyncio.AbstractEventLoop], framing: str, leave: Callable[[socket], None]
+) -> None:
+    with (
+        peer(answers(framing, leave), keys.server) as up,
+        proxy_on(new_loop, up.port, scheme="https", ca=keys.authority) as running,
+    ):
+        for _ in range(GOES):
+            assert fetch(running.port, None, get()) == (BODY, True)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("over_tls", [False, True], ids=["http", "https"])
+def test_an_answer_that_ends_with_its_connection_arrives_whole(
+    keys: Keys, new_loop: Callable[[], asyncio.AbstractEventLoop], *, over_tls: bool, version: str
+) -> None:
+    serving, trusting = (keys.server, keys.client) if over_tls else (None, None)
+    with (
+        peer(answers("close", say_end), keys.server) as up,
+        proxy_on(new_loop, up.port, scheme="https", ca=keys.authority, ssl=serving) as running,
+    ):
+        for _ in range(GOES):
+            assert fetch(running.port, trusting, get(version=version)) == (BODY, True)
+
+
+def half_a_record(stream: socket) -> None:
+    socket.sendall(stream, b"\x17\x03\x03\x40\x00half")  # past TLS
+    cut_off(stream)
+
+
+def a_broken_record(stream: socket) -> None:
+    socket.sendall(stream, b"\x17\x03\x03\x00\x20" + bytes(32))
+    say_end(stream)
+
+
+@pytest.mark.parametrize("leave", [cut_off, reset, half_a_record, a_broken_record])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("over_tls", [False, True], ids=["http", "https"])
+def test_one_that_was_cut_off_is_not_passed_on_as_whole(
+    keys: Keys,
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+    *,
+    over_tls: bool,
+    version: str,
+    leave: Callable[[socket], None],
+) -> None:
+    serving, trusting = (keys.server, keys.client) if over_tls else (None, None)
+    with (
+        peer(answers("close", leave), keys.server) as up,
+        proxy_on(new_loop, up.port, scheme="https", ca=keys.authority, ssl=serving) as running,
+    ):
+        for _ in range(3):
+            _, whole = fetch(running.port, trusting, get(version=version))
+            assert not whole
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_nor_is_one_without_tls_that_was_reset(new_loop: Callable[[], asyncio.AbstractEventLoop], version: str) -> None:
+    with peer(answers("close", reset)) as up, proxy_on(new_loop, up.port) as running:
+        for _ in range(3):
+            _, whole = fetch(running.port, None, get(version=version))
+            assert not whole
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_an_upload_arrives_whole_and_is_answered_when_the_client_has_closed_its_half_behind_it(
+    keys: Keys, new_loop: Callable[[], asyncio.AbstractEventLoop], framing: str, version: ssl.TLSVersion
+) -> None:
+    taken: SimpleQueue[bytes] = SimpleQueue()
+
+    def take(stream: socket) -> None:
+        head, rest = read_head(stream)
+        if b"chunked" in head:
+            body, whole = dechunk(read_until(stream, rest, lambda got: got.endswith(b"\r\n0\r\n\r\n")))
+            assert whole
+        else:
+            body = read_until(stream, rest, lambda got: len(got) >= len(BODY))
+        taken.put(body)
+        stream.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+
+    trusting = ssl.create_default_context(cafile=keys.authority)
+    trusting.minimum_version = trusting.maximum_version = version
+    with peer(take) as up, proxy_on(new_loop, up.port, ssl=keys.server) as running:
+        for _ in range(5):
+            with client(running.port, trusting) as stream:
+                stream.sendall(b"POST / HTTP/1.1\r\nHost: gw.test\r\n" + FRAMINGS[framing])
+                say_end(stream)
+                head, rest = read_head(stream)
+                assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+                assert read_all(stream, rest) == b"ok"
+            assert taken.get(timeout=DEADLINE) == BODY
+    assert up.errors == []
+
+
+@pytest.mark.parametrize("leave", [say_end, cut_off])
+@pytest.mark.parametrize("upstream_over_tls", [False, True], ids=["http", "https"])
+def test_the_last_words_of_a_client_in_a_tunnel_reach_the_upstream(
+    keys: Keys,
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+    *,
+    upstream_over_tls: bool,
+    leave: Callable[[socket], None],
+) -> None:
+    taken: SimpleQueue[bytes] = SimpleQueue()
+
+    def listen(stream: socket) -> None:
+        _, rest = read_head(stream)
+        stream.sendall(SWITCHED)
+        taken.put(read_all(stream, rest))
+
+    serving = keys.server if upstream_over_tls else None
+    scheme = "https" if upstream_over_tls else "http"
+    with (
+        peer(listen, serving) as up,
+        proxy_on(new_loop, up.port, scheme=scheme, ca=keys.authority, ssl=keys.server) as running,
+    ):
+        for _ in range(GOES):
+            with client(running.port, keys.client) as stream:
+                stream.sendall(UPGRADE)
+                assert read_head(stream)[0].startswith(b"HTTP/1.1 101 ")
+                stream.sendall(LAST_WORDS)
+                leave(stream)
+            assert taken.get(timeout=DEADLINE) == LAST_WORDS
+    assert up.errors == []
+
+
+@pytest.mark.parametrize("leave", [say_end, cut_off])
+@pytest.mark.parametrize("client_over_tls", [False, True], ids=["http", "https"])
+def test_the_last_words_of_an_upstream_in_a_tunnel_reach_the_client(
+    keys: Keys,
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+    *,
+    client_over_tls: bool,
+    leave: Callable[[socket], None],
+) -> None:
+    def speak(stream: socket) -> None:
+        read_head(stream)
+        stream.sendall(SWITCHED + LAST_WORDS)
+        leave(stream)
+
+    serving, trusting = (keys.server, keys.client) if client_over_tls else (None, None)
+    with (
+        peer(speak, keys.server) as up,
+        proxy_on(new_loop, up.port, scheme="https", ca=keys.authority, ssl=serving) as running,
+    ):
+        for _ in range(GOES):
+            with client(running.port, trusting) as stream:
+                stream.sendall(UPGRADE)
+                _, rest = read_head(stream)
+                assert read_all(stream, rest) == LAST_WORDS
+
+
+@pytest.mark.parametrize("over_tls", [False, True], ids=["http", "https"])
+def test_a_client_that_stalls_behind_the_last_byte_of_an_answer_still_gets_it(
+    keys: Keys,
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    over_tls: bool,
+) -> None:
+    monkeypatch.setattr(client_module, "LINGER", 0.05)
+    serving, trusting = (keys.server, keys.client) if over_tls else (None, None)
+    with (
+        peer(answers("length", say_end), keys.server) as up,
+        proxy_on(new_loop, up.port, scheme="https", ca=keys.authority, ssl=serving) as running,
+        client(running.port, trusting) as stream,
+    ):
+        stream.sendall(get())
+        _, got = read_head(stream)
+        while len(got) < len(BODY):
+            if len(got) % 1_000_000 < 8_192:
+                sleep(0.2)  # as long as it takes: the client is slow
+            piece = stream.recv(8_192)
+            assert piece
+            got += piece
+        assert got == BODY
+
+
+def test_a_client_that_does_not_read_holds_back_an_https_upstream(
+    keys: Keys, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """What sockets hold is a few megabytes; the gateway keeps next to nothing."""
+    sent, stuck = 0, Event()
+
+    def flood(stream: socket) -> None:
+        nonlocal sent
+        read_head(stream)
+        stream.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        stream.settimeout(0.5)
+        try:
+            while sent < 100_000_000:
+                sent += stream.send(bytes(65_536))
+        except TimeoutError:
+            stuck.set()
+
+    with (
+        peer(flood, keys.server) as up,
+        proxy_on(new_loop, up.port, scheme="https", ca=keys.authority) as running,
+        client(running.port) as stream,
+    ):
+        stream.sendall(get())
+        assert stuck.wait(DEADLINE)
+    assert sent < 30_000_000
+
+
+@contextmanager
+def program(*command: str | Path) -> Iterator[int]:
+    """A server that prints its port."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def go_server(folder: Path) -> Path:
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("go is not installed (Debian: apt-get install golang)")
+    built = folder / "https"
+    subprocess.run([go, "build", "-o", built, SERVERS / "https.go"], check=True, cwd=folder)
+    return built
+
+
+@pytest.fixture(scope="module", params=["go", "node"])
+def real_server(request: pytest.FixtureRequest, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of somebody else's https server that closes behind its answers."""
+    if request.param == "go":
+        command: list[str | Path] = [go_server(tmp_path_factory.mktemp("go"))]
+    elif (node := shutil.which("node")) is None:
+        pytest.skip("node is not installed (Debian: apt-get install nodejs)")
+    else:
+        command = [node, SERVERS / "https.js"]
+    with program(*command, keys.certificate, keys.key) as port:
+        yield port
+
+
+@pytest.mark.parametrize("path", ["/length", "/chunked", "/close"])
+def test_an_answer_of_a_real_https_server_that_closes_behind_it_arrives_whole(
+    keys: Keys, new_loop: Callable[[], asyncio.AbstractEventLoop], real_server: int, path: str
+) -> None:
+    with proxy_on(new_loop, real_server, scheme="https", ca=keys.authority) as running:
+        ask = partial(fetch, running.port, None, get(path))
+        for _ in range(GOES):
+            assert ask() == (BODY, True)
