@@ -193,9 +193,9 @@ class ClientConnection(web.RequestHandler):
         exchange = cast("Exchange | None", self._current_request)
         if transport is None or self._leaving:
             return False
-        # It is the end of all when the protocol may be another one, and in the middle of a request.
+        # In the middle of a request, or when the protocol may be another one, it ends both directions.
         if self._upgraded or stream.in_body() or not (exchange or self._messages or stream.refusal):
-            self._say_farewell(transport)
+            self._begin_linger(transport)
             return False
         self._ended = True
         if exchange is not None:
@@ -287,7 +287,7 @@ class ClientConnection(web.RequestHandler):
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        self._say_farewell(transport)
+        self._begin_linger(transport)
         try:
             transport.write_eof()
         except OSError:  # the client has reset it, which a transport that does not read has not heard of
@@ -295,8 +295,8 @@ class ClientConnection(web.RequestHandler):
             return
         transport.resume_reading()
 
-    def _say_farewell(self, transport: asyncio.Transport) -> None:
-        """What is left to send is the last: wait for the client to take it, then for a while."""
+    def _begin_linger(self, transport: asyncio.Transport) -> None:
+        """Nothing more will be written: give the client time to take what is left, and `LINGER` after that."""
         self._leaving = True
         self._unsent = transport.get_write_buffer_size()
         self._patience.begin()
@@ -309,7 +309,7 @@ class ClientConnection(web.RequestHandler):
         if transport is None:
             return
         if self._leaving:
-            self._expire_farewell(transport)
+            self._expire_linger(transport)
         elif self._waiter is not None:
             if not self._waiter.done():  # or else a request has come in this very turn of the loop
                 self._expire_rest()
@@ -327,7 +327,7 @@ class ClientConnection(web.RequestHandler):
                 self._observer.rejected("slow_reader")
                 transport.abort()
 
-    def _expire_farewell(self, transport: asyncio.Transport) -> None:
+    def _expire_linger(self, transport: asyncio.Transport) -> None:
         before, unsent = self._unsent, transport.get_write_buffer_size()
         if before and self._patience.end(before - unsent):
             self._unsent = unsent

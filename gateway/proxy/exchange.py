@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gateway.proxy.client_connection import ClientConnection
 
 _RESET = pack("ii", 1, 0)
-"""Linger for no time: closing resets the connection."""
+"""Linger for 0 seconds: close() resets the connection."""
 
 
 def is_last(message: RawRequestMessage) -> bool:
@@ -37,7 +37,7 @@ class Exchange:
         keep_alive: Whether the connection can carry another request.
         fields: Of answers of our own to this request, as lines.
         status: The answer's status code; 0 while none of the final answer has been written.
-        until_close: Whether the answer's end is that of the connection.
+        until_close: Whether the answer is framed by the end of the connection.
         on_gone: Called when the client is gone before the answer is complete.
     """
 
@@ -75,8 +75,9 @@ class Exchange:
         transport = self.client.transport
         if transport is None:
             return
-        if self.until_close and (socket := transport.get_extra_info("socket")) is not None:
-            socket.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)  # the end of the connection must not look like any other
+        if self.until_close and not transport.is_closing():
+            # An ordinary close would end the answer.
+            transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
         transport.abort()
 
     def _cancel(self, exc: BaseException) -> None:

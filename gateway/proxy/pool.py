@@ -37,7 +37,7 @@ class Pool:
         observer: Is told when one of them cannot be reached any more.
     """
 
-    __slots__ = ("_addresses", "_leaving", "_loop", "_observer", "_outbox", "_taken", "_tls", "_turn", "upstream")
+    __slots__ = ("_addresses", "_closing", "_loop", "_observer", "_outbox", "_taken", "_tls", "_turn", "upstream")
 
     def __init__(
         self, upstream: Upstream, loop: asyncio.AbstractEventLoop, outbox: WriteCoalescer, observer: RequestObserver
@@ -47,7 +47,7 @@ class Pool:
         self._outbox = outbox
         self._observer = observer
         self._addresses = [_Address(origin) for origin in upstream.urls]
-        self._leaving: WeakSet[UpstreamConnection] = WeakSet()
+        self._closing: WeakSet[UpstreamConnection] = WeakSet()
         self._turn = 0
         self._taken = 0
         self._tls = _trust(upstream) if any(origin.scheme == "https" for origin in upstream.urls) else None
@@ -95,12 +95,12 @@ class Pool:
                     address.idle.append(connection)
                     return
         connection.close()
-        if connection.leaving:
-            self._leaving.add(connection)
+        if connection.closing:
+            self._closing.add(connection)
 
     def close(self) -> None:
-        """Close all connections that are free, and break off those that are being closed."""
-        for connection in self._leaving:
+        """Close all idle connections, and abort those that are still sending their last bytes."""
+        for connection in self._closing:
             connection.abort()
         for address in self._addresses:
             while address.idle:
@@ -124,7 +124,7 @@ class Pool:
                 else:
                     tls = TlsTransport(connection, self._tls, origin.host)
                     await self._loop.create_connection(lambda: tls, origin.host, origin.port)
-                    await tls.shake_hands()
+                    await tls.handshake()
         except BaseException as error:
             self._taken -= 1
             if isinstance(error, TimeoutError):

@@ -1,11 +1,11 @@
 """`TlsTransport`: TLS over a TCP transport, with backpressure that loses nothing.
 
-An event loop's own TLS goes on reading while its protocol has paused it, and uvloop's throws away what is still
-encrypted when the peer closes meanwhile. Here pausing pauses the socket: what was not read stays in the kernel, and so
-does the end behind it.
+An event loop's own TLS goes on reading the socket while its protocol has paused reading. When the peer closes in the
+meantime, uvloop's drops whatever it has not decrypted yet. Here, pausing pauses the socket: unread bytes stay in the
+kernel, and the end of the stream stays behind them.
 
-The end of a direction is the peer's close_notify, and nothing else (RFC 8446 section 6.1): a connection that ends
-without one was cut off, which the protocol is told as `connection_lost` with an error.
+Only a close_notify ends a direction (RFC 8446 section 6.1). A connection that ends without one was truncated, and the
+protocol's `connection_lost` gets an error, without `eof_received` before it.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ _RECORD = 16_384
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
-    """TLS between a protocol and a TCP transport: a transport to the one, a protocol to the other.
+    """TLS between a protocol and a TCP transport: it is the protocol's transport, and the transport's protocol.
 
-    Each direction ends by itself, as in TCP: a protocol whose `eof_received` returns True can go on writing.
+    The directions close separately, as in TCP: a protocol whose `eof_received` returns True can go on writing.
 
     Args:
-        protocol: Told of the connection once the handshake is done.
-        context: Certificates, and whom to trust. It should not allow renegotiation.
-        server_name: Whom a client wants to speak to; None for a server.
+        protocol: Its `connection_made` is called when the handshake is complete.
+        context: Must have OP_NO_RENEGOTIATION: a write never has to wait for a read then.
+        server_name: The name that a client sends (SNI) and verifies; None for a server.
     """
 
     def __init__(self, protocol: asyncio.Protocol, context: SSLContext, server_name: str | None = None) -> None:
@@ -37,19 +37,19 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_name is None, server_name)
         self._raw: asyncio.Transport | None = None
         self._ready = asyncio.get_running_loop().create_future()
-        self._open = False  # between handshake and the end
+        self._connected = False  # from the end of the handshake to connection_lost
         self._paused = False
-        self._heard_end = False
-        self._told_end = False  # the protocol, which is not told while it has paused
-        self._said_end = False
+        self._eof_received = False
+        self._eof_reported = False  # to the protocol, which is not told while it has paused reading
+        self._eof_sent = False
         self._closing = False
         self._failure: Exception | None = None
 
-    async def shake_hands(self) -> None:
-        """Wait for the handshake. If it fails, or is not waited for to its end, the connection is closed.
+    async def handshake(self) -> None:
+        """Wait for the handshake. The connection is closed if it fails, or if this is cancelled.
 
         Raises:
-            OSError: the peer does not speak TLS, is not trusted, does not trust us, or is gone.
+            OSError: no TLS, no common version, a certificate that is not trusted, or the connection is lost.
         """
         try:
             await self._ready
@@ -57,61 +57,64 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self.abort()
             raise
 
-    # A protocol, to the TCP transport.
+    # Called by the TCP transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the handshake."""
         self._raw = transport  # type: ignore[assignment] # asyncio hands over a Transport
-        self._handshake()
+        self._continue_handshake()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come, encrypted."""
-        if self._heard_end or self._closing:
+        """Encrypted bytes have come."""
+        if self._eof_received or self._closing:
             return
         self._incoming.write(data)
-        if not self._open:
-            self._handshake()
+        if not self._connected:
+            self._continue_handshake()
         elif not self._paused:
             self._read()
 
     def eof_received(self) -> bool:
-        """TCP has ended. Returns whether there may still be something to say."""
-        if self._heard_end:
+        """The peer has closed its half of the TCP connection. Returns whether ours stays open."""
+        if self._eof_received:
             return not self._closing
-        if self._said_end:  # neither side waits for anything any more
+        if self._eof_sent:  # nobody waits for more
             self._closing = True
-            return False
-        self._lose(ConnectionAbortedError("the connection was cut off: it ended without TLS's close_notify"))
+        else:
+            self._fail(ConnectionAbortedError("truncated: the peer closed the connection without close_notify"))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """TCP is gone."""
+        """The TCP connection is gone."""
         self._raw = None
-        if exc is None and not (self._heard_end or self._closing):
-            exc = ConnectionAbortedError("the connection is lost")
+        if exc is None and not (self._eof_received or self._closing):
+            exc = ConnectionAbortedError("the connection was lost")
         failure = self._failure or exc
         self._closing = True
-        if self._open:
-            self._open = False
+        if self._connected:
+            self._connected = False
+            if self._eof_received and not self._eof_reported:
+                self._eof_reported = True
+                self._protocol.eof_received()
             self._protocol.connection_lost(failure)
         elif not self._ready.done():
             self._ready.set_exception(failure or ConnectionAbortedError("closed during the handshake"))
-            self._ready.exception()  # whoever waited may have given up
+            self._ready.exception()  # it is not awaited when connecting was cancelled
 
     def pause_writing(self) -> None:
-        """The socket takes no more."""
-        if self._open:
+        """The socket's buffer is full."""
+        if self._connected:
             self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        """The socket has caught up."""
-        if self._open:
+        """The socket takes bytes again."""
+        if self._connected:
             self._protocol.resume_writing()
 
-    # A transport, to the protocol.
+    # Called by the protocol.
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What is known of the connection, as asyncio names it."""
+        """Information about the connection, by asyncio's names."""
         if name == "sslcontext":
             return self._context
         if name == "ssl_object":
@@ -123,26 +126,26 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._closing or self._raw is None or self._raw.is_closing()
 
     def is_reading(self) -> bool:
-        """Whether the protocol gets what comes."""
+        """Whether the protocol is given bytes as they come."""
         return not (self._paused or self.is_closing())
 
     def pause_reading(self) -> None:
-        """Leave what comes in the kernel."""
+        """Leave bytes in the kernel."""
         self._paused = True
         if self._raw is not None and not self.is_closing():
             self._raw.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on."""
+        """Read again."""
         self._paused = False
         if self._raw is not None and not self.is_closing():
             self._raw.resume_reading()
-            if self._incoming.pending or self._heard_end:
+            if self._incoming.pending or self._eof_received:
                 asyncio.get_running_loop().call_soon(self._read)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send bytes; nothing happens behind the end."""
-        if self._said_end or self._raw is None or not data:
+        """Send bytes; nothing happens when the connection is closed."""
+        if self._closing or self._eof_sent or self._raw is None or not data:
             return
         try:
             sent, size = self._tls.write(data), len(data)
@@ -151,44 +154,44 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 while sent < size:
                     sent += self._tls.write(rest[sent:])
         except SSLError as error:
-            self._lose(error)
+            self._fail(error)
         else:
             self._raw.write(self._outgoing.read())
 
     def can_write_eof(self) -> bool:
-        """TLS has halves: yes."""
+        """True: close_notify closes one direction."""
         return True
 
     def write_eof(self) -> None:
-        """Say that nothing follows, and go on reading.
+        """Close our direction behind the bytes written so far, and go on reading.
 
         Raises:
-            OSError: the peer is gone.
+            OSError: the peer has reset the connection.
         """
-        if not self._said_end and self._raw is not None:
-            self._say_end()
+        if not self._eof_sent and self._raw is not None:
+            self._send_close_notify()
             self._raw.write_eof()
 
     def get_write_buffer_size(self) -> int:
-        """Bytes that the socket has not taken yet, encrypted."""
+        """Encrypted bytes that the socket has not taken yet."""
         return 0 if self._raw is None else self._raw.get_write_buffer_size()
 
     def close(self) -> None:
-        """Send what is left, say goodbye and close, without waiting for the peer's goodbye."""
+        """Send what was written and close_notify, then close; the peer's close_notify is not waited for."""
         if not self._closing and self._raw is not None:
             self._closing = True
-            self._say_end()
+            self._send_close_notify()
             self._raw.close()
 
     def abort(self) -> None:
-        """Close at once, without a goodbye: the peer knows that something is missing."""
+        """Close at once, without close_notify, so that the peer knows the stream is truncated."""
         self._closing = True
         if self._raw is not None:
             self._raw.abort()
 
-    # Within.
+    # Internals.
 
-    def _handshake(self) -> None:
+    def _continue_handshake(self) -> None:
         try:
             self._tls.do_handshake()
         except SSLWantReadError:
@@ -201,18 +204,18 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 self._raw.close()
         else:
             self._send()
-            if self._ready.done():  # nobody waits for it any more
+            if self._ready.done():  # cancelled
                 return
-            self._open = True
+            self._connected = True
             self._ready.set_result(None)
             self._protocol.connection_made(self)
             self._read()
 
     def _read(self) -> None:
-        if self.is_reading() and not self._heard_end:
+        if self.is_reading() and not self._eof_received:
             self._decrypt()
-        if self.is_reading() and self._heard_end and not self._told_end:
-            self._told_end = True
+        if self.is_reading() and self._eof_received and not self._eof_reported:
+            self._eof_reported = True
             if not self._protocol.eof_received():
                 self.close()
 
@@ -226,25 +229,25 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 if not (incoming.pending or tls.pending()):
                     break
             else:
-                self._heard_end = True
+                self._eof_received = True
         except SSLWantReadError:
             pass
-        except SSLZeroReturnError:  # what it is when we have said our end before
-            self._heard_end = True
+        except SSLZeroReturnError:  # close_notify, when we have sent ours before
+            self._eof_received = True
         except SSLError as error:
             failure = error
-        if self._outgoing.pending:  # keys anew, or an alert
+        if self._outgoing.pending:  # a key update, or an alert
             self._send()
         if pieces:
             self._protocol.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if failure is not None:
-            self._lose(failure)
+            self._fail(failure)
 
-    def _say_end(self) -> None:
-        if self._said_end:
+    def _send_close_notify(self) -> None:
+        if self._eof_sent:
             return
-        self._said_end = True
-        with suppress(SSLError):  # the peer has not said it yet, or the handshake is not over
+        self._eof_sent = True
+        with suppress(SSLError):  # it is sent; the peer's has not come yet
             self._tls.unwrap()
         self._send()
 
@@ -252,6 +255,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._raw is not None and (data := self._outgoing.read()):
             self._raw.write(data)
 
-    def _lose(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         self._failure = error
         self.abort()

@@ -109,7 +109,7 @@ class TlsAcceptor:
         try:
             async with asyncio.timeout(self._intake.head_timeout):
                 await self._loop.connect_accepted_socket(lambda: tls, accepted)
-                await tls.shake_hands()
+                await tls.handshake()
         except OSError:  # no TLS, no common version, gone, or too slow
             self._observer.rejected("handshake")
         finally:

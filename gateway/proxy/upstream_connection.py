@@ -33,8 +33,8 @@ _FINAL = 200
 _LEAST, _MOST = 100, 599
 _NO_CONTENT = 204
 
-_FAREWELL = 30.0
-"""Seconds in which an upstream takes the last bytes of a tunnel, and closes it on its side."""
+_CLOSE_TIMEOUT = 30.0
+"""Seconds for an upstream to take the last bytes of a tunnel and close its side."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -48,7 +48,7 @@ class UpstreamConnection(asyncio.Protocol):
     Attributes:
         origin: As above.
         reusable: Whether it can carry another request once this answer is complete.
-        leaving: Whether it is being closed behind the last bytes of a tunnel.
+        closing: Whether it is a tunnel that is being closed: its last bytes are still on their way.
         on_pause: Called with True when the upstream takes bytes more slowly than they come, with False when it has
             caught up. Set by whoever writes without waiting for `drain`.
     """
@@ -69,7 +69,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._tunnel = False
         self._held = False
         self.reusable = True
-        self.leaving = False
+        self.closing = False
         self.on_pause: Callable[[bool], None] | None = None
         self._begin("")
 
@@ -153,12 +153,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._used = True
 
     def close(self) -> None:
-        """Close at once; a tunnel, behind its last bytes."""
+        """Close at once, or a tunnel when its last bytes are sent."""
         self.reusable = False
         if self._tunnel and self._transport is not None:
-            self._deadline.set(_FAREWELL)
-            if not self.leaving:
-                self._leave(self._transport)
+            self._deadline.set(_CLOSE_TIMEOUT)
+            if not self.closing:
+                self._close_gracefully(self._transport)
             return
         self.abort()
 
@@ -169,9 +169,9 @@ class UpstreamConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _leave(self, transport: asyncio.Transport) -> None:
-        """Close our half, and pass over what still comes: unread, it would wipe out our last bytes by a reset."""
-        self.leaving = True
+    def _close_gracefully(self, transport: asyncio.Transport) -> None:
+        """Close our half and discard what still comes: bytes left unread would make close() reset the connection."""
+        self.closing = True
         self._outbox.flush()
         if not transport.is_closing():
             try:
@@ -185,7 +185,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._deadline.set(seconds)
 
     def _expire(self) -> None:
-        if self.leaving:
+        if self.closing:
             self.abort()
         elif self._reader is None:
             self.close()
@@ -199,7 +199,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None:
-            if not self.leaving:
+            if not self.closing:
                 self.close()  # bytes that nobody asked for
             return
         if self._patience:
@@ -234,9 +234,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(ForwardError("the upstream switched protocols unasked"))
 
     def eof_received(self) -> None:
-        """The upstream has said that it sends no more: so end a tunnel, and an answer whose end nothing else says.
+        """The upstream has closed its half: the end of a tunnel, and of an answer that is framed by nothing else.
 
-        Without it they were cut off, whatever `connection_lost` says. The transport closes.
+        An answer like that is truncated if the connection is lost without this. asyncio closes the transport now.
         """
         reader = self._reader
         if reader is not None and (self._tunnel or (self._status >= _FINAL and self._framing is Framing.CLOSE)):

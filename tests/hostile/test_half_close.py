@@ -107,8 +107,9 @@ async def test_one_that_is_gone_is_noticed_when_the_answer_goes_on() -> None:
         await settled(running)
 
 
-async def test_under_tls_the_end_is_the_end() -> None:
-    """TLS 1.2 has no half of a connection, and no library of ours has one in TLS 1.3."""
+async def test_under_tls_too_the_upstream_is_held_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A close_notify closes one direction, as FIN does; tests/proxy/test_tls_ends.py has those that wait."""
+    monkeypatch.setattr(client_module, "HALF_CLOSED", 0.2)
     authority = trustme.CA()
     serving, trusting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(serving)

@@ -1,6 +1,6 @@
-"""Peers that block, in threads of their own, with the socket's and OpenSSL's ends as they are.
+"""Clients and servers with blocking sockets, in threads.
 
-An event loop's TLS hides how a connection ends; here a test says it: with close_notify, without one, or by a reset.
+An event loop's TLS hides how a connection ends. Here a test chooses: close_notify, FIN without it, or RST.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ BODY = b"".join(b"%08d" % number for number in range(750_000))
 _PIECE = 8_192
 
 
-def say_end(stream: socket.socket) -> None:
-    """TLS's close_notify, and FIN behind it; the other direction stays open."""
+def close_notify(stream: socket.socket) -> None:
+    """Send TLS's close_notify and FIN; the other direction stays open."""
     if isinstance(stream, ssl.SSLSocket):
         stream.settimeout(0)
         while True:
@@ -32,29 +32,29 @@ def say_end(stream: socket.socket) -> None:
                 stream.unwrap()
             except ssl.SSLWantWriteError:
                 select.select([], [stream], [], DEADLINE)
-            except (OSError, ValueError):  # it is said, and the peer has not said its own yet
+            except (OSError, ValueError):  # it is sent; the peer's has not come yet
                 break
             else:
                 break
         stream.settimeout(DEADLINE)
     with suppress(OSError):
-        socket.socket.shutdown(stream, socket.SHUT_WR)  # an SSLSocket's own forgets TLS
+        socket.socket.shutdown(stream, socket.SHUT_WR)  # SSLSocket.shutdown() would switch TLS off
 
 
-def cut_off(stream: socket.socket) -> None:
-    """FIN, and no word of TLS before it."""
+def fin(stream: socket.socket) -> None:
+    """Send FIN, without close_notify."""
     with suppress(OSError):
         socket.socket.shutdown(stream, socket.SHUT_WR)
 
 
 def reset(stream: socket.socket) -> None:
-    """RST."""
+    """Send RST; what is in the socket's buffer is lost."""
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
     stream.close()
 
 
 def read_head(stream: socket.socket) -> tuple[bytes, bytes]:
-    """A head with its empty line, and what came behind it."""
+    """A head with its empty line, and the bytes after it."""
     got = b""
     while b"\r\n\r\n" not in got:
         piece = stream.recv(_PIECE)
@@ -66,23 +66,23 @@ def read_head(stream: socket.socket) -> tuple[bytes, bytes]:
 
 
 def read_all(stream: socket.socket, got: bytes = b"") -> bytes:
-    """All there is, in small pieces.
+    """Read to the end, in small pieces.
 
     Raises:
-        OSError: It was cut off.
+        OSError: The stream is truncated.
     """
     pieces = [got]
-    with suppress(ssl.SSLZeroReturnError):  # what close_notify is behind our own
+    with suppress(ssl.SSLZeroReturnError):  # close_notify, when we have sent ours before
         while piece := stream.recv(_PIECE):
             pieces.append(piece)
     return b"".join(pieces)
 
 
 def read_until(stream: socket.socket, got: bytes, is_whole: Callable[[bytearray], bool]) -> bytes:
-    """As much as it takes, in small pieces.
+    """Read in small pieces until it is enough.
 
     Raises:
-        EOFError: There is no more.
+        EOFError: The stream ends before.
     """
     found = bytearray(got)
     while not is_whole(found):
@@ -111,7 +111,7 @@ class Peer:
 
 @contextmanager
 def peer(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Peer]:
-    """Run a script on each connection, one behind the other; its buffers are small, so that it takes bytes slowly."""
+    """Run a script on each connection, one after the other. The receive buffer is small: the server reads slowly."""
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE)
         listening.bind(("127.0.0.1", 0))
@@ -128,7 +128,7 @@ def peer(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Peer]:
                     accepted.settimeout(DEADLINE)
                     with tls.wrap_socket(accepted, server_side=True) if tls else accepted as stream:
                         script(stream)
-                except Exception as error:  # noqa: BLE001 - the test is told
+                except Exception as error:  # noqa: BLE001 - a test looks at it
                     served.errors.append(error)
 
         thread = threading.Thread(target=serve)
@@ -142,7 +142,7 @@ def peer(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Peer]:
 
 @contextmanager
 def client(port: int, tls: ssl.SSLContext | None = None) -> Iterator[socket.socket]:
-    """A connection to a proxy, with small buffers."""
+    """A connection to a proxy. The receive buffer is small: the client reads slowly."""
     with socket.socket() as opened:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE)
         opened.settimeout(DEADLINE)
@@ -155,7 +155,7 @@ def client(port: int, tls: ssl.SSLContext | None = None) -> Iterator[socket.sock
 
 
 def dechunk(data: bytes) -> tuple[bytes, bool]:
-    """A chunked body, as far as it goes. Returns whether it is whole, too."""
+    """The content of a chunked body, and whether the body is complete."""
     pieces: list[bytes] = []
     at = 0
     while True:
@@ -173,7 +173,7 @@ def dechunk(data: bytes) -> tuple[bytes, bool]:
 
 @contextmanager
 def proxy_on(new_loop: Callable[[], asyncio.AbstractEventLoop], *ports: int, **options: object) -> Iterator[Running]:
-    """A proxy in a thread of its own, on an event loop of one kind or another."""
+    """A proxy in a thread of its own, on the given kind of event loop."""
     started: SimpleQueue[tuple[Running, Callable[[], object]] | Exception] = SimpleQueue()
 
     async def serve() -> None:
@@ -186,15 +186,15 @@ def proxy_on(new_loop: Callable[[], asyncio.AbstractEventLoop], *ports: int, **o
         try:
             with asyncio.Runner(loop_factory=new_loop) as runner:
                 runner.run(serve())
-        except Exception as error:  # noqa: BLE001 - the test is told
+        except Exception as error:  # noqa: BLE001 - a test looks at it
             started.put(error)
 
     thread = threading.Thread(target=run)
     thread.start()
-    told = started.get(timeout=DEADLINE)
-    if isinstance(told, Exception):
-        raise told
-    running, stop = told
+    first = started.get(timeout=DEADLINE)
+    if isinstance(first, Exception):
+        raise first
+    running, stop = first
     try:
         yield running
     finally:
