@@ -65,6 +65,7 @@ class ClientConnection(web.RequestHandler):
         trusted: Whether the peer is a trusted proxy.
         on_pause: Called with True when the client takes bytes more slowly than they come, with False when it has
             caught up. Set by whoever is writing.
+        on_eof: Called when the client closes its half of a tunnel. Set by the tunnel.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class ClientConnection(web.RequestHandler):
         "_trusts",
         "_unsent",
         "intake",
+        "on_eof",
         "on_pause",
         "peer",
         "scheme",
@@ -121,6 +123,7 @@ class ClientConnection(web.RequestHandler):
         self.scheme = "http"
         self.trusted = False
         self.on_pause: Callable[[bool], None] | None = None
+        self.on_eof: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note who is there, and whether there is room, before the first request is read."""
@@ -142,6 +145,11 @@ class ClientConnection(web.RequestHandler):
         """The client is gone."""
         self._deadline.cancel()
         super().connection_lost(exc)
+
+    @property
+    def half_closed(self) -> bool:
+        """Whether the client has closed its half behind a whole request."""
+        return self._ended
 
     @property
     def idle(self) -> bool:
@@ -193,8 +201,11 @@ class ClientConnection(web.RequestHandler):
         exchange = cast("Exchange | None", self._current_request)
         if transport is None or self._leaving:
             return False
-        # In the middle of a request, or when the protocol may be another one, it ends both directions.
-        if self._upgraded or stream.in_body() or not (exchange or self._messages or stream.refusal):
+        if self.on_eof is not None:
+            self.on_eof()
+            return True
+        # In the middle of a request, it ends both directions.
+        if stream.in_body() or not (exchange or self._messages or stream.refusal):
             self._begin_linger(transport)
             return False
         self._ended = True
@@ -329,7 +340,7 @@ class ClientConnection(web.RequestHandler):
 
     def _expire_linger(self, transport: asyncio.Transport) -> None:
         before, unsent = self._unsent, transport.get_write_buffer_size()
-        if before and self._patience.end(before - unsent):
+        if (before or unsent) and self._patience.end(max(before - unsent, 0)):
             self._unsent = unsent
             self._patience.begin()
             self._deadline.set(LINGER)

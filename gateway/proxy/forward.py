@@ -98,6 +98,7 @@ class Forwarder:
         finally:
             exchange.on_gone = None
             client.on_pause = None
+            client.on_eof = None
             if upload is not None and not upload.done():
                 upload.cancel()
                 connection.reusable = False

@@ -109,6 +109,16 @@ class UpstreamConnection(asyncio.Protocol):
         if self._transport is not None:
             self._outbox.post(self._transport, data)
 
+    def write_eof(self) -> None:
+        """Close our half behind the bytes written so far."""
+        self._outbox.flush()
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            try:
+                transport.write_eof()
+            except OSError:  # the upstream has reset the connection
+                transport.abort()
+
     async def drain(self) -> None:
         """Wait until the upstream takes more bytes.
 
@@ -172,13 +182,9 @@ class UpstreamConnection(asyncio.Protocol):
     def _close_gracefully(self, transport: asyncio.Transport) -> None:
         """Close our half and discard what still comes: bytes left unread would make close() reset the connection."""
         self.closing = True
-        self._outbox.flush()
+        self.write_eof()
         if not transport.is_closing():
-            try:
-                transport.write_eof()
-                transport.resume_reading()
-            except OSError:  # the upstream has reset it
-                transport.abort()
+            transport.resume_reading()
 
     def expire(self, seconds: float) -> None:
         """Close the connection if it is still idle after so many seconds."""

@@ -272,6 +272,38 @@ def test_the_last_bytes_of_an_upstream_in_a_tunnel_reach_the_client(
                 assert read_all(stream, rest) == BODY
 
 
+@pytest.mark.parametrize("upstream_over_tls", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("client_over_tls", [False, True], ids=["http", "https"])
+def test_a_client_that_closes_its_half_of_a_tunnel_gets_the_last_bytes_of_the_upstream(
+    keys: Keys,
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+    *,
+    client_over_tls: bool,
+    upstream_over_tls: bool,
+) -> None:
+    def reply(stream: socket) -> None:
+        _, rest = read_head(stream)
+        stream.sendall(SWITCHED)
+        asked = read_all(stream, rest)
+        stream.sendall(BODY + asked)
+        close_notify(stream)
+
+    serving, trusting = (keys.server, keys.client) if client_over_tls else (None, None)
+    scheme = "https" if upstream_over_tls else "http"
+    with (
+        peer(reply, keys.server if upstream_over_tls else None) as up,
+        proxy_on(new_loop, up.port, scheme=scheme, ca=keys.authority, ssl=serving) as running,
+    ):
+        for _ in range(5):
+            with client(running.port, trusting) as stream:
+                stream.sendall(UPGRADE)
+                _, rest = read_head(stream)
+                stream.sendall(b"the last bytes")
+                close_notify(stream)
+                assert read_all(stream, rest) == BODY + b"the last bytes"
+    assert up.errors == []
+
+
 @pytest.mark.parametrize("over_tls", [False, True], ids=["http", "https"])
 def test_a_client_that_reads_in_bursts_gets_the_whole_last_response(
     keys: Keys,
@@ -295,7 +327,7 @@ def test_a_client_that_reads_in_bursts_gets_the_whole_last_response(
             piece = stream.recv(8_192)
             assert piece
             got += piece
-        assert got == BODY
+        assert read_all(stream, got) == BODY  # and close_notify
 
 
 def test_a_client_that_does_not_read_holds_back_an_https_upstream(

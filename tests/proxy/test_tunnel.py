@@ -8,8 +8,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from gateway.proxy import tunnel as tunnel_module
 from tests.proxy.running import proxy
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, until
 from tests.wire import OK, Client, Conversation, get, upstream
 
 HANDSHAKE = (
@@ -88,6 +89,23 @@ async def test_bytes_sent_before_the_switch_is_answered_are_not_lost() -> None:
         assert await client.closed() == b"early"
 
 
+async def test_nor_when_the_client_has_closed_its_half_behind_them() -> None:
+    async def script(talk: Conversation) -> None:
+        await talk.request()
+        await closed.wait()
+        await talk.send(SWITCHED)
+        await talk.send(await talk.reader.read())
+
+    closed = asyncio.Event()
+    async with upstream(script) as up, proxy(up.port) as running, Client.connect(running.port) as client:
+        await client.send(get("/", *HANDSHAKE) + b"early")
+        client.writer.write_eof()
+        await until(lambda: any(c.half_closed for c in running.server.connections))  # type: ignore[attr-defined]
+        closed.set()
+        assert (await client.answer()).status == 101
+        assert await client.closed() == b"early"
+
+
 async def test_a_client_that_leaves_takes_the_upstream_with_it() -> None:
     left = asyncio.Event()
 
@@ -112,6 +130,28 @@ async def test_when_an_upstream_declines_nothing_behind_the_request_is_read_as_a
         assert (answer.status, answer.one(b"connection")) == (200, b"close")
         assert await client.closed() == b""
     assert len(up.requests) == 1
+
+
+async def test_when_the_client_has_closed_its_half_a_silent_upstream_is_held_for_a_while_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tunnel_module, "HALF_CLOSED", 0.2)
+    heard, left = asyncio.Event(), asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        await talk.request()
+        await talk.send(SWITCHED)
+        assert await talk.reader.read() == b""
+        heard.set()
+        await left.wait()
+
+    async with upstream(script) as up, proxy(up.port) as running, Client.connect(running.port) as client:
+        assert (await client.ask(get("/", *HANDSHAKE))).status == 101
+        client.writer.write_eof()
+        async with asyncio.timeout(DEADLINE):
+            await heard.wait()
+        assert await client.closed() == b""
+        left.set()
 
 
 async def test_a_tunnel_without_a_byte_is_closed_after_a_while() -> None:
