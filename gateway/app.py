@@ -178,8 +178,8 @@ class Worker:
     def _forwarder(self, events: Events, traced: TracingObserver | None) -> Forwarder:
         settings, keep = self._settings, self._settings.keep_rate_limit_headers
         if traced is None:
-            return Forwarder(settings.upstreams, events, keep_rate_limits=keep)
-        return TracedForwarder(settings.upstreams, traced, keep_rate_limits=keep)
+            return Forwarder(settings.upstreams, events, settings.dns, keep_rate_limits=keep)
+        return TracedForwarder(settings.upstreams, traced, settings.dns, keep_rate_limits=keep)
 
     def _watch(self, metrics: Metrics, limiter: Limiter, server: Server) -> None:
         """Show what changes by itself."""

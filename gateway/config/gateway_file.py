@@ -7,6 +7,7 @@ import yaml
 from gateway.config.address import web_origin
 from gateway.config.analytics import ANALYTICS
 from gateway.config.control import CONTROL
+from gateway.config.dns import DNS
 from gateway.config.entries import Entries
 from gateway.config.flags import MOST_WORKERS, Flags
 from gateway.config.identity import IDENTITY
@@ -47,6 +48,7 @@ GATEWAY = Section(
         listen=listener(Listener()),
         control=CONTROL,
         upstreams=upstreams,
+        dns=DNS,
         intake=INTAKE,
         store=STORE,
         identity=IDENTITY,

@@ -12,10 +12,12 @@ from gateway.proxy.observer import RequestObserver
 from gateway.proxy.pool import Pool
 from gateway.proxy.request import RequestHead
 from gateway.proxy.request_body import BodyUpload
+from gateway.proxy.resolver import Resolver
 from gateway.proxy.response_relay import ResponseRelay
 from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream_response import ForwardError
 from gateway.proxy.write_coalescer import WriteCoalescer
+from gateway.settings.dns import Dns
 from gateway.settings.upstream import Upstream
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -28,20 +30,25 @@ class Forwarder:
     Args:
         upstreams: By name.
         observer: Is told how long they took.
+        dns: How their names become addresses.
         keep_rate_limits: Whether an upstream's own rate-limit fields reach the client.
     """
 
-    __slots__ = ("_keep_rate_limits", "_observer", "_pools")
+    __slots__ = ("_keep_rate_limits", "_observer", "_pools", "_resolver")
 
-    def __init__(self, upstreams: Mapping[str, Upstream], observer: RequestObserver, *, keep_rate_limits: bool) -> None:
+    def __init__(
+        self, upstreams: Mapping[str, Upstream], observer: RequestObserver, dns: Dns, *, keep_rate_limits: bool
+    ) -> None:
         loop = asyncio.get_running_loop()
         outbox = WriteCoalescer(loop)
-        self._pools = {name: Pool(upstream, loop, outbox, observer) for name, upstream in upstreams.items()}
+        resolver = self._resolver = Resolver(dns, loop, observer)
+        self._pools = {name: Pool(upstream, loop, outbox, observer, resolver) for name, upstream in upstreams.items()}
         self._observer = observer
         self._keep_rate_limits = keep_rate_limits
 
     def close(self) -> None:
         """Close all connections to upstreams that are free."""
+        self._resolver.close()
         for pool in self._pools.values():
             pool.close()
 

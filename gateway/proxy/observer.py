@@ -23,6 +23,9 @@ class RequestObserver(Protocol):
     def upstream_unreachable(self, upstream: str, why: str) -> None:
         """No connection to an address of an upstream came about. Once, until one does."""
 
+    def name_unresolved(self, name: str, why: str) -> None:
+        """No name server answered for a name; the addresses known before are used. Once, until one answers."""
+
     def rejected(self, cause: str) -> None:
         """A connection was not taken, or was cut off for what came on it. `cause` is a word of ours."""
 

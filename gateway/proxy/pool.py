@@ -2,10 +2,12 @@
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from weakref import WeakSet
 
 from gateway.proxy.observer import RequestObserver
+from gateway.proxy.resolver import Resolver
 from gateway.proxy.responses import GATEWAY_TIMEOUT, UNAVAILABLE
 from gateway.proxy.tls import TlsTransport
 from gateway.proxy.upstream_connection import UpstreamConnection
@@ -35,17 +37,35 @@ class Pool:
         loop: Keeps the time.
         outbox: Carries out what is written to it.
         observer: Is told when one of them cannot be reached any more.
+        resolver: Finds the addresses behind their names.
     """
 
-    __slots__ = ("_addresses", "_closing", "_loop", "_observer", "_outbox", "_taken", "_tls", "_turn", "upstream")
+    __slots__ = (
+        "_addresses",
+        "_closing",
+        "_loop",
+        "_observer",
+        "_outbox",
+        "_resolver",
+        "_taken",
+        "_tls",
+        "_turn",
+        "upstream",
+    )
 
     def __init__(
-        self, upstream: Upstream, loop: asyncio.AbstractEventLoop, outbox: WriteCoalescer, observer: RequestObserver
+        self,
+        upstream: Upstream,
+        loop: asyncio.AbstractEventLoop,
+        outbox: WriteCoalescer,
+        observer: RequestObserver,
+        resolver: Resolver,
     ) -> None:
         self.upstream = upstream
         self._loop = loop
         self._outbox = outbox
         self._observer = observer
+        self._resolver = resolver
         self._addresses = [_Address(origin) for origin in upstream.urls]
         self._closing: WeakSet[UpstreamConnection] = WeakSet()
         self._turn = 0
@@ -116,22 +136,39 @@ class Pool:
 
     async def _open(self, origin: Origin) -> UpstreamConnection:
         self._taken += 1
+        lacking = "was not looked up"
         try:
             async with asyncio.timeout(self.upstream.connect_timeout):
-                connection = UpstreamConnection(origin, self._loop, self._outbox)
-                if self._tls is None or origin.scheme != "https":
-                    await self._loop.create_connection(lambda: connection, origin.host, origin.port)
-                else:
-                    tls = TlsTransport(connection, self._tls, origin.host)
-                    await self._loop.create_connection(lambda: tls, origin.host, origin.port)
-                    await tls.handshake()
+                hosts = await self._resolver.resolve(origin.host)
+                lacking = "did not accept a connection"
+                connection = await self._connect(origin, hosts)
         except BaseException as error:
             self._taken -= 1
             if isinstance(error, TimeoutError):
-                raise ForwardError(f"{origin} did not accept a connection in time", GATEWAY_TIMEOUT) from None
+                raise ForwardError(f"{origin} {lacking} in time", GATEWAY_TIMEOUT) from None
             if isinstance(error, OSError):
                 raise ForwardError(f"{origin} cannot be reached: {error}") from error
             raise
+        return connection
+
+    async def _connect(self, origin: Origin, hosts: Sequence[str]) -> UpstreamConnection:
+        """Connect to the first of a name's addresses that accepts a connection."""
+        failures = []
+        for host in hosts:
+            try:
+                return await self._connect_to(origin, host)
+            except OSError as error:
+                failures.append(str(error))
+        raise OSError("; ".join(failures))
+
+    async def _connect_to(self, origin: Origin, host: str) -> UpstreamConnection:
+        connection = UpstreamConnection(origin, self._loop, self._outbox)
+        if self._tls is None or origin.scheme != "https":
+            await self._loop.create_connection(lambda: connection, host, origin.port)
+        else:
+            tls = TlsTransport(connection, self._tls, origin.host)
+            await self._loop.create_connection(lambda: tls, host, origin.port)
+            await tls.handshake()
         return connection
 
 

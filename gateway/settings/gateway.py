@@ -8,6 +8,7 @@ from gateway.limits.endpoint import DEFAULT
 from gateway.limits.path import PathPolicy
 from gateway.settings.analytics import Analytics
 from gateway.settings.control import Control
+from gateway.settings.dns import Dns
 from gateway.settings.identity import IdentityPolicy
 from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener
@@ -26,6 +27,7 @@ class Settings:
         upstreams: The upstreams by name. Endpoints that name none use the one called `default`.
         listen: Where clients connect.
         control: The control plane.
+        dns: How the names of upstreams are resolved.
         intake: Limits on client connections and on the size and pace of requests.
         store: Where buckets are stored.
         identity: How callers are identified.
@@ -46,6 +48,7 @@ class Settings:
     upstreams: Mapping[str, Upstream]
     listen: Listener = Listener()
     control: Control = Control()
+    dns: Dns = Dns()
     intake: Intake = Intake()
     store: Store = Store()
     identity: IdentityPolicy = IdentityPolicy()

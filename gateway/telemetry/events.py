@@ -65,6 +65,10 @@ class Events:
         """No connection to an address of an upstream came about."""
         self._log.event("upstream_unreachable", level="error", upstream=upstream, why=why)
 
+    def name_unresolved(self, name: str, why: str) -> None:
+        """Addresses that were known before are used."""
+        self._log.event("name_unresolved", level="warning", name=name, why=why)
+
     def rejected(self, cause: str) -> None:
         """A connection was not taken, or was cut off."""
         self._metrics.rejected(cause)

@@ -14,6 +14,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.request import RequestHead
+from gateway.settings.dns import Dns
 from gateway.settings.upstream import Upstream
 from gateway.tracing.tracer import RawFields, Trace, Tracer
 
@@ -84,6 +85,10 @@ class TracingObserver:
         """No connection to an address of an upstream came about."""
         self._observer.upstream_unreachable(upstream, why)
 
+    def name_unresolved(self, name: str, why: str) -> None:
+        """Addresses that were known before are used."""
+        self._observer.name_unresolved(name, why)
+
     def rejected(self, cause: str) -> None:
         """A connection was not taken, or was cut off."""
         self._observer.rejected(cause)
@@ -106,13 +111,16 @@ class TracedForwarder(Forwarder):
     Args:
         upstreams: By name.
         observer: Knows the trace.
+        dns: As for `Forwarder`.
         keep_rate_limits: As for `Forwarder`.
     """
 
     __slots__ = ("_traced", "_upstreams")
 
-    def __init__(self, upstreams: Mapping[str, Upstream], observer: TracingObserver, *, keep_rate_limits: bool) -> None:
-        super().__init__(upstreams, observer, keep_rate_limits=keep_rate_limits)
+    def __init__(
+        self, upstreams: Mapping[str, Upstream], observer: TracingObserver, dns: Dns, *, keep_rate_limits: bool
+    ) -> None:
+        super().__init__(upstreams, observer, dns, keep_rate_limits=keep_rate_limits)
         self._upstreams = upstreams
         self._traced = observer
 

@@ -20,6 +20,7 @@ from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
 from gateway.proxy.tls_acceptor import listen
 from gateway.redis.clock import StoreClock
+from gateway.settings.dns import Dns
 from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener
 from gateway.settings.upstream import Upstream
@@ -34,6 +35,7 @@ class Seen:
         self.fates: list[tuple[str, Outcome, int]] = []
         self.causes: list[str] = []
         self.unreachable: list[str] = []
+        self.unresolved: list[tuple[str, str]] = []
         self.demands: list[list[Demand]] = []
         self.bypasses: list[list[str]] = []
         self.ids: list[str] = []
@@ -56,6 +58,9 @@ class Seen:
     def upstream_unreachable(self, upstream: str, why: str) -> None:
         assert upstream == "default"
         self.unreachable.append(why)
+
+    def name_unresolved(self, name: str, why: str) -> None:
+        self.unresolved.append((name, why))
 
     def rejected(self, cause: str) -> None:
         self.causes.append(cause)
@@ -94,6 +99,7 @@ async def proxy(
     ssl: SSLContext | None = None,
     host: str = "127.0.0.1",
     scheme: str = "http",
+    dns: Dns | None = None,
     **upstream: object,
 ) -> AsyncIterator[Running]:
     """Run a proxy in front of the upstream that listens on `ports`."""
@@ -103,8 +109,8 @@ async def proxy(
     settings = replace(Upstream("default", origins), **upstream)  # type: ignore[arg-type]
     book = RuleBook(Rules(endpoints, limits))
     observer = Seen()
-    forwarder = Forwarder({"default": settings}, observer, keep_rate_limits=keep_rate_limits)
     limiter = limiter or MemoryLimiter(100_000, StoreClock())
+    forwarder = Forwarder({"default": settings}, observer, dns or Dns(), keep_rate_limits=keep_rate_limits)
     identity = identity or Identity()
     credentials = [source.header for source in identity.sources if isinstance(source, BearerToken | ApiKey)]
     reader = RequestReader(["X-User-Id", "X-User-Tier"], credentials)

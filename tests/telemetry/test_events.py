@@ -87,6 +87,14 @@ async def test_the_access_log_has_its_share_of_all_requests(desk: Desk, share: f
     ]
 
 
+async def test_a_name_whose_old_addresses_are_used_is_logged(desk: Desk) -> None:
+    journal = Events(desk.log, desk.metrics, access_log=0.0)
+    journal.name_unresolved("billing.internal", "billing.internal was not looked up: timeout")
+    (line,) = await desk.lines()
+    assert (line["event"], line["level"], line["name"]) == ("name_unresolved", "warning", "billing.internal")
+    assert line["why"].endswith("timeout")
+
+
 async def test_why_an_upstream_cannot_be_reached_is_logged(desk: Desk) -> None:
     journal = Events(desk.log, desk.metrics, access_log=0.0)
     journal.upstream_unreachable("billing", "https://10.0.0.1:8443 cannot be reached: certificate verify failed")

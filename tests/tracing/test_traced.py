@@ -19,6 +19,7 @@ from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
 from gateway.redis.clock import StoreClock
+from gateway.settings.dns import Dns
 from gateway.settings.intake import Intake
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
@@ -61,8 +62,8 @@ async def traced(
     spans = Spans()
     observer = TracingObserver(seen or Seen(), SpanTracer(SimpleSpanProcessor(spans), 1, "gateway", "1", "1"))
     settings = replace(Upstream("default", tuple(Origin("http", "127.0.0.1", port) for port in ports)), eject_time=0)
-    forwarder = TracedForwarder({"default": settings}, observer, keep_rate_limits=False)
     limiter = MemoryLimiter(1000, StoreClock())
+    forwarder = TracedForwarder({"default": settings}, observer, Dns(), keep_rate_limits=False)
     proxy = Proxy(RuleBook(Rules((), ())), Identity(), limiter, forwarder, RequestReader([]), observer)
     server = Server(observer.around(handle or proxy.handle), Intake(), observer, Identity().trusts)
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
