@@ -4,9 +4,12 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import cast
+
+from gateway.settings.dns import Dns
+from gateway.settings.url import HostPort
 
 A, AAAA = 1, 28
 NO_ERROR, SERVER_FAILURE, NAME_ERROR, REFUSED = 0, 2, 3, 5
@@ -42,11 +45,6 @@ class NameServer(asyncio.DatagramProtocol):
     questions: list[str] = field(default_factory=list)
     port: int = 0
     _transport: asyncio.DatagramTransport | None = None
-
-    @property
-    def at(self) -> str:
-        """Where it listens, as in settings."""
-        return f"127.0.0.1:{self.port}"
 
     def asked(self, name: str) -> int:
         """How often a name's IPv4 addresses were asked for."""
@@ -103,13 +101,20 @@ def _record(name: str, kind: int, ttl: int, data: bytes) -> bytes:
     return _encoded(name) + _RECORD.pack(kind, _IN, ttl, len(data)) + data
 
 
+def asking(*servers: NameServer, **more: float) -> Dns:
+    """Settings by which these servers are asked, in short time."""
+    return replace(
+        Dns(tuple(HostPort("127.0.0.1", server.port) for server in servers), timeout=0.2, min_ttl=0.05),
+        **more,  # type: ignore[arg-type]
+    )
+
+
 @asynccontextmanager
-async def name_server(**addresses: list[str]) -> AsyncIterator[NameServer]:
+async def name_server() -> AsyncIterator[NameServer]:
     """Run a name server while the block runs."""
     loop = asyncio.get_running_loop()
     transport, server = await loop.create_datagram_endpoint(NameServer, local_addr=("127.0.0.1", 0))
     server.port = transport.get_extra_info("sockname")[1]
-    server.addresses.update(addresses)
     try:
         yield server
     finally:

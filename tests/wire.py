@@ -158,7 +158,9 @@ class Upstream:
 
 
 @asynccontextmanager
-async def upstream(script: Script = always_ok, *, port: int = 0, **options: object) -> AsyncIterator[Upstream]:
+async def upstream(
+    script: Script = always_ok, *, port: int = 0, host: str = "127.0.0.1", **options: object
+) -> AsyncIterator[Upstream]:
     """Serve `script` on every connection while the block runs; the connection is closed when the script ends."""
     served = Upstream()
     tasks: set[asyncio.Task[None]] = set()
@@ -176,7 +178,7 @@ async def upstream(script: Script = always_ok, *, port: int = 0, **options: obje
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(talk, "127.0.0.1", port, limit=2**20, **options)  # type: ignore[arg-type]
+    server = await asyncio.start_server(talk, host, port, limit=2**20, **options)  # type: ignore[arg-type]
     served.port = server.sockets[0].getsockname()[1]
     try:
         yield served

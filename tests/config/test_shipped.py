@@ -148,6 +148,7 @@ def test_hidden_numbers_are_the_defaults(everything: Path) -> None:
     plain = Settings.of_one(Origin("http", "127.0.0.1", 9000))
     assert settings.upstreams["default"] == plain.upstreams["default"]
     assert (settings.intake, settings.paths, settings.log) == (plain.intake, plain.paths, plain.log)
+    assert dataclasses.replace(settings.dns, servers=()) == plain.dns
     for name in ("keep", "interval", "top_callers", "buffer"):
         assert getattr(settings.analytics, name) == getattr(plain.analytics, name)
     for name in ("drain_time", "access_log", "keep_rate_limit_headers"):

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from pycares import Channel
 from gateway.proxy import lookup
 from gateway.proxy.resolver import Resolver
 from gateway.settings.dns import Dns
-from gateway.settings.url import HostPort
-from tests.name_server import REFUSED, SERVER_FAILURE, NameServer, name_server
+from tests.name_server import REFUSED, SERVER_FAILURE, NameServer, asking, name_server
 from tests.proxy.running import Seen
 from tests.waiting import at_most, eventually, until
 
@@ -26,11 +24,6 @@ WAITING = 1000
 
 AI_ENVHOSTS = 1 << 8
 """c-ares' ARES_AI_ENVHOSTS, which pycares does not name: CARES_HOSTS is the file of hosts."""
-
-
-def dns(*servers: NameServer, **more: float) -> Dns:
-    addresses = tuple(HostPort("127.0.0.1", server.port) for server in servers)
-    return replace(Dns(addresses, timeout=0.2, min_ttl=0.05), **more)  # type: ignore[arg-type]
 
 
 @asynccontextmanager
@@ -70,20 +63,20 @@ async def fails(names: Resolver, host: str) -> str:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.7", "::1", "2001:db8::7"])
 async def test_an_address_is_its_own_and_nobody_is_asked(address: str) -> None:
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         assert await names.resolve(address) == [address]
     assert server.questions == []
 
 
 @pytest.mark.parametrize("host", ["localhost", "api.localhost"])
 async def test_localhost_is_this_machine_and_nobody_is_asked(host: str) -> None:
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         assert set(await names.resolve(host)) <= {"127.0.0.1", "::1"}
     assert server.questions == []
 
 
 async def test_a_thousand_that_wait_for_a_name_ask_once() -> None:
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         server.addresses["api.test"] = ["192.0.2.1"]
         async with asyncio.TaskGroup() as tasks:
             asked = [tasks.create_task(names.resolve("api.test")) for _ in range(WAITING)]
@@ -92,7 +85,7 @@ async def test_a_thousand_that_wait_for_a_name_ask_once() -> None:
 
 
 async def test_one_that_waits_no_longer_ends_no_lookup() -> None:
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         server.addresses["api.test"] = ["192.0.2.1"]
         server.lose = 2
         impatient = asyncio.create_task(names.resolve("api.test"))
@@ -103,14 +96,14 @@ async def test_one_that_waits_no_longer_ends_no_lookup() -> None:
 
 
 async def test_a_question_that_is_lost_is_asked_again() -> None:
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         server.addresses["api.test"] = ["192.0.2.1"]
         server.lose = 3
         assert await names.resolve("api.test") == ["192.0.2.1"]
 
 
 async def test_names_that_hang_hold_up_no_other() -> None:
-    async with name_server() as server, resolver(dns(server, timeout=2.0)) as names:
+    async with name_server() as server, resolver(asking(server, timeout=2.0)) as names:
         server.addresses["api.test"] = ["192.0.2.1"]
         server.hanging = {f"hanging-{number}.test" for number in range(50)}
         hanging = [asyncio.create_task(names.resolve(host)) for host in server.hanging]
@@ -125,7 +118,7 @@ async def test_names_that_hang_hold_up_no_other() -> None:
 
 async def test_a_name_that_hangs_moves_no_other_to_another_name_server() -> None:
     """The second may know nothing of names that the first knows, as an internal and a public one."""
-    async with name_server() as first, name_server() as second, resolver(dns(first, second)) as names:
+    async with name_server() as first, name_server() as second, resolver(asking(first, second)) as names:
         first.hanging = {"hanging.test"}
         first.addresses["api.test"] = ["192.0.2.1"]
         second.hanging = {"hanging.test"}
@@ -136,7 +129,7 @@ async def test_a_name_that_hangs_moves_no_other_to_another_name_server() -> None
 
 
 async def test_the_next_name_server_is_asked_when_the_first_does_not_answer() -> None:
-    async with name_server() as first, name_server() as second, resolver(dns(first, second)) as names:
+    async with name_server() as first, name_server() as second, resolver(asking(first, second)) as names:
         first.hanging = {"api.test"}
         second.addresses["api.test"] = ["192.0.2.1"]
         assert await names.resolve("api.test") == ["192.0.2.1"]
@@ -144,7 +137,7 @@ async def test_the_next_name_server_is_asked_when_the_first_does_not_answer() ->
 
 
 async def test_an_answer_is_used_for_its_ttl_and_no_longer() -> None:
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         server.addresses["api.test"], server.ttl = ["192.0.2.1"], 1
         assert await names.resolve("api.test") == ["192.0.2.1"]
         server.addresses["api.test"] = ["192.0.2.2"]
@@ -155,7 +148,7 @@ async def test_an_answer_is_used_for_its_ttl_and_no_longer() -> None:
 
 
 async def test_the_shortest_ttl_on_the_way_to_the_addresses_counts() -> None:
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         server.addresses["api.test"], server.ttl = ["192.0.2.1"], 3600
         server.aliases["api.test"] = ("real.test", 1)
         assert await names.resolve("api.test") == ["192.0.2.1"]
@@ -164,7 +157,7 @@ async def test_the_shortest_ttl_on_the_way_to_the_addresses_counts() -> None:
 
 
 async def test_a_ttl_of_zero_is_as_long_as_the_floor() -> None:
-    async with name_server() as server, resolver(dns(server, min_ttl=3600.0, max_ttl=3600.0)) as names:
+    async with name_server() as server, resolver(asking(server, min_ttl=3600.0, max_ttl=3600.0)) as names:
         server.addresses["api.test"], server.ttl = ["192.0.2.1"], 0
         for _ in range(10):
             assert await names.resolve("api.test") == ["192.0.2.1"]
@@ -172,7 +165,7 @@ async def test_a_ttl_of_zero_is_as_long_as_the_floor() -> None:
 
 
 async def test_a_ttl_of_zero_without_a_floor_is_for_one_use() -> None:
-    async with name_server() as server, resolver(dns(server, min_ttl=0.0)) as names:
+    async with name_server() as server, resolver(asking(server, min_ttl=0.0)) as names:
         server.ttl = 0
         for last in range(1, 4):
             server.addresses["api.test"] = [f"192.0.2.{last}"]
@@ -180,7 +173,7 @@ async def test_a_ttl_of_zero_without_a_floor_is_for_one_use() -> None:
 
 
 async def test_a_long_ttl_is_cut_to_the_ceiling() -> None:
-    async with name_server() as server, resolver(dns(server, max_ttl=0.05)) as names:
+    async with name_server() as server, resolver(asking(server, max_ttl=0.05)) as names:
         server.addresses["api.test"], server.ttl = ["192.0.2.1"], 86_400
         assert await names.resolve("api.test") == ["192.0.2.1"]
         server.addresses["api.test"] = ["192.0.2.2"]
@@ -188,7 +181,7 @@ async def test_a_long_ttl_is_cut_to_the_ceiling() -> None:
 
 
 async def test_the_addresses_of_a_name_are_taken_in_turn() -> None:
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         server.addresses["api.test"] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
         tried = [await names.resolve("api.test") for _ in range(6)]
         assert all(sorted(each) == server.addresses["api.test"] for each in tried)
@@ -196,7 +189,7 @@ async def test_the_addresses_of_a_name_are_taken_in_turn() -> None:
 
 
 async def test_one_family_of_addresses_stays_in_front_of_the_other() -> None:
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         server.addresses["api.test"] = ["127.0.0.1", "127.0.0.2", "::1"]
         families = {tuple(":" in address for address in await names.resolve("api.test")) for _ in range(6)}
         assert families in ({(True, False, False)}, {(False, False, True)})
@@ -205,7 +198,7 @@ async def test_one_family_of_addresses_stays_in_front_of_the_other() -> None:
 @pytest.mark.parametrize("error", [SERVER_FAILURE, REFUSED])
 async def test_the_last_good_answer_is_used_while_the_name_server_fails(error: int) -> None:
     seen = Seen()
-    async with name_server() as server, resolver(dns(server, max_ttl=0.05), seen) as names:
+    async with name_server() as server, resolver(asking(server, max_ttl=0.05), seen) as names:
         server.addresses["api.test"] = ["192.0.2.1"]
         assert await names.resolve("api.test") == ["192.0.2.1"]
         server.failing["api.test"] = error
@@ -232,7 +225,7 @@ async def test_the_last_good_answer_is_used_while_the_name_server_fails(error: i
 
 
 async def test_the_last_good_answer_is_used_soon_while_the_name_server_hangs() -> None:
-    async with name_server() as server, resolver(dns(server, max_ttl=0.05, timeout=5.0)) as names:
+    async with name_server() as server, resolver(asking(server, max_ttl=0.05, timeout=5.0)) as names:
         server.addresses["api.test"] = ["192.0.2.1"]
         assert await names.resolve("api.test") == ["192.0.2.1"]
         server.hanging = {"api.test"}
@@ -246,7 +239,7 @@ async def test_the_last_good_answer_is_used_soon_while_the_name_server_hangs() -
 
 
 async def test_the_last_good_answer_is_used_for_no_longer_than_is_set() -> None:
-    async with name_server() as server, resolver(dns(server, max_ttl=0.05, stale_time=0.5)) as names:
+    async with name_server() as server, resolver(asking(server, max_ttl=0.05, stale_time=0.5)) as names:
         server.addresses["api.test"] = ["192.0.2.1"]
         assert await names.resolve("api.test") == ["192.0.2.1"]
         server.failing["api.test"] = SERVER_FAILURE
@@ -256,7 +249,7 @@ async def test_the_last_good_answer_is_used_for_no_longer_than_is_set() -> None:
 @pytest.mark.parametrize("hangs", [True, False])
 async def test_the_last_good_answer_is_not_used_where_that_is_turned_off(*, hangs: bool) -> None:
     seen = Seen()
-    async with name_server() as server, resolver(dns(server, max_ttl=0.05, stale_time=0.0), seen) as names:
+    async with name_server() as server, resolver(asking(server, max_ttl=0.05, stale_time=0.0), seen) as names:
         server.addresses["api.test"] = ["192.0.2.1"]
         assert await names.resolve("api.test") == ["192.0.2.1"]
         if hangs:
@@ -268,7 +261,7 @@ async def test_the_last_good_answer_is_not_used_where_that_is_turned_off(*, hang
 
 
 async def test_a_name_that_is_no_more_is_forgotten() -> None:
-    async with name_server() as server, resolver(dns(server, max_ttl=0.05)) as names:
+    async with name_server() as server, resolver(asking(server, max_ttl=0.05)) as names:
         server.addresses["api.test"] = ["192.0.2.1"]
         assert await names.resolve("api.test") == ["192.0.2.1"]
         del server.addresses["api.test"]
@@ -276,7 +269,7 @@ async def test_a_name_that_is_no_more_is_forgotten() -> None:
 
 
 async def test_that_there_is_no_such_name_is_remembered_for_a_moment() -> None:
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         for _ in range(100):
             with pytest.raises(OSError, match=r"api\.test"):
                 await names.resolve("api.test")
@@ -286,7 +279,7 @@ async def test_that_there_is_no_such_name_is_remembered_for_a_moment() -> None:
 
 
 async def test_a_name_server_that_drops_questions_for_ipv6_holds_up_nobody() -> None:
-    async with name_server() as server, resolver(dns(server, timeout=5.0)) as names:
+    async with name_server() as server, resolver(asking(server, timeout=5.0)) as names:
         server.addresses["api.test"] = ["192.0.2.1", "2001:db8::1"]
         server.hanging = {"api.test AAAA"}
         async with at_most(SOON):
@@ -295,7 +288,7 @@ async def test_a_name_server_that_drops_questions_for_ipv6_holds_up_nobody() -> 
 
 async def test_a_name_server_that_is_not_there_is_said() -> None:
     nobody = NameServer(port=1)
-    async with resolver(dns(nobody)) as names:
+    async with resolver(asking(nobody)) as names:
         with pytest.raises(OSError, match=r"api\.test was not looked up: "):
             await names.resolve("api.test")
 
@@ -312,7 +305,7 @@ async def test_names_in_the_hosts_file_need_no_name_server(tmp_path: Path, monke
     hosts.write_text("192.0.2.1 api.test api\n2001:db8::1 six.test\n")
     monkeypatch.setenv("CARES_HOSTS", str(hosts))
     monkeypatch.setattr(lookup, "Channel", OwnHosts)
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         server.hanging = {"api.test", "api", "six.test"}
         async with at_most(SOON):
             assert await names.resolve("api.test") == ["192.0.2.1"]
@@ -331,21 +324,21 @@ def searches(monkeypatch: pytest.MonkeyPatch, *domains: str) -> None:
 @pytest.mark.parametrize("host", ["billing", "billing.shop", "billing.shop.svc", "billing.shop.svc.cluster.local"])
 async def test_names_are_searched_as_kubernetes_has_it(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     searches(monkeypatch, "shop.svc.cluster.local", "svc.cluster.local", "cluster.local")
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         server.addresses["billing.shop.svc.cluster.local"] = ["192.0.2.1"]
         assert await names.resolve(host) == ["192.0.2.1"]
 
 
 async def test_a_name_that_ends_in_a_dot_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     searches(monkeypatch, "shop.svc.cluster.local")
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         server.addresses["api.test"] = ["192.0.2.1"]
         assert await names.resolve("api.test.") == ["192.0.2.1"]
     assert sorted(server.questions) == ["api.test A", "api.test AAAA"]
 
 
 async def test_names_with_underscores_are_names() -> None:
-    async with name_server() as server, resolver(dns(server)) as names:
+    async with name_server() as server, resolver(asking(server)) as names:
         server.addresses["my_service"] = ["192.0.2.1"]
         assert await names.resolve("my_service") == ["192.0.2.1"]
 
@@ -355,7 +348,7 @@ def sockets() -> int:
 
 
 async def test_lookups_leave_no_socket_and_no_task_behind() -> None:
-    async with name_server() as server, resolver(dns(server, min_ttl=0.0, max_ttl=0.001)) as names:
+    async with name_server() as server, resolver(asking(server, min_ttl=0.0, max_ttl=0.001)) as names:
         server.addresses["api.test"] = ["192.0.2.1"]
         server.hanging = {"hanging.test"}
         await names.resolve("api.test")

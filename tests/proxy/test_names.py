@@ -1,0 +1,143 @@
+"""Upstreams given by name: where connections go, and what a client is told when they go nowhere."""
+
+import ssl
+from pathlib import Path
+from typing import Literal
+
+import trustme
+
+from gateway.settings.url import Origin
+from tests.name_server import SERVER_FAILURE, asking, name_server
+from tests.proxy.running import proxy
+from tests.waiting import eventually, until
+from tests.wire import OK, Conversation, ask, get, upstream
+
+CLOSING = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+
+async def once(talk: Conversation) -> None:
+    """Keeps no connection, so that each request takes another one."""
+    await talk.request()
+    await talk.send(CLOSING)
+
+
+def at(port: int, name: str = "api.test", scheme: Literal["http", "https"] = "http") -> tuple[Origin, ...]:
+    return (Origin(scheme, name, port),)
+
+
+async def test_a_new_connection_goes_where_the_name_leads_by_now() -> None:
+    async with (
+        name_server() as names,
+        upstream(once) as old,
+        upstream(once, host="127.0.0.2", port=old.port) as new,
+        proxy(urls=at(old.port), dns=asking(names, max_ttl=0.05)) as running,
+    ):
+        names.addresses["api.test"] = ["127.0.0.1"]
+        assert (await ask(running.port, get())).status == 200
+        assert (old.connections, new.connections) == (1, 0)
+        names.addresses["api.test"] = ["127.0.0.2"]
+
+        async def has_moved() -> bool:
+            assert (await ask(running.port, get())).status == 200
+            return new.connections > 0
+
+        await eventually(has_moved)
+        before = old.connections
+        for _ in range(10):
+            assert (await ask(running.port, get())).status == 200
+        assert old.connections == before
+
+
+async def test_requests_go_on_while_the_name_server_fails() -> None:
+    async with (
+        name_server() as names,
+        upstream(once) as up,
+        proxy(urls=at(up.port), dns=asking(names, max_ttl=0.05)) as running,
+    ):
+        names.addresses["api.test"] = ["127.0.0.1"]
+        assert (await ask(running.port, get())).status == 200
+        names.failing["api.test"] = SERVER_FAILURE
+
+        async def is_noticed() -> bool:
+            assert (await ask(running.port, get())).status == 200
+            return bool(running.seen.unresolved)
+
+        await eventually(is_noticed)
+        assert running.seen.unreachable == []
+
+
+async def test_an_address_that_refuses_is_followed_by_the_next_of_the_name() -> None:
+    async with (
+        name_server() as names,
+        upstream(once, host="127.0.0.2") as up,
+        proxy(urls=at(up.port), dns=asking(names)) as running,
+    ):
+        names.addresses["api.test"] = ["127.0.0.1", "127.0.0.2"]
+        for _ in range(4):
+            assert (await ask(running.port, get())).status == 200
+    assert running.seen.unreachable == []
+
+
+async def test_connections_are_spread_over_the_addresses_of_a_name() -> None:
+    async with (
+        name_server() as names,
+        upstream(once) as one,
+        upstream(once, host="127.0.0.2", port=one.port) as other,
+        proxy(urls=at(one.port), dns=asking(names)) as running,
+    ):
+        names.addresses["api.test"] = ["127.0.0.1", "127.0.0.2"]
+        for _ in range(10):
+            assert (await ask(running.port, get())).status == 200
+        assert (one.connections, other.connections) == (5, 5)
+
+
+async def test_a_name_that_does_not_exist_is_a_502_and_why_is_said() -> None:
+    async with name_server() as names, proxy(urls=at(9), dns=asking(names)) as running:
+        assert (await ask(running.port, get())).status == 502
+        (why,) = running.seen.unreachable
+        assert why == "http://api.test:9 cannot be reached: there is no address under the name api.test"
+
+
+async def test_a_name_that_hangs_is_a_504_and_why_is_said() -> None:
+    async with (
+        name_server() as names,
+        proxy(urls=at(9), dns=asking(names, timeout=5.0), connect_timeout=0.2) as running,
+    ):
+        names.hanging = {"api.test"}
+        assert (await ask(running.port, get())).status == 504
+        (why,) = running.seen.unreachable
+        assert why == "http://api.test:9 was not looked up in time"
+
+
+async def test_a_name_found_after_a_client_has_given_up_serves_the_next() -> None:
+    async with (
+        name_server() as names,
+        upstream() as up,
+        proxy(urls=at(up.port), dns=asking(names, timeout=0.5), connect_timeout=0.2) as running,
+    ):
+        names.addresses["api.test"] = ["127.0.0.1"]
+        names.lose = 3
+        assert (await ask(running.port, get())).status == 504
+        await until(lambda: names.asked("api.test") > 2)
+
+        async def is_served() -> bool:
+            return (await ask(running.port, get())).status == 200
+
+        await eventually(is_served)
+
+
+async def test_an_https_upstream_proves_itself_by_its_name_not_by_its_address(tmp_path: Path) -> None:
+    authority, ca = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(ca)
+    told: list[str] = []
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("api.test").configure_cert(context)
+    context.sni_callback = lambda _socket, name, _context: told.append(name)
+    async with name_server() as names, upstream(ssl=context) as up:
+        names.addresses |= {"api.test": ["127.0.0.1"], "other.test": ["127.0.0.1"]}
+        async with proxy(urls=at(up.port, scheme="https"), ca=ca, dns=asking(names)) as running:
+            assert (await ask(running.port, get())).status == 200
+        assert told == ["api.test"]
+        async with proxy(urls=at(up.port, "other.test", "https"), ca=ca, dns=asking(names)) as running:
+            assert (await ask(running.port, get())).status == 502
+            assert "certificate verify failed" in running.seen.unreachable[0]
