@@ -110,10 +110,10 @@ def asking(*servers: NameServer, **more: float) -> Dns:
 
 
 @asynccontextmanager
-async def name_server() -> AsyncIterator[NameServer]:
+async def name_server(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[NameServer]:
     """Run a name server while the block runs."""
     loop = asyncio.get_running_loop()
-    transport, server = await loop.create_datagram_endpoint(NameServer, local_addr=("127.0.0.1", 0))
+    transport, server = await loop.create_datagram_endpoint(NameServer, local_addr=(host, port))
     server.port = transport.get_extra_info("sockname")[1]
     try:
         yield server

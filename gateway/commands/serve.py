@@ -32,6 +32,10 @@ _STOP_MARGIN = 10.0
 """Seconds that a worker has to exit after `drain_time`. It takes 7 when nothing responds: it waits for a request on the
 control listener, for the trace collector, for the analytics' database and for the log, one after the other."""
 
+_LIBUV_THREADS = "32"
+"""libuv's threads, half of which may resolve names at a time: the libraries of Redis and PostgreSQL use uvloop for that.
+By default there are four, and a name that hangs keeps one busy for up to a minute after nobody waits for it any more."""
+
 _DEFERRED = (signal.SIGHUP, signal.SIGUSR2)
 """Signals that do not end a gateway, not even one that is only just starting."""
 
@@ -115,6 +119,7 @@ def _supervise(
     public, control = sockets.values()
 
     def work(task: WorkerTask) -> None:
+        os.environ.setdefault("UV_THREADPOOL_SIZE", _LIBUV_THREADS)
         context = WorkerContext(runtime, task.number, count, task.counter_set, task.cause)
         worker = Worker(loaded, public[task.number :: count], control[task.number :: count], counters, context)
         try:

@@ -166,7 +166,7 @@ class Pool:
         if self._tls is None or origin.scheme != "https":
             await self._loop.create_connection(lambda: connection, host, origin.port)
         else:
-            tls = TlsTransport(connection, self._tls, origin.host)
+            tls = TlsTransport(connection, self._tls, origin.host.removesuffix("."))
             await self._loop.create_connection(lambda: tls, host, origin.port)
             await tls.handshake()
         return connection

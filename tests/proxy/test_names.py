@@ -137,7 +137,9 @@ async def test_an_https_upstream_proves_itself_by_its_name_not_by_its_address(tm
         names.addresses |= {"api.test": ["127.0.0.1"], "other.test": ["127.0.0.1"]}
         async with proxy(urls=at(up.port, scheme="https"), ca=ca, dns=asking(names)) as running:
             assert (await ask(running.port, get())).status == 200
-        assert told == ["api.test"]
+        async with proxy(urls=at(up.port, "api.test.", "https"), ca=ca, dns=asking(names)) as running:
+            assert (await ask(running.port, get())).status == 200
+        assert told == ["api.test"] * 2
         async with proxy(urls=at(up.port, "other.test", "https"), ca=ca, dns=asking(names)) as running:
             assert (await ask(running.port, get())).status == 502
             assert "certificate verify failed" in running.seen.unreachable[0]
