@@ -138,7 +138,7 @@ async def test_the_next_name_server_is_asked_when_the_first_does_not_answer() ->
 
 async def test_an_answer_is_used_for_its_ttl_and_no_longer() -> None:
     async with name_server() as server, resolver(asking(server)) as names:
-        server.addresses["api.test"], server.ttl = ["192.0.2.1"], 1
+        server.addresses["api.test"], server.ttl = ["192.0.2.1"], 2
         assert await names.resolve("api.test") == ["192.0.2.1"]
         server.addresses["api.test"] = ["192.0.2.2"]
         assert await names.resolve("api.test") == ["192.0.2.1"]
