@@ -33,8 +33,8 @@ _STOP_MARGIN = 10.0
 control listener, for the trace collector, for the analytics' database and for the log, one after the other."""
 
 _LIBUV_THREADS = "32"
-"""libuv's threads, half of which may resolve names at a time: the libraries of Redis and PostgreSQL use uvloop for that.
-By default there are four, and a name that hangs keeps one busy for up to a minute after nobody waits for it any more."""
+"""libuv's threads, half of which may resolve names at a time; the libraries of Redis and PostgreSQL use them for that.
+By default there are four, and a name that hangs keeps one busy for up to a minute after everyone stopped waiting."""
 
 _DEFERRED = (signal.SIGHUP, signal.SIGUSR2)
 """Signals that do not end a gateway, not even one that is only just starting."""
