@@ -13,6 +13,8 @@ from contextlib import suppress
 from ssl import MemoryBIO, SSLContext, SSLError, SSLWantReadError, SSLZeroReturnError
 from typing import Any
 
+from gateway.proxy.leftover import unread
+
 _RECORD = 16_384
 """Bytes that one record holds at most (RFC 8446 section 5.1)."""
 
@@ -85,8 +87,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The TCP connection is gone."""
-        self._raw = None
+        """The TCP connection is gone. A failed write ends it at once: what had come before is still in the socket."""
+        raw, self._raw = self._raw, None
+        if exc is not None and raw is not None and self._connected and not (self._closing or self._eof_received):
+            for data in unread(raw):
+                self._incoming.write(data)
+            self._decrypt()
         if exc is None and not (self._eof_received or self._closing):
             exc = ConnectionAbortedError("the connection was lost")
         failure = self._failure or exc

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.proxy.deadline import Deadline
+from gateway.proxy.leftover import unread
 from gateway.proxy.responses import GATEWAY_TIMEOUT
 from gateway.proxy.upstream_response import (
     AmbiguousFramingError,
@@ -250,7 +251,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._end(reader)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+        transport, self._transport = self._transport, None
+        if exc is not None and transport is not None and self.origin.scheme == "http":
+            self._read_the_rest(transport, exc)
         self.reusable = False
         self._deadline.cancel()
         if self._drained is not None and not self._drained.done():
@@ -260,6 +263,15 @@ class UpstreamConnection(asyncio.Protocol):
             why = "the upstream closed the connection" + (f": {exc}" if exc else "")
             nothing_came = self._status == 0 and self._silence == 0
             self._fail(ForwardError(why, replayable=nothing_came and self._used))
+
+    def _read_the_rest(self, transport: asyncio.Transport, exc: Exception) -> None:
+        """A failed write ends a transport at once. An upstream that closed during a body may have answered before."""
+        if self._reader is not None:
+            for data in unread(transport):
+                if self._reader is not None:
+                    self.data_received(data)
+            if isinstance(exc, BrokenPipeError):  # its FIN came before the reset
+                self.eof_received()
 
     def pause_writing(self) -> None:
         self._writing_paused = True

@@ -1,0 +1,29 @@
+"""What has arrived on a connection that has failed, and has not been read."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+_PIECE = 65_536
+_MOST = 16_777_216
+"""Bytes; a socket's buffer holds less."""
+
+
+def unread(transport: asyncio.Transport) -> Iterator[bytes]:
+    """Read what lies in the socket of a transport that is about to tell its protocol that the connection is lost.
+
+    Linux keeps what came before a reset. Until `connection_lost` returns the socket is open, in asyncio and in uvloop.
+    """
+    socket = transport.get_extra_info("socket")
+    if socket is None:
+        return
+    left = _MOST
+    while left > 0:
+        try:
+            data = os.read(socket.fileno(), _PIECE)
+        except OSError:  # nothing more is there, or the reset is
+            return
+        if not data:
+            return
+        left -= len(data)
+        yield data
