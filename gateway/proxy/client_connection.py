@@ -4,7 +4,10 @@ How long to wait and how to leave is decided here:
 
 * A request's head has `head_timeout` from its first byte, a connection between two requests has `idle_timeout`.
 * We leave as RFC 9112 section 9.6 has it: close our half, and go on taking bytes for a while, without reading them, so
-  that the client gets to read the last answer before a reset wipes it out.
+  that the client gets to read the last answer before a reset wipes it out. A client in the middle of a body may need
+  to send all of it first: it may go on for `discard_timeout`, and up to `max_discard` bytes.
+* An answer that came before the whole body had has said whether the connection ends (see `Exchange.settle`). If it does
+  not, what is left of the body is taken, within the same bounds, before the next request is read.
 * A client that closes its half behind a whole request may be waiting for the answer, or gone: TCP tells only when we
   write. It is waited for, for `HALF_CLOSED` seconds; an answer that has begun by then is sent to its end.
 """
@@ -12,7 +15,6 @@ How long to wait and how to leave is decided here:
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, cast
 
 from aiohttp import StreamReader, web
@@ -22,6 +24,7 @@ from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.min_data_rate import MinDataRate
 from gateway.proxy.observer import RequestObserver
+from gateway.proxy.pins import Pins
 from gateway.proxy.request_parser import Parsed, RequestParser
 from gateway.proxy.responses import BAD_REQUEST, INTERNAL_ERROR, REQUEST_TIMEOUT, UNAVAILABLE, Response
 from gateway.proxy.write_coalescer import WriteCoalescer
@@ -31,13 +34,16 @@ LAST_WAIT = 1.0
 """Seconds that a connection may idle when we are leaving: its next request may be on its way."""
 
 LINGER = 1.0
-"""Seconds for which we go on taking what a client sends after its last answer."""
+"""Seconds in which something has to come behind the last answer, for us to go on taking it."""
+
+SILENCE = 5.0
+"""Seconds that may pass between two pieces of it."""
 
 HALF_CLOSED = 5.0
 """Seconds in which an answer has to begin when the client has closed its half."""
 
 _BUFFER = 65_536
-"""Bytes of a body kept for an upstream that is slow to take them; of one that nobody wants, passed over."""
+"""Bytes of a body kept for an upstream that is slow to take them."""
 
 
 def peer_of(name: object) -> Address | None:
@@ -63,6 +69,7 @@ class ClientConnection(web.RequestHandler):
         source: The same as text; empty on a Unix socket.
         scheme: What the client speaks, ``http`` or ``https``.
         trusted: Whether the peer is a trusted proxy.
+        pins: Connections to upstreams that belong to this one; None before there are any.
         on_pause: Called with True when the client takes bytes more slowly than they come, with False when it has
             caught up. Set by whoever is writing.
         on_eof: Called when the client closes its half of a tunnel. Set by the tunnel.
@@ -71,11 +78,13 @@ class ClientConnection(web.RequestHandler):
     __slots__ = (
         "_admit",
         "_deadline",
+        "_discarded",
         "_ended",
         "_finishing",
         "_handle",
         "_idle_until",
         "_leaving",
+        "_leaving_until",
         "_observer",
         "_outbox",
         "_patience",
@@ -86,6 +95,7 @@ class ClientConnection(web.RequestHandler):
         "on_eof",
         "on_pause",
         "peer",
+        "pins",
         "scheme",
         "source",
         "trusted",
@@ -116,12 +126,15 @@ class ClientConnection(web.RequestHandler):
         self._ended = False
         self._finishing = False
         self._leaving = False
+        self._leaving_until = 0.0
+        self._discarded = 0
         self._unsent = 0
         self.intake = intake
         self.peer: Address | None = None
         self.source = ""
         self.scheme = "http"
         self.trusted = False
+        self.pins: Pins | None = None
         self.on_pause: Callable[[bool], None] | None = None
         self.on_eof: Callable[[], None] | None = None
 
@@ -145,6 +158,8 @@ class ClientConnection(web.RequestHandler):
         """The client is gone."""
         self._deadline.cancel()
         super().connection_lost(exc)
+        if self.pins is not None:
+            self.pins.close()
 
     @property
     def half_closed(self) -> bool:
@@ -170,6 +185,8 @@ class ClientConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come; or none, when there is room again for those that wait in the parser."""
+        if self._leaving and data:
+            self._discard(len(data))
         if self._leaving or self._force_close:
             return
         if self._payload_parser is not None:
@@ -180,6 +197,13 @@ class ClientConnection(web.RequestHandler):
                 self._pause_reading_for_buffer()
         elif not self._stream.done:
             self._read(data)
+
+    def _discard(self, size: int) -> None:
+        self._discarded += size
+        if self._discarded <= self.intake.max_discard and self._loop.time() < self._leaving_until:
+            self._deadline.set(SILENCE)
+        elif self.transport is not None:
+            self.transport.abort()
 
     def _read(self, data: bytes) -> None:
         stream, queue = self._stream, cast("deque[Parsed]", self._messages)
@@ -270,27 +294,54 @@ class ClientConnection(web.RequestHandler):
             exchange.keep_alive = False
         if self._ended:
             self._hurry(exchange)
-        body = exchange.body
         self._current_request = cast("Any", exchange)
         try:
-            if body.exception() is None:
-                await self._handle(exchange)
-            else:
-                exchange.refuse(BAD_REQUEST)
-        except Exception as error:  # noqa: BLE001 - the next request has to be answered
-            if exchange.status:
-                exchange.abort()
-            else:
-                exchange.refuse(INTERNAL_ERROR)
-            self._observer.failed(exchange.id, exchange.status, error)
+            try:
+                if exchange.body.exception() is None:
+                    await self._handle(exchange)
+                else:
+                    exchange.refuse(BAD_REQUEST)
+            except Exception as error:  # noqa: BLE001 - the next request has to be answered
+                self._fail(exchange, error)
+            exchange.on_gone = None
+            if not (exchange.body.is_eof() or (exchange.keep_alive and await self._take_rest(exchange.body))):
+                return False
         finally:
             self._current_request = None
             exchange.on_gone = None
         if self._paused:
             await self._drain_helper()
-        if not body.is_eof():
-            await _pass_over(body)
-        return exchange.keep_alive and body.is_eof()
+        return exchange.keep_alive
+
+    def _fail(self, exchange: Exchange, error: Exception) -> None:
+        if exchange.status:
+            exchange.abort()
+        else:
+            exchange.refuse(INTERNAL_ERROR)
+        self._observer.failed(exchange.id, exchange.status, error)
+
+    async def _take_rest(self, body: StreamReader) -> bool:
+        """Throw away what is left of a body whose request has been answered. Returns whether it came to its end.
+
+        This does not wait for the client to take the answer: it may not read before it has sent everything.
+        """
+        intake = self.intake
+        patience = MinDataRate(self._loop.time, intake.body_timeout, intake.least_rate)
+        left = intake.max_discard
+        try:
+            async with asyncio.timeout(intake.discard_timeout):
+                while not body.is_eof() and left >= 0:
+                    async with asyncio.timeout(patience.begin()):
+                        size = len(await body.readany())
+                    patience.end(size)
+                    left -= size
+        except TimeoutError:
+            self._observer.rejected("slow_body")
+        except (web.RequestPayloadError, RuntimeError, OSError):
+            return False  # it is broken, or the client is gone
+        if left < 0:
+            self._observer.rejected("large_body")
+        return body.is_eof()
 
     def _leave(self) -> None:
         self._task_handler = None
@@ -309,6 +360,7 @@ class ClientConnection(web.RequestHandler):
     def _begin_linger(self, transport: asyncio.Transport) -> None:
         """Nothing more will be written: give the client time to take what is left, and `LINGER` after that."""
         self._leaving = True
+        self._leaving_until = self._loop.time() + self.intake.discard_timeout
         self._unsent = transport.get_write_buffer_size()
         self._patience.begin()
         self._deadline.set(LINGER)
@@ -378,11 +430,3 @@ class ClientConnection(web.RequestHandler):
             self._deadline.clear()
         if self.on_pause is not None:
             self.on_pause(False)
-
-
-async def _pass_over(body: StreamReader) -> None:
-    """Take what is left of a body that nobody wanted, if it is little and comes soon."""
-    with suppress(TimeoutError, web.RequestPayloadError, RuntimeError, OSError):
-        async with asyncio.timeout(LINGER):
-            while not body.is_eof() and body.total_bytes < _BUFFER:
-                await body.readany()

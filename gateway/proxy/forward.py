@@ -9,12 +9,14 @@ from aiohttp import EMPTY_PAYLOAD
 from gateway.limiter.verdict import Outcome
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.observer import RequestObserver
+from gateway.proxy.pins import Pins
 from gateway.proxy.pool import Pool
 from gateway.proxy.request import RequestHead
 from gateway.proxy.request_body import BodyUpload
 from gateway.proxy.resolver import Resolver
 from gateway.proxy.response_relay import ResponseRelay
 from gateway.proxy.tunnel import Tunnel
+from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.dns import Dns
@@ -62,43 +64,51 @@ class Forwarder:
         began = perf_counter()
         try:
             try:
-                await self._attempt(exchange, head, pool, max_body)
+                answered = await self._attempt(exchange, head, pool, max_body)
             except ForwardError as error:
                 repeatable = head.method in _IDEMPOTENT and exchange.body is EMPTY_PAYLOAD
                 if not (error.replayable and repeatable):
                     raise
-                await self._attempt(exchange, head, pool, max_body, fresh=True)
+                answered = await self._attempt(exchange, head, pool, max_body, fresh=True)
         except ForwardError as error:
             if exchange.status:
                 exchange.abort()
             else:
                 exchange.answer(error.answer)
             return error.outcome
-        self._observer.upstream_took(name, perf_counter() - began)
+        self._observer.upstream_took(name, answered - began)
         return Outcome.ALLOWED
 
     async def _attempt(
         self, exchange: Exchange, head: RequestHead, pool: Pool, max_body: int, *, fresh: bool = False
-    ) -> None:
-        connection = await pool.take(fresh=fresh)
+    ) -> float:
+        if head.authenticates_connection or exchange.client.pins is not None:
+            connection = await self._take_pinned(exchange, head, pool, fresh=fresh)
+        else:
+            connection = await pool.take(fresh=fresh)
         upstream, client, body = pool.upstream, exchange.client, exchange.body
-        upload: asyncio.Task[None] | None = None
+        upload: BodyUpload | None = None
+        uploading: asyncio.Task[None] | None = None
         exchange.on_gone = lambda: connection.hang_up(ForwardError("the client is gone", outcome=Outcome.CLIENT_GONE))
         client.on_pause = connection.pause
         try:
-            relay = ResponseRelay(exchange, keep_rate_limits=self._keep_rate_limits)
+            relay = ResponseRelay(exchange, connection, keep_rate_limits=self._keep_rate_limits)
             first = head.to(upstream, connection.origin)
             connection.pause(client.writing_paused)
             connection.start(head.method, first, relay, may_switch=head.wants_websocket)
             if body is EMPTY_PAYLOAD:
                 connection.expect(upstream.head_timeout, upstream.idle_timeout)
             else:
-                upload = asyncio.create_task(BodyUpload(exchange, connection, upstream, max_body, self._observer).run())
+                upload = BodyUpload(exchange, connection, upstream, max_body, self._observer)
+                uploading = asyncio.create_task(upload.run())
             switched = await relay.done
             if switched and relay.closed is not None:
                 Tunnel(client, connection, upstream.tunnel_timeout)
                 await relay.closed
                 exchange.keep_alive = False
+            answered = perf_counter()
+            if upload is not None and uploading is not None and not uploading.done():
+                await self._finish_upload(exchange, connection, upload, uploading)
         except BaseException:
             connection.reusable = False  # an answer may still come, and nobody waits for it
             raise
@@ -106,7 +116,50 @@ class Forwarder:
             exchange.on_gone = None
             client.on_pause = None
             client.on_eof = None
-            if upload is not None and not upload.done():
-                upload.cancel()
+            if uploading is not None and not uploading.done():
+                uploading.cancel()
                 connection.reusable = False
-            pool.give_back(connection)
+            if connection.bound:
+                self._pin(exchange, head, pool, connection)
+            else:
+                pool.give_back(connection)
+        return answered
+
+    @staticmethod
+    async def _finish_upload(
+        exchange: Exchange, connection: UpstreamConnection, upload: BodyUpload, uploading: asyncio.Task[None]
+    ) -> None:
+        """Let the upstream have the rest of a body that it has answered before it came, if it takes it."""
+        if connection.reusable and not exchange.withholds_body:
+            upload.hurry()
+            await uploading
+        if not connection.bound:
+            connection.reusable = False  # it may have taken the body for all that comes, or stopped reading
+
+    @staticmethod
+    async def _take_pinned(exchange: Exchange, head: RequestHead, pool: Pool, *, fresh: bool) -> UpstreamConnection:
+        """The connection that is pinned to the client's, or one that is free."""
+        bound, pins = head.authenticates_connection, exchange.client.pins
+        if bound and pins is None:
+            exchange.client.pins = pins = Pins()
+        if pins is not None and not pins.off:
+            if head.may_be_anybodys:
+                pins.turn_off()
+            elif not fresh and (pinned := pins.take(pool)) is not None:
+                return pinned
+        connection = await pool.take(fresh=fresh)
+        connection.bound = bound
+        return connection
+
+    @staticmethod
+    def _pin(exchange: Exchange, head: RequestHead, pool: Pool, connection: UpstreamConnection) -> None:
+        """Keep a connection for the client that it is authenticated for, or close it."""
+        client = exchange.client
+        if client.connected and exchange.keep_alive:
+            client.pins = pins = client.pins or Pins()
+            if not pins.off and head.may_be_anybodys:
+                pins.turn_off()
+            if not pins.off:
+                pins.put(pool, connection)
+                return
+        pool.give_back(connection)

@@ -8,6 +8,7 @@
   client would reach one path of some upstreams at the price of another.
 """
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from http import HTTPStatus
@@ -36,6 +37,10 @@ _RELIED_ON = (
     frozenset({b"host", b"content-length", b"authorization", b"cookie", b"expect"}) | _PROXY_ONLY | _TRACE_CONTEXT
 )
 _OPTIONS = frozenset({b"", b"keep-alive", b"close"})
+_CHALLENGES = frozenset({b"www-authenticate", b"proxy-authenticate", b"persistent-auth"})
+_CONNECTION_SCHEME = re.compile(rb"(?:^|[\s,])(?:ntlm|negotiate|nego2|kerberos)(?=$|[\s,=])", re.IGNORECASE)
+"""Looked for in any place of a list: to take another word for it costs a connection, to miss it somebody's rights."""
+
 _RATE_LIMITS = (b"ratelimit", b"x-ratelimit", b"x-rate-limit")
 
 
@@ -54,13 +59,18 @@ class RequestHeaders:
         credentials: Names of the fields with which callers show who they are; no client can have them dropped.
     """
 
-    __slots__ = ("_always", "_from_strangers", "_kept")
+    __slots__ = ("_always", "_for_another", "_from_strangers", "_kept")
 
     def __init__(self, identity: Iterable[str], credentials: Iterable[str] = ()) -> None:
         ours = frozenset(name.lower().encode() for name in identity)
         self._always = _HOP_BY_HOP | _FORWARDED | _OURS | {b"host", b"content-length"}
         self._from_strangers = self._always | _PROXY_ONLY | ours
+        self._for_another = _PROXY_ONLY | ours | _FORWARDED | {b"via"}
         self._kept = _RELIED_ON | ours | {name.lower().encode() for name in credentials}
+
+    def speak_for_another(self, fields: RawFields) -> bool:
+        """Whether a trusted peer says by them that a request is not its own."""
+        return any(name.lower() in self._for_another for name, _ in fields)
 
     def pass_on(self, fields: RawFields, *, trusted: bool) -> list[bytes]:
         """The client's own fields that go upstream, as lines without their line ends."""
@@ -80,10 +90,18 @@ class RequestHeaders:
         return lines
 
 
-def response_lines(fields: Iterable[tuple[bytes, bytes]], status: int, *, keep_rate_limits: bool) -> list[bytes]:
-    """An answer's own fields that go to the client, as lines without their line ends; Content-Length is not of them."""
+def response_lines(
+    fields: Iterable[tuple[bytes, bytes]], status: int, *, keep_rate_limits: bool
+) -> tuple[list[bytes], bool]:
+    """Pick out of an upstream's answer what goes to the client.
+
+    Returns:
+        The fields, as lines without their line ends; Content-Length is not of them. And whether they speak of
+        authentication that holds for the whole connection.
+    """
     named: frozenset[bytes] = frozenset()
     lines = []
+    bound = False
     for name, value in fields:
         if not _is_plain(name):
             lower = name.lower()
@@ -91,17 +109,27 @@ def response_lines(fields: Iterable[tuple[bytes, bytes]], status: int, *, keep_r
                 named |= named_by_connection((value,))
             if lower in _HOP_BY_HOP or lower == b"content-length":
                 continue
-            if not keep_rate_limits and (lower != b"retry-after" or status == HTTPStatus.TOO_MANY_REQUESTS):
+            if lower in _CHALLENGES:
+                bound = bound or lower == b"persistent-auth" or names_connection_scheme(value)
+            elif not keep_rate_limits and (lower != b"retry-after" or status == HTTPStatus.TOO_MANY_REQUESTS):
                 continue
         lines.append(b"%b: %b" % (name, value))
     if named:
-        return [line for line in lines if line.partition(b":")[0].lower() not in named]
-    return lines
+        lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
+    return lines, bound
+
+
+def names_connection_scheme(value: bytes) -> bool:
+    """Whether credentials or challenges are of a scheme that authenticates the connection (RFC 4559 section 6).
+
+    One field may have several challenges.
+    """
+    return _CONNECTION_SCHEME.search(value) is not None
 
 
 @lru_cache(maxsize=1024)
 def _is_plain(name: bytes) -> bool:
     """Whether a field of an answer goes to the client whatever else there is."""
     lower = name.lower()
-    special = lower in _HOP_BY_HOP or lower in {b"content-length", b"retry-after"}
+    special = lower in _HOP_BY_HOP or lower in _CHALLENGES or lower in {b"content-length", b"retry-after"}
     return not special and not lower.startswith(_RATE_LIMITS)

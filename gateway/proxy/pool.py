@@ -42,6 +42,7 @@ class Pool:
 
     __slots__ = (
         "_addresses",
+        "_aside",
         "_closing",
         "_loop",
         "_observer",
@@ -70,6 +71,7 @@ class Pool:
         self._closing: WeakSet[UpstreamConnection] = WeakSet()
         self._turn = 0
         self._taken = 0
+        self._aside = 0
         self._tls = _trust(upstream) if any(origin.scheme == "https" for origin in upstream.urls) else None
 
     async def take(self, *, fresh: bool = False) -> UpstreamConnection:
@@ -79,8 +81,7 @@ class Pool:
             ForwardError: no address could be reached, or too many connections are in use: requests that wait for a
                 slow upstream must not take what others need.
         """
-        if self._taken >= self.upstream.max_connections:
-            raise ForwardError("too many connections are in use", UNAVAILABLE)
+        self._check_room()
         failure = None
         for address in self._in_turn():
             while address.idle and not fresh:
@@ -98,6 +99,10 @@ class Pool:
                 return connection
         raise failure or ForwardError("the upstream has no address")
 
+    def _check_room(self) -> None:
+        if self._taken >= self.upstream.max_connections:
+            raise ForwardError("too many connections are in use", UNAVAILABLE)
+
     def _leave_out(self, address: _Address, error: ForwardError) -> None:
         address.left_out_until = self._loop.time() + self.upstream.eject_time
         if address.reachable:  # said once, not for each request that finds it so
@@ -108,7 +113,7 @@ class Pool:
         """Keep a connection for the next request, or close it if it cannot carry one."""
         self._taken -= 1
         connection.release()
-        if connection.reusable and connection.open:
+        if connection.reusable and connection.open and not connection.bound:
             for address in self._addresses:
                 if address.origin is connection.origin and len(address.idle) < self.upstream.max_idle:
                     connection.expire(self.upstream.keepalive_time)
@@ -117,6 +122,34 @@ class Pool:
         connection.close()
         if connection.closing:
             self._closing.add(connection)
+
+    def set_aside(self, connection: UpstreamConnection) -> bool:
+        """Keep a connection that was in use for one client alone. Returns whether that can be; else it is closed.
+
+        As many as `max_idle` are kept for all clients together.
+        """
+        self._taken -= 1
+        connection.release()
+        if connection.reusable and connection.open and self._aside < self.upstream.max_idle:
+            self._aside += 1
+            return True
+        connection.close()
+        return False
+
+    def take_aside(self) -> None:
+        """Use a connection that was set aside, once more.
+
+        Raises:
+            ForwardError: too many connections are in use; it stays where it is.
+        """
+        self._check_room()
+        self._aside -= 1
+        self._taken += 1
+
+    def drop_aside(self, connection: UpstreamConnection) -> None:
+        """Close a connection that was set aside."""
+        self._aside -= 1
+        connection.close()
 
     def close(self) -> None:
         """Close all idle connections, and abort those that are still sending their last bytes."""

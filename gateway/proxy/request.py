@@ -9,9 +9,11 @@ from itertools import count
 from secrets import token_hex
 
 from aiohttp import HttpVersion10, HttpVersion11
+from aiohttp.hdrs import AUTHORIZATION, PROXY_AUTHORIZATION
 
-from gateway.proxy.exchange import Exchange
-from gateway.proxy.headers import RequestHeaders
+from gateway.limits.address import LOOPBACK, belongs
+from gateway.proxy.exchange import Exchange, declared_length
+from gateway.proxy.headers import RequestHeaders, names_connection_scheme
 from gateway.proxy.responses import BAD_REQUEST, METHOD_NOT_ALLOWED, VERSION_NOT_SUPPORTED, Response
 from gateway.proxy.target import Target, parse_target
 from gateway.settings.upstream import Upstream
@@ -36,6 +38,8 @@ _NEVER_FORWARDED = frozenset({"CONNECT", "TRACE"}) | frozenset(
 """A tunnel through us would get round every rule; TRACE would hand out what proxies in front of us have added. The
 others are RTSP's and Icecast's, which the parser takes for HTTP."""
 
+_CREDENTIALS = (b"authorization", b"proxy-authorization")
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._+=/-]{1,128}", re.ASCII)
 
 
@@ -58,8 +62,7 @@ class RequestHead:
         self.method = message.method
         self.target = target
         self.id = exchange.id = reader.identify(exchange)
-        length = message.headers.get("Content-Length")
-        self.length = None if length is None else int(length.lstrip("0") or 0)
+        self.length = declared_length(message)
 
     def to(self, upstream: Upstream, origin: Origin) -> bytes:
         """The head as it goes to one address of an upstream, with the empty line that ends it."""
@@ -87,6 +90,28 @@ class RequestHead:
             and message.version == HttpVersion11
             and message.headers.get("Upgrade", "").lower() == "websocket"
         )
+
+    @property
+    def authenticates_connection(self) -> bool:
+        """Whether it has credentials of a scheme that authenticates the whole connection to the upstream."""
+        message = self._exchange.message
+        if AUTHORIZATION not in message.headers and PROXY_AUTHORIZATION not in message.headers:
+            return False
+        return any(
+            names_connection_scheme(value) for name, value in message.raw_headers if name.lower() in _CREDENTIALS
+        )
+
+    @property
+    def may_be_anybodys(self) -> bool:
+        """Whether the next request on the same connection may be another user's: it comes from a proxy.
+
+        Trusted proxies are taken for such. Those on this machine are, if they say so: programs on it are trusted, too.
+        """
+        exchange = self._exchange
+        if not exchange.client.trusted:
+            return False
+        fields = self._reader.fields
+        return not belongs(exchange.client.peer, LOOPBACK) or fields.speak_for_another(exchange.message.raw_headers)
 
     def _provenance(self) -> str:
         """Where the request came from. What a trusted proxy says of it is kept; what a stranger says is replaced."""

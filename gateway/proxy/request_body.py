@@ -13,11 +13,15 @@ from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
 from gateway.settings.upstream import Upstream
 
+_MOMENT = 1.0
+"""Seconds in which an upstream that has answered has to take a piece of the body."""
+
 
 class BodyUpload:
     """Sends a request's body as it comes, as fast as the upstream takes it.
 
-    A body that is too large, too slow or broken ends the exchange, and the upstream sees no whole request.
+    A body that is too large, too slow or broken ends the exchange, and the upstream sees no whole request. If the
+    answer is complete before the body is, the upstream gets the rest of it, too, for as long as it takes it.
 
     Args:
         exchange: Whose body.
@@ -27,7 +31,17 @@ class BodyUpload:
         observer: Is told why a body was cut off.
     """
 
-    __slots__ = ("_chunked", "_connection", "_exchange", "_left", "_observer", "_patience", "_upstream")
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_draining",
+        "_exchange",
+        "_left",
+        "_most",
+        "_observer",
+        "_patience",
+        "_upstream",
+    )
 
     def __init__(
         self,
@@ -42,6 +56,8 @@ class BodyUpload:
         self._connection = connection
         self._upstream = upstream
         self._left = max_body
+        self._most = upstream.idle_timeout
+        self._draining: asyncio.Timeout | None = None
         self._observer = observer
         self._chunked = exchange.message.chunked
         self._patience = MinDataRate(asyncio.get_running_loop().time, intake.body_timeout, intake.least_rate)
@@ -61,6 +77,12 @@ class BodyUpload:
             if self._chunked:
                 connection.write(b"0\r\n\r\n")
             connection.expect(upstream.head_timeout, upstream.idle_timeout)
+
+    def hurry(self) -> None:
+        """The answer is complete: an upstream that takes nothing for a moment now will take no more."""
+        self._most = _MOMENT
+        if self._draining is not None:
+            self._draining.reschedule(asyncio.get_running_loop().time() + _MOMENT)
 
     async def _read(self) -> bytes:
         """The next piece; nothing at the end."""
@@ -83,7 +105,9 @@ class BodyUpload:
 
     async def _drain(self) -> None:
         try:
-            async with asyncio.timeout(self._upstream.idle_timeout):
+            async with asyncio.timeout(self._most) as self._draining:
                 await self._connection.drain()
         except TimeoutError:
             raise ForwardError("the upstream does not take the request's body", GATEWAY_TIMEOUT) from None
+        finally:
+            self._draining = None

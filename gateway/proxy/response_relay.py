@@ -7,6 +7,7 @@ from aiohttp import HttpVersion11
 
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import response_lines
+from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError, Framing, RawFields
 
 _NO_CONTENT = 204
@@ -19,6 +20,7 @@ class ResponseRelay:
 
     Args:
         exchange: Where to write.
+        connection: Where the answer comes from.
         keep_rate_limits: Whether the upstream's own rate-limit fields reach the client.
 
     Attributes:
@@ -27,10 +29,21 @@ class ResponseRelay:
         closed: See `done`.
     """
 
-    __slots__ = ("_chunked", "_exchange", "_keep_rate_limits", "_modern", "_out", "_status", "closed", "done")
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_exchange",
+        "_keep_rate_limits",
+        "_modern",
+        "_out",
+        "_status",
+        "closed",
+        "done",
+    )
 
-    def __init__(self, exchange: Exchange, *, keep_rate_limits: bool) -> None:
+    def __init__(self, exchange: Exchange, connection: UpstreamConnection, *, keep_rate_limits: bool) -> None:
         self._exchange = exchange
+        self._connection = connection
         self._keep_rate_limits = keep_rate_limits
         self._modern = exchange.message.version == HttpVersion11
         self._chunked = False
@@ -43,15 +56,18 @@ class ResponseRelay:
     def interim(self, status: int, reason: bytes, fields: RawFields) -> None:
         """Pass on 100 Continue and 103 Early Hints to clients that know of them (RFC 9110 section 15.2)."""
         if self._modern:
-            lines = response_lines(fields, status, keep_rate_limits=self._keep_rate_limits)
+            lines, _ = response_lines(fields, status, keep_rate_limits=self._keep_rate_limits)
             self._out.append(b"\r\n".join([b"HTTP/1.1 %d %b" % (status, _spoken(reason)), *lines, b"", b""]))
 
     def head(self, status: int, reason: bytes, fields: RawFields, framing: Framing, length: bytes) -> None:
         """Pass on the head, with the framing towards the client."""
         self._status = status
-        exchange = self._exchange
+        exchange, connection = self._exchange, self._connection
         lines = [b"HTTP/1.1 %d %b" % (status, _spoken(reason))]
-        lines += response_lines(fields, status, keep_rate_limits=self._keep_rate_limits)
+        own, bound = response_lines(fields, status, keep_rate_limits=self._keep_rate_limits)
+        lines += own
+        if bound:
+            connection.bound = True
         if status == _SWITCHING:
             lines += [
                 b"Connection: upgrade",
@@ -66,6 +82,10 @@ class ResponseRelay:
                 exchange.until_close = True
         elif length and status != _NO_CONTENT:
             lines.append(b"Content-Length: " + length)
+        if not exchange.body.is_eof():
+            exchange.settle(body_is_taken=connection.reusable and connection.open)
+        if connection.bound and not connection.reusable and exchange.pins_connections:
+            exchange.keep_alive = False  # the client takes this connection for authenticated
         if not exchange.keep_alive and status != _SWITCHING:
             lines.append(b"Connection: close")
         lines.append(b"\r\n")

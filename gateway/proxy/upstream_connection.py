@@ -50,6 +50,7 @@ class UpstreamConnection(asyncio.Protocol):
         origin: As above.
         reusable: Whether it can carry another request once this answer is complete.
         closing: Whether it is a tunnel that is being closed: its last bytes are still on their way.
+        bound: Whether it may be authenticated, so that who uses it next has somebody's rights; see `pins`.
         on_pause: Called with True when the upstream takes bytes more slowly than they come, with False when it has
             caught up. Set by whoever writes without waiting for `drain`.
     """
@@ -71,6 +72,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._held = False
         self.reusable = True
         self.closing = False
+        self.bound = False
         self.on_pause: Callable[[bool], None] | None = None
         self._begin("")
 

@@ -20,6 +20,9 @@ class Intake:
         body_timeout: How long a client may stall while sending a request body.
         answer_timeout: How long a client may stall while receiving a response.
         least_rate: Bytes a second, in either direction, below which a client counts as stalled.
+        max_discard: Bytes that a client may still send after a response that came before the whole request body. They
+            are thrown away, so that the client gets to read the response.
+        discard_timeout: How long a client may go on sending them.
         max_connections: Connections that each worker holds.
         max_connections_per_address: Connections that each worker holds from one client address (from one /64 for IPv6).
             Trusted proxies are exempt.
@@ -35,5 +38,7 @@ class Intake:
     body_timeout: float = 30.0
     answer_timeout: float = 30.0
     least_rate: Bytes = 500
+    max_discard: Bytes = 67_108_864
+    discard_timeout: float = 60.0
     max_connections: int = 10_000
     max_connections_per_address: int = 1_000
