@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -176,12 +175,20 @@ async def test_a_check_whose_client_disconnected_before_it_was_sent_is_not_charg
         assert (await store.take([demand("second", cost=0)])).owed == (0,)
 
 
-async def test_a_full_redis_is_away() -> None:
-    options = ("--maxmemory", "2mb", "--maxmemory-policy", "noeviction")
-    async with redis_server(*options) as server, redis_store(server.url) as store, client_of(server) as client:
-        with suppress(redis.exceptions.OutOfMemoryError):
-            for block in range(100):
-                await client.set(f"block{block}", b"x" * 100_000)
+@pytest.mark.parametrize("version", oldest_and_newest())
+async def test_a_full_redis_is_away(version: str) -> None:
+    async with (
+        redis_server("--maxmemory-policy", "noeviction", version=version) as server,
+        redis_store(server.url) as store,
+        client_of(server) as client,
+    ):
+        # What it takes for itself is another number for each version.
+        empty: int = (await client.info("memory"))["used_memory"]
+        for block in range(20):
+            await client.set(f"block{block}", b"x" * 100_000)
+        await client.config_set("maxmemory", empty + 1_000_000)
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            await client.set("one more", b"x")
         with pytest.raises(StoreUnavailableError, match=r"OOM|OutOfMemory"):
             await store.take([demand()])
         await client.flushall()
