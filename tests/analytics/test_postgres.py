@@ -1,6 +1,9 @@
 """Batches in a real PostgreSQL: its schema, two who write at once, and a server that is slow, away, or back."""
 
 import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from gateway.settings.analytics import Postgres
 from gateway.settings.url import PostgresUrl
 from tests.analytics.builders import DAY, MINUTE, batch, kept
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer, has_tls, postgres_server
+from tests.tls_front import tls_front
 from tests.waiting import at_most
 
 KEEP = 30 * DAY
@@ -216,25 +220,53 @@ async def test_a_unix_socket_is_as_good(postgres: PostgresServer, database: str)
     await writing.close()
 
 
-async def test_tls_makes_sure_of_the_server(postgres: PostgresServer, database: str, tmp_path: Path) -> None:
-    with pytest.raises(SinkUnavailableError, match="rejected SSL upgrade"):
-        await PostgresSink(at(postgres, database, tls=True), KEEP).put(batch(1))
-    if not has_tls():
-        pytest.skip("THIS POSTGRESQL WAS BUILT WITHOUT TLS (the wheel is): how TLS is spoken is not tested here")
-    ours = trustme.CA()
-    issued = ours.issue_cert("127.0.0.1")
-    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+@asynccontextmanager
+async def behind_a_tls_front(postgres: PostgresServer, pem: Path) -> AsyncIterator[int]:
+    """The port of what operators put before a PostgreSQL that was built without TLS; it has a database ``tls``."""
+    await postgres.database("tls")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pem)
+    async with tls_front(postgres.port, context, postgres=True) as port:
+        yield port
+
+
+@asynccontextmanager
+async def with_tls_of_its_own(_: PostgresServer, pem: Path) -> AsyncIterator[int]:
+    """The port of a PostgreSQL that speaks TLS itself, with a database ``tls``."""
     with postgres_server() as server:
-        pem = server.own("server.pem", (tmp_path / "server.pem").read_bytes())
+        await server.database("tls")
+        own = server.own("server.pem", await asyncio.to_thread(pem.read_bytes))
         async with server.session() as session:
             for name in ("ssl_cert_file", "ssl_key_file"):
-                await session.execute(f"ALTER SYSTEM SET {name} = '{pem}'")
+                await session.execute(f"ALTER SYSTEM SET {name} = '{own}'")
             await session.execute("ALTER SYSTEM SET ssl = on")
         await server.restart()
+        yield server.port
+
+
+async def test_a_postgresql_without_tls_is_refused(postgres: PostgresServer, database: str) -> None:
+    with pytest.raises(SinkUnavailableError, match="rejected SSL upgrade"):
+        await PostgresSink(at(postgres, database, tls=True), KEEP).put(batch(1))
+
+
+@pytest.mark.parametrize("tls", [behind_a_tls_front, *([with_tls_of_its_own] if has_tls() else [])])
+async def test_tls_makes_sure_of_the_server(
+    tls: Callable[[PostgresServer, Path], AbstractAsyncContextManager[int]], postgres: PostgresServer, tmp_path: Path
+) -> None:
+    ours = trustme.CA()
+    pem = tmp_path / "server.pem"
+    ours.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(pem)
+    ours.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with tls(postgres, pem) as port:
+        url = PostgresUrl("127.0.0.1", port, "tls", ROLE, PASSWORD)
         with pytest.raises(SinkUnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
-            await PostgresSink(at(server, "postgres", tls=True), KEEP).put(batch(1))
-        ours.cert_pem.write_to_path(tmp_path / "ca.pem")
-        writing = PostgresSink(at(server, "postgres", ca=tmp_path / "ca.pem"), KEEP)
+            await PostgresSink(Postgres(url), KEEP).put(batch(1))
+        writing = PostgresSink(Postgres(url, ca=tmp_path / "ca.pem"), KEEP)
         await writing.put(batch(1, minute=MINUTE))
         assert await kept(writing) == (1, {})
         await writing.close()
+
+
+async def test_a_server_without_tls_is_not_talked_to_in_the_clear(postgres: PostgresServer, database: str) -> None:
+    with pytest.raises(SinkUnavailableError, match="rejected SSL upgrade"):
+        await PostgresSink(at(postgres, database, tls=ssl.create_default_context()), KEEP).put(batch(1))

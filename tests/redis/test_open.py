@@ -1,6 +1,9 @@
 """Redis behind a socket, a login, TLS, Sentinels; and what is said of how it is set up."""
 
 import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,8 @@ from gateway.redis.config_check import NO_EVICTION, NOTHING_KEPT, OTHER_EVICTION
 from gateway.settings.store import StoreTls
 from tests.redis.builders import Recorder, demand, limiter
 from tests.redis.clusters import redis_cluster, sentinel_group
-from tests.redis_server import redis_server
+from tests.redis_server import free_port, redis_server, with_tls
+from tests.tls_front import tls_front
 from tests.waiting import DEADLINE, eventually, until
 
 
@@ -53,27 +57,53 @@ async def test_a_wrong_password_starts_the_gateway_degraded_and_is_not_shown() -
         assert "wrong!" not in observer.lost[0]
 
 
-async def test_redis_over_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """A folder with a CA, and a certificate with its key for the server and for the client."""
     ca = trustme.CA()
     ca.cert_pem.write_to_path(tmp_path / "ca.pem")
     for name, identity in (("server", "localhost"), ("client", "gateway")):
         certificate = ca.issue_cert(identity)
         certificate.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
         certificate.private_key_pem.write_to_path(tmp_path / f"{name}.key")
-    tls = StoreTls(tmp_path / "ca.pem", tmp_path / "client.pem", tmp_path / "client.key")
-    async with redis_server() as plain:
-        plain.kill()
-        options = ("--tls-port", str(plain.port), "--tls-ca-cert-file", str(tmp_path / "ca.pem"))
-        files = ("--tls-cert-file", str(tmp_path / "server.pem"), "--tls-key-file", str(tmp_path / "server.key"))
-        async with redis_server(*options, *files):
-            url = f"rediss://localhost:{plain.port}"
-            async with limiter(url, tls=tls) as opened:
-                assert not (await opened.check([demand()])).degraded
-            for weak in (StoreTls(), StoreTls(ca=tmp_path / "ca.pem")):
-                observer = Recorder()
-                async with limiter(url, observer, tls=weak) as opened:
-                    assert (await opened.check([demand()])).degraded
-                assert len(observer.lost) == 1
+    return tmp_path
+
+
+@asynccontextmanager
+async def redis_behind_a_tls_front(certificates: Path) -> AsyncIterator[int]:
+    """A Redis that was built without TLS, and what operators put before it; it asks for a certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    async with redis_server() as server, tls_front(server.port, context) as port:
+        yield port
+
+
+@asynccontextmanager
+async def redis_with_tls(certificates: Path) -> AsyncIterator[int]:
+    """A Redis that speaks TLS itself, and asks for a certificate."""
+    port = free_port()
+    files = {"ca-cert-file": "ca.pem", "cert-file": "server.pem", "key-file": "server.key"}
+    options = [word for name, file in files.items() for word in (f"--tls-{name}", str(certificates / file))]
+    async with redis_server("--tls-port", str(port), *options, version=with_tls()[0]):
+        yield port
+
+
+@pytest.mark.parametrize("opened_tls", [redis_behind_a_tls_front, *([redis_with_tls] if with_tls() else [])])
+async def test_redis_over_tls_with_certificates_on_both_sides(
+    certificates: Path, opened_tls: Callable[[Path], AbstractAsyncContextManager[int]]
+) -> None:
+    ca = certificates / "ca.pem"
+    tls = StoreTls(ca, certificates / "client.pem", certificates / "client.key")
+    async with opened_tls(certificates) as port:
+        url = f"rediss://localhost:{port}"
+        async with limiter(url, tls=tls) as opened:
+            assert not (await opened.check([demand()])).degraded
+        for weak in (StoreTls(), StoreTls(ca=ca)):
+            observer = Recorder()
+            async with limiter(url, observer, tls=weak) as opened:
+                assert (await opened.check([demand()])).degraded
+            assert len(observer.lost) == 1
 
 
 async def test_a_sentinel_failover_costs_no_request_and_keeps_the_buckets() -> None:
