@@ -3,7 +3,6 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from tests.auth.keys import token
 from tests.control.running import CHECK, gateway, limit
 from tests.redis_server import oldest_and_newest, redis_server
+from tests.set_clock import off_by
 from tests.wire import ask, get, upstream
 
 PATH = "/api/v1/check-limit"
@@ -65,9 +65,8 @@ async def test_the_tightest_bucket_is_shown_and_shadow_limits_are_not() -> None:
 
 async def test_reset_is_when_the_tightest_bucket_is_full_again_by_the_clock_of_redis() -> None:
     # Redis lives two days ahead of us: what is told has to be its time.
-    ahead_of_us = {"LD_PRELOAD": _faketime(), "FAKETIME": "+2d"}
     async with (
-        redis_server(environment=ahead_of_us, version=oldest_and_newest()[-1]) as redis,
+        redis_server(environment=off_by("+2d"), version=oldest_and_newest()[-1]) as redis,
         gateway(limit("each", 10, 1, 60), store=redis.url) as running,
     ):
         answer = await running.check("alice", "order", 3)
@@ -75,13 +74,6 @@ async def test_reset_is_when_the_tightest_bucket_is_full_again_by_the_clock_of_r
     assert answer["reset_at"].endswith("Z")
     ahead = reset - datetime.now(UTC) - timedelta(days=2, seconds=180)
     assert abs(ahead) < timedelta(seconds=20)
-
-
-def _faketime() -> str:
-    found = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-    if found is None:
-        pytest.skip("libfaketime is not installed")
-    return str(found)
 
 
 async def test_what_nothing_limits_is_allowed_and_all_of_it_remains() -> None:

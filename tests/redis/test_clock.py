@@ -11,6 +11,7 @@ import pytest
 from gateway.redis.clock import StoreClock, monotonic
 from tests.redis.builders import demand, failover_of, limiter, redis_store
 from tests.redis_server import oldest_and_newest, redis_server
+from tests.set_clock import SetClock, off_by
 from tests.waiting import until
 
 _HOUR = 3_600_000_000
@@ -34,23 +35,6 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
-def faketime() -> str:
-    found = list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    assert found, "no libfaketime: apt-get install libfaketime"
-    return str(found[0])
-
-
-def stepping(skew: Path) -> dict[str, str]:
-    """What makes a process follow a file that says how wrong its clock is."""
-    return {
-        "LD_PRELOAD": faketime(),
-        "FAKETIME_TIMESTAMP_FILE": str(skew),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
-
-
 class Gateway:
     """A process that decides, by a clock of its own."""
 
@@ -63,7 +47,7 @@ class Gateway:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", _GATEWAY, url,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={"LD_PRELOAD": faketime(), "FAKETIME": skew, "PATH": "/usr/bin:/bin"},
+            env={"PATH": "/usr/bin:/bin", **off_by(skew)},
         )  # fmt: skip
         assert process.stdout is not None
         return cls(process, json.loads(await process.stdout.readline()))
@@ -96,15 +80,13 @@ async def test_gateways_whose_clocks_differ_by_an_hour_decide_the_same() -> None
 
 
 async def test_a_redis_clock_that_steps_back_mints_no_tokens_and_locks_nobody_out_for_longer(tmp_path: Path) -> None:
-    skew = tmp_path / "skew"
-    skew.write_text("+0s\n")
-    environment = stepping(skew)
-    async with redis_server(version=NEWEST, environment=environment) as server, redis_store(server.url) as store:
+    clock = SetClock(tmp_path / "clock")
+    async with redis_server(version=NEWEST, environment=clock.environment) as server, redis_store(server.url) as store:
         for _ in range(2):
             before = await store.take([demand("empty", burst=2)])
         left = await store.take([demand("one left", burst=2)])
         assert not (await store.take([demand("empty", burst=2)])).allowed
-        skew.write_text("-10s\n")
+        clock.step("-10s")
         after = await store.take([demand("empty", burst=2)])
         assert -11_000_000 < after.now - before.now < -8_000_000
         # No token is minted ...
@@ -115,18 +97,16 @@ async def test_a_redis_clock_that_steps_back_mints_no_tokens_and_locks_nobody_ou
         assert left.allowed
         # ... and who was let in before is let in again when those ten seconds have passed, at the latest.
         assert not back.allowed
-        skew.write_text("+0s\n")
+        clock.step("+0s")
         assert (await store.take([demand("one left", burst=2)])).allowed
 
 
 async def test_a_remembered_refusal_follows_a_clock_that_steps(tmp_path: Path) -> None:
-    skew = tmp_path / "skew"
-    skew.write_text("+0s\n")
-    environment = stepping(skew)
-    async with redis_server(version=NEWEST, environment=environment) as server, limiter(server.url) as opened:
+    clock = SetClock(tmp_path / "clock")
+    async with redis_server(version=NEWEST, environment=clock.environment) as server, limiter(server.url) as opened:
         assert (await opened.check([demand(burst=1)])).allowed
         assert not (await opened.check([demand(burst=1)])).allowed
-        skew.write_text("+2h\n")
+        clock.step("+2h")
         # The next sign of life tells.
         await until(lambda: failover_of(opened).last_known.refuse([demand(burst=1)]) is None)
         assert (await opened.check([demand(burst=1)])).allowed
