@@ -1,7 +1,11 @@
 """From bytes to YAML: what is refused, and that lines and columns are those an editor shows."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from pwd import getpwnam
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -97,11 +101,27 @@ def test_folder_in_place_of_a_file_is_a_problem(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_file_that_may_not_be_read_is_a_problem(tmp_path: Path) -> None:
-    file = tmp_path / "secret.yaml"
-    file.touch(mode=0)
-    assert flag_problems(Flags(upstream=UPSTREAM, rules=str(file))) == [f"{file}: cannot be read: Permission denied"]
+@contextmanager
+def not_root() -> Iterator[None]:
+    """Be nobody if root runs the tests: root reads everything."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(getpwnam("nobody").pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_file_that_may_not_be_read_is_a_problem() -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        file = folder / "secret.yaml"
+        file.touch(mode=0)
+        with not_root():
+            problems = flag_problems(Flags(upstream=UPSTREAM, rules=str(file)))
+    assert problems == [f"{file}: cannot be read: Permission denied"]
 
 
 def test_alias_repeats_a_value(tmp_path: Path) -> None:
