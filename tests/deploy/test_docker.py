@@ -1,7 +1,6 @@
 """`docker/`: the image's recipe, the services around it, and the gateway with the settings that it has there."""
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -231,9 +230,7 @@ def test_prometheus_scrapes_every_gateway_and_has_the_alerts() -> None:
     assert all("watch" in SERVICES[name]["networks"] for name in (*GATEWAYS, "prometheus", "grafana"))
 
 
+@pytest.mark.needs("promtool")
 async def test_promtool_takes_the_configuration_of_prometheus() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
-    code, said = await run(promtool, "check", "config", DOCKER / "prometheus" / "prometheus.yaml")
+    code, said = await run("promtool", "check", "config", DOCKER / "prometheus" / "prometheus.yaml")
     assert code == 0, said
