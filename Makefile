@@ -33,7 +33,7 @@ lint: .venv/installed ## Style, types and the import contract
 .PHONY: test
 test: lint ## All checks and tests, those against a real redis-server included
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 3 --dist loadfile
+	$(BIN)/coverage run -m pytest -n 3
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

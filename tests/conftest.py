@@ -1,10 +1,29 @@
-"""Tests that need a tool from outside are skipped where it is missing, and the run names it at its end."""
+"""Of all tests: who runs which, and that the run names at its end the tools for want of which some were skipped."""
 
 import os
 
 import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.outside_tools import TOOLS
+
+TOGETHER = {"tests/limiter/test_bound.py"}
+"""Files whose tests look at one thing that takes long to make."""
+
+
+class _TestByTest(LoadScopeScheduling):  # type: ignore[misc]
+    """Who is free gets the next test, in the order of the files; those that belong together go together, and first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in TOGETHER else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """Take the place of ``--dist load``, which is what ``-n`` alone means."""
+    return _TestByTest(config, log) if config.getoption("dist") == "load" else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

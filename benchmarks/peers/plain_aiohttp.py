@@ -28,7 +28,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
 
 async def application() -> web.Application:
     app = web.Application()
-    app["redis"] = Redis(port=int("@redis@"), protocol=2)
+    app["redis"] = Redis(host="127.0.0.1", port=int("@redis@"), protocol=2)
     app["session"] = ClientSession(connector=TCPConnector(limit=0), auto_decompress=False)
     app.router.add_route("*", "/{rest:.*}", proxy)
     return app

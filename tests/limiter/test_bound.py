@@ -21,6 +21,7 @@ import pytest
 from gateway.limits.bucket import Quota
 from tests.redis.worker import ENDPOINT, USER, USERS, Report
 from tests.redis_server import RedisServer, redis_server
+from tests.untraced import untraced
 from tests.waiting import DEADLINE
 
 SECONDS = float(os.environ.get("OUTAGE", "20"))
@@ -73,7 +74,7 @@ class Worker:
     async def start(cls, url: str) -> "Worker":
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.redis.worker", url, str(WORKERS),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=2**24,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=2**24, env=untraced(),
         )  # fmt: skip
         worker = cls(process)
         assert await worker.receive() == "ready"

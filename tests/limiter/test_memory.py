@@ -11,6 +11,7 @@ from gateway.limiter.buckets import BYTES_PER_BUCKET
 from gateway.limiter.memory import MemoryLimiter
 from tests.redis.builders import Recorder, demand, failover_of, limiter
 from tests.redis_server import redis_server
+from tests.untraced import untraced
 from tests.waiting import DEADLINE, until
 
 _USERS = """
@@ -40,7 +41,7 @@ asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
 @pytest.mark.parametrize("most", [100_000, 1_000_000])
 async def test_a_million_users_take_no_more_memory_than_stated(most: int) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _USERS, str(most), "1000000", stdout=subprocess.PIPE
+        sys.executable, "-c", _USERS, str(most), "1000000", stdout=subprocess.PIPE, env=untraced()
     )
     said, _ = await process.communicate()
     grown, kept, evicted = map(int, said.split())
