@@ -36,6 +36,7 @@ test: lint ## All checks and tests, those against a real redis-server included
 	$(BIN)/coverage run -m pytest -n 3
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+	@$(BIN)/python -m tests.outside_tools --missing
 
 # What is read before anybody is known: requests, answers, addresses, fields, tokens; and YAML.
 EXAMPLES ?= 100000

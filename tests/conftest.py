@@ -1,4 +1,4 @@
-"""Of all tests: who runs which, and that the run names at its end the tools for want of which some were skipped."""
+"""Of all tests: which process runs which, and that one whose tool is missing is skipped, or fails."""
 
 import os
 
@@ -37,16 +37,5 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if not tool.is_missing:
                 continue
             if os.environ.get("REQUIRE_TOOLS", "0") not in {"", "0"}:
-                pytest.fail(f"{tool.absence}, and REQUIRE_TOOLS is set", pytrace=False)
+                pytest.fail(f"REQUIRE_TOOLS is set, and {tool.absence}", pytrace=False)
             pytest.skip(tool.absence)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
-    tests = {tool: sum(tool.absence in why for why in skipped) for tool in TOOLS.values()}
-    if any(tests.values()):
-        terminalreporter.section("not tested for want of a tool")
-    for tool, count in tests.items():
-        if count:
-            terminalreporter.line(f"{tool.program}: {tool.tests} ({count} tests)")
-            terminalreporter.line(f"    Debian: apt-get install {tool.packages}")

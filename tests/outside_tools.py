@@ -5,11 +5,12 @@ A test says which it needs, and is skipped where that is not on the path; with R
     @pytest.mark.needs("promtool")
     def test_...
 
-A run names at its end those that were missing. ``python3 -m tests.outside_tools`` prints the Debian packages that bring
-all of them; that needs nothing but Python.
+``python3 -m tests.outside_tools`` prints the Debian packages that bring all of them; with ``--missing``, which of them
+are not there, as `make test` does at its end. It needs nothing but Python.
 """
 
 import shutil
+import sys
 from dataclasses import dataclass
 
 
@@ -20,7 +21,7 @@ class Tool:
     Attributes:
         program: What is looked for on the path.
         packages: Debian's that bring it, with a space between two.
-        tests: What it tests that nothing else does.
+        tests: What nothing but it tests: "whether ...".
     """
 
     program: str
@@ -33,8 +34,8 @@ class Tool:
 
     @property
     def absence(self) -> str:
-        """Why a test is skipped."""
-        return f"{self.program} is not installed (Debian: apt-get install {self.packages})"
+        """What is not tested where it is missing, and how to get it."""
+        return f"{self.program} is not installed; it tests {self.tests} (Debian: apt-get install {self.packages})"
 
 
 _ALL = (
@@ -46,5 +47,12 @@ TOOLS = {tool.program: tool for tool in _ALL}
 """By program."""
 
 
+def main(arguments: list[str]) -> str:
+    """What the command prints."""
+    if arguments == ["--missing"]:
+        return "".join(f"Not tested: {tool.absence}\n" for tool in _ALL if tool.is_missing)
+    return " ".join(sorted({package for tool in _ALL for package in tool.packages.split()})) + "\n"
+
+
 if __name__ == "__main__":
-    print(*sorted({package for tool in _ALL for package in tool.packages.split()}))  # noqa: T201 - this is its output
+    sys.stdout.write(main(sys.argv[1:]))
