@@ -8,6 +8,7 @@ printed; so pages can be tested beside a gateway that runs. Commands that end in
 import asyncio
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from gateway.config.flags import Flags
 from gateway.config.loader import load
 from gateway.config.problem import ConfigError
 from tests.config.reading import write_certificates
+from tests.docs import curl
 from tests.docs.pages import Block, Command, File, commands
 from tests.e2e.process import Process
 from tests.redis_server import binaries, free_port
@@ -63,6 +65,9 @@ class Session:
         (tools / "gateway").write_text(script)
         (tools / "gateway").chmod(0o755)
         (tools / "redis-server").symlink_to(next(iter(binaries().values())))
+        if shutil.which("curl") is None:
+            (tools / "curl").write_text(f"#!{sys.executable}\n{Path(curl.__file__).read_text()}")
+            (tools / "curl").chmod(0o755)
         path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
         self._env: Mapping[str, str] = {"PATH": path, "PYTHONUNBUFFERED": "1", "no_proxy": "*", "LC_ALL": "C.UTF-8"}
 
