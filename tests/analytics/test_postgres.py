@@ -140,10 +140,10 @@ async def test_a_server_that_was_restarted_is_written_to_again(postgres: Postgre
 async def test_a_server_that_hangs_is_waited_for_so_long_and_no_longer(
     postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.analytics.postgres._ANSWER", 0.3)
-    monkeypatch.setattr("gateway.analytics.postgres._CONNECT", 0.3)
     writing = shelf(postgres, database)
     await writing.put(batch(1))
+    monkeypatch.setattr("gateway.analytics.postgres._ANSWER", 0.3)
+    monkeypatch.setattr("gateway.analytics.postgres._CONNECT", 0.3)
     postgres.pause()
     try:
         one = batch(1)
