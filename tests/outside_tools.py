@@ -5,8 +5,8 @@ A test says which it needs, and is skipped where that is not on the path; with R
     @pytest.mark.needs("promtool")
     def test_...
 
-``python3 -m tests.outside_tools`` prints the Debian packages that bring all of them; with ``--missing``, which of them
-are not there, as `make test` does at its end. It needs nothing but Python.
+``python3 -m tests.outside_tools`` prints the Debian packages of those that are missing, for `.ci/run` to install; with
+``--missing``, what is not tested without them, as `make test` does at its end. It needs nothing but Python.
 """
 
 import shutil
@@ -42,6 +42,8 @@ _ALL = (
     Tool(
         "promtool", "prometheus", "whether Prometheus reads our metrics, alerts, dashboard queries and scrape settings"
     ),
+    Tool("go", "golang-go", "Go's HTTP server as an upstream: early responses, and https that closes its connections"),
+    Tool("node", "nodejs", "Node's HTTP server as an upstream, and its keep-alive agent as a client"),
 )
 TOOLS = {tool.program: tool for tool in _ALL}
 """By program."""
@@ -51,7 +53,7 @@ def main(arguments: list[str]) -> str:
     """What the command prints."""
     if arguments == ["--missing"]:
         return "".join(f"Not tested: {tool.absence}\n" for tool in _ALL if tool.is_missing)
-    return " ".join(sorted({package for tool in _ALL for package in tool.packages.split()})) + "\n"
+    return " ".join(sorted({package for tool in _ALL if tool.is_missing for package in tool.packages.split()})) + "\n"
 
 
 if __name__ == "__main__":

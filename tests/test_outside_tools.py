@@ -37,8 +37,8 @@ async def test_make_test_ends_by_naming_what_is_missing(tmp_path: Path) -> None:
     assert (code, output) == (0, "".join(f"Not tested: {tool.absence}\n" for tool in TOOLS.values()))
 
 
-async def test_the_packages_to_install_are_printed_by_a_bare_python() -> None:
-    code, output = await run(sys.executable, "-S", "-m", "tests.outside_tools")
+async def test_the_packages_to_install_are_printed_by_a_bare_python(tmp_path: Path) -> None:
+    code, output = await python_without_tools(tmp_path, "-S", "-m", "tests.outside_tools")
     assert code == 0
     assert set(output.split()) == {name for tool in TOOLS.values() for name in tool.packages.split()}
 

@@ -5,7 +5,6 @@ The answer comes before the body has been read: our own 429, or an upstream's 40
 
 import asyncio
 import json
-import shutil
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -20,9 +19,6 @@ from tests.e2e.process import Process, gateway, run
 HERE = Path(__file__).parent
 ROUNDS = 20
 SIZES = [1_000, 200_000, 1_000_000, 5_000_000]
-
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed (Debian: nodejs)")
-needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="go is not installed (Debian: golang-go)")
 
 RULES = """
 endpoints:
@@ -83,11 +79,11 @@ async def session(port: int, size: int, framing: str, pieces: int) -> Counter[in
 
 
 Asking = Callable[[int, int, str, int], "asyncio.Future[Counter[int]]"]
-CLIENTS = [pytest.param(agent, marks=needs_node, id="node"), pytest.param(session, id="requests")]
+CLIENTS = [pytest.param(agent, marks=pytest.mark.needs("node"), id="node"), pytest.param(session, id="requests")]
 SERVERS = [
     pytest.param(behind_gunicorn, id="gunicorn"),
-    pytest.param(behind_go, marks=needs_go, id="go"),
-    pytest.param(behind_node, marks=needs_node, id="node"),
+    pytest.param(behind_go, marks=pytest.mark.needs("go"), id="go"),
+    pytest.param(behind_node, marks=pytest.mark.needs("node"), id="node"),
 ]
 
 

@@ -5,7 +5,6 @@ from a server that closes its connection, 19 were truncated when the client read
 """
 
 import asyncio
-import shutil
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -369,27 +368,30 @@ def program(*command: str | Path) -> Iterator[int]:
 
 
 def go_server(folder: Path) -> Path:
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("go is not installed (Debian: apt-get install golang)")
     built = folder / "https"
-    subprocess.run([go, "build", "-o", built, SERVERS / "https.go"], check=True, cwd=folder)
+    subprocess.run(["go", "build", "-o", built, SERVERS / "https.go"], check=True, cwd=folder)
     return built
 
 
-@pytest.fixture(scope="module", params=["go", "node"])
+@pytest.fixture(scope="module")
 def real_server(request: pytest.FixtureRequest, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of an https server in Go or Node that closes its connections."""
     if request.param == "go":
         command: list[str | Path] = [go_server(tmp_path_factory.mktemp("go"))]
-    elif (node := shutil.which("node")) is None:
-        pytest.skip("node is not installed (Debian: apt-get install nodejs)")
     else:
-        command = [node, SERVERS / "https.js"]
+        command = ["node", SERVERS / "https.js"]
     with program(*command, keys.certificate, keys.key) as port:
         yield port
 
 
+@pytest.mark.parametrize(
+    "real_server",
+    [
+        pytest.param("go", marks=pytest.mark.needs("go")),
+        pytest.param("node", marks=pytest.mark.needs("node")),
+    ],
+    indirect=True,
+)
 @pytest.mark.parametrize("path", ["/length", "/chunked", "/close"])
 def test_a_response_of_a_go_or_node_server_that_closes_its_connection_is_complete(
     keys: Keys, new_loop: Callable[[], asyncio.AbstractEventLoop], real_server: int, path: str
