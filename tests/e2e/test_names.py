@@ -173,6 +173,6 @@ async def test_a_database_whose_name_hangs_does_not_keep_redis_from_being_reache
 
             await eventually(hangs_three_times)
             redis.kill()
-            await process.says("redis_away")
+            await process.says("redis_unavailable")
             await redis.start()
             await process.says("redis_back")

@@ -48,7 +48,7 @@ async def test_the_log_has_the_level_and_the_format_of_the_settings(tmp_path: Pa
         )
         async with gateway("--config", tmp_path / "gateway.yaml") as (process, public, _):
             assert (await ask(public, get())).status == 200
-            await process.says(r" error   redis_away  why=")
+            await process.says(r" error   redis_unavailable  why=")
     assert "worker_serving" not in process.output
     assert "worker_draining" not in process.output
 

@@ -176,7 +176,7 @@ async def test_a_check_whose_client_disconnected_before_it_was_sent_is_not_charg
 
 
 @pytest.mark.parametrize("version", oldest_and_newest())
-async def test_a_full_redis_is_away(version: str) -> None:
+async def test_a_full_redis_is_unavailable(version: str) -> None:
     async with (
         redis_server("--maxmemory-policy", "noeviction", version=version) as server,
         redis_store(server.url) as store,
