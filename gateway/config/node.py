@@ -96,7 +96,7 @@ class Node:
         if not isinstance(self.yaml, yaml.SequenceNode):
             raise self.unexpected("a list")
         self._check_tag()
-        self.source.spend(len(self.yaml.value), self)
+        self._spend(len(self.yaml.value))
         return [Node(self.source, item, f"{self.path}[{index}]") for index, item in enumerate(self.yaml.value)]
 
     def entries(self, keys: Collection[str] = ()) -> dict[str, tuple["Node", "Node"]]:
@@ -112,7 +112,7 @@ class Node:
             known = f"; its keys are {', '.join(sorted(keys))}" if keys else ""
             raise self.refuse(f"expected a mapping of keys to values, found {self._kind()}{known}")
         self._check_tag()
-        self.source.spend(len(self.yaml.value), self)
+        self._spend(len(self.yaml.value))
         entries: dict[str, tuple[Node, Node]] = {}
         for key, value in self.yaml.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -132,6 +132,10 @@ class Node:
     def unexpected(self, expected: str) -> InvalidError:
         """Refuse this value for its kind."""
         return self.refuse(f"expected {expected}, found {self._kind()}")
+
+    def _spend(self, values: int) -> None:
+        if not self.source.spend(values):
+            raise self.refuse("aliases make this file too large: it expands to millions of values")
 
     def _below(self, key: str) -> str:
         name = key if _PLAIN_KEY.fullmatch(key) else quote(key)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import yaml
 
@@ -29,10 +28,6 @@ _LINE = re.compile("\r\n?|\n")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Refusable(Protocol):
-    def refuse(self, message: str, hint: str = "", /) -> InvalidError: ...
-
-
 @dataclass(slots=True)
 class Source:
     """A file that is being read.
@@ -55,15 +50,10 @@ class Source:
         """The file at `path`."""
         return cls(str(path), path.parent, log)
 
-    def spend(self, values: int, node: _Refusable) -> None:
-        """Count values as read.
-
-        Raises:
-            InvalidError: they are too many.
-        """
+    def spend(self, values: int) -> bool:
+        """Count values as read. Returns whether the file has not expanded to too many."""
         self._left -= values
-        if self._left < 0:
-            raise node.refuse("aliases make this file too large: it expands to millions of values")
+        return self._left >= 0
 
     def compose(self) -> yaml.Node:
         """Read the file into YAML nodes.

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
 from gateway.process.reexec import InheritedState
-from gateway.process.worker_slot import Child, Process, SlotWorker, WorkerSlot, describe_exit
+from gateway.process.worker_slot import Child, SlotWorker, WorkerSlot, describe_exit
 from gateway.telemetry.metrics import Cause
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
@@ -154,7 +154,7 @@ class Supervisor:
             self._pass_on_reload()
         self._remove_old_folders()
 
-    def _start(self, number: int, counter_set: int, cause: Cause) -> tuple[Process, int]:
+    def _start(self, number: int, counter_set: int, cause: Cause) -> tuple[Child, int]:
         ready, write = os.pipe()
         os.set_blocking(ready, False)
         lifeline, lifeline_writer = self._state.lifeline

@@ -9,7 +9,6 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from gateway.process.reexec import InheritedWorker
 from gateway.telemetry.metrics import Cause
@@ -22,18 +21,6 @@ _START_TIMEOUT = 60.0
 """Seconds a worker may take until it serves."""
 
 _COUNTER_SETS = frozenset({0, 1})
-
-
-class Process(Protocol):
-    """A child process."""
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-
-    @property
-    def exitcode(self) -> int | None:
-        """Its exit code, negative for a signal; None while it runs."""
 
 
 class Child:
@@ -65,7 +52,7 @@ class SlotWorker:
         deadline: When it is killed if it has not started or exited by then.
     """
 
-    process: Process
+    process: Child
     counter_set: int
     started: float
     ready: int | None
@@ -108,7 +95,7 @@ class WorkerSlot:
     def __init__(
         self,
         number: int,
-        start: Callable[[int, int, Cause], tuple[Process, int]],
+        start: Callable[[int, int, Cause], tuple[Child, int]],
         log: Callable[[str], None],
         stop_timeout: float,
     ) -> None:

@@ -6,27 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.process import worker_slot
 from gateway.process.reexec import InheritedWorker
-from gateway.process.worker_slot import Process, WorkerSlot
+from gateway.process.worker_slot import WorkerSlot
 from gateway.telemetry.metrics import Cause
 
 
-class Child:
+class Child(worker_slot.Child):
     """A process that waits for SIGUSR2, and the pipe on which it could speak."""
 
     def __init__(self) -> None:
-        read, self._write = os.pipe()
-        os.set_blocking(read, False)
-        self.ready = read
-        self._exitcode: int | None = None
-        self.pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
-
-    @property
-    def exitcode(self) -> int | None:
-        if self._exitcode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self._exitcode = os.waitstatus_to_exitcode(status) if pid else None
-        return self._exitcode
+        super().__init__(os.posix_spawn("/bin/sleep", ["sleep", "60"], {}))
+        self.ready, self._write = os.pipe()
+        os.set_blocking(self.ready, False)
 
     def speak(self) -> None:
         os.write(self._write, b".")
@@ -55,7 +47,7 @@ class Stage:
         self.said: list[str] = []
         self.slot = WorkerSlot(3, self._start, self.said.append, 5.0)
 
-    def _start(self, number: int, counter_set: int, cause: Cause) -> tuple[Process, int]:
+    def _start(self, number: int, counter_set: int, cause: Cause) -> tuple[worker_slot.Child, int]:
         assert number == 3
         self.started.append((counter_set, cause))
         self.children.append(Child())
@@ -102,7 +94,7 @@ def test_one_that_dies_again_and_again_is_replaced_after_longer_and_longer_pause
 
 
 def test_one_that_cannot_be_started_is_tried_again_after_longer_and_longer_pauses() -> None:
-    def fail(_number: int, _counter_set: int, _cause: Cause) -> tuple[Process, int]:
+    def fail(_number: int, _counter_set: int, _cause: Cause) -> tuple[worker_slot.Child, int]:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     said: list[str] = []
