@@ -107,7 +107,7 @@ class Worker:
             logging.getLogger().setLevel("DEBUG" if settings.log.level == "debug" else "WARNING")
             stack.callback(logging.getLogger().removeHandler, libraries)
             metrics = self._metrics(log, place)
-            keeping = asyncio.create_task(metrics.keep())
+            keeping = asyncio.create_task(metrics.keep_publishing())
             stack.callback(keeping.cancel)
             journal = self._journal(stack, log, metrics)
 

@@ -36,16 +36,16 @@ class Observer(Protocol):
     def analytics_lost(self, requests: int) -> None:
         """So many are lost."""
 
-    def analytics_away(self, why: str) -> None:
+    def analytics_unavailable(self, reason: str) -> None:
         """From now on nothing can be written."""
 
-    def analytics_back(self, held: int) -> None:
+    def analytics_back(self, batches: int) -> None:
         """It can again; so many batches were held meanwhile."""
 
     def analytics_failed(self, error: Exception) -> None:
         """It cannot, for a reason nobody foresaw."""
 
-    def analytics_ended(self, lost: int) -> None:
+    def analytics_incomplete(self, requests: int) -> None:
         """The end has come, and so many requests could not be written."""
 
 
@@ -105,7 +105,7 @@ class Recorder:
         lost = sum(batch.requests for batch in self._waiting)
         if lost:
             self._observer.analytics_lost(lost)
-            self._observer.analytics_ended(lost)
+            self._observer.analytics_incomplete(lost)
         await self._shelf.close()
 
     def cut(self) -> None:
@@ -150,7 +150,7 @@ class Recorder:
             await self._shelf.put(batch)
         except SinkUnavailableError as why:
             if not self._is_away:
-                self._observer.analytics_away(str(why))
+                self._observer.analytics_unavailable(str(why))
             self._is_away = True
             return False
         except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well

@@ -114,7 +114,7 @@ def _open_counters(layout: str, count: int, state: InheritedState | None) -> lis
 def _supervise(
     loaded: Loaded, sockets: dict[str, list[socket]], count: int, runtime: Runtime, inherited: InheritedState | None
 ) -> int:
-    layout = f"{shared_memory.FORM} {definitions.LAYOUT} {count}"
+    layout = f"{shared_memory.FORMAT} {definitions.LAYOUT} {count}"
     counters = _open_counters(layout, count, inherited)
     public, control = sockets.values()
 

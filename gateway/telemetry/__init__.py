@@ -1,1 +1,1 @@
-"""What the gateway tells its operator: logs and metrics. Nothing here may slow a request down, let alone fail one."""
+"""Logs and metrics for operators. Nothing here may delay a request or make one fail."""

@@ -1,12 +1,12 @@
-"""The metrics there are. Their labels come from the configuration and from our code, never from a client."""
+"""All metrics. Label values come from the configuration and from our own code, never from a client."""
 
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
 
 
-class Kind(Enum):
-    """What a metric is to Prometheus."""
+class MetricType(Enum):
+    """The types of Prometheus that are used."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -19,15 +19,15 @@ class MetricDefinition:
 
     Attributes:
         name: As Prometheus shows it.
-        kind: Counter, gauge or histogram.
-        help: What it says, for people.
+        type: Counter, gauge or histogram.
+        help: What it measures, for operators.
         labels: Names of its labels.
         bounds: Upper bounds of a histogram's buckets, without infinity.
-        per_worker: Whether each worker's number is shown, with a label `worker`; otherwise they are added up.
+        per_worker: Whether each worker has a series of its own, labelled `worker`; otherwise workers are added up.
     """
 
     name: str
-    kind: Kind
+    type: MetricType
     help: str
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
@@ -35,83 +35,84 @@ class MetricDefinition:
 
 
 def _counter(name: str, text: str, *labels: str, per_worker: bool = False) -> MetricDefinition:
-    return MetricDefinition(name, Kind.COUNTER, text, labels, per_worker=per_worker)
+    return MetricDefinition(name, MetricType.COUNTER, text, labels, per_worker=per_worker)
 
 
 def _gauge(name: str, text: str, *labels: str) -> MetricDefinition:
-    return MetricDefinition(name, Kind.GAUGE, text, labels, per_worker=True)
+    return MetricDefinition(name, MetricType.GAUGE, text, labels, per_worker=True)
 
 
 def _histogram(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> MetricDefinition:
-    return MetricDefinition(name, Kind.HISTOGRAM, text, labels, bounds)
+    return MetricDefinition(name, MetricType.HISTOGRAM, text, labels, bounds)
 
 
 REQUESTS = _counter(
-    "gateway_requests_total", "Requests, by endpoint, what became of them and the answer's status class.",
+    "gateway_requests_total", "Requests, by endpoint, outcome and status class of the response.",
     "endpoint", "outcome", "status",
 )  # fmt: skip
 DECISIONS = _counter(
     "gateway_limit_decisions_total",
-    "What each limit said; mode is degraded while Redis is unavailable. A limit may say allowed while another refuses, "
-    "and bypassed of a caller it exempts, or who has a token to bypass.",
+    "Decisions of each limit. A limit can allow a request that another one refuses. bypassed: the caller is exempt, or "
+    "the request carried a bypass token. mode is degraded while Redis is unavailable.",
     "limit", "outcome", "mode",
 )  # fmt: skip
 TRANSITIONS = _counter(
-    "gateway_redis_transitions_total", "Times that a worker found Redis unavailable, or up again.", "to"
+    "gateway_redis_transitions_total", "Times a worker found Redis unavailable (to=unavailable) or back (to=up).", "to"
 )
 EVICTIONS = _counter(
-    "gateway_local_evictions_total", "Local buckets forgotten, with what they owed, for want of memory."
+    "gateway_local_evictions_total",
+    "Buckets evicted from a worker's memory because it was full; what they owed is lost.",
 )
 CONNECTIONS_REJECTED = _counter(
-    "gateway_connections_rejected_total", "Client connections not taken or cut off.", "cause"
+    "gateway_connections_rejected_total", "Client connections that were rejected or cut off, by cause.", "cause"
 )
 AUDIT_LINES = _counter(
-    "gateway_audit_lines_total", "Lines of the audit trail, by whether they could be written.", "outcome"
+    "gateway_audit_lines_total", "Audit log lines, by whether they were written or the write failed.", "outcome"
 )
-RELOADS = _counter("gateway_rules_reloads_total", "Times that rules were read anew, by what became of it.", "outcome")
+RELOADS = _counter("gateway_rules_reloads_total", "Rule reloads, by whether they were applied or rejected.", "outcome")
 ANALYTICS = _counter(
-    "gateway_analytics_requests_total", "Decided requests, by whether they got into the analytics.", "outcome"
+    "gateway_analytics_requests_total", "Decided requests, by whether analytics recorded or lost them.", "outcome"
 )
-LOG_LINES_DROPPED = _counter("gateway_log_lines_dropped_total", "Log lines dropped, because they could not be written.")
-SERIES_LOST = _counter("gateway_series_lost_total", "Series that are not counted: there are more than fit.")
+LOG_LINES_DROPPED = _counter("gateway_log_lines_dropped_total", "Log lines dropped because they could not be written.")
+SERIES_LOST = _counter("gateway_series_lost_total", "Metric series that are not counted because there are too many.")
 STARTS = _counter(
     "gateway_worker_starts_total",
-    "Times that a worker was started: with the gateway, after a death, in a rolling restart.",
+    "Worker starts, by cause: the gateway's start, the death of the previous worker, or a rolling restart.",
     "cause", per_worker=True,
 )  # fmt: skip
 CPU = _counter(
-    "gateway_worker_cpu_seconds_total", "Time that a worker and its predecessors kept a core busy.", per_worker=True
+    "gateway_worker_cpu_seconds_total", "CPU time used in a worker slot, by all its workers so far.", per_worker=True
 )
 
 STORE_SECONDS = _histogram(
-    "gateway_store_seconds", "Round trips to the store, one for each call.",
+    "gateway_store_seconds", "Duration of one round trip to Redis.",
     (0.0001, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1),
 )  # fmt: skip
 STORE_CHECKS = _histogram(
-    "gateway_store_checks", "Checks that travelled to the store in one call.", (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    "gateway_store_checks", "Checks sent to Redis in one round trip.", (1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
 UPSTREAM_SECONDS = _histogram(
-    "gateway_upstream_seconds", "From a request's first byte to an upstream to the last byte of its answer.",
+    "gateway_upstream_seconds", "Time from the first byte sent to the upstream to the last byte of its response.",
     (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60), "upstream",
 )  # fmt: skip
 
-REDIS_UP = _gauge("gateway_redis_up", "1 while a worker decides with Redis, 0 while it finds it unavailable.")
-FLEET = _gauge("gateway_fleet_size", "Workers of all gateways that share the limits, as a worker sees them.")
-LOCAL_BUCKETS = _gauge("gateway_local_buckets", "Buckets in a worker's memory.")
-OVERRIDES = _gauge("gateway_overrides", "Overrides in force.")
-ANALYTICS_WAITING = _gauge("gateway_analytics_waiting_rows", "Rows of the analytics that wait to be written.")
-CONNECTIONS = _gauge("gateway_connections", "Client connections open.")
-RULES = _gauge("gateway_rules_info", "The revision of the rules in force.", "revision")
-BUILD = _gauge("gateway_build_info", "What runs here.", "version", "python")
-RULES_LOADED = _gauge("gateway_rules_loaded_timestamp_seconds", "When the rules in force were read.")
-LAG = _gauge("gateway_event_loop_lag_seconds", "How late a worker came to its last look at the clock: busy, if not 0.")
-WORKER_UP = _gauge("gateway_worker_up", "1 while a worker gives signs of life.")
+REDIS_UP = _gauge("gateway_redis_up", "1 while the worker decides with Redis, 0 while Redis is unavailable to it.")
+FLEET = _gauge("gateway_fleet_size", "Workers in the fleet (all gateways on one Redis), as seen by this worker.")
+LOCAL_BUCKETS = _gauge("gateway_local_buckets", "Buckets in the worker's memory.")
+OVERRIDES = _gauge("gateway_overrides", "Active overrides.")
+ANALYTICS_WAITING = _gauge("gateway_analytics_waiting_rows", "Analytics rows waiting to be written.")
+CONNECTIONS = _gauge("gateway_connections", "Open client connections.")
+RULES = _gauge("gateway_rules_info", "Always 1; revision is that of the active rules.", "revision")
+BUILD = _gauge("gateway_build_info", "Always 1; version and python are those that are running.", "version", "python")
+RULES_LOADED = _gauge("gateway_rules_loaded_timestamp_seconds", "Unix time at which the active rules were loaded.")
+LAG = _gauge("gateway_event_loop_lag_seconds", "How late the event loop ran its last timer; above 0 when it is busy.")
+WORKER_UP = _gauge("gateway_worker_up", "1 if the worker's heartbeat is recent, 0 otherwise.")
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, MetricDefinition))
 LAYOUT = blake2b(
-    repr([(family.name, family.kind, family.labels, family.bounds, family.per_worker) for family in METRICS]).encode(),
+    repr([(each.name, each.type, each.labels, each.bounds, each.per_worker) for each in METRICS]).encode(),
     digest_size=8,
 ).hexdigest()
-"""The same for two programs that count alike, so that one can go on counting in the other's tallies."""
+"""Equal for two versions of the program whose metrics are the same, so that one can continue the other's counters."""
 
-BY_NAME = {family.name: family for family in METRICS}
+BY_NAME = {each.name: each for each in METRICS}

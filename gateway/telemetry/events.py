@@ -1,7 +1,6 @@
-"""`Events`: what every part has to say, put where operators look: metrics and log."""
+"""`Events`: where all parts of a worker report what happened; it counts and logs it."""
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
@@ -10,59 +9,54 @@ from gateway.telemetry.log import Log
 from gateway.telemetry.log_format import AccessRecord
 from gateway.telemetry.metrics import Metrics
 
-
-class Count(Protocol):
-    """Counts decisions: see `gateway.analytics.rollup`."""
-
-    def __call__(
-        self, endpoint: str, caller: Caller, demands: Sequence[Demand], outcome: str, refused: tuple[int, ...], /
-    ) -> None: ...
+CountDecision = Callable[[str, Caller, Sequence[Demand], str, tuple[int, ...]], None]
+"""Counts a decision for analytics: endpoint, caller, demands, outcome, positions of the demands that were refused."""
 
 
-def uncounted(
-    endpoint: str, caller: Caller, demands: Sequence[Demand], outcome: str, refused: tuple[int, ...], /
+def no_analytics(
+    _endpoint: str, _caller: Caller, _demands: Sequence[Demand], _outcome: str, _: tuple[int, ...]
 ) -> None:
-    """Counts nothing, where there are no analytics."""
+    """Count nothing: analytics are off."""
 
 
 class Events:
-    """Stands behind the ports through which the data plane and the store tell what happened.
+    """Implements the observers of the proxy, the limiter and the analytics with metrics and log lines.
 
     Args:
-        log: Of this process.
-        metrics: Of this worker.
-        access_log: The share of requests that have a line in the log, 0 to 1.
-        count: Counts decisions for the analytics.
+        log: The worker's log.
+        metrics: The worker's metrics.
+        access_log: The share of requests that get an access log line, 0 to 1.
+        count: Counts decisions for analytics.
     """
 
-    __slots__ = ("_access_log", "_count", "_due", "_log", "_metrics")
+    __slots__ = ("_access_credit", "_access_log", "_count", "_log", "_metrics")
 
-    def __init__(self, log: Log, metrics: Metrics, *, access_log: float, count: Count = uncounted) -> None:
+    def __init__(self, log: Log, metrics: Metrics, *, access_log: float, count: CountDecision = no_analytics) -> None:
         self._log = log
         self._metrics = metrics
         self._access_log = access_log
         self._count = count
-        self._due = 0.0  # of the next line: it is written at 1
+        self._access_credit = 0.0  # a line is written each time it reaches 1
 
-    # As the proxy's observer.
+    # RequestObserver
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
-        """Limits were asked."""
+        """The limiter decided on a request."""
         refused = verdict.decision.refused
         self._metrics.decided(demands, refused, degraded=verdict.degraded)
         self._count(endpoint, caller, demands, verdict.outcome, refused)
 
     def bypassed(self, limits: Iterable[str]) -> None:
-        """Limits did not count a request that falls under them."""
+        """These limits apply to a request, but did not count it."""
         for limit in limits:
             self._metrics.bypassed(limit)
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
-        """An upstream has answered to the end."""
+        """An upstream's response is complete."""
         self._metrics.upstream_took(upstream, seconds)
 
     def upstream_unreachable(self, upstream: str, why: str) -> None:
-        """No connection to an address of an upstream came about."""
+        """A connection to an address of an upstream failed."""
         self._log.event("upstream_unreachable", level="error", upstream=upstream, why=why)
 
     def name_unresolved(self, name: str, why: str) -> None:
@@ -70,68 +64,68 @@ class Events:
         self._log.event("name_unresolved", level="warning", name=name, why=why)
 
     def rejected(self, cause: str) -> None:
-        """A connection was not taken, or was cut off."""
+        """A client connection was rejected or cut off."""
         self._metrics.rejected(cause)
 
     def served(
         self, request_id: str, endpoint: str, method: str, caller: bytes, outcome: Outcome, status: int, seconds: float
     ) -> None:
-        """A request has come to its end."""
+        """A request ended."""
         self._metrics.request(endpoint, outcome, status)
         if self._access_log:
-            self._due += self._access_log
-            if self._due >= 1.0:
-                self._due -= 1.0
+            self._access_credit += self._access_log
+            if self._access_credit >= 1.0:
+                self._access_credit -= 1.0
                 self._log.access(AccessRecord(request_id, endpoint, method, outcome, status, seconds, caller.decode()))
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:
-        """A request has come to its end by an error that nobody foresaw."""
+        """A request ended with an unexpected error."""
         self._metrics.request("", "failed", status)
         self._log.failure("request_failed", error, request_id=request_id, status=status)
 
-    # As the limiter's observer.
+    # RedisObserver
 
     def redis_answered(self, checks: int, seconds: float) -> None:
         """Redis decided on so many checks in one round trip."""
-        self._metrics.store_asked(checks)
+        self._metrics.store_checks(checks)
         self._metrics.store_took(seconds)
 
     def redis_unavailable(self, reason: str) -> None:
         """From now on this worker decides without Redis."""
-        self._metrics.redis_turned("unavailable")
+        self._metrics.redis_changed("unavailable")
         self._log.event("redis_unavailable", level="error", why=reason)
 
     def redis_back(self, seconds: float) -> None:
         """This worker decides with Redis again, after so many seconds without."""
-        self._metrics.redis_turned("up")
+        self._metrics.redis_changed("up")
         self._log.event("redis_back", level="error", unavailable_seconds=round(seconds, 3))
 
     def redis_misconfigured(self, warning: str) -> None:
         """Redis has a setting that may lose buckets or refuse writes."""
-        self._log.event("redis_setup", level="warning", what=warning)
+        self._log.event("redis_misconfigured", level="warning", warning=warning)
 
-    # As the observer of the analytics.
+    # AnalyticsObserver
 
     def analytics_written(self, requests: int) -> None:
-        """So many decided requests have been written."""
-        self._metrics.analysed("written", requests)
+        """So many decided requests were written."""
+        self._metrics.analytics("written", requests)
 
     def analytics_lost(self, requests: int) -> None:
-        """So many are lost."""
-        self._metrics.analysed("lost", requests)
+        """So many decided requests will not be written."""
+        self._metrics.analytics("lost", requests)
 
-    def analytics_away(self, why: str) -> None:
-        """From now on nothing can be written."""
-        self._log.event("analytics_away", level="error", why=why)
+    def analytics_unavailable(self, reason: str) -> None:
+        """From now on the sink cannot be written to."""
+        self._log.event("analytics_unavailable", level="error", why=reason)
 
-    def analytics_back(self, held: int) -> None:
-        """It can again; so many batches were held meanwhile."""
-        self._log.event("analytics_back", level="error", held=held)
+    def analytics_back(self, batches: int) -> None:
+        """The sink can be written to again; so many batches are waiting."""
+        self._log.event("analytics_back", level="error", batches=batches)
 
     def analytics_failed(self, error: Exception) -> None:
-        """It cannot, for a reason nobody foresaw."""
+        """Writing failed with an unexpected error."""
         self._log.failure("analytics_failed", error)
 
-    def analytics_ended(self, lost: int) -> None:
-        """The end has come, and so many requests could not be written."""
-        self._log.event("analytics_ended", level="error", lost=lost)
+    def analytics_incomplete(self, requests: int) -> None:
+        """The worker exits, and could not write so many requests."""
+        self._log.event("analytics_incomplete", level="error", requests=requests)

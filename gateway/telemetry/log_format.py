@@ -1,7 +1,7 @@
-"""How an event becomes a line: JSON for programs, readable text for people at a terminal.
+"""How events are formatted: JSON for programs, readable text for a terminal.
 
-Whatever a value holds, it stays in its line: newlines and control characters, the terminal's included, are escaped, and
-so is all that is not ASCII. A line that would be longer than a pipe takes at once is cut.
+Whatever a value contains, it stays on its line: newlines, control characters and everything else that is not printable
+ASCII is escaped. A line longer than a pipe takes at once is cut.
 """
 
 import json
@@ -17,20 +17,20 @@ Fields = Mapping[str, Value]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CUT = 1800
-"""Characters kept of a line's fields when they are too long. Quoted once more they at most double."""
+"""Characters kept of the fields of a line that is too long. Quoting them again at most doubles their number."""
 
 
 class AccessRecord(NamedTuple):
-    """One request, as the log tells it. No field for a user id in the clear, nor for the path, which may hold one.
+    """One request in the access log. It has no field for a user id, nor for the path, which may contain one.
 
     Attributes:
-        request_id: As in X-Request-ID, which its upstream was sent; of letters, digits and ._+=/- only, or empty.
-        endpoint: Its name in the configuration.
-        method: Its method; one that is not common is logged as ``other``.
-        outcome: What became of it, a word of ours.
-        status: The answer's status code.
+        request_id: The X-Request-ID that the upstream was sent: letters, digits and ._+=/- only, or empty.
+        endpoint: The endpoint's name.
+        method: As received; one that is not common is logged as ``other``.
+        outcome: An `Outcome`.
+        status: Of the response.
         seconds: How long it took.
-        caller: A keyed digest of who asked, in hex.
+        caller: The caller's keyed digest, in hex.
     """
 
     request_id: str
@@ -43,17 +43,17 @@ class AccessRecord(NamedTuple):
 
 
 class LogFormat(Protocol):
-    """Makes lines."""
+    """Formats lines: `JsonFormat` or `TextFormat`."""
 
     def event(self, time: float, level: str, name: str, fields: Fields) -> str:
-        """The line of an event. `time` is seconds since 1970."""
+        """The line for an event. `time` is in seconds since 1970."""
 
-    def access(self, time: float, access: AccessRecord) -> str:
-        """The line of a request."""
+    def access(self, time: float, record: AccessRecord) -> str:
+        """The line for a request."""
 
 
-class Clock:
-    """UTC as text with milliseconds, made anew only when the second changes."""
+class Timestamps:
+    """Formats UTC times with milliseconds; the part up to the second is formatted once a second."""
 
     __slots__ = ("_second", "_text")
 
@@ -70,8 +70,8 @@ class Clock:
         return f"{self._text}{int((time - second) * 1000):03}Z"
 
 
-class Quotes(dict[str, str]):
-    """Names as JSON strings, each made once. For names out of the configuration: there are only so many."""
+class JsonStrings(dict[str, str]):
+    """Names as JSON strings, each quoted once. For names from the configuration, whose number is bounded."""
 
     def __missing__(self, name: str) -> str:
         quoted = self[name] = json.dumps(name)
@@ -79,34 +79,36 @@ class Quotes(dict[str, str]):
 
 
 class JsonFormat:
-    """One JSON object a line.
+    """One JSON object per line.
 
     Args:
-        origin: Fields of every line: which process speaks.
+        origin: Fields of every line: which process wrote it.
     """
 
-    __slots__ = ("_clock", "_origin", "_quoted", "_taken")
+    __slots__ = ("_origin", "_quoted", "_reserved", "_time")
 
     def __init__(self, origin: Fields) -> None:
-        self._clock = Clock()
-        self._taken = frozenset({"time", "level", "event", *origin})
+        self._time = Timestamps()
+        self._reserved = frozenset({"time", "level", "event", *origin})
         self._origin = "".join(f"{json.dumps(key)}: {json.dumps(value)}, " for key, value in origin.items())
-        self._quoted = Quotes()
+        self._quoted = JsonStrings()
 
     def event(self, time: float, level: str, name: str, fields: Fields) -> str:
-        """See `LogFormat`. A field may not take the place of one that every line has."""
+        """See `LogFormat`. Fields that would overwrite one that every line has are left out."""
         head = (
-            f'{{"time": "{self._clock.text(time)}", "level": "{level}", {self._origin}"event": {json.dumps(name[:100])}'
+            f'{{"time": "{self._time.text(time)}", "level": "{level}", {self._origin}"event": {json.dumps(name[:100])}'
         )
-        rest = json.dumps({key: _finite(value) for key, value in fields.items() if key not in self._taken}, default=str)
+        rest = json.dumps(
+            {key: _finite(value) for key, value in fields.items() if key not in self._reserved}, default=str
+        )
         line = f"{head}, {rest[1:]}\n" if rest != "{}" else f"{head}}}\n"
         return line if len(line) < LONGEST else f'{head}, "cut": {json.dumps(rest[:_CUT])}}}\n'
 
-    def access(self, time: float, access: AccessRecord) -> str:
-        """See `LogFormat`. What is not quoted here is ours and needs no quoting."""
-        request_id, endpoint, method, outcome, status, seconds, caller = access
+    def access(self, time: float, record: AccessRecord) -> str:
+        """See `LogFormat`. What is not quoted here is generated by us and needs no quoting."""
+        request_id, endpoint, method, outcome, status, seconds, caller = record
         return (
-            f'{{"time": "{self._clock.text(time)}", "level": "info", {self._origin}"event": "request", '
+            f'{{"time": "{self._time.text(time)}", "level": "info", {self._origin}"event": "request", '
             f'"request_id": "{request_id}", "endpoint": {self._quoted[endpoint]}, '
             f'"method": "{method if method in _METHODS else "other"}", '
             f'"outcome": "{outcome}", "status": {status}, "ms": {seconds * 1000:.3f}, "caller": "{caller}"}}\n'
@@ -114,39 +116,39 @@ class JsonFormat:
 
 
 class TextFormat:
-    """One line of text: time, level, event, fields. For a person who watches; programs read JSON.
+    """One line of text: time, level, event, fields. For people at a terminal; programs read JSON.
 
     Args:
-        origin: Fields of every line: which process speaks.
+        origin: Fields of every line: which process wrote it.
     """
 
-    __slots__ = ("_clock", "_origin")
+    __slots__ = ("_origin", "_time")
 
     def __init__(self, origin: Fields) -> None:
-        self._clock = Clock()
+        self._time = Timestamps()
         self._origin = "".join(f"  {_plain(key)}={_plain(value)}" for key, value in origin.items() if key != "pid")
 
     def event(self, time: float, level: str, name: str, fields: Fields) -> str:
         """See `LogFormat`."""
         rest = "".join(f"  {_plain(key)}={_plain(value)}" for key, value in fields.items())
-        return f"{self._clock.text(time)} {level:7} {_plain(name)}{rest}{self._origin}"[: LONGEST - 2] + "\n"
+        return f"{self._time.text(time)} {level:7} {_plain(name)}{rest}{self._origin}"[: LONGEST - 2] + "\n"
 
-    def access(self, time: float, access: AccessRecord) -> str:
+    def access(self, time: float, record: AccessRecord) -> str:
         """See `LogFormat`."""
-        request_id, endpoint, method, outcome, status, seconds, caller = access
+        request_id, endpoint, method, outcome, status, seconds, caller = record
         return (
-            f"{self._clock.text(time)} info    {method if method in _METHODS else 'other'} {_plain(endpoint)} "
+            f"{self._time.text(time)} info    {method if method in _METHODS else 'other'} {_plain(endpoint)} "
             f"{status} {outcome}  {seconds * 1000:.1f} ms  caller={caller}  request_id={request_id}{self._origin}\n"
         )
 
 
 def _finite(value: Value) -> Value:
-    """A value as JSON knows it: it has no infinity, and no number that is none."""
+    """A value that JSON can represent: infinity and NaN become text."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Value) -> str:
-    """A value as it is when it is a plain word, else as a JSON string, which has no control characters."""
+    """A plain word as it is; anything else as a JSON string, which has no control characters."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     if text.isascii() and text.isprintable() and text and not set(text) & {" ", '"', "=", "\\"}:
         return text

@@ -1,7 +1,7 @@
-"""`Metrics`: how one worker counts. What a request costs here is a few additions in shared memory, see `tally`.
+"""`Metrics`: one worker's metrics. Counting costs a few additions in shared memory, see `shared_memory`.
 
-Counting is for the event loop's thread alone, and so needs no lock. What changes by itself (connections, buckets) is
-read once a second from callables that the composition root gives, and whenever this worker is scraped.
+Only the event loop's thread counts, so there is no lock. Values that change by themselves (connections, buckets) are
+read once a second, and at each scrape, from callables that the composition root registers with `watch`.
 """
 
 import asyncio
@@ -9,81 +9,69 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
+from gateway.limits.bucket import Demand
 from gateway.telemetry import definitions
-from gateway.telemetry.definitions import Kind, MetricDefinition
+from gateway.telemetry.definitions import MetricDefinition, MetricType
 from gateway.telemetry.exposition import Snapshot, exposition
-from gateway.telemetry.shared_memory import Key, SharedCounters
+from gateway.telemetry.shared_memory import SeriesKey, SharedCounters
 
 Cause = Literal["start", "death", "restart"]
-"""Why a worker was started: with the gateway; in the place of one that died; in a rolling restart."""
+"""Why a worker was started: with the gateway; because the previous one died; in a rolling restart."""
 
-_BEAT = 1.0
-
-
-class Charge(Protocol):
-    """What is asked of a bucket, as far as it matters here: see `gateway.limits.bucket.Charge`."""
-
-    @property
-    def limit(self) -> str:
-        """Name of the limit."""
-
-    @property
-    def enforced(self) -> bool:
-        """False for a shadow limit."""
+_PUBLISH_INTERVAL = 1.0
+"""Seconds."""
 
 
 class Metrics:
-    """Counts for one worker, and answers scrapes for all.
+    """Counts for one worker, and responds to scrapes for all.
 
     Args:
-        tallies: Of all workers of this gateway, made before they were forked; see `Snapshot`.
-        place: Which of them is ours.
-        workers: How many workers there are; None for as many as tallies.
+        counters: Of all workers of this gateway, made before they were forked; see `Snapshot`.
+        index: Which of them this worker counts in.
+        workers: How many workers there are; None if there is one set of counters.
         cause: Why this worker was started.
 
     Attributes:
-        store_took: Call it with the seconds of a round trip to the store.
-        store_asked: Call it with the number of checks in a call to the store.
+        store_took: Records the seconds of a round trip to Redis.
+        store_checks: Records the number of checks in a round trip to Redis.
     """
 
     def __init__(
-        self, tallies: Sequence[SharedCounters], place: int = 0, workers: int | None = None, cause: Cause = "start"
+        self, counters: Sequence[SharedCounters], index: int = 0, workers: int | None = None, cause: Cause = "start"
     ) -> None:
-        self._tallies = tallies
+        self._all_counters = counters
         self._workers = workers
-        self._tally = tallies[place]
-        self._cells = self._tally.cells
+        self._counters = counters[index]
+        self._cells = self._counters.cells
         self._requests: dict[tuple[str, str, int], int] = {}
         self._decisions: dict[tuple[str, str, bool], int] = {}
         self._upstreams: dict[str, Callable[[float], None]] = {}
-        self._watched: list[Callable[[], None]] = []
-        self._forget_gauges()
-        self._expect()
-        self.store_took = self._ruler(definitions.STORE_SECONDS)
-        self.store_asked = self._ruler(definitions.STORE_CHECKS)
+        self._updates: list[Callable[[], None]] = []
+        self._clear_gauges()
+        self._start_at_zero()
+        self.store_took = self._histogram(definitions.STORE_SECONDS)
+        self.store_checks = self._histogram(definitions.STORE_CHECKS)
         self._count(definitions.STARTS, cause)
         self.watch(definitions.CPU, time.process_time)
 
-    # The data plane.
+    # For each request.
 
     def request(self, endpoint: str, outcome: str, status: int) -> None:
-        """Count a request. `endpoint` is empty when it was not made out; `outcome` is a word of ours."""
+        """Count a request. `endpoint` is empty if the request could not be matched to one."""
         key = (endpoint, outcome, status // 100)
         cell = self._requests.get(key)
         if cell is None:
             cell = self._requests[key] = self._cell(definitions.REQUESTS, endpoint, outcome, _status_class(status))
         self._cells[cell] += 1.0
 
-    def decided(
-        self, demands: Iterable[tuple[bytes, Charge]], refused: Sequence[int] = (), *, degraded: bool = False
-    ) -> None:
-        """Count what each limit said to a request.
+    def decided(self, demands: Iterable[Demand], refused: Sequence[int] = (), *, degraded: bool = False) -> None:
+        """Count each limit's decision on a request.
 
         Args:
             demands: What was asked of the buckets.
-            refused: Positions of those that could not pay.
+            refused: Positions of the demands that were refused.
             degraded: Whether it was decided without the shared store.
         """
         cells, known = self._cells, self._decisions
@@ -97,43 +85,43 @@ class Metrics:
             if cell is None:
                 cell = known[key] = self._decision(charge.limit, outcome, degraded=degraded)
             cells[cell] += 1.0
-            position += 1  # noqa: SIM113 - enumerate makes a tuple more
+            position += 1  # noqa: SIM113 - enumerate would allocate a tuple for each demand
 
     def bypassed(self, limit: str) -> None:
-        """Count a caller whom `limit` does not count."""
+        """Count a request that `limit` did not count."""
         self._cells[self._decision(limit, "bypassed", degraded=False)] += 1.0
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
-        """Note how long an upstream took for one request."""
-        ruler = self._upstreams.get(upstream)
-        if ruler is None:
-            ruler = self._upstreams[upstream] = self._ruler(definitions.UPSTREAM_SECONDS, upstream)
-        ruler(seconds)
+        """Record how long an upstream took for one request."""
+        record = self._upstreams.get(upstream)
+        if record is None:
+            record = self._upstreams[upstream] = self._histogram(definitions.UPSTREAM_SECONDS, upstream)
+        record(seconds)
 
     def rejected(self, cause: str) -> None:
-        """Count a connection that was not taken, or was cut off. `cause` is a word of ours."""
+        """Count a client connection that was rejected or cut off."""
         self._count(definitions.CONNECTIONS_REJECTED, cause)
 
-    # What happens now and then.
+    # Now and then.
 
-    def redis_turned(self, to: Literal["up", "unavailable"]) -> None:
-        """Count that this worker found Redis unavailable, or up again."""
+    def redis_changed(self, to: Literal["up", "unavailable"]) -> None:
+        """Count that this worker found Redis unavailable, or back."""
         self._count(definitions.TRANSITIONS, to)
 
     def audited(self, outcome: Literal["written", "failed"]) -> None:
-        """Count a line of the audit trail."""
+        """Count a line of the audit log."""
         self._count(definitions.AUDIT_LINES, outcome)
 
     def reloaded(self, outcome: Literal["applied", "rejected"]) -> None:
-        """Count that rules were read anew."""
+        """Count a reload of the rules."""
         self._count(definitions.RELOADS, outcome)
 
-    def analysed(self, outcome: Literal["written", "lost"], requests: int) -> None:
-        """Count decided requests that were written to the analytics, or will not be."""
+    def analytics(self, outcome: Literal["written", "lost"], requests: int) -> None:
+        """Count decided requests that analytics recorded or lost."""
         self._cells[self._cell(definitions.ANALYTICS, outcome)] += requests
 
     def rules(self, revision: str, endpoints: Iterable[str], limits: Iterable[str]) -> None:
-        """Say which rules are in force now. Their series start at zero, so that a first refusal is seen to be one."""
+        """Show which rules are active. Their series start at zero, so that the first refusal shows as an increase."""
         self._show_only(definitions.RULES, revision)
         self._set(definitions.RULES_LOADED, time.time())
         for endpoint in endpoints:
@@ -144,106 +132,107 @@ class Metrics:
                 self._decision(limit, outcome, degraded=False)
 
     def build(self, version: str, python: str) -> None:
-        """Say what runs here."""
+        """Show which versions are running."""
         self._show_only(definitions.BUILD, version, python)
 
     # Scrapes.
 
-    def watch(self, family: MetricDefinition, read: Callable[[], float]) -> None:
-        """Show what `read` says: the value of a gauge, or how far a counter has come since this worker began."""
-        cell = self._cell(family)
-        seen = 0.0
+    def watch(self, metric: MetricDefinition, read: Callable[[], float]) -> None:
+        """Show what `read` returns: the value of a gauge, or what a counter has counted since this worker started."""
+        cell = self._cell(metric)
+        last = 0.0
 
-        def look() -> None:
-            nonlocal seen
+        def update() -> None:
+            nonlocal last
             value = read()
-            if family.kind is Kind.GAUGE:
+            if metric.type is MetricType.GAUGE:
                 self._cells[cell] = value
             else:
-                self._cells[cell] += value - seen
-                seen = value
+                self._cells[cell] += value - last
+                last = value
 
-        look()
-        self._watched.append(look)
+        update()
+        self._updates.append(update)
 
     def publish(self) -> None:
-        """Show the others that we are alive, and what we watch."""
-        for look in self._watched:
-            look()
-        self._tally.heartbeat = time.monotonic()
+        """Update what is watched, and the heartbeat."""
+        for update in self._updates:
+            update()
+        self._counters.heartbeat = time.monotonic()
 
-    async def keep(self) -> None:
-        """Publish once a second, until cancelled. Then our gauges are gone, and what was counted stays."""
+    async def keep_publishing(self) -> None:
+        """Publish once a second until cancelled. After that our gauges are hidden; what was counted stays."""
         loop = asyncio.get_running_loop()
         try:
             while True:
                 self.publish()
-                due = loop.time() + _BEAT
-                await asyncio.sleep(_BEAT)
+                due = loop.time() + _PUBLISH_INTERVAL
+                await asyncio.sleep(_PUBLISH_INTERVAL)
                 self._set(definitions.LAG, max(0.0, loop.time() - due))
         finally:
             self.publish()
-            self._tally.heartbeat = 0.0
+            self._counters.heartbeat = 0.0
 
     async def scrape(self, accept: str = "") -> tuple[bytes, str]:
-        """What all workers have counted, as an Accept header wants it, and its content type.
+        """The metrics of all workers in the format that an Accept header asks for, and its content type.
 
-        The numbers are read at once; a thread makes text of them, for that takes about 10 ms for 1000 series.
+        The numbers are read at once; a thread formats them, which takes about 10 ms for 1000 series.
         """
         self.publish()
-        return await asyncio.to_thread(exposition, Snapshot(self._tallies, time.monotonic(), self._workers), accept)
+        snapshot = Snapshot(self._all_counters, time.monotonic(), self._workers)
+        return await asyncio.to_thread(exposition, snapshot, accept)
 
-    def _cell(self, family: MetricDefinition, *labels: str, width: int = 1) -> int:
-        return self._tally.cell(Key(family.name, labels), width)
+    def _cell(self, metric: MetricDefinition, *labels: str, width: int = 1) -> int:
+        return self._counters.cell(SeriesKey(metric.name, labels), width)
 
     def _decision(self, limit: str, outcome: str, *, degraded: bool) -> int:
         return self._cell(definitions.DECISIONS, limit, outcome, "degraded" if degraded else "normal")
 
-    def _count(self, family: MetricDefinition, *labels: str) -> None:
-        self._cells[self._cell(family, *labels)] += 1.0
+    def _count(self, metric: MetricDefinition, *labels: str) -> None:
+        self._cells[self._cell(metric, *labels)] += 1.0
 
-    def _set(self, family: MetricDefinition, value: float, *labels: str) -> None:
-        self._cells[self._cell(family, *labels)] = value
+    def _set(self, metric: MetricDefinition, value: float, *labels: str) -> None:
+        self._cells[self._cell(metric, *labels)] = value
 
-    def _ruler(self, family: MetricDefinition, *labels: str) -> Callable[[float], None]:
-        """What sorts values into the buckets of a histogram: so many cells, one for infinity, one for their sum."""
-        cells, bounds = self._cells, family.bounds
-        first = self._cell(family, *labels, width=len(bounds) + 2)
+    def _histogram(self, metric: MetricDefinition, *labels: str) -> Callable[[float], None]:
+        """Returns what records values in a histogram: a cell for each bucket, one for infinity, one for the sum."""
+        cells, bounds = self._cells, metric.bounds
+        first = self._cell(metric, *labels, width=len(bounds) + 2)
         total = first + len(bounds) + 1
 
-        def measure(value: float) -> None:
+        def record(value: float) -> None:
             cells[first + bisect_left(bounds, value)] += 1.0
             cells[total] += value
 
-        return measure
+        return record
 
-    def _show_only(self, family: MetricDefinition, *labels: str) -> None:
-        """Set one series of a gauge to 1, and unset its others."""
-        for key, span in self._tally.spans().items():
-            if key.family == family.name:
-                self._cells[span.start] = math.nan
-        self._set(family, 1.0, *labels)
+    def _show_only(self, metric: MetricDefinition, *labels: str) -> None:
+        """Set one series of a gauge to 1, and hide its others."""
+        for key, cells in self._counters.series().items():
+            if key.metric == metric.name:
+                self._cells[cells.start] = math.nan
+        self._set(metric, 1.0, *labels)
 
-    def _forget_gauges(self) -> None:
-        """What the worker before us showed no longer holds; what it counted does."""
-        self._tally.heartbeat = 0.0
-        self._tally.began = time.monotonic()
-        for key, span in self._tally.spans().items():
-            if definitions.BY_NAME[key.family].kind is Kind.GAUGE:
-                self._cells[span.start] = math.nan
+    def _clear_gauges(self) -> None:
+        """Hide the gauges of the previous worker; what it counted stays."""
+        self._counters.heartbeat = 0.0
+        self._counters.started = time.monotonic()
+        for key, cells in self._counters.series().items():
+            if definitions.BY_NAME[key.metric].type is MetricType.GAUGE:
+                self._cells[cells.start] = math.nan
 
-    def _expect(self) -> None:
-        """Start at zero what may never happen, so that its first time is seen as an increase."""
-        for family in (definitions.EVICTIONS, definitions.LOG_LINES_DROPPED):
-            self._cell(family)
-        for family, label in (
+    def _start_at_zero(self) -> None:
+        """Create the series of rare events at zero, so that the first one shows as an increase."""
+        for metric in (definitions.EVICTIONS, definitions.LOG_LINES_DROPPED):
+            self._cell(metric)
+        for metric, label in (
             (definitions.STARTS, "death"),
             (definitions.TRANSITIONS, "unavailable"), (definitions.TRANSITIONS, "up"),
             (definitions.AUDIT_LINES, "written"), (definitions.AUDIT_LINES, "failed"),
             (definitions.ANALYTICS, "written"), (definitions.ANALYTICS, "lost"),
             (definitions.RELOADS, "applied"), (definitions.RELOADS, "rejected"),
         ):  # fmt: skip
-            self._cell(family, label)
+            self._cell(metric, label)
 
 
 def _status_class(status: int) -> str:

@@ -1,18 +1,18 @@
-"""`SharedCounters`: one worker's numbers, in memory that all workers of a gateway share.
+"""`SharedCounters`: one worker's metrics, in memory that all workers of a gateway share.
 
-The supervisor makes two tallies for each of its workers before it forks them: in a rolling restart a worker counts in
-one while its successor counts in the other. The memory is a file without a name: it needs no folder, goes when the
-gateway goes, and is handed on by its descriptor. A worker counts in its own tally only, so there is no lock; any worker
-reads all of them, so whichever is asked answers for the whole gateway. When a worker dies, even by SIGKILL, its numbers
-stay, and its successor goes on counting where it stopped: no counter ever goes back.
+The supervisor makes two sets for each worker before it forks: in a rolling restart a worker counts in one while its
+successor counts in the other. The memory is an unnamed file: it needs no folder, is freed when the gateway exits, and
+is handed over as a file descriptor. A worker writes to its own counters only, so there is no lock; any worker reads
+those of all, so each of them can serve the metrics of the whole gateway. When a worker dies, even by SIGKILL, its
+numbers stay, and its successor continues from them: no counter ever decreases.
 
-All numbers are doubles, as in Prometheus itself: counts are exact below 2**53. An aligned double is read and written
-whole on every machine we know, so nobody reads half a number.
+All numbers are doubles, as in Prometheus itself: counts are exact below 2**53. Aligned doubles are read and written
+atomically on every platform we know, so no half-written number is ever read.
 
-    cells:  [ bytes of names | beat | lost | began | a | b | b | b | ... ]
+    cells:  [ bytes of names | heartbeat | lost series | started | a | b | b | b | ... ]
     names:  ["a", ["label"], 1] newline ["b", [], 3] newline ...
 
-A line of names is written before its length is counted in the first cell, so nobody reads half a line either.
+A line of names is written before its length is added to the first cell, so no half-written line is ever read either.
 """
 
 import json
@@ -22,10 +22,10 @@ from collections.abc import Mapping
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
-FORM = 1
-"""Of the memory. Another one when a program could not read what this one wrote."""
+FORMAT = 1
+"""Of the memory. To be increased when programs of the old and the new format cannot read each other's."""
 
-_NAMES, _BEAT, _LOST, _BEGAN = range(4)
+_NAMES, _HEARTBEAT, _LOST_SERIES, _STARTED = range(4)
 _SPILL = 4
 WIDEST = 40
 """Cells of a series at most."""
@@ -33,101 +33,101 @@ WIDEST = 40
 _FIRST = _SPILL + WIDEST
 _CELLS = 1 << 16
 _SIZE = 1 << 23
-"""Bytes in all. Pages that nobody has written to cost nothing."""
+"""Bytes in all. Pages that were never written to take no memory."""
 
 
-class Key(NamedTuple):
-    """A series: the family it belongs to and the values of its labels."""
+class SeriesKey(NamedTuple):
+    """A series: the name of its metric, and the values of its labels."""
 
-    family: str
+    metric: str
     labels: tuple[str, ...] = ()
 
 
-class Span(NamedTuple):
-    """Where a series is: the first of its cells, and how many they are."""
+class CellRange(NamedTuple):
+    """Where a series is stored: its first cell, and how many it has."""
 
     start: int
     width: int
 
 
-def _nameless() -> int:
-    """A descriptor of a file without a name, in memory where the system knows of such."""
+def _unnamed_file() -> int:
+    """A descriptor of an unnamed file, in memory where the system supports that."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("gateway-tally")
+        return os.memfd_create("gateway-metrics")
     with TemporaryFile() as file:
         return os.dup(file.fileno())
 
 
 class SharedCounters:
-    """Numbers of one worker.
+    """The numbers of one worker.
 
     Args:
-        descriptor: Of a tally's memory, to go on with it; None for a new one.
+        descriptor: Of existing memory, to continue its counters; None for new memory.
 
     Attributes:
-        cells: The numbers; index them with what `cell` says.
-        descriptor: Of its memory.
+        cells: The numbers; `cell` returns the index of each.
+        descriptor: Of the memory.
     """
 
-    __slots__ = ("_names", "_read", "_spans", "_used", "cells", "descriptor")
+    __slots__ = ("_names", "_read", "_series", "_used", "cells", "descriptor")
 
     def __init__(self, descriptor: int | None = None) -> None:
-        self.descriptor = _nameless() if descriptor is None else descriptor
+        self.descriptor = _unnamed_file() if descriptor is None else descriptor
         os.ftruncate(self.descriptor, _SIZE)
         memory = memoryview(mmap.mmap(self.descriptor, _SIZE))
         self.cells: memoryview[float] = memory[: 8 * _CELLS].cast("d")
         self._names = memory[8 * _CELLS :]
-        self._spans: dict[Key, Span] = {}
+        self._series: dict[SeriesKey, CellRange] = {}
         self._read = 0
         self._used = _FIRST
 
     @property
     def heartbeat(self) -> float:
-        """When the worker last showed it is alive, in seconds of the machine's monotonic clock; 0 when it has ended."""
-        return self.cells[_BEAT]
+        """When the worker was last known to be alive, in seconds of the monotonic clock; 0 when it has exited."""
+        return self.cells[_HEARTBEAT]
 
     @heartbeat.setter
     def heartbeat(self, now: float) -> None:
-        self.cells[_BEAT] = now
+        self.cells[_HEARTBEAT] = now
 
     @property
-    def began(self) -> float:
-        """When the worker began to count here, by the same clock."""
-        return self.cells[_BEGAN]
+    def started(self) -> float:
+        """When the worker started to count here, by the same clock."""
+        return self.cells[_STARTED]
 
-    @began.setter
-    def began(self, now: float) -> None:
-        self.cells[_BEGAN] = now
+    @started.setter
+    def started(self, now: float) -> None:
+        self.cells[_STARTED] = now
 
     @property
-    def lost(self) -> float:
-        """Series that found no room, and are not counted."""
-        return self.cells[_LOST]
+    def lost_series(self) -> float:
+        """Series for which there was no room, and which are not counted."""
+        return self.cells[_LOST_SERIES]
 
-    def cell(self, key: Key, width: int = 1) -> int:
-        """Index of the first of a series' cells. They are made, all zero, when there are none.
+    def cell(self, key: SeriesKey, width: int = 1) -> int:
+        """The index of a series' first cell. A new series starts at zero.
 
-        Where there is no room left, the answer is a place that nobody reads.
+        If there is no room left, the index is that of spare cells that are never read.
         """
-        span = self.spans().get(key)
-        if span is not None:
-            return span.start
-        line = json.dumps([key.family, key.labels, width]).encode() + b"\n"
+        found = self.series().get(key)
+        if found is not None:
+            return found.start
+        line = json.dumps([key.metric, key.labels, width]).encode() + b"\n"
         end = self._read + len(line)
         if self._used + width > _CELLS or end > len(self._names):
-            self.cells[_LOST] += 1
+            self.cells[_LOST_SERIES] += 1
             return _SPILL
         self._names[self._read : end] = line
         self.cells[_NAMES] = end
-        return self.spans()[key].start
+        return self.series()[key].start
 
-    def spans(self) -> Mapping[Key, Span]:
-        """Where each series is, those included that other processes have made."""
+    def series(self) -> Mapping[SeriesKey, CellRange]:
+        """Where each series is stored, including those that other processes added."""
         end = int(self.cells[_NAMES])
         if end > self._read:
             for line in bytes(self._names[self._read : end]).splitlines():
-                family, labels, width = json.loads(line)
-                self._spans[Key(family, tuple(labels))] = Span(self._used, width)
+                metric, labels, width = json.loads(line)
+                self._series[SeriesKey(metric, tuple(labels))] = CellRange(self._used, width)
                 self._used += width
             self._read = end
-        return self._spans
+        return self._series

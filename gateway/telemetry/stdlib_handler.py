@@ -1,6 +1,6 @@
-"""What libraries log with Python's `logging`, brought into our log.
+"""`StdlibHandler`: brings what libraries log with Python's `logging` into the gateway's log.
 
-aiohttp, asyncio and redis-py would otherwise write free text to standard error, and wait while they do.
+aiohttp, asyncio and redis-py would otherwise write free text to standard error, and block while they do.
 """
 
 import logging
@@ -10,10 +10,10 @@ from gateway.telemetry.log import Log
 
 
 class StdlibHandler(logging.Handler):
-    """Passes a record on as an event called ``library``.
+    """Logs each record as an event called ``library``.
 
-    Only what the library's authors wrote is kept: the message before its holes are filled, its first line, and where an
-    error came from. What fills the holes may be a client's.
+    Only what the library's authors wrote is kept: the first line of the message without its arguments, and the type and
+    place of an error. The arguments may come from a client.
     """
 
     def __init__(self, log: Log) -> None:

@@ -34,17 +34,17 @@ class Told:
         self.lost += requests
         self.changed.set()
 
-    def analytics_away(self, why: str) -> None:
-        self._note(f"away: {why}")
+    def analytics_unavailable(self, reason: str) -> None:
+        self._note(f"unavailable: {reason}")
 
-    def analytics_back(self, held: int) -> None:
-        self._note(f"back: {held}")
+    def analytics_back(self, batches: int) -> None:
+        self._note(f"back: {batches}")
 
     def analytics_failed(self, error: Exception) -> None:
         self._note(f"failed: {error}")
 
-    def analytics_ended(self, lost: int) -> None:
-        self._note(f"ended: {lost}")
+    def analytics_incomplete(self, requests: int) -> None:
+        self._note(f"incomplete: {requests}")
 
     def _note(self, event: str) -> None:
         self.events.append(event)
@@ -115,7 +115,7 @@ async def test_a_database_that_is_away_is_told_once_and_gets_everything_when_it_
         assert it.recorder.waiting == 28 * 3
         await asyncio.to_thread(postgres.launch)
         await it.told.until(lambda: it.told.written == 29)
-    assert [event.partition(":")[0] for event in it.told.events] == ["away", "back"]
+    assert [event.partition(":")[0] for event in it.told.events] == ["unavailable", "back"]
     assert it.told.events[1] == "back: 28"
     reading = PostgresSink(at(postgres, database), 30 * DAY)
     assert (await kept(reading))[0] == 29
@@ -144,7 +144,7 @@ async def test_what_cannot_be_written_at_the_end_is_counted_and_said(tmp_path: P
     async with running(FileSink(tmp_path / "file", 30 * DAY)) as it:
         it.count(5)
     assert (it.told.written, it.told.lost) == (0, 5)
-    assert it.told.events[-1] == "ended: 5"
+    assert it.told.events[-1] == "incomplete: 5"
 
 
 async def test_a_database_that_hangs_at_the_end_is_not_waited_for_long(postgres: PostgresServer, database: str) -> None:
@@ -158,7 +158,7 @@ async def test_a_database_that_hangs_at_the_end_is_not_waited_for_long(postgres:
             postgres.pause()
             async with at_most(5):
                 await stack.aclose()
-        assert (it.told.lost, it.told.events[-1]) == (5, "ended: 5")
+        assert (it.told.lost, it.told.events[-1]) == (5, "incomplete: 5")
     finally:
         postgres.resume()
 

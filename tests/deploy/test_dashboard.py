@@ -52,7 +52,7 @@ async def exported() -> Exported:
     metrics.upstream_took("default", 0.01)
     metrics.rejected("slow_head")
     for family in definitions.METRICS:
-        if not family.labels and family.kind is not definitions.Kind.HISTOGRAM:
+        if not family.labels and family.type is not definitions.MetricType.HISTOGRAM:
             metrics.watch(family, lambda: 1)
     return exported_by((await metrics.scrape())[0].decode())
 

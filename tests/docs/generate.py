@@ -80,14 +80,14 @@ def metrics_table() -> str:
     """The metrics, for docs/operations.md."""
     rows = [
         (
-            f"`{family.name}`",
-            family.kind.value,
-            ", ".join(f"`{label}`" for label in (*family.labels, *["worker"] * family.per_worker)),
-            family.help,
+            f"`{metric.name}`",
+            metric.type.value,
+            ", ".join(f"`{label}`" for label in (*metric.labels, *["worker"] * metric.per_worker)),
+            metric.help,
         )
-        for family in METRICS
+        for metric in METRICS
     ]
-    return f"\n{_table(('Metric', 'Kind', 'Labels', 'What it says'), rows)}\n"
+    return f"\n{_table(('Metric', 'Type', 'Labels', 'Meaning'), rows)}\n"
 
 
 def spellings_table() -> str:

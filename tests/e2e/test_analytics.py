@@ -166,13 +166,13 @@ async def test_what_a_database_that_is_away_did_not_take_until_the_end_is_counte
             await until_written(control, 10)
             await asyncio.to_thread(postgres.kill)
             assert await traffic(public, [f"user-{number}" for number in range(10)], 10) == {200: 50, 429: 50}
-            await process.says("analytics_away")
+            await process.says("analytics_unavailable")
             async with at_most(10):
                 process.signal(signal.SIGTERM)
                 assert await process.ends() == 0
-            (event,) = re.findall(r".*analytics_ended.*", process.output)
-            assert json.loads(event)["lost"] == 100
-            assert len(re.findall("analytics_away", process.output)) == 1
+            (event,) = re.findall(r".*analytics_incomplete.*", process.output)
+            assert json.loads(event)["requests"] == 100
+            assert len(re.findall("analytics_unavailable", process.output)) == 1
             assert PASSWORD not in process.output
     await asyncio.to_thread(postgres.launch)
     assert (await report(config))["requests"] == {"allowed": 5, "refused": 5, "unavailable": 0}
@@ -187,7 +187,7 @@ async def test_a_database_that_is_away_at_the_start_keeps_nobody_waiting(
         config = settings(tmp_path, up.port, f"interval: 50ms, {POSTGRES.format(url)}")
         async with gateway("--config", config, **KEYS) as (process, public, control):
             assert await traffic(public, ["ana"], 10) == {200: 5, 429: 5}
-            await process.says("analytics_away")
+            await process.says("analytics_unavailable")
             await asyncio.to_thread(postgres.launch)
             await until_written(control, 10)
             await process.says("analytics_back")

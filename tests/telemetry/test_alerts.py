@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.telemetry.definitions import BY_NAME, Kind
+from gateway.telemetry.definitions import BY_NAME, MetricType
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docker" / "prometheus"
@@ -27,7 +27,7 @@ each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"
 
 
 @each_rule
-def test_a_rule_says_what_is_wrong_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+def test_a_rule_has_a_severity_a_summary_a_description_and_a_runbook(rule: dict[str, Any]) -> None:
     assert rule.keys() - {"for"} == {"alert", "expr", "labels", "annotations"}
     assert rule["alert"].startswith("Gateway")
     assert rule["labels"].keys() == {"severity"}
@@ -49,15 +49,15 @@ def test_a_rule_names_metrics_that_there_are(rule: dict[str, Any]) -> None:
         labels = {matcher.split("=")[0].strip("~! ") for matcher in matchers.split(",")}
         assert labels <= {*BY_NAME[name].labels, "worker", "job"}
     for name in names:
-        # Counters only grow, so what they are says nothing: it is how fast they do. Lost series never come back.
-        if BY_NAME[name].kind is Kind.COUNTER and name != "gateway_series_lost_total":
+        # A counter's value says nothing, only its increase does. Lost series never come back, so their number does.
+        if BY_NAME[name].type is MetricType.COUNTER and name != "gateway_series_lost_total":
             assert re.search(rf"(rate|increase)\({name}[^)]*\[\d+m\]\)", expression)
 
 
 @each_rule
 def test_a_rule_uses_only_labels_that_are_there(rule: dict[str, Any]) -> None:
-    told = " ".join(rule["annotations"].values())
-    used = set(re.findall(r"\$labels\.(\w+)", told))
+    text = " ".join(rule["annotations"].values())
+    used = set(re.findall(r"\$labels\.(\w+)", text))
     grouped = re.search(r"by \(([^)]*)\)", rule["expr"])
     if grouped is not None:
         assert used <= set(re.split(r",\s*", grouped[1]))

@@ -1,4 +1,4 @@
-"""What parts say, as operators find it: in metrics and in the log."""
+"""What is reported to `Events` appears in the metrics and in the log."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.shared_memory import SharedCounters
 
 
-class Desk:
+class Output:
     """A log in a file, and metrics."""
 
     def __init__(self, file: Path) -> None:
@@ -26,7 +26,7 @@ class Desk:
         self.metrics = Metrics([SharedCounters()])
 
     async def lines(self) -> list[dict[str, Any]]:
-        """All that was logged; nothing more is after this."""
+        """All that was logged; closes the log."""
         await self.log.close()
         return [json.loads(line) for line in self._file.read_text().splitlines()]
 
@@ -39,19 +39,19 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path / "log")
+def output(tmp_path: Path) -> Iterator[Output]:
+    made = Output(tmp_path / "log")
     yield made
     made.close()
 
 
-async def test_an_unexpected_error_is_counted_and_logged_without_its_message(desk: Desk) -> None:
-    journal = Events(desk.log, desk.metrics, access_log=0.0)
+async def test_an_unexpected_error_is_counted_and_logged_without_its_message(output: Output) -> None:
+    events = Events(output.log, output.metrics, access_log=0.0)
     try:
         raise ValueError("holds a user id")  # noqa: TRY301
     except ValueError as error:
-        journal.failed("7f-1", 500, error)
-    (line,) = await desk.lines()
+        events.failed("7f-1", 500, error)
+    (line,) = await output.lines()
     assert (line["event"], line["level"], line["error"], line["status"]) == (
         "request_failed",
         "error",
@@ -60,44 +60,44 @@ async def test_an_unexpected_error_is_counted_and_logged_without_its_message(des
     )
     assert line["trace"][-1].startswith("telemetry/test_events.py:")
     assert "user id" not in str(line)
-    assert await desk.samples("gateway_requests_total") == [
+    assert await output.samples("gateway_requests_total") == [
         'gateway_requests_total{endpoint="",outcome="failed",status="5xx"} 1.0'
     ]
 
 
-async def test_a_bypass_is_counted_at_each_limit(desk: Desk) -> None:
-    journal = Events(desk.log, desk.metrics, access_log=0.0)
-    journal.bypassed(["a", "b"])
-    journal.bypassed(["b"])
-    assert await desk.samples("gateway_limit_decisions_total") == [
+async def test_a_bypass_is_counted_at_each_limit(output: Output) -> None:
+    events = Events(output.log, output.metrics, access_log=0.0)
+    events.bypassed(["a", "b"])
+    events.bypassed(["b"])
+    assert await output.samples("gateway_limit_decisions_total") == [
         'gateway_limit_decisions_total{limit="a",mode="normal",outcome="bypassed"} 1.0',
         'gateway_limit_decisions_total{limit="b",mode="normal",outcome="bypassed"} 2.0',
     ]
-    assert await desk.lines() == []
+    assert await output.lines() == []
 
 
 @pytest.mark.parametrize(("share", "lines"), [(1.0, 1000), (0.0, 0), (0.25, 250), (0.01, 10), (0.999, 999)])
-async def test_the_access_log_has_its_share_of_all_requests(desk: Desk, share: float, lines: int) -> None:
-    journal = Events(desk.log, desk.metrics, access_log=share)
+async def test_the_access_log_has_its_share_of_all_requests(output: Output, share: float, lines: int) -> None:
+    events = Events(output.log, output.metrics, access_log=share)
     for _ in range(1000):
-        journal.served("7f-1", "orders", "GET", b"0f", Outcome.REFUSED, 429, 0.001)
-    assert abs(len(await desk.lines()) - lines) <= 1
-    assert await desk.samples("gateway_requests_total") == [
+        events.served("7f-1", "orders", "GET", b"0f", Outcome.REFUSED, 429, 0.001)
+    assert abs(len(await output.lines()) - lines) <= 1
+    assert await output.samples("gateway_requests_total") == [
         'gateway_requests_total{endpoint="orders",outcome="refused",status="4xx"} 1000.0'
     ]
 
 
-async def test_a_name_whose_old_addresses_are_used_is_logged(desk: Desk) -> None:
-    journal = Events(desk.log, desk.metrics, access_log=0.0)
-    journal.name_unresolved("billing.internal", "billing.internal was not looked up: timeout")
-    (line,) = await desk.lines()
+async def test_a_name_whose_old_addresses_are_used_is_logged(output: Output) -> None:
+    events = Events(output.log, output.metrics, access_log=0.0)
+    events.name_unresolved("billing.internal", "billing.internal was not looked up: timeout")
+    (line,) = await output.lines()
     assert (line["event"], line["level"], line["name"]) == ("name_unresolved", "warning", "billing.internal")
     assert line["why"].endswith("timeout")
 
 
-async def test_why_an_upstream_cannot_be_reached_is_logged(desk: Desk) -> None:
-    journal = Events(desk.log, desk.metrics, access_log=0.0)
-    journal.upstream_unreachable("billing", "https://10.0.0.1:8443 cannot be reached: certificate verify failed")
-    (line,) = await desk.lines()
+async def test_why_an_upstream_cannot_be_reached_is_logged(output: Output) -> None:
+    events = Events(output.log, output.metrics, access_log=0.0)
+    events.upstream_unreachable("billing", "https://10.0.0.1:8443 cannot be reached: certificate verify failed")
+    (line,) = await output.lines()
     assert (line["event"], line["level"], line["upstream"]) == ("upstream_unreachable", "error", "billing")
     assert line["why"].endswith("certificate verify failed")

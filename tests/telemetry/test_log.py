@@ -42,11 +42,11 @@ def file(path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-def said(path: Path) -> list[dict[str, Any]]:
+def logged(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-async def say(log: Log) -> None:
+async def write_three_lines(log: Log) -> None:
     log.event("started", port=8080)
     log.access(REQUEST)
     log.event("redis_unavailable", level="warning", reason="timeout")
@@ -54,8 +54,8 @@ async def say(log: Log) -> None:
 
 
 def test_a_file_gets_json_lines(run: Run, path: Path, file: int) -> None:
-    run(say(open_log(file, origin={"worker": 1})))
-    lines = said(path)
+    run(write_three_lines(open_log(file, origin={"worker": 1})))
+    lines = logged(path)
     assert sorted(line["event"] for line in lines) == ["redis_unavailable", "request", "started"]
     assert {line["worker"] for line in lines} == {1}
     assert {line["pid"] for line in lines} == {os.getpid()}
@@ -63,17 +63,17 @@ def test_a_file_gets_json_lines(run: Run, path: Path, file: int) -> None:
 
 def test_a_pipe_gets_json_lines(run: Run) -> None:
     read, write = os.pipe()
-    run(say(open_log(write)))
+    run(write_three_lines(open_log(write)))
     os.close(write)
     with os.fdopen(read, "rb") as lines:
         assert sorted(json.loads(line)["event"] for line in lines) == ["redis_unavailable", "request", "started"]
 
 
 def test_a_terminal_gets_readable_text(run: Run) -> None:
-    ours, terminal = pty.openpty()
-    run(say(open_log(terminal, origin={"worker": 1})))
-    text = os.read(ours, 4096).decode()
-    os.close(ours)
+    controller, terminal = pty.openpty()
+    run(write_three_lines(open_log(terminal, origin={"worker": 1})))
+    text = os.read(controller, 4096).decode()
+    os.close(controller)
     os.close(terminal)
     assert " warning redis_unavailable  reason=timeout  worker=1\r\n" in text
     assert " info    started  port=8080  worker=1\r\n" in text
@@ -81,17 +81,17 @@ def test_a_terminal_gets_readable_text(run: Run) -> None:
 
 
 def test_a_terminal_that_was_hung_up_costs_lines_and_nothing_else(run: Run) -> None:
-    ours, terminal = pty.openpty()
+    controller, terminal = pty.openpty()
     log = open_log(terminal)
-    os.close(ours)
-    run(say(log))
+    os.close(controller)
+    run(write_three_lines(log))
     os.close(terminal)
     assert log.dropped == 3
 
 
-@pytest.mark.parametrize(("form", "start"), [("json", "{"), ("text", "2")])
-def test_the_form_can_be_chosen(run: Run, path: Path, file: int, form: Any, start: str) -> None:
-    run(say(open_log(file, policy=LogPolicy(format=form))))
+@pytest.mark.parametrize(("choice", "start"), [("json", "{"), ("text", "2")])
+def test_the_format_can_be_chosen(run: Run, path: Path, file: int, choice: Any, start: str) -> None:
+    run(write_three_lines(open_log(file, policy=LogPolicy(format=choice))))
     assert {line[0] for line in path.read_text().splitlines()} == {start}
 
 
@@ -105,7 +105,7 @@ def test_events_below_the_level_are_left_out(run: Run, path: Path, file: int) ->
         await log.close()
 
     run(main())
-    assert [line["event"] for line in said(path)] == ["c", "d"]
+    assert [line["event"] for line in logged(path)] == ["c", "d"]
 
 
 def test_the_supervisors_log_has_a_level_and_a_format_as_well(path: Path, file: int) -> None:
@@ -123,7 +123,7 @@ def test_a_line_that_aiologger_has_not_yet_handled_is_written_before_closing(run
         await log.close()
 
     run(main())
-    assert [line["number"] for line in said(path)] == list(range(100))
+    assert [line["number"] for line in logged(path)] == list(range(100))
 
 
 def test_events_are_logged_without_an_event_loop_and_from_other_threads(run: Run, path: Path, file: int) -> None:
@@ -136,7 +136,7 @@ def test_events_are_logged_without_an_event_loop_and_from_other_threads(run: Run
         await log.close()
 
     run(main())
-    assert [line["event"] for line in said(path)] == ["early", "elsewhere"]
+    assert [line["event"] for line in logged(path)] == ["early", "elsewhere"]
 
 
 def test_closing_twice_does_nothing_and_what_comes_after_is_counted(run: Run, path: Path, file: int) -> None:
@@ -153,7 +153,7 @@ def test_closing_twice_does_nothing_and_what_comes_after_is_counted(run: Run, pa
     assert path.read_text() == ""
 
 
-def test_a_failure_says_what_and_where_but_not_its_message(run: Run, path: Path, file: int) -> None:
+def test_a_failure_is_logged_with_its_type_and_trace_but_not_its_message(run: Run, path: Path, file: int) -> None:
     async def main() -> None:
         log = open_log(file)
         try:
@@ -163,17 +163,17 @@ def test_a_failure_says_what_and_where_but_not_its_message(run: Run, path: Path,
         await log.close()
 
     run(main())
-    (line,) = said(path)
+    (line,) = logged(path)
     assert line["error"] == "KeyError"
     assert line["endpoint"] == "orders"
     assert line["trace"][-1].startswith("telemetry/test_log.py:")
     assert SECRET not in path.read_text()
 
 
-def test_what_libraries_log_comes_along_without_what_fills_its_holes(run: Run, path: Path, file: int) -> None:
+def test_what_libraries_log_is_logged_without_its_arguments(run: Run, path: Path, file: int) -> None:
     async def main() -> None:
         log = open_log(file, policy=LogPolicy(level="debug"))
-        logger = logging.Logger("aiohttp.server")  # noqa: LOG001 - one of its own leaves no trace
+        logger = logging.Logger("aiohttp.server")  # noqa: LOG001 - a logger of its own leaves nothing behind
         logger.addHandler(StdlibHandler(log))
         logger.error("Error handling request from %s\nand more", SECRET, exc_info=ValueError(SECRET))
         logger.error("cannot go on")
@@ -183,7 +183,7 @@ def test_what_libraries_log_comes_along_without_what_fills_its_holes(run: Run, p
         await log.close()
 
     run(main())
-    lines = said(path)
+    lines = logged(path)
     assert [(line["event"], line["level"], line["message"]) for line in lines] == [
         ("library", "error", "Error handling request from %s"),
         ("library", "error", "cannot go on"),
@@ -220,7 +220,7 @@ uvloop.run(main())
 def test_standard_error_may_be_a_file(tmp_path: Path) -> None:
     with (tmp_path / "err").open("wb") as err:
         done = subprocess.run([sys.executable, "-c", WORKER], stderr=err, stdout=subprocess.PIPE, check=True)
-    assert [line["event"] for line in said(tmp_path / "err")] == ["supervising", "started"]
+    assert [line["event"] for line in logged(tmp_path / "err")] == ["supervising", "started"]
     assert done.stdout.split() == [b"0", b"0"]
 
 

@@ -1,13 +1,14 @@
 import asyncio
 import subprocess
-from typing import NamedTuple
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.rate import Rate
 from gateway.telemetry import definitions
 from gateway.telemetry import metrics as module
-from gateway.telemetry.definitions import METRICS, Kind
+from gateway.telemetry.definitions import METRICS, MetricType
 from gateway.telemetry.exposition import STALE, Snapshot, exposition
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.shared_memory import WIDEST, SharedCounters
@@ -15,32 +16,31 @@ from gateway.telemetry.shared_memory import WIDEST, SharedCounters
 Labels = dict[str, str]
 
 
-class Charge(NamedTuple):
-    limit: str
-    enforced: bool = True
+def demand(limit: str, *, enforced: bool = True) -> Demand:
+    return Demand(b"", Charge.of(limit, Quota(Rate(1, 1), 1), 1, enforced=enforced))
 
 
-async def said(metrics: Metrics) -> dict[str, list[tuple[Labels, float]]]:
-    """What a scrape says: by name, all labels and values."""
+async def scraped(metrics: Metrics) -> dict[str, list[tuple[Labels, float]]]:
+    """The result of a scrape: by name, all labels and values."""
     return parsed((await metrics.scrape())[0])
 
 
 def parsed(text: bytes) -> dict[str, list[tuple[Labels, float]]]:
     samples: dict[str, list[tuple[Labels, float]]] = {}
-    for family in text_string_to_metric_families(text.decode()):
-        for sample in family.samples:
+    for metric in text_string_to_metric_families(text.decode()):
+        for sample in metric.samples:
             samples.setdefault(sample.name, []).append((sample.labels, sample.value))
     return samples
 
 
 @pytest.fixture
-def tallies() -> list[SharedCounters]:
+def counters() -> list[SharedCounters]:
     return [SharedCounters(), SharedCounters()]
 
 
 @pytest.fixture
-def metrics(tallies: list[SharedCounters]) -> Metrics:
-    return Metrics(tallies, 0)
+def metrics(counters: list[SharedCounters]) -> Metrics:
+    return Metrics(counters, 0)
 
 
 async def test_requests_are_counted_by_endpoint_outcome_and_status_class(metrics: Metrics) -> None:
@@ -49,7 +49,7 @@ async def test_requests_are_counted_by_endpoint_outcome_and_status_class(metrics
     metrics.request("orders", "refused", 429)
     metrics.request("", "bad_request", 400)
     metrics.request("orders", "allowed", 999)
-    assert (await said(metrics))["gateway_requests_total"] == [
+    assert (await scraped(metrics))["gateway_requests_total"] == [
         ({"endpoint": "", "outcome": "bad_request", "status": "4xx"}, 1),
         ({"endpoint": "orders", "outcome": "allowed", "status": "2xx"}, 2),
         ({"endpoint": "orders", "outcome": "allowed", "status": "4xx"}, 1),
@@ -58,15 +58,15 @@ async def test_requests_are_counted_by_endpoint_outcome_and_status_class(metrics
     ]
 
 
-async def test_each_limit_has_its_decisions_counted(metrics: Metrics) -> None:
-    demands = [(b"1", Charge("user")), (b"2", Charge("endpoint")), (b"3", Charge("new", enforced=False))]
+async def test_decisions_are_counted_for_each_limit(metrics: Metrics) -> None:
+    demands = [demand("user"), demand("endpoint"), demand("new", enforced=False)]
     metrics.decided(demands)
     metrics.decided(demands, (1, 2))
     metrics.decided(demands, (0,), degraded=True)
     metrics.bypassed("user")
     got = {
         (labels["limit"], labels["outcome"], labels["mode"]): value
-        for labels, value in (await said(metrics))["gateway_limit_decisions_total"]
+        for labels, value in (await scraped(metrics))["gateway_limit_decisions_total"]
     }
     assert got == {
         ("user", "allowed", "normal"): 2,
@@ -84,8 +84,8 @@ async def test_each_limit_has_its_decisions_counted(metrics: Metrics) -> None:
 async def test_a_histogram_counts_what_is_at_most_its_bound(metrics: Metrics) -> None:
     for seconds in (0.0005, 0.001, 0.0011, 59.0, 61.0):
         metrics.upstream_took("default", seconds)
-    metrics.store_asked(16)
-    got = await said(metrics)
+    metrics.store_checks(16)
+    got = await scraped(metrics)
     buckets = {labels["le"]: value for labels, value in got["gateway_upstream_seconds_bucket"]}
     assert (buckets["0.001"], buckets["0.002"], buckets["30.0"], buckets["60.0"], buckets["+Inf"]) == (2, 3, 3, 4, 5)
     assert got["gateway_upstream_seconds_count"] == [({"upstream": "default"}, 5)]
@@ -94,12 +94,12 @@ async def test_a_histogram_counts_what_is_at_most_its_bound(metrics: Metrics) ->
 
 
 async def test_events_are_counted_and_start_at_zero(metrics: Metrics) -> None:
-    before = await said(metrics)
-    metrics.redis_turned("unavailable")
+    before = await scraped(metrics)
+    metrics.redis_changed("unavailable")
     metrics.audited("failed")
     metrics.reloaded("rejected")
     metrics.rejected("too_many")
-    after = await said(metrics)
+    after = await scraped(metrics)
     for name, labels in (
         ("gateway_redis_transitions_total", {"to": "unavailable"}),
         ("gateway_audit_lines_total", {"outcome": "failed"}),
@@ -108,71 +108,73 @@ async def test_events_are_counted_and_start_at_zero(metrics: Metrics) -> None:
         assert (labels, 0) in before[name]
         assert (labels, 1) in after[name]
     assert after["gateway_connections_rejected_total"] == [({"cause": "too_many"}, 1)]
-    metrics.analysed("lost", 7)
+    metrics.analytics("lost", 7)
     assert {value for _, value in before["gateway_analytics_requests_total"]} == {0}
-    assert ({"outcome": "lost"}, 7) in (await said(metrics))["gateway_analytics_requests_total"]
+    assert ({"outcome": "lost"}, 7) in (await scraped(metrics))["gateway_analytics_requests_total"]
 
 
 async def test_a_watched_gauge_is_read_at_each_scrape(metrics: Metrics) -> None:
     connections = [1, 2, 3]
     metrics.watch(definitions.CONNECTIONS, lambda: len(connections))
     connections.append(4)
-    assert (await said(metrics))["gateway_connections"] == [({"worker": "0"}, 4)]
+    assert (await scraped(metrics))["gateway_connections"] == [({"worker": "0"}, 4)]
 
 
-async def test_a_watched_counter_goes_on_where_the_worker_before_stopped(tallies: list[SharedCounters]) -> None:
+async def test_a_watched_counter_continues_where_the_previous_worker_stopped(counters: list[SharedCounters]) -> None:
     for evicted in ([1] * 5, [1] * 3):
-        metrics = Metrics(tallies, 0)
+        metrics = Metrics(counters, 0)
         metrics.watch(definitions.EVICTIONS, evicted.__len__)
         metrics.publish()
-    assert (await said(metrics))["gateway_local_evictions_total"] == [({}, 8)]
+    assert (await scraped(metrics))["gateway_local_evictions_total"] == [({}, 8)]
 
 
-async def test_what_a_dead_worker_last_showed_is_not_shown_for_its_successor(tallies: list[SharedCounters]) -> None:
-    Metrics(tallies, 0).rules("r1", [], [])
-    Metrics(tallies, 0).watch(definitions.CONNECTIONS, lambda: 7)
-    got = await said(Metrics(tallies, 0))
+async def test_gauges_of_a_dead_worker_are_not_shown_for_its_successor(counters: list[SharedCounters]) -> None:
+    Metrics(counters, 0).rules("r1", [], [])
+    Metrics(counters, 0).watch(definitions.CONNECTIONS, lambda: 7)
+    got = await scraped(Metrics(counters, 0))
     assert not got.keys() & {"gateway_rules_info", "gateway_connections"}
 
 
-async def test_only_the_rules_in_force_are_shown(metrics: Metrics) -> None:
+async def test_only_the_active_rules_are_shown(metrics: Metrics) -> None:
     for revision in ("r1", "r2", "r1"):
         metrics.rules(revision, ["orders"], ["user"])
-        got = await said(metrics)
+        got = await scraped(metrics)
         assert got["gateway_rules_info"] == [({"worker": "0", "revision": revision}, 1)]
     assert ({"endpoint": "orders", "outcome": "refused", "status": "4xx"}, 0) in got["gateway_requests_total"]
     assert ({"limit": "user", "outcome": "refused", "mode": "normal"}, 0) in got["gateway_limit_decisions_total"]
     assert got["gateway_rules_loaded_timestamp_seconds"][0][1] > 1_700_000_000
 
 
-async def test_what_runs_here_is_shown(metrics: Metrics) -> None:
+async def test_the_running_versions_are_shown(metrics: Metrics) -> None:
     metrics.build("0.1.0", "3.13.0")
-    assert (await said(metrics))["gateway_build_info"] == [({"worker": "0", "version": "0.1.0", "python": "3.13.0"}, 1)]
+    assert (await scraped(metrics))["gateway_build_info"] == [
+        ({"worker": "0", "version": "0.1.0", "python": "3.13.0"}, 1)
+    ]
 
 
-async def test_workers_are_one_target(tallies: list[SharedCounters]) -> None:
-    workers = [Metrics(tallies, number) for number in (0, 1)]
+async def test_workers_are_one_target(counters: list[SharedCounters]) -> None:
+    workers = [Metrics(counters, number) for number in (0, 1)]
     for connections, worker in zip(([1], [1, 2]), workers, strict=True):
         worker.request("orders", "allowed", 200)
         worker.watch(definitions.CONNECTIONS, connections.__len__)
         worker.publish()
-    got = [await said(worker) for worker in workers]
+    got = [await scraped(worker) for worker in workers]
     for name in ("gateway_requests_total", "gateway_connections", "gateway_worker_up", "gateway_worker_starts_total"):
         assert got[0][name] == got[1][name]
     assert got[0]["gateway_requests_total"][0][1] == 2
     assert got[0]["gateway_connections"] == [({"worker": "0"}, 1), ({"worker": "1"}, 2)]
 
 
-async def test_a_worker_without_a_sign_of_life_is_down_and_only_its_counts_are_left(
-    tallies: list[SharedCounters],
+async def test_a_worker_without_a_heartbeat_is_down_and_only_its_counters_are_left(
+    counters: list[SharedCounters],
 ) -> None:
-    worker = Metrics(tallies, 1)
+    worker = Metrics(counters, 1)
     worker.watch(definitions.CONNECTIONS, lambda: 7)
     worker.request("orders", "allowed", 200)
     worker.publish()
-    beat = tallies[1].heartbeat
-    fresh = parsed(exposition(Snapshot(tallies, beat + STALE - 0.1))[0])
-    stale = parsed(exposition(Snapshot(tallies, beat + STALE))[0])
+    heartbeat = counters[1].heartbeat
+    fresh = parsed(exposition(Snapshot(counters, heartbeat + STALE - 0.1))[0])
+    stale = parsed(exposition(Snapshot(counters, heartbeat + STALE))[0])
     assert fresh["gateway_worker_up"] == [({"worker": "0"}, 0), ({"worker": "1"}, 1)]
     assert fresh["gateway_connections"] == [({"worker": "1"}, 7)]
     assert stale["gateway_worker_up"] == [({"worker": "0"}, 0), ({"worker": "1"}, 0)]
@@ -180,39 +182,39 @@ async def test_a_worker_without_a_sign_of_life_is_down_and_only_its_counts_are_l
     assert stale["gateway_requests_total"] == fresh["gateway_requests_total"]
 
 
-async def test_keeping_publishes_until_cancelled(
-    metrics: Metrics, tallies: list[SharedCounters], monkeypatch: pytest.MonkeyPatch
+async def test_publishing_goes_on_until_cancelled(
+    metrics: Metrics, counters: list[SharedCounters], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BEAT", 0.0)
+    monkeypatch.setattr(module, "_PUBLISH_INTERVAL", 0.0)
     dropped: list[str] = []
     metrics.watch(definitions.LOG_LINES_DROPPED, dropped.__len__)
-    keep = asyncio.create_task(metrics.keep())
+    keep = asyncio.create_task(metrics.keep_publishing())
     for _ in range(3):
         await asyncio.sleep(0)
-    assert tallies[0].heartbeat > 0
+    assert counters[0].heartbeat > 0
     dropped.extend("abcd")
     keep.cancel()
     with pytest.raises(asyncio.CancelledError):
         await keep
-    assert tallies[0].heartbeat == 0
-    got = parsed(exposition(Snapshot(tallies, 1e9))[0])
+    assert counters[0].heartbeat == 0
+    got = parsed(exposition(Snapshot(counters, 1e9))[0])
     assert got["gateway_log_lines_dropped_total"] == [({}, 4)]
-    assert (await said(metrics))["gateway_event_loop_lag_seconds"][0][1] >= 0
+    assert (await scraped(metrics))["gateway_event_loop_lag_seconds"][0][1] >= 0
 
 
 async def test_cpu_time_is_counted(metrics: Metrics) -> None:
-    first = (await said(metrics))["gateway_worker_cpu_seconds_total"][0][1]
-    while (await said(metrics))["gateway_worker_cpu_seconds_total"][0][1] == first:
+    first = (await scraped(metrics))["gateway_worker_cpu_seconds_total"][0][1]
+    while (await scraped(metrics))["gateway_worker_cpu_seconds_total"][0][1] == first:
         pass
 
 
-async def test_series_that_find_no_room_are_told(metrics: Metrics, tallies: list[SharedCounters]) -> None:
+async def test_series_for_which_there_is_no_room_are_reported(metrics: Metrics, counters: list[SharedCounters]) -> None:
     number = 0
-    while not tallies[0].lost:
+    while not counters[0].lost_series:
         metrics.request("x" * 100_000 + str(number), "allowed", 200)
         number += 1
     metrics.request("one more", "allowed", 200)
-    assert (await said(metrics))["gateway_series_lost_total"][0][1] >= 1
+    assert (await scraped(metrics))["gateway_series_lost_total"][0][1] >= 1
 
 
 @pytest.mark.parametrize(
@@ -231,38 +233,38 @@ async def test_the_format_is_what_prometheus_asks_for(metrics: Metrics, accept: 
     assert text.endswith(b"# EOF\n") == ("openmetrics" in begins)
 
 
-async def test_every_family_is_described_even_before_it_has_a_value(metrics: Metrics) -> None:
+async def test_every_metric_is_described_even_before_it_has_a_value(metrics: Metrics) -> None:
     text = (await metrics.scrape())[0].decode()
-    for family in METRICS:
-        assert f"# HELP {family.name} " in text
-        assert f"# TYPE {family.name} {family.kind.value}\n" in text
+    for metric in METRICS:
+        assert f"# HELP {metric.name} " in text
+        assert f"# TYPE {metric.name} {metric.type.value}\n" in text
 
 
 def test_names_follow_the_conventions_of_prometheus() -> None:
-    assert len({family.name for family in METRICS}) == len(METRICS) == len(definitions.BY_NAME)
-    for family in METRICS:
-        assert family.name.startswith("gateway_")
-        assert family.name.endswith("_total") == (family.kind is Kind.COUNTER)
-        assert len(family.bounds) + 2 <= WIDEST
-        assert list(family.bounds) == sorted(set(family.bounds))
-        assert not set(family.labels) & {"le", "job", "instance", "worker"}
+    assert len({metric.name for metric in METRICS}) == len(METRICS) == len(definitions.BY_NAME)
+    for metric in METRICS:
+        assert metric.name.startswith("gateway_")
+        assert metric.name.endswith("_total") == (metric.type is MetricType.COUNTER)
+        assert len(metric.bounds) + 2 <= WIDEST
+        assert list(metric.bounds) == sorted(set(metric.bounds))
+        assert not set(metric.labels) & {"le", "job", "instance", "worker"}
 
 
 @pytest.mark.needs("promtool")
-def test_promtool_finds_nothing_to_complain_about(metrics: Metrics, tallies: list[SharedCounters]) -> None:
+def test_promtool_accepts_the_metrics(metrics: Metrics, counters: list[SharedCounters]) -> None:
     metrics.rules("r1", ["orders"], ["user"])
     metrics.build("0.1.0", "3.13.0")
     metrics.rejected("too_many")
     metrics.upstream_took("default", 0.01)
-    for family in (
+    for metric in (
         definitions.REDIS_UP,
         definitions.FLEET,
         definitions.LOCAL_BUCKETS,
         definitions.OVERRIDES,
         definitions.CONNECTIONS,
     ):
-        metrics.watch(family, lambda: 1)
+        metrics.watch(metric, lambda: 1)
     metrics.publish()
-    text, _ = exposition(Snapshot(tallies, tallies[0].heartbeat))
+    text, _ = exposition(Snapshot(counters, counters[0].heartbeat))
     done = subprocess.run(["promtool", "check", "metrics"], check=False, input=text, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
