@@ -1,7 +1,7 @@
-"""`OtlpExporter`: where spans go, over OTLP/HTTP, from a thread of its own.
+"""`OtlpExporter`: sends spans to a collector over OTLP/HTTP, from a thread of its own.
 
-Nobody waits for it. Spans that it does not take in time are dropped, the oldest first, and the log says when it goes
-away and when it is back, not what becomes of each batch.
+No request waits for it. When the collector does not accept spans fast enough, the oldest are dropped. The log says when
+the collector becomes unavailable and when it is back, not what happens to each batch.
 """
 
 import asyncio
@@ -20,29 +20,29 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from gateway.telemetry.log import Log
 
 _TIMEOUT = 5.0
-"""Seconds that one batch may take, repetitions included."""
+"""Seconds that one batch may take, retries included."""
 
-_LAST_WAIT = 1.0
-"""Seconds in which what is left may still be sent when the gateway ends."""
+_FLUSH_TIMEOUT = 1.0
+"""Seconds for which spans are still sent when the worker exits."""
 
-_LAST_WORD = 0.2
-"""Seconds for the thread to notice that it is over."""
+_STOP_TIMEOUT = 0.2
+"""Seconds for the thread to notice the shutdown after that."""
 
-_PERIOD = 1_000
+_INTERVAL = 1_000
 """Milliseconds after which spans are sent, however few there are."""
 
-_BATCH, _HELD = 512, 8_192
-"""Spans sent at a time, and kept at most: about 3 KB each."""
+_BATCH, _BUFFER = 512, 8_192
+"""Spans sent at a time, and buffered at most: about 3 KB each."""
 
 _LIBRARY = "opentelemetry"
-_LONGEST_WHY = 300
+_LONGEST_MESSAGE = 300
 
 
-class Complaints(logging.Handler):
-    """Takes what the library logs of each batch out of the log.
+class LibraryErrors(logging.Handler):
+    """Keeps what the library logs about each batch out of the gateway's log.
 
     Attributes:
-        first: What it said first of the batch under way; the first says most.
+        first: The first warning or error about the current batch, which is the most specific one.
     """
 
     def __init__(self) -> None:
@@ -50,91 +50,92 @@ class Complaints(logging.Handler):
         self.first = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record; what it is filled with comes from the collector or the network, never from a client."""
+        """Keep a record's message; its arguments come from the collector or the network, never from a client."""
         if record.levelno >= logging.WARNING and not self.first:
-            self.first = record.getMessage().partition("\n")[0][:_LONGEST_WHY]
+            self.first = record.getMessage().partition("\n")[0][:_LONGEST_MESSAGE]
 
 
-class Watched(SpanExporter):
-    """An exporter, and the log that hears of it when it stops to get through, and when it does again.
+class MonitoredExporter(SpanExporter):
+    """Exports spans, and logs when that starts to fail and when it works again.
 
     Args:
         exporter: Sends spans.
-        log: Is told.
-        complaints: Knows why a batch was not sent.
+        log: Where to log.
+        errors: Why the current batch was not sent.
     """
 
-    def __init__(self, exporter: SpanExporter, log: Log, complaints: Complaints) -> None:
+    def __init__(self, exporter: SpanExporter, log: Log, errors: LibraryErrors) -> None:
         self._exporter = exporter
         self._log = log
-        self._complaints = complaints
-        self._away_since: float | None = None
+        self._errors = errors
+        self._unavailable_since: float | None = None
         self._closed = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send spans, from the exporter's thread."""
+        """Send spans. Called by the exporter's thread."""
         if self._closed:
             return SpanExportResult.FAILURE
-        self._complaints.first = ""
+        self._errors.first = ""
         result = self._exporter.export(spans)
         if result is SpanExportResult.SUCCESS:
-            if self._away_since is not None:
-                self._log.event("traces_back", away_seconds=round(time.monotonic() - self._away_since, 3))
-            self._away_since = None
-        elif self._away_since is None:
-            self._away_since = time.monotonic()
-            self._log.event("traces_away", level="warning", why=self._complaints.first)
+            if self._unavailable_since is not None:
+                seconds = round(time.monotonic() - self._unavailable_since, 3)
+                self._log.event("traces_back", unavailable_seconds=seconds)
+            self._unavailable_since = None
+        elif self._unavailable_since is None:
+            self._unavailable_since = time.monotonic()
+            self._log.event("traces_unavailable", level="warning", why=self._errors.first)
         return result
 
     def shutdown(self) -> None:
-        """Send no more, and wait for nothing."""
+        """Stop sending, without waiting."""
         if not self._closed:
             self._closed = True
             self._exporter.shutdown()
 
 
 class OtlpExporter:
-    """The way to a collector. It starts a thread: open it in each worker, after the fork.
+    """Sends spans to a collector. It starts a thread: open it in each worker, after the fork.
 
     Args:
-        endpoint: Its URL for traces.
-        log: Hears when it goes away and when it is back.
+        endpoint: The collector's URL for traces.
+        log: Where to log that the collector is unavailable, or back.
         ca: Certificates to trust for https, in PEM; None for those of the package `certifi`.
-        fields: Header fields that the collector wants to see.
+        headers: Headers that the collector requires.
 
     Attributes:
         processor: Takes spans that have ended, without waiting.
     """
 
     def __init__(
-        self, endpoint: str, log: Log, ca: Path | None = None, fields: Mapping[str, str] | None = None
+        self, endpoint: str, log: Log, ca: Path | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
-        self._complaints = Complaints()
+        self._errors = LibraryErrors()
         library = logging.getLogger(_LIBRARY)
-        library.addHandler(self._complaints)
+        library.addHandler(self._errors)
         library.propagate = False
         session = requests.Session()
-        session.trust_env = False  # no proxy, no .netrc: what is sent where stands in the settings
+        session.trust_env = False  # no proxy and no .netrc: the settings alone say what is sent where
         exporter = OTLPSpanExporter(
             endpoint,
             certificate_file=None if ca is None else str(ca),
-            headers=fields,
+            headers=headers,
             timeout=_TIMEOUT,
             compression=Compression.NoCompression,
             session=session,
         )
-        self._exporter = Watched(exporter, log, self._complaints)
-        self.processor = BatchSpanProcessor(self._exporter, _HELD, _PERIOD, _BATCH)
+        self._exporter = MonitoredExporter(exporter, log, self._errors)
+        self.processor = BatchSpanProcessor(self._exporter, _BUFFER, _INTERVAL, _BATCH)
 
     async def close(self) -> None:
-        """Send what is left, for at most 1.2 seconds."""
-        # A thread that Python does not wait for when it ends: the processor itself would wait for half a minute.
+        """Send buffered spans, for at most 1.2 seconds."""
+        # A daemon thread, which Python does not wait for at exit: the processor itself would wait for half a minute.
         closing = threading.Thread(target=self.processor.shutdown, name="last spans", daemon=True)
         closing.start()
-        await asyncio.to_thread(closing.join, _LAST_WAIT)
+        await asyncio.to_thread(closing.join, _FLUSH_TIMEOUT)
         self._exporter.shutdown()
-        await asyncio.to_thread(closing.join, _LAST_WORD)
-        if not closing.is_alive():  # one that hangs in a call may still complain, to nobody
+        await asyncio.to_thread(closing.join, _STOP_TIMEOUT)
+        if not closing.is_alive():  # a thread that hangs may still log errors, which nobody needs
             library = logging.getLogger(_LIBRARY)
-            library.removeHandler(self._complaints)
+            library.removeHandler(self._errors)
             library.propagate = True

@@ -1,11 +1,12 @@
-"""The data plane, traced: each part is the one that there is without tracing, with a few steps around it.
+"""The data plane with tracing: its observer, handler and forwarder, each wrapped by a few steps.
 
-Without tracing nothing of this is in the way of a request. With it, a trace is known by the task that answers the
-request, since a observer is told no more of it.
+Without tracing none of this is in the path of a request. With it, the current task identifies the trace, since
+observers are not passed the request.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
@@ -16,33 +17,35 @@ from gateway.proxy.observer import RequestObserver
 from gateway.proxy.request import RequestHead
 from gateway.settings.dns import Dns
 from gateway.settings.upstream import Upstream
-from gateway.tracing.tracer import RawFields, Trace, Tracer
 
-_TRACE_CONTEXT = (b"traceparent", b"tracestate")
+if TYPE_CHECKING:  # OpenTelemetry is an extra
+    from gateway.tracing.spans import RequestTrace, RequestTracer
+
+_TRACE_HEADERS = (b"traceparent", b"tracestate")
 
 
 class TracingObserver:
-    """Tells a request's trace what a observer is told, and then the observer.
+    """A `RequestObserver` that records in the request's trace, and passes everything on.
 
     Args:
-        observer: Is told all the same.
-        tracer: Begins traces.
+        observer: Receives everything.
+        tracer: Starts traces.
     """
 
     __slots__ = ("_current", "_observer", "_tracer")
 
-    def __init__(self, observer: RequestObserver, tracer: Tracer) -> None:
+    def __init__(self, observer: RequestObserver, tracer: "RequestTracer") -> None:
         self._observer = observer
         self._tracer = tracer
-        self._current: ContextVar[Trace] = ContextVar("trace")
+        self._current: ContextVar[RequestTrace] = ContextVar("trace")
 
     @property
-    def trace(self) -> Trace:
-        """Of the request that the current task answers."""
+    def trace(self) -> "RequestTrace":
+        """The trace of the request that the current task handles."""
         return self._current.get()
 
     def around(self, handle: Callable[[Exchange], Awaitable[object]]) -> Callable[[Exchange], Awaitable[object]]:
-        """What answers requests as `handle` does, each in a trace."""
+        """Wrap a handler: each request is handled in a trace."""
 
         async def traced(exchange: Exchange) -> object:
             headers, client = exchange.message.headers, exchange.client
@@ -65,7 +68,7 @@ class TracingObserver:
         return traced
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
-        """Limits were asked."""
+        """The limiter decided on a request."""
         refused_by = []
         if verdict.outcome is Outcome.REFUSED:
             charges = [demands[position].charge for position in verdict.decision.refused]
@@ -74,15 +77,15 @@ class TracingObserver:
         self._observer.decided(endpoint, caller, demands, verdict)
 
     def bypassed(self, limits: Iterable[str]) -> None:
-        """Limits did not count a request that falls under them."""
+        """These limits apply to a request, but did not count it."""
         self._observer.bypassed(limits)
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
-        """An upstream has answered to the end."""
+        """An upstream's response is complete."""
         self._observer.upstream_took(upstream, seconds)
 
     def upstream_unreachable(self, upstream: str, why: str) -> None:
-        """No connection to an address of an upstream came about."""
+        """A connection to an address of an upstream failed."""
         self._observer.upstream_unreachable(upstream, why)
 
     def name_unresolved(self, name: str, why: str) -> None:
@@ -90,27 +93,27 @@ class TracingObserver:
         self._observer.name_unresolved(name, why)
 
     def rejected(self, cause: str) -> None:
-        """A connection was not taken, or was cut off."""
+        """A client connection was rejected or cut off."""
         self._observer.rejected(cause)
 
     def served(
         self, request_id: str, endpoint: str, method: str, caller: bytes, outcome: Outcome, status: int, seconds: float
     ) -> None:
-        """A request has come to its end."""
+        """A request ended."""
         self.trace.served(endpoint, outcome, status)
         self._observer.served(request_id, endpoint, method, caller, outcome, status, seconds)
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:
-        """A request has come to its end by an error that nobody foresaw. Its trace has been told."""
+        """A request ended with an unexpected error, which `around` has recorded in its trace."""
         self._observer.failed(request_id, status, error)
 
 
 class TracedForwarder(Forwarder):
-    """Forwards requests with the trace they are in written into their heads.
+    """A `Forwarder` that sends the trace's headers to the upstream.
 
     Args:
         upstreams: By name.
-        observer: Knows the trace.
+        observer: Has the current trace.
         dns: As for `Forwarder`.
         keep_rate_limits: As for `Forwarder`.
     """
@@ -128,14 +131,13 @@ class TracedForwarder(Forwarder):
         """As `Forwarder.forward`."""
         trace, urls = self._traced.trace, self._upstreams[name].urls
         host, port = (urls[0].host, urls[0].port) if len(urls) == 1 else (None, None)
-        _write(exchange, trace.forward(name, host, port))
+        _replace_trace_headers(exchange, trace.forward(name, host, port))
         outcome = await super().forward(exchange, head, name, max_body)
-        trace.returned(outcome, exchange.status)
+        trace.forwarded(outcome, exchange.status)
         return outcome
 
 
-def _write(exchange: Exchange, fields: RawFields) -> None:
-    """Put our own fields in the place of the client's."""
+def _replace_trace_headers(exchange: Exchange, headers: Sequence[tuple[bytes, bytes]]) -> None:
     message = exchange.message
-    kept = [field for field in message.raw_headers if field[0].lower() not in _TRACE_CONTEXT]
-    exchange.message = message._replace(raw_headers=(*kept, *fields))
+    kept = [header for header in message.raw_headers if header[0].lower() not in _TRACE_HEADERS]
+    exchange.message = message._replace(raw_headers=(*kept, *headers))

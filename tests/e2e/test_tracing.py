@@ -266,12 +266,12 @@ async def test_a_collector_that_fails_is_told_of_once_and_so_is_its_return(tmp_p
         for batch in (1, 2, 3):
             assert (await ask(port, get())).status == 200
             await to.until(lambda to, batch=batch: len(to.requests) >= batch)  # type: ignore[misc]
-        await process.says("traces_away.*500")
+        await process.says("traces_unavailable.*500")
         to.mood = "takes"
         await ask(port, get())
         await process.says("traces_back")
         await stopped(process)
-        assert process.output.count('"traces_away"') == process.output.count('"traces_back"') == 1
+        assert process.output.count('"traces_unavailable"') == process.output.count('"traces_back"') == 1
         assert '"library"' not in process.output
 
 
@@ -291,8 +291,8 @@ async def test_a_collector_that_is_not_there_holds_up_no_request_and_not_the_end
         pass
     async with upstream() as up, traced(tmp_path, up, gone) as (process, port):
         await ask_often(process, port)
-        await process.says("traces_away")
+        await process.says("traces_unavailable")
         async with at_most(8):
             await stopped(process)
-        assert process.output.count('"traces_away"') == 1
+        assert process.output.count('"traces_unavailable"') == 1
         assert '"library"' not in process.output

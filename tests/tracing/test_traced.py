@@ -1,4 +1,4 @@
-"""The data plane with tracing around it: every way a request can end also ends its trace, once."""
+"""The data plane with tracing: every way in which a request can end also ends its trace, once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,7 +23,7 @@ from gateway.settings.dns import Dns
 from gateway.settings.intake import Intake
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
-from gateway.tracing.spans import SpanTracer
+from gateway.tracing.spans import RequestTracer
 from gateway.tracing.traced import TracedForwarder, TracingObserver
 from tests.proxy.running import Seen
 from tests.waiting import DEADLINE
@@ -60,7 +60,7 @@ async def traced(
 ) -> AsyncIterator[tuple[int, Spans]]:
     """A traced proxy in front of upstreams, or in front of a handler of the test's own. Yields its port and spans."""
     spans = Spans()
-    observer = TracingObserver(seen or Seen(), SpanTracer(SimpleSpanProcessor(spans), 1, "gateway", "1", "1"))
+    observer = TracingObserver(seen or Seen(), RequestTracer(SimpleSpanProcessor(spans), 1, "gateway", "1", "1"))
     settings = replace(Upstream("default", tuple(Origin("http", "127.0.0.1", port) for port in ports)), eject_time=0)
     limiter = MemoryLimiter(1000, StoreClock())
     forwarder = TracedForwarder({"default": settings}, observer, Dns(), keep_rate_limits=False)
@@ -75,7 +75,7 @@ async def traced(
         forwarder.close()
 
 
-async def test_an_error_that_nobody_foresaw_is_in_the_span_by_its_name() -> None:
+async def test_an_unexpected_error_is_in_the_span_by_its_type() -> None:
     async def broken(exchange: Exchange) -> None:
         raise LookupError(exchange.message.path)
 
@@ -106,7 +106,7 @@ async def test_a_client_that_leaves_ends_both_spans_and_neither_is_an_error() ->
         assert "http.response.status_code" not in (server.attributes or {})
 
 
-async def test_half_an_answer_is_an_error_though_its_status_is_200() -> None:
+async def test_half_a_response_is_an_error_though_its_status_is_200() -> None:
     async def half(talk: Conversation) -> None:
         await talk.request()
         await talk.send(OK.replace(b"Length: 2", b"Length: 9"))
@@ -129,7 +129,7 @@ async def test_a_request_sent_twice_has_one_client_span_and_names_no_address_of_
             return
         await talk.request()
         await talk.send(OK)
-        await talk.request()  # and no answer: the connection was idle, and is closed
+        await talk.request()  # and no response: the connection was idle, and is closed
 
     async with upstream(once) as up, traced(up.port, up.port) as (port, spans):
         async with Client.connect(port) as client:
@@ -157,7 +157,7 @@ async def test_a_body_streams_as_without_tracing_and_the_observer_hears_all() ->
 
 
 @pytest.mark.parametrize(("method", "name", "attribute"), [("GET", "GET", "GET"), ("PROPFIND", "HTTP", "_OTHER")])
-async def test_methods_that_the_conventions_do_not_know_are_told_by_another_name(
+async def test_methods_that_the_conventions_do_not_know_have_another_name(
     method: str, name: str, attribute: str
 ) -> None:
     async with upstream() as up, traced(up.port) as (port, spans):
