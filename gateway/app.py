@@ -1,4 +1,4 @@
-"""The composition root: what one worker is made of, and how long each part lives."""
+"""`Worker`: the composition root. What one worker is made of, and how long each part lives."""
 
 import asyncio
 import gc
@@ -41,10 +41,10 @@ from gateway.tracing.open import open_tracer
 from gateway.tracing.traced import TracedForwarder, TracingObserver
 
 
-def spare_the_collector() -> None:
-    """Have Python's garbage collector look at what a worker is made of no more, and less often at what comes and goes.
+def tune_garbage_collector() -> None:
+    """Exempt what a worker is made of from garbage collection, and collect less often.
 
-    Requests leave next to no cycles behind; by default it looks every few requests, and at everything now and then.
+    Requests create almost no cycles; by default the collector would run every few requests.
     """
     gc.collect()
     gc.freeze()
@@ -52,14 +52,14 @@ def spare_the_collector() -> None:
 
 
 class Worker:
-    """One process' share of the gateway: the data plane on its sockets, the control plane on others.
+    """One process of the gateway: the data plane on its public sockets, the control plane on others.
 
     Args:
         loaded: Settings and rules.
         public: Where to listen for clients.
         control: Where to listen for operators.
         counters: The counters of all workers of this gateway: the first set of each, then the second.
-        place: Which worker this is, and what it shares with the others; made when there are none.
+        context: Which worker this is, and what it shares with the others; None for a gateway in one process.
     """
 
     def __init__(
@@ -68,26 +68,26 @@ class Worker:
         public: Sequence[socket],
         control: Sequence[socket],
         counters: Sequence[SharedCounters],
-        place: WorkerContext | None = None,
+        context: WorkerContext | None = None,
     ) -> None:
         self._settings = loaded.settings
         self._public = public
         self._control = control
         self._counters = counters
-        self._place = place
+        self._context = context
         self._book = RuleBook(loaded.rules)
         self._reload: Callable[[], Coroutine[None, None, None]] | None = None
         self._reloading: asyncio.Task[None] | None = None
-        self._replaced = False
+        self._retired = False
 
     def reload(self) -> None:
-        """Have the rules of all workers read again; nothing happens before this one serves."""
+        """Reload the rules in all workers; does nothing before this worker serves."""
         if self._reload is not None:
             self._reloading = asyncio.get_running_loop().create_task(self._reload())
 
     def retire(self, stop: asyncio.Event) -> None:
-        """Stop: a successor listens on the same sockets, so connections that wait there are not lost."""
-        self._replaced = True
+        """Stop: a successor listens on the same sockets, so connections waiting there are not lost."""
+        self._retired = True
         stop.set()
 
     async def run(self, stop: asyncio.Event, serving: Callable[[], None] = lambda: None) -> None:
@@ -95,105 +95,108 @@ class Worker:
 
         Args:
             stop: Ends it.
-            serving: Called once requests are taken.
+            serving: Called once the worker accepts connections.
         """
-        settings = self._settings
+        settings, book = self._settings, self._book
         async with AsyncExitStack() as stack:
-            place = self._place or WorkerContext(stack.enter_context(open_runtime()))
-            log = open_log(policy=settings.log, origin={"worker": place.number})
-            stack.push_async_callback(log.close)
-            libraries = StdlibHandler(log)
-            logging.getLogger().addHandler(libraries)
-            logging.getLogger().setLevel("DEBUG" if settings.log.level == "debug" else "WARNING")
-            stack.callback(logging.getLogger().removeHandler, libraries)
-            metrics = self._metrics(log, place)
-            keeping = asyncio.create_task(metrics.keep_publishing())
-            stack.callback(keeping.cancel)
-            journal = self._journal(stack, log, metrics)
+            context = self._context or WorkerContext(stack.enter_context(open_runtime()))
+            log = self._open_log(stack, context)
+            metrics = self._open_metrics(stack, log, context)
+            events = self._open_events(stack, log, metrics)
 
-            limiter = open_limiter(settings.store, journal, workers=place.workers)
+            limiter = open_limiter(settings.store, events, workers=context.workers)
             await limiter.start()
             stack.push_async_callback(limiter.close)
-            traced = None
+
+            tracing = None
             if settings.tracing is not None:
-                traced = TracingObserver(journal, await stack.enter_async_context(open_tracer(settings.tracing, log)))
-            forwarder = self._forwarder(journal, traced)
+                tracing = TracingObserver(events, await stack.enter_async_context(open_tracer(settings.tracing, log)))
+            forwarder = self._forwarder(events, tracing)
             stack.callback(forwarder.close)
-            reader = RequestReader(identity_headers(settings.identity), credential_headers(settings.identity))
+
             identity = build_identity(settings.identity)
-            status = StatusApi(lambda: server.draining, lambda: limiter.is_degraded, metrics.scrape)
             redis = await stack.enter_async_context(connected(settings.store))
-            workers = Workers(place.runtime.folder, place.number, place.workers)
-            since, book = place.runtime.since, self._book
-            plane = ControlPlane(
-                settings, workers, since, book, identity, limiter, redis, journal, metrics, log, status
+            workers = Workers(context.runtime.folder, context.number, context.workers)
+            status = StatusApi(lambda: server.draining, lambda: limiter.is_degraded, metrics.scrape)
+            control = ControlPlane(
+                settings, workers, context.runtime.since, book, identity, limiter, redis, events, metrics, log, status
             )
-            self._reload = plane.reloader.reload_on_signal
+            self._reload = control.reloader.reload_on_signal
+
+            reader = RequestReader(identity_headers(settings.identity), credential_headers(settings.identity))
             cors = Cors(settings.cors_origins)
-            proxy = Proxy(self._book, identity, limiter, forwarder, reader, traced or journal, plane.bypass, cors)
-            handle = proxy.handle if traced is None else traced.around(proxy.handle)
-            server = Server(handle, settings.intake, journal, identity.trusts)
+            proxy = Proxy(book, identity, limiter, forwarder, reader, tracing or events, control.bypass, cors)
+            handle = proxy.handle if tracing is None else tracing.around(proxy.handle)
+            server = Server(handle, settings.intake, events, identity.trusts)
             self._watch(metrics, limiter, server)
 
-            control_tls = tls_context(settings.control.listen.tls)
-            sites = await stack.enter_async_context(plane.serve(self._control, control_tls))
+            sites = await stack.enter_async_context(
+                control.serve(self._control, tls_context(settings.control.listen.tls))
+            )
             tls = tls_context(settings.listen.tls)
-            listening = [
-                await listen(server, public, settings.intake, journal, tls, BACKLOG) for public in self._public
-            ]
-            spare_the_collector()
-            log.event("worker_serving", revision=self._book.current.revision)
+            listening = [await listen(server, public, settings.intake, events, tls, BACKLOG) for public in self._public]
+            tune_garbage_collector()
+            log.event("worker_serving", revision=book.current.revision)
             serving()
             await stop.wait()
+
             log.event("worker_draining", connections=server.held)
-            if self._replaced:
+            if self._retired:
                 for site in sites:
                     await site.stop()
             for each in listening:
                 each.close()
-            broken_off = await server.drain(settings.drain_time)
-            if broken_off:
-                log.event("drain_time_over", level="warning", connections=broken_off)
+            aborted = await server.drain(settings.drain_time)
+            if aborted:
+                log.event("drain_time_over", level="warning", connections=aborted)
 
-    def _journal(self, stack: AsyncExitStack, log: Log, metrics: Metrics) -> Events:
-        """What all parts report to. What it counts for the analytics is written while the stack stands."""
+    def _open_log(self, stack: AsyncExitStack, context: WorkerContext) -> Log:
+        """The worker's log, in which libraries' messages appear as well."""
+        policy = self._settings.log
+        log = open_log(policy=policy, origin={"worker": context.number})
+        stack.push_async_callback(log.close)
+        root, handler = logging.getLogger(), StdlibHandler(log)
+        root.addHandler(handler)
+        root.setLevel("DEBUG" if policy.level == "debug" else "WARNING")
+        stack.callback(root.removeHandler, handler)
+        return log
+
+    def _open_metrics(self, stack: AsyncExitStack, log: Log, context: WorkerContext) -> Metrics:
+        index = context.counter_set * context.workers + context.number
+        metrics = Metrics(self._counters, index, context.workers, context.cause)
+        rules = self._book.current
+        metrics.build(__version__, platform.python_version())
+        metrics.rules(rules.revision, rules.endpoints, [limit.name for limit in rules.limits])
+        metrics.watch(definitions.LOG_LINES_DROPPED, lambda: log.dropped)
+        publishing = asyncio.create_task(metrics.keep_publishing())
+        stack.callback(publishing.cancel)
+        return metrics
+
+    def _open_events(self, stack: AsyncExitStack, log: Log, metrics: Metrics) -> Events:
+        """What all parts report to; with analytics, also what records the decisions."""
         settings, access_log = self._settings.analytics, self._settings.access_log
         if not settings.is_on:
             return Events(log, metrics, access_log=access_log)
         rollup = Rollup(self._book, time.time(), top_callers=settings.top_callers)
-        journal = Events(log, metrics, access_log=access_log, count=rollup.count)
-        recorder = Recorder(
-            rollup,
-            open_sink(settings),
-            journal,
-            interval=settings.interval,
-            buffer=settings.buffer,
-            clock=time.time,
-        )
+        events = Events(log, metrics, access_log=access_log, count=rollup.count)
+        sink = open_sink(settings)
+        recorder = Recorder(rollup, sink, events, interval=settings.interval, buffer=settings.buffer, clock=time.time)
         recorder.start()
         stack.push_async_callback(recorder.close)
         metrics.watch(definitions.ANALYTICS_WAITING, lambda: recorder.waiting)
-        return journal
+        return events
 
-    def _forwarder(self, events: Events, traced: TracingObserver | None) -> Forwarder:
+    def _forwarder(self, events: Events, tracing: TracingObserver | None) -> Forwarder:
         settings, keep = self._settings, self._settings.keep_rate_limit_headers
-        if traced is None:
+        if tracing is None:
             return Forwarder(settings.upstreams, events, settings.dns, keep_rate_limits=keep)
-        return TracedForwarder(settings.upstreams, traced, settings.dns, keep_rate_limits=keep)
+        return TracedForwarder(settings.upstreams, tracing, settings.dns, keep_rate_limits=keep)
 
     def _watch(self, metrics: Metrics, limiter: Limiter, server: Server) -> None:
-        """Show what changes by itself."""
+        """Register the metrics whose values change by themselves."""
         if self._settings.store.url is not None:
             metrics.watch(definitions.REDIS_UP, lambda: not limiter.is_degraded)
             metrics.watch(definitions.FLEET, lambda: limiter.workers)
         metrics.watch(definitions.LOCAL_BUCKETS, lambda: limiter.held)
         metrics.watch(definitions.EVICTIONS, lambda: limiter.evicted)
         metrics.watch(definitions.CONNECTIONS, lambda: server.held)
-
-    def _metrics(self, log: Log, place: WorkerContext) -> Metrics:
-        metrics = Metrics(self._counters, place.turn * place.workers + place.number, place.workers, place.cause)
-        rules = self._book.current
-        metrics.build(__version__, platform.python_version())
-        metrics.rules(rules.revision, rules.endpoints, [limit.name for limit in rules.limits])
-        metrics.watch(definitions.LOG_LINES_DROPPED, lambda: log.dropped)
-        return metrics

@@ -33,14 +33,14 @@ class WorkerContext(NamedTuple):
         runtime: What it shares with the other workers.
         number: Which one it is.
         workers: How many there are.
-        turn: 0 or 1: which of its two sets of counters it uses.
+        counter_set: 0 or 1: which of its two sets of counters it uses.
         cause: Why it was started.
     """
 
     runtime: Runtime
     number: int = 0
     workers: int = 1
-    turn: int = 0
+    counter_set: int = 0
     cause: Cause = "start"
 
 
