@@ -1,1 +1,1 @@
-"""Who was hitting which limit: counted minute by minute, written in batches, and told afterwards."""
+"""Who is hitting which limit: decisions are counted per minute, written in batches, and reported later."""

@@ -1,4 +1,4 @@
-"""`Batch`: what one worker counted of one minute, or of a part of it. It is written as a whole or not at all."""
+"""`Batch`: what one worker counted in one minute, or in part of it. It is written as a whole or not at all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ MINUTE = 60
 
 
 class Row(NamedTuple):
-    """What is counted by itself.
+    """What has a count of its own.
 
     Attributes:
         endpoint: Its name.
-        limit: The limit that said so; empty in the row that counts requests, whatever single limits said.
-        tier: The tier the caller was charged by; empty for none.
+        limit: The limit that decided; empty in the rows that count requests, whatever single limits decided.
+        tier: The tier by which the caller was charged; empty for none.
         outcome: ``allowed``, ``refused``, ``shadow_refused`` or ``unavailable``.
     """
 
@@ -27,12 +27,12 @@ class Row(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """How often a limit refused one caller, at least.
+    """How often a limit refused one caller.
 
     Attributes:
         limit: Its name.
         caller: The caller's keyed digest.
-        times: See `gateway.analytics.top_k`.
+        times: A lower bound, see `gateway.analytics.top_k`.
     """
 
     limit: str
@@ -45,7 +45,7 @@ class Batch:
     """What is written at once.
 
     Attributes:
-        key: Its own, so that whoever is handed it twice can tell.
+        key: Unique, so that a sink can tell when it gets a batch for the second time.
         minute: When it was counted: seconds since 1970, a multiple of 60.
         counts: Decisions.
         hits: The callers that were refused most.
@@ -63,15 +63,15 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Rows, of both kinds."""
+        """Rows of both kinds."""
         return len(self.counts) + len(self.hits)
 
 
 def minute_of(now: float) -> int:
-    """The minute that an instant belongs to."""
+    """The start of the minute that an instant belongs to; both in seconds since 1970."""
     return int(now // MINUTE) * MINUTE
 
 
-def written(second: int) -> str:
-    """An instant as people and JSON have it: ``2026-01-31T23:59Z``."""
+def format_minute(second: int) -> str:
+    """An instant as ``2026-01-31T23:59Z``, for people and in JSON."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%MZ")

@@ -5,9 +5,9 @@
      "outcome": "refused", "count": 12}
     {"minute": "2026-01-31T23:59Z", "limit": "orders-each", "caller": "0123456789abcdef0123456789abcdef", "refused": 12}
 
-The lines of a batch are appended in one piece, under a lock (flock), by whichever worker of whichever gateway on this
-machine. What could not be written to its end is taken away again. A line without its line break was cut off by a crash;
-the next writer ends it, and it is counted as unreadable.
+All workers of all gateways on this machine append to the same files. The lines of a batch are appended in one piece,
+under a lock (flock). What could not be written completely is removed again. A line without its line break was cut off
+by a crash; the next writer ends it, and it is counted as unreadable.
 """
 
 import asyncio
@@ -24,56 +24,55 @@ from pathlib import Path
 from threading import Lock
 from uuid import UUID
 
-from gateway.analytics.batch import Batch, Row, written
-from gateway.analytics.sink import Reading, SinkUnavailableError, Span
+from gateway.analytics.batch import Batch, Row, format_minute
+from gateway.analytics.sink import SinkUnavailableError, TimeRange, Totals
 
 _NAME = re.compile(r"analytics-(\d{4}-\d{2}-\d{2})\.jsonl", re.ASCII)
-_PATIENCE = 2.0
-"""Seconds to wait for the lock."""
-
-_LOOK = 0.005
+_LOCK_TIMEOUT = 2.0
+_LOCK_INTERVAL = 0.005
+"""Seconds between two attempts to get the lock."""
 
 
 class FileSink:
     """A folder of files.
 
     Args:
-        folder: Where; it is made when it is not there.
+        folder: Where the files are; it is created if it does not exist.
         keep: Seconds after which a day is removed.
     """
 
     def __init__(self, folder: Path, keep: float) -> None:
         self._folder = folder
         self._keep = timedelta(seconds=keep)
-        self._swept: date | None = None
+        self._cleaned_up: date | None = None
         self._last: UUID | None = None
-        self._one_at_a_time = Lock()
+        self._thread_lock = Lock()
 
     def __str__(self) -> str:
         return str(self._folder)
 
     async def put(self, batch: Batch) -> None:
-        """See `Shelf`. A thread that is not waited for any more still writes; the next one sees that."""
+        """See `Sink`. If this is cancelled its thread still writes; the next one takes that into account."""
         await asyncio.to_thread(self._put, batch)
 
-    async def read(self, span: Span) -> Reading:
-        """See `Shelf`."""
-        return await asyncio.to_thread(self._read, span)
+    async def read(self, period: TimeRange) -> Totals:
+        """See `Sink`."""
+        return await asyncio.to_thread(self._read, period)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
     def _put(self, batch: Batch) -> None:
         day = _day(batch.minute)
         try:
-            with self._one_at_a_time:
+            with self._thread_lock:
                 if batch.key != self._last:
                     self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                     self._append(self._folder / f"analytics-{day}.jsonl", "".join(_lines(batch)).encode())
                     self._last = batch.key
-                if day != self._swept:
-                    self._sweep(day)
-                    self._swept = day
+                if day != self._cleaned_up:
+                    self._clean_up(day)
+                    self._cleaned_up = day
         except OSError as error:
             raise SinkUnavailableError(f"{self._folder} cannot be written: {error.strerror}") from error
 
@@ -87,8 +86,8 @@ class FileSink:
                 os.ftruncate(descriptor, size)
                 raise
 
-    def _sweep(self, today: date) -> None:
-        """Remove the days that are too old."""
+    def _clean_up(self, today: date) -> None:
+        """Remove the files of days that are too old."""
         for day, file in self._days():
             if day < today - self._keep:
                 file.unlink(missing_ok=True)
@@ -96,24 +95,24 @@ class FileSink:
     def _days(self) -> list[tuple[date, Path]]:
         found = []
         for file in self._folder.iterdir():
-            form = _NAME.fullmatch(file.name)
-            if form is not None:
-                found.append((date.fromisoformat(form[1]), file))
+            match = _NAME.fullmatch(file.name)
+            if match is not None:
+                found.append((date.fromisoformat(match[1]), file))
         return sorted(found)
 
-    def _read(self, span: Span) -> Reading:
-        reading = Reading()
+    def _read(self, period: TimeRange) -> Totals:
+        totals = Totals()
         try:
             for day, file in self._days():
-                if _day(span.since) <= day <= _day(span.until):
+                if _day(period.since) <= day <= _day(period.until):
                     with file.open("rb") as lines:
                         for line in lines:
-                            _understand(line, span, reading)
+                            _add_line(line, period, totals)
         except FileNotFoundError:
-            pass  # nobody has written yet
+            pass  # nothing has been written yet
         except OSError as error:
             raise SinkUnavailableError(f"{self._folder} cannot be read: {error.strerror}") from error
-        return reading
+        return totals
 
 
 @contextmanager
@@ -127,15 +126,15 @@ def _locked(file: Path) -> Iterator[int]:
 
 
 def _lock(descriptor: int) -> None:
-    """Wait for the lock, but not for ever: a thread that waits keeps its process from ending."""
-    until = time.monotonic() + _PATIENCE
+    """Wait for the lock, for a bounded time: a waiting thread keeps its process from exiting."""
+    until = time.monotonic() + _LOCK_TIMEOUT
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > until:
-                raise TimeoutError(errno.ETIMEDOUT, "another process keeps it locked") from None
-            time.sleep(_LOOK)
+                raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock") from None
+            time.sleep(_LOCK_INTERVAL)
         else:
             return
 
@@ -150,25 +149,25 @@ def _day(second: int) -> date:
 
 
 def _lines(batch: Batch) -> Iterable[str]:
-    minute = written(batch.minute)
+    minute = format_minute(batch.minute)
     for (endpoint, limit, tier, outcome), count in batch.counts.items():
-        decided = {"endpoint": endpoint, "limit": limit, "tier": tier, "outcome": outcome, "count": count}
-        yield json.dumps({"minute": minute, **decided}) + "\n"
+        decision = {"endpoint": endpoint, "limit": limit, "tier": tier, "outcome": outcome, "count": count}
+        yield json.dumps({"minute": minute, **decision}) + "\n"
     for limit, caller, count in batch.hits:
         yield json.dumps({"minute": minute, "limit": limit, "caller": caller, "refused": count}) + "\n"
 
 
-def _understand(line: bytes, span: Span, reading: Reading) -> None:
-    """Add what a line says to a reading."""
+def _add_line(line: bytes, period: TimeRange, totals: Totals) -> None:
+    """Add a line of a file to the totals."""
     try:
-        said = json.loads(line)
-        minute = int(datetime.fromisoformat(said["minute"]).timestamp())
-        if not span.since <= minute < span.until:
+        entry = json.loads(line)
+        minute = int(datetime.fromisoformat(entry["minute"]).timestamp())
+        if not period.since <= minute < period.until:
             return
-        if "caller" in said:
-            reading.hits[str(said["limit"]), str(said["caller"])] += int(said["refused"])
+        if "caller" in entry:
+            totals.hits[str(entry["limit"]), str(entry["caller"])] += int(entry["refused"])
         else:
-            row = Row(str(said["endpoint"]), str(said["limit"]), str(said["tier"]), str(said["outcome"]))
-            reading.decisions[span.start_of(minute), row] += int(said["count"])
+            row = Row(str(entry["endpoint"]), str(entry["limit"]), str(entry["tier"]), str(entry["outcome"]))
+            totals.decisions[period.step_of(minute), row] += int(entry["count"])
     except (ValueError, KeyError, TypeError):
-        reading.unreadable += 1
+        totals.unreadable += 1

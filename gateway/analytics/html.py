@@ -1,18 +1,18 @@
-"""A `Report` as a page to look at: one file of HTML that needs no network and runs no script."""
+"""A `Report` as a web page: one HTML file that needs no network and runs no script."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from gateway.analytics.batch import written
+from gateway.analytics.batch import format_minute
 from gateway.analytics.report import Report
 from gateway.analytics.text import CALLERS, LIMITS, NUMBERS, caller_rows, heading, limit_rows
 
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
-"""Of Paul Tol's scheme "bright", which people who see colours differently can tell apart."""
+"""Paul Tol's scheme "bright", which colour-blind people can tell apart."""
 
-_REST = "#888888"
+_OTHERS_COLOUR = "#888888"
 _WIDTH, _HEIGHT = 960, 240
-_LEFT, _BELOW = 60, 20
+_LEFT, _BOTTOM = 60, 20
 
 _PAGE = """\
 <!doctype html>
@@ -37,7 +37,7 @@ td {{ font-variant-numeric: tabular-nums; overflow-wrap: anywhere }}
 <h1>Who is hitting which limit</h1>
 <p>{heading}</p>
 <h2>Refusals over time</h2>
-{course}
+{chart}
 <h2>Limits</h2>
 {limits}
 <h2>Callers refused most</h2>
@@ -47,52 +47,54 @@ td {{ font-variant-numeric: tabular-nums; overflow-wrap: anywhere }}
 
 
 def as_html(report: Report) -> str:
-    """The page."""
+    """The report as a page."""
     return _PAGE.format(
         heading=escape(heading(report)).replace("\n", "<br>"),
-        course=_course(report),
+        chart=_chart(report),
         limits=_table(LIMITS, limit_rows(report)),
         callers=_table(CALLERS, caller_rows(report)),
     )
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [_line("td", head, row) for row in rows]
+    lines = [_row("td", head, row) for row in rows]
     if not lines:
         return "<p>None.</p>"
-    return "\n".join(["<table>", _line("th", head, [name.capitalize() for name in head]), *lines, "</table>"])
+    return "\n".join(["<table>", _row("th", head, [name.capitalize() for name in head]), *lines, "</table>"])
 
 
-def _line(tag: str, head: Sequence[str], cells: Sequence[str]) -> str:
-    kinds = [' class="number"' if head is LIMITS and name in NUMBERS else "" for name in head]
+def _row(tag: str, head: Sequence[str], cells: Sequence[str]) -> str:
+    classes = [' class="number"' if head is LIMITS and name in NUMBERS else "" for name in head]
     return (
-        f"<tr>{''.join(f'<{tag}{kind}>{escape(cell)}</{tag}>' for kind, cell in zip(kinds, cells, strict=True))}</tr>"
+        f"<tr>{''.join(f'<{tag}{each}>{escape(cell)}</{tag}>' for each, cell in zip(classes, cells, strict=True))}</tr>"
     )
 
 
-def _course(report: Report) -> str:
-    """A column for each step, one piece of it for each of the limits that refused most, and one for all others."""
-    names = sorted(report.course, key=lambda limit: (-sum(report.course[limit].values()), limit))
+def _chart(report: Report) -> str:
+    """A stacked column for each step: the limits that refused most, and all others together."""
+    names = sorted(report.refusals, key=lambda limit: (-sum(report.refusals[limit].values()), limit))
     if not names:
         return "<p>None.</p>"
-    told, others = names[: len(_COLOURS)], names[len(_COLOURS) :]
-    keys = [*zip(told, _COLOURS, strict=False), *([("all others", _REST)] if others else [])]
-    pieces: list[tuple[int, list[int]]] = []
-    for step in range(report.span.since, report.span.until, report.span.step):
-        counts = [report.course[name].get(step, 0) for name in told]
+    shown, others = names[: len(_COLOURS)], names[len(_COLOURS) :]
+    keys = [*zip(shown, _COLOURS, strict=False), *([("all others", _OTHERS_COLOUR)] if others else [])]
+    columns: list[tuple[int, list[int]]] = []
+    for step in range(report.period.since, report.period.until, report.period.step):
+        counts = [report.refusals[name].get(step, 0) for name in shown]
         if others:
-            counts.append(sum(report.course[name].get(step, 0) for name in others))
-        pieces.append((step, counts))
-    highest = max(sum(counts) for _, counts in pieces)
+            counts.append(sum(report.refusals[name].get(step, 0) for name in others))
+        columns.append((step, counts))
+    highest = max(sum(counts) for _, counts in columns)
     legend = "".join(
         f'<span><i class="key" style="background:{colour}"></i>{escape(name)}</span>' for name, colour in keys
     )
-    return f'{_axes(report, highest)}\n{"".join(_columns(pieces, keys, highest))}</svg>\n<p class="legend">{legend}</p>'
+    return (
+        f'{_axes(report, highest)}\n{"".join(_columns(columns, keys, highest))}</svg>\n<p class="legend">{legend}</p>'
+    )
 
 
 def _axes(report: Report, highest: int) -> str:
-    since, until = written(report.span.since), written(report.span.until)
-    bottom, minutes = _HEIGHT - _BELOW, report.span.step // 60
+    since, until = format_minute(report.period.since), format_minute(report.period.until)
+    bottom, minutes = _HEIGHT - _BOTTOM, report.period.step // 60
     per = "minute" if minutes == 1 else f"{minutes} minutes"
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Refusals per {per}, {highest} at most">\n'
@@ -107,17 +109,17 @@ def _axes(report: Report, highest: int) -> str:
 
 
 def _columns(
-    pieces: Sequence[tuple[int, Sequence[int]]], keys: Sequence[tuple[str, str]], highest: int
+    columns: Sequence[tuple[int, Sequence[int]]], keys: Sequence[tuple[str, str]], highest: int
 ) -> Iterable[str]:
-    bottom, width = _HEIGHT - _BELOW, (_WIDTH - _LEFT) / len(pieces)
-    for place, (step, counts) in enumerate(pieces):
+    bottom, width = _HEIGHT - _BOTTOM, (_WIDTH - _LEFT) / len(columns)
+    for position, (step, counts) in enumerate(columns):
         top = float(bottom)
         for (name, colour), count in zip(keys, counts, strict=True):
             if count:
                 height = count / highest * bottom
                 top -= height
                 yield (
-                    f'<rect x="{_LEFT + place * width:.2f}" y="{top:.2f}" width="{width * 0.9:.2f}" '
+                    f'<rect x="{_LEFT + position * width:.2f}" y="{top:.2f}" width="{width * 0.9:.2f}" '
                     f'height="{height:.2f}" fill="{colour}">'
-                    f"<title>{written(step)} {escape(name)}: {count}</title></rect>\n"
+                    f"<title>{format_minute(step)} {escape(name)}: {count}</title></rect>\n"
                 )

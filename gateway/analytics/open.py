@@ -1,4 +1,4 @@
-"""`open_sink`: where the settings say that decision counts are kept."""
+"""`open_sink`: the sink that the settings describe."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from gateway.settings.analytics import Analytics
 
 
 def open_sink(settings: Analytics) -> Sink:
-    """Where decision counts are kept; connects when it is first used.
+    """Open the sink; it connects when it is first used.
 
     Raises:
-        SinkUnavailableError: asyncpg is not installed, or there are no certificates in the file named.
+        SinkUnavailableError: asyncpg is not installed, or the file named for certificates contains none.
     """
     if settings.postgres is None:
         return FileSink(settings.folder or Path(), settings.keep)

@@ -1,8 +1,7 @@
-"""`Rollup`: what one worker counts of the minute under way. A decision costs it one look-up and no look at a clock.
+"""`Rollup`: counts one worker's decisions of the current minute. A decision costs one dictionary lookup, and no clock.
 
-Decisions that are alike, and most are, share a `Kind`: it knows the rows they belong to, and counts. Rows are added up
-when the minute is over. All names come from the configuration, so there are so many kinds and no more; how many there
-may be is bounded here all the same.
+Equal decisions, and most are, belong to one `DecisionGroup`, which has their rows and a count. Rows are added up when
+the minute is over. All names come from the configuration, so there are few groups; their number is still bounded.
 """
 
 from collections import Counter
@@ -19,63 +18,63 @@ from gateway.limits.limit import Limit
 from gateway.limits.rules import RuleBook
 
 MORE = "(more)"
-"""Stands for the endpoint and the limits of decisions for which there is no room. Their callers are not noted."""
+"""Stands for the endpoint and the limits of decisions beyond the most groups. Their callers are not counted."""
 
-_MOST_KINDS = 10_000
-_COUNTERS = 1_000
-"""Of refused callers. Up to so many in a minute are counted exactly, beyond see `sketch`."""
+_MOST_GROUPS = 10_000
+_CALLER_COUNTERS = 1_000
+"""Counters of refused callers. Up to so many callers in a minute are counted exactly; for more see `top_k`."""
 
 
 @dataclass(slots=True)
-class Kind:
-    """Decisions that are alike.
+class DecisionGroup:
+    """Decisions that are equal.
 
     Attributes:
-        rows: What they belong to.
-        refusing: The limits that refuse them.
+        rows: The rows that count them.
+        refused_by: The limits that refused them.
         times: How many there were.
     """
 
     rows: Sequence[Row]
-    refusing: Sequence[str]
+    refused_by: Sequence[str]
     times: int = 0
 
 
 class Rollup:
-    """Counts decisions. For the event loop's thread alone.
+    """Counts decisions. For the event loop's thread only.
 
     Args:
-        book: The rules in force.
+        book: The active rules.
         now: The time, in seconds since 1970.
         top_callers: How many of the callers that were refused most go into a batch.
-        most_kinds: Kinds at a time. What comes beyond is added up under the name `MORE`.
+        most_groups: Groups at a time. Decisions beyond that are counted under the name `MORE`.
     """
 
     __slots__ = (
         "_book",
         "_callers",
         "_counts",
-        "_kinds",
+        "_groups",
         "_limits",
         "_minute",
-        "_most_kinds",
+        "_most_groups",
         "_tiers",
         "_top_callers",
     )
 
-    def __init__(self, book: RuleBook, now: float, *, top_callers: int, most_kinds: int = _MOST_KINDS) -> None:
+    def __init__(self, book: RuleBook, now: float, *, top_callers: int, most_groups: int = _MOST_GROUPS) -> None:
         self._book = book
         self._tiers = Tiers()
         self._top_callers = top_callers
-        self._most_kinds = most_kinds
+        self._most_groups = most_groups
         self._limits: tuple[Limit, ...] = ()
         self._begin(now)
 
     def _begin(self, now: float) -> None:
         self._minute = minute_of(now)
-        self._kinds: dict[object, Kind] = {}
+        self._groups: dict[object, DecisionGroup] = {}
         self._counts: Counter[Row] = Counter()
-        self._callers: TopK[tuple[str, bytes]] = TopK(_COUNTERS)
+        self._callers: TopK[tuple[str, bytes]] = TopK(_CALLER_COUNTERS)
 
     def count(
         self, endpoint: str, caller: Caller, demands: Sequence[Demand], outcome: str, refused: tuple[int, ...]
@@ -84,59 +83,58 @@ class Rollup:
 
         Args:
             endpoint: Its name.
-            caller: Whose it is.
+            caller: Who sent the request.
             demands: What was asked of the buckets.
             outcome: ``allowed``, ``refused`` or ``unavailable``.
-            refused: Positions of the demands that could not be paid.
+            refused: Positions of the demands that were refused.
         """
         rules = self._book.current
         if rules.limits is not self._limits:
             self._limits = rules.limits
-            self._fold()  # what a limit is called may mean something else now
+            self._fold()  # a limit's name may mean something else now
             self._tiers = Tiers(rules.limits)
         tier = self._tiers.of(endpoint, caller, rules.overrides) if caller.tier or rules.overrides else ""
-        alike = (endpoint, tier, outcome, refused, *[charge.limit for _, charge in demands])
-        kind = self._kinds.get(alike)
-        if kind is None:
-            kind = self._kind(alike, endpoint, tier, outcome, demands, refused)
-        kind.times += 1
-        if kind.refusing:
-            for limit in kind.refusing:
+        key = (endpoint, tier, outcome, refused, *[charge.limit for _, charge in demands])
+        group = self._groups.get(key)
+        if group is None:
+            group = self._add_group(key, endpoint, tier, outcome, demands, refused)
+        group.times += 1
+        if group.refused_by:
+            for limit in group.refused_by:
                 self._callers.add((limit, caller.digest))
 
-    def _kind(
-        self, alike: object, endpoint: str, tier: str, outcome: str, demands: Sequence[Demand], refused: tuple[int, ...]
-    ) -> Kind:
-        """A kind that was not there yet."""
-        said = [
-            (charge.limit, _said(charge, outcome, is_over=place in refused))
-            for place, (_, charge) in enumerate(demands)
+    def _add_group(
+        self, key: object, endpoint: str, tier: str, outcome: str, demands: Sequence[Demand], refused: tuple[int, ...]
+    ) -> DecisionGroup:
+        by_limit = [
+            (charge.limit, _limit_outcome(charge, outcome, is_refused=position in refused))
+            for position, (_, charge) in enumerate(demands)
         ]
-        refusing = [limit for limit, word in said if word == "refused"]
-        if len(self._kinds) >= self._most_kinds:
-            alike = (MORE, outcome, *(word for _, word in said))
-            if alike in self._kinds:
-                return self._kinds[alike]
-            endpoint, tier, refusing, said = MORE, "", [], [(MORE, word) for _, word in said]
-        rows = [Row(endpoint, "", tier, outcome), *(Row(endpoint, limit, tier, word) for limit, word in said)]
-        made = self._kinds[alike] = Kind(rows, refusing)
-        return made
+        refused_by = [limit for limit, each in by_limit if each == "refused"]
+        if len(self._groups) >= self._most_groups:
+            key = (MORE, outcome, *(each for _, each in by_limit))
+            if key in self._groups:
+                return self._groups[key]
+            endpoint, tier, refused_by, by_limit = MORE, "", [], [(MORE, each) for _, each in by_limit]
+        rows = [Row(endpoint, "", tier, outcome), *(Row(endpoint, limit, tier, each) for limit, each in by_limit)]
+        group = self._groups[key] = DecisionGroup(rows, refused_by)
+        return group
 
     def _fold(self) -> None:
-        """Add up the rows of all kinds, and forget the kinds."""
-        for kind in self._kinds.values():
-            for row in kind.rows:
-                self._counts[row] += kind.times
-        self._kinds = {}
+        """Add up the rows of all groups, and drop the groups."""
+        for group in self._groups.values():
+            for row in group.rows:
+                self._counts[row] += group.times
+        self._groups = {}
 
     def is_due(self, now: float) -> bool:
-        """Whether a minute is over. A clock that was set back ends one, too."""
+        """Whether the minute is over. A clock that was set back ends it, too."""
         return minute_of(now) != self._minute
 
     def cut(self, now: float) -> Batch | None:
-        """Hand over what was counted, and begin anew; None when that is nothing.
+        """Return what was counted, and start again from zero; None if nothing was counted.
 
-        What it hands over belongs to the minute in which it was begun.
+        The batch belongs to the minute in which counting began.
         """
         self._fold()
         counts, callers, minute = self._counts, self._callers, self._minute
@@ -147,8 +145,8 @@ class Rollup:
         return Batch(uuid4(), minute, counts, hits)
 
 
-def _said(charge: Charge, outcome: str, *, is_over: bool) -> str:
-    """What a limit said."""
-    if is_over:
+def _limit_outcome(charge: Charge, outcome: str, *, is_refused: bool) -> str:
+    """What one limit decided."""
+    if is_refused:
         return "refused" if charge.enforced else "shadow_refused"
     return "unavailable" if outcome == "unavailable" else "allowed"

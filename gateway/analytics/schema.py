@@ -1,19 +1,19 @@
-"""The tables in PostgreSQL, and how they came to be: one step for each version.
+"""The tables in PostgreSQL, as migrations, and the statements on them.
 
-A step that was released is never changed, and steps only ever add. So a gateway works on a schema that is newer than
-itself, and gateways can be replaced one after the other.
+A released migration is never changed, and migrations only add. So a gateway works with a schema that is newer than
+itself, and gateways can be upgraded one after the other.
 """
 
 IS_NEW = "SELECT to_regclass('gateway_schema') IS NULL"
-VERSIONS = """
+CREATE_VERSIONS = """
     CREATE TABLE gateway_schema (
         version integer PRIMARY KEY,
         applied_at timestamptz NOT NULL DEFAULT now()
     )
 """
-"""Which steps were taken."""
+"""The migrations that were applied."""
 
-STEPS = (
+MIGRATIONS = (
     # 1: decisions, and the keys of the batches that have been added to them.
     """
     CREATE TABLE gateway_batches (
@@ -42,29 +42,29 @@ STEPS = (
     );
     """,
 )
-"""Step n makes version n of version n - 1."""
+"""Migration n turns version n - 1 into version n."""
 
 LOCK = 0x6761_7465_7761_79
-"""The advisory lock under which steps are taken: "gateway" in ASCII."""
+"""The advisory lock under which migrations are applied: "gateway" in ASCII."""
 
-VERSION = "SELECT coalesce(max(version), 0) FROM gateway_schema"
-TAKEN = "INSERT INTO gateway_schema (version) VALUES ($1)"
+GET_VERSION = "SELECT coalesce(max(version), 0) FROM gateway_schema"
+ADD_VERSION = "INSERT INTO gateway_schema (version) VALUES ($1)"
 
-BATCH = "INSERT INTO gateway_batches (key, minute) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING key"
-"""Says nothing when the batch has been added before."""
+ADD_BATCH = "INSERT INTO gateway_batches (key, minute) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING key"
+"""Returns no row if the batch has been added before."""
 
-DECISIONS = """
+ADD_DECISIONS = """
     INSERT INTO gateway_decisions AS kept (minute, endpoint, limit_name, tier, outcome, count)
     SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])
     ON CONFLICT (minute, endpoint, limit_name, tier, outcome) DO UPDATE SET count = kept.count + excluded.count
 """
-HITS = """
+ADD_HITS = """
     INSERT INTO gateway_refused_callers AS kept (minute, limit_name, caller, count)
     SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[])
     ON CONFLICT (minute, limit_name, caller) DO UPDATE SET count = kept.count + excluded.count
 """
-FORGET = tuple(
-    f"DELETE FROM {table} WHERE minute < $1"  # noqa: S608 - the names are these
+DELETE_BEFORE = tuple(
+    f"DELETE FROM {table} WHERE minute < $1"  # noqa: S608 - the names are constants
     for table in ("gateway_batches", "gateway_decisions", "gateway_refused_callers")
 )
 

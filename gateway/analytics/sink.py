@@ -1,4 +1,4 @@
-"""`Sink`: the port to where batches are kept, and `Reading`, what comes back from there."""
+"""`Sink`: the port to where batches are stored; `Totals`: what is read back from there."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from gateway.analytics.batch import MINUTE, Batch, Row
 
 
 class SinkUnavailableError(Exception):
-    """Nothing can be written or read now. The message is for operators, and holds no secret."""
+    """The sink cannot be written or read now. The message is for operators, and contains no secret."""
 
 
-class Span(NamedTuple):
-    """A span of time, in steps.
+class TimeRange(NamedTuple):
+    """A range of time, divided into steps.
 
     Attributes:
         since: Seconds since 1970, a multiple of 60.
-        until: The first second that does not belong to it; the same.
+        until: The first second after it; as above.
         step: Seconds; a multiple of 60.
     """
 
@@ -24,19 +24,19 @@ class Span(NamedTuple):
     until: int
     step: int = MINUTE
 
-    def start_of(self, minute: int) -> int:
-        """When the step begins that a minute belongs to."""
+    def step_of(self, minute: int) -> int:
+        """The start of the step that a minute belongs to."""
         return self.since + (minute - self.since) // self.step * self.step
 
 
 @dataclass(slots=True)
-class Reading:
-    """What is kept about a span.
+class Totals:
+    """What is stored about a range of time.
 
     Attributes:
-        decisions: How often, by the second at which a step begins and what was decided.
+        decisions: How often, by the start of the step and what was decided.
         hits: How often a limit refused a caller, at least, by the limit's name and the caller's digest.
-        unreadable: Lines or rows that mean nothing.
+        unreadable: Lines that could not be parsed.
     """
 
     decisions: Counter[tuple[int, Row]] = field(default_factory=Counter)
@@ -45,21 +45,21 @@ class Reading:
 
 
 class Sink(Protocol):
-    """Where batches are kept. Several workers of several gateways may use it at the same time."""
+    """Where batches are stored: `FileSink` or `PostgresSink`. Workers of several gateways may use it at once."""
 
     async def put(self, batch: Batch) -> None:
-        """Write a batch, once, however often it is put.
+        """Write a batch. It is stored once, however often it is put.
 
         Raises:
-            ShelfAwayError: it may or may not have been written. Put it again.
+            SinkUnavailableError: it may or may not have been written. Put it again.
         """
 
-    async def read(self, span: Span) -> Reading:
-        """What was written about a span by everybody.
+    async def read(self, period: TimeRange) -> Totals:
+        """What all workers have written about a range of time.
 
         Raises:
-            ShelfAwayError: it cannot be read.
+            SinkUnavailableError: it cannot be read.
         """
 
     async def close(self) -> None:
-        """Let go of what is held, within bounded time."""
+        """Release what is held, within bounded time."""

@@ -3,17 +3,17 @@
 import json
 from collections.abc import Iterable
 
-from gateway.analytics.batch import written
-from gateway.analytics.report import OUTCOMES, Refused, Report
+from gateway.analytics.batch import format_minute
+from gateway.analytics.report import OUTCOMES, CallerRow, Report
 
 LIMITS = ("LIMIT", "ENDPOINT", "TIER", "ALLOWED", "REFUSED", "WOULD REFUSE", "UNAVAILABLE", "SHARE")
 CALLERS = ("LIMIT", "CALLER", "REFUSED")
 NUMBERS = frozenset(LIMITS[3:])
-"""What stands under these is read from the right; of callers it may be a span."""
+"""Columns that are aligned to the right; the `REFUSED` of callers is not, since it may be a range."""
 
 
 def as_text(report: Report) -> str:
-    """The report for people."""
+    """The report as tables."""
     parts = [heading(report)]
     if report.caller is not None:
         parts.append(f"caller {report.caller}")
@@ -22,30 +22,32 @@ def as_text(report: Report) -> str:
     if report.callers:
         parts.append(_table(CALLERS, caller_rows(report)))
     elif report.limits:
-        parts.append("Nobody was refused." if report.caller is None else "Not among those that were refused most.")
+        parts.append(
+            "Nobody was refused." if report.caller is None else "This caller is not among those that were refused most."
+        )
     if report.unreadable:
-        parts.append(f"{report.unreadable} lines could not be read and are left out.")
+        parts.append(f"{report.unreadable} lines could not be parsed and are left out.")
     return "\n\n".join(parts)
 
 
 def as_json(report: Report) -> str:
-    """The report for programs."""
+    """The report as JSON."""
     document = {
-        "since": written(report.span.since),
-        "until": written(report.span.until),
+        "since": format_minute(report.period.since),
+        "until": format_minute(report.period.until),
         "requests": {outcome: report.requests.get(outcome, 0) for outcome in OUTCOMES if outcome != "shadow_refused"},
         "limits": [
             {
-                "limit": told.limit,
-                "endpoint": told.endpoint,
-                "tier": told.tier or None,
-                **{outcome: told.counts.get(outcome, 0) for outcome in OUTCOMES},
+                "limit": row.limit,
+                "endpoint": row.endpoint,
+                "tier": row.tier or None,
+                **{outcome: row.counts.get(outcome, 0) for outcome in OUTCOMES},
             }
-            for told in report.limits
+            for row in report.limits
         ],
         "callers": [
-            {"limit": told.limit, "caller": told.caller or None, "refused_at_least": told.least, "at_most": told.most}
-            for told in report.callers
+            {"limit": row.limit, "caller": row.caller or None, "refused_at_least": row.at_least, "at_most": row.at_most}
+            for row in report.callers
         ],
         "caller": report.caller,
         "unreadable": report.unreadable,
@@ -54,28 +56,28 @@ def as_json(report: Report) -> str:
 
 
 def heading(report: Report) -> str:
-    """When, and how much of all was refused."""
+    """The period, and how many requests were refused in it."""
     total, refused = sum(report.requests.values()), report.requests.get("refused", 0)
-    since, until = written(report.span.since), written(report.span.until)
-    what = f"{total} requests decided, {refused} refused ({refused / total:.1%})" if total else "no requests decided"
-    return f"{since} to {until}: {what}\nfrom {report.source}"
+    since, until = format_minute(report.period.since), format_minute(report.period.until)
+    summary = f"{total} requests decided, {refused} refused ({refused / total:.1%})" if total else "no requests decided"
+    return f"{since} to {until}: {summary}\nfrom {report.source}"
 
 
 def limit_rows(report: Report) -> Iterable[tuple[str, ...]]:
-    """What limits said, as cells under `LIMITS`."""
-    for told in report.limits:
-        counts = [str(told.counts.get(outcome, 0)) for outcome in OUTCOMES]
-        yield (told.limit, told.endpoint, told.tier or "-", *counts, f"{told.share:.1%}")
+    """The decisions of limits, as cells under `LIMITS`."""
+    for row in report.limits:
+        counts = [str(row.counts.get(outcome, 0)) for outcome in OUTCOMES]
+        yield (row.limit, row.endpoint, row.tier or "-", *counts, f"{row.share:.1%}")
 
 
 def caller_rows(report: Report) -> Iterable[tuple[str, ...]]:
     """Who was refused, as cells under `CALLERS`."""
-    for told in report.callers:
-        yield told.limit, told.caller or "(all others)", _count(told)
+    for row in report.callers:
+        yield row.limit, row.caller or "(all others)", _count(row)
 
 
-def _count(told: Refused) -> str:
-    return str(told.least) if told.least == told.most else f"{told.least} to {told.most}"
+def _count(row: CallerRow) -> str:
+    return str(row.at_least) if row.at_least == row.at_most else f"{row.at_least} to {row.at_most}"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

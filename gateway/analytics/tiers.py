@@ -1,4 +1,4 @@
-"""`Tiers`: by which tier a caller is charged, in a bounded number of names."""
+"""`Tiers`: the tier by which a caller is charged, out of a bounded number of names."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,14 +8,14 @@ from gateway.limits.override import Override
 
 NONE = ""
 OTHER = "(other)"
-"""A tier that no limit knows: whatever tokens and headers call it, it is charged as none."""
+"""A tier that no limit names: whatever a token or header calls it, the caller is charged as without a tier."""
 
 
 class Tiers:
-    """Knows the tiers of some limits.
+    """The tiers that some limits name.
 
     Args:
-        limits: All limits in force.
+        limits: All active limits.
     """
 
     __slots__ = ("_known",)
@@ -24,7 +24,7 @@ class Tiers:
         self._known = frozenset(name for limit in limits for name in limit.tiers)
 
     def of(self, endpoint: str, caller: Caller, overrides: Mapping[bytes, Override]) -> str:
-        """The name of a caller's tier at an endpoint: one that a limit knows, `NONE` or `OTHER`."""
+        """The name of a caller's tier at an endpoint: one that a limit names, `NONE` or `OTHER`."""
         tier = caller.tier
         override = overrides.get(caller.digest)
         if override is not None and override.tier is not None and override.covers(endpoint):

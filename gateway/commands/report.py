@@ -13,8 +13,8 @@ from typing import Any
 
 from gateway.analytics.html import as_html
 from gateway.analytics.open import open_sink
-from gateway.analytics.report import Report, report_of, steps_of
-from gateway.analytics.sink import Reading, Sink, Span
+from gateway.analytics.report import Report, make_report, time_range
+from gateway.analytics.sink import Sink, TimeRange, Totals
 from gateway.analytics.text import as_json, as_text
 from gateway.config.loader import load
 from gateway.limits.address import Address
@@ -102,10 +102,10 @@ def _report(options: argparse.Namespace) -> str:
         raise ReportError(f"{options.config} has no section analytics, so nothing is counted")
     if options.since >= options.until:
         raise ReportError("the report would end before it begins: --since is not before --until")
-    span = steps_of(options.since, options.until)
-    reading = asyncio.run(_read(open_sink(settings.analytics), span))
+    period = time_range(options.since, options.until)
+    totals = asyncio.run(_read(open_sink(settings.analytics), period))
     caller = _caller(options, settings.identity)
-    report = report_of(span, reading, str(settings.analytics), most_callers=options.top, caller=caller)
+    report = make_report(period, totals, str(settings.analytics), most_callers=options.top, caller=caller)
     return _shown(report, options)
 
 
@@ -119,11 +119,11 @@ def _caller(options: argparse.Namespace, policy: IdentityPolicy) -> str | None:
     return None
 
 
-async def _read(shelf: Sink, span: Span) -> Reading:
+async def _read(sink: Sink, period: TimeRange) -> Totals:
     try:
-        return await shelf.read(span)
+        return await sink.read(period)
     finally:
-        await shelf.close()
+        await sink.close()
 
 
 def _shown(report: Report, options: argparse.Namespace) -> str:

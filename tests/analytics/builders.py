@@ -1,10 +1,10 @@
-"""What tests of the analytics are made of."""
+"""Rules, callers and batches for tests of analytics."""
 
 from collections.abc import Iterable
 from uuid import uuid4
 
 from gateway.analytics.batch import Batch, Hit, Row
-from gateway.analytics.sink import Reading, Sink, Span
+from gateway.analytics.sink import Sink, TimeRange, Totals
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity
@@ -16,7 +16,7 @@ MINUTE = 1_769_904_000
 """2026-02-01T00:00Z."""
 
 DAY = 86_400
-ALWAYS = Span(0, 4_000_000_000 // 60 * 60)
+ALWAYS = TimeRange(0, 4_000_000_000 // 60 * 60)
 
 QUOTA = Quota(Rate(1, 1), 1)
 EACH = Limit("each", per_user=True, per_endpoint=False, quota=QUOTA, tiers={"gold": QUOTA})
@@ -37,11 +37,11 @@ def batch(count: int = 1, *, minute: int = MINUTE, limit: str = "each", hits: It
     return Batch(uuid4(), minute, rows, [Hit(limit, digest, times) for digest, times in hits])
 
 
-async def kept(shelf: Sink, span: Span = ALWAYS) -> tuple[int, dict[tuple[str, str], int]]:
-    """Requests, and callers, that a shelf has."""
-    reading = await shelf.read(span)
-    return requests(reading), dict(reading.hits)
+async def stored(sink: Sink, period: TimeRange = ALWAYS) -> tuple[int, dict[tuple[str, str], int]]:
+    """Requests and callers that are in a sink."""
+    totals = await sink.read(period)
+    return requests(totals), dict(totals.hits)
 
 
-def requests(reading: Reading) -> int:
-    return sum(count for (_, row), count in reading.decisions.items() if not row.limit)
+def requests(totals: Totals) -> int:
+    return sum(count for (_, row), count in totals.decisions.items() if not row.limit)

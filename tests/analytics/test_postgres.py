@@ -1,4 +1,4 @@
-"""Batches in a real PostgreSQL: its schema, two who write at once, and a server that is slow, away, or back."""
+"""Batches in a real PostgreSQL: its schema, concurrent writers, and a server that hangs, stops or restarts."""
 
 import asyncio
 import ssl
@@ -14,7 +14,7 @@ from gateway.analytics.postgres import PostgresSink
 from gateway.analytics.sink import SinkUnavailableError
 from gateway.settings.analytics import Postgres
 from gateway.settings.url import PostgresUrl
-from tests.analytics.builders import DAY, MINUTE, batch, kept
+from tests.analytics.builders import DAY, MINUTE, batch, stored
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer, has_tls, postgres_server
 from tests.tls_front import tls_front
 from tests.waiting import at_most
@@ -22,14 +22,14 @@ from tests.waiting import at_most
 KEEP = 30 * DAY
 
 
-def at(
+def settings(
     server: PostgresServer, database: str, role: str = ROLE, ca: Path | None = None, *, tls: bool = False
 ) -> Postgres:
     return Postgres(PostgresUrl("127.0.0.1", server.port, database, role, PASSWORD), tls or ca is not None, ca)
 
 
-def shelf(server: PostgresServer, database: str) -> PostgresSink:
-    return PostgresSink(at(server, database), KEEP)
+def sink_at(server: PostgresServer, database: str) -> PostgresSink:
+    return PostgresSink(settings(server, database), KEEP)
 
 
 async def versions(server: PostgresServer, database: str) -> list[int]:
@@ -37,77 +37,79 @@ async def versions(server: PostgresServer, database: str) -> list[int]:
         return [row["version"] for row in await session.fetch("SELECT version FROM gateway_schema ORDER BY version")]
 
 
-async def test_gateways_that_start_at_once_make_the_schema_once(postgres: PostgresServer, database: str) -> None:
-    shelves = [shelf(postgres, database) for _ in range(8)]
-    await asyncio.gather(*(each.put(batch(1)) for each in shelves))
-    assert await kept(shelves[0]) == (8, {})
-    await asyncio.gather(*(each.close() for each in shelves))
-    assert await versions(postgres, database) == list(range(1, len(schema.STEPS) + 1))
+async def test_gateways_that_start_at_the_same_time_create_the_schema_once(
+    postgres: PostgresServer, database: str
+) -> None:
+    sinks = [sink_at(postgres, database) for _ in range(8)]
+    await asyncio.gather(*(each.put(batch(1)) for each in sinks))
+    assert await stored(sinks[0]) == (8, {})
+    await asyncio.gather(*(each.close() for each in sinks))
+    assert await versions(postgres, database) == list(range(1, len(schema.MIGRATIONS) + 1))
 
 
-@pytest.mark.parametrize("version", range(len(schema.STEPS)))
+@pytest.mark.parametrize("version", range(len(schema.MIGRATIONS)))
 async def test_an_old_schema_is_migrated_and_keeps_what_is_in_it(
     postgres: PostgresServer, database: str, version: int
 ) -> None:
     async with postgres.session(database) as session:
-        await session.execute(schema.VERSIONS)
-        for number, step in enumerate(schema.STEPS[:version], 1):
-            await session.execute(step)
-            await session.execute(schema.TAKEN, number)
+        await session.execute(schema.CREATE_VERSIONS)
+        for number, migration in enumerate(schema.MIGRATIONS[:version], 1):
+            await session.execute(migration)
+            await session.execute(schema.ADD_VERSION, number)
         if version:
             await session.execute(
                 "INSERT INTO gateway_decisions VALUES (to_timestamp($1), 'orders', '', '', 'allowed', 41)", MINUTE
             )
-    now = shelf(postgres, database)
+    now = sink_at(postgres, database)
     await now.put(batch(1, hits=[("aa", 1)]))
-    assert await kept(now) == (42 if version else 1, {("each", "aa"): 1})
+    assert await stored(now) == (42 if version else 1, {("each", "aa"): 1})
     await now.close()
-    assert await versions(postgres, database) == list(range(1, len(schema.STEPS) + 1))
+    assert await versions(postgres, database) == list(range(1, len(schema.MIGRATIONS) + 1))
 
 
-async def test_a_schema_of_a_newer_gateway_is_left_as_it_is_and_worked_on(
-    postgres: PostgresServer, database: str
-) -> None:
+async def test_a_schema_of_a_newer_gateway_is_used_as_it_is(postgres: PostgresServer, database: str) -> None:
     newer = PostgresSink(
-        at(postgres, database), KEEP, (*schema.STEPS, "ALTER TABLE gateway_decisions ADD note text DEFAULT ''")
+        settings(postgres, database),
+        KEEP,
+        (*schema.MIGRATIONS, "ALTER TABLE gateway_decisions ADD note text"),
     )
     await newer.put(batch(1))
     await newer.close()
-    older = shelf(postgres, database)
+    older = sink_at(postgres, database)
     await older.put(batch(1))
-    assert await kept(older) == (2, {})
+    assert await stored(older) == (2, {})
     await older.close()
     assert await versions(postgres, database) == [1, 2, 3]
 
 
-async def test_a_step_that_fails_leaves_nothing_behind(postgres: PostgresServer, database: str) -> None:
-    broken = PostgresSink(at(postgres, database), KEEP, (*schema.STEPS, "CREATE TABLE x (id int); SELECT no_such()"))
+async def test_a_migration_that_fails_is_rolled_back(postgres: PostgresServer, database: str) -> None:
+    broken = PostgresSink(
+        settings(postgres, database), KEEP, (*schema.MIGRATIONS, "CREATE TABLE x (id int); SELECT no_such()")
+    )
     with pytest.raises(SinkUnavailableError, match="no_such"):
         await broken.put(batch(1))
     async with postgres.session(database) as session:
         assert await session.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []
 
 
-async def test_writers_of_the_same_rows_do_not_wait_for_each_other_in_a_circle(
-    postgres: PostgresServer, database: str
-) -> None:
-    shelves = [shelf(postgres, database) for _ in range(4)]
+async def test_writers_of_the_same_rows_do_not_deadlock(postgres: PostgresServer, database: str) -> None:
+    sinks = [sink_at(postgres, database) for _ in range(4)]
 
     async def write(each: PostgresSink, *, backwards: bool) -> None:
         for _ in range(20):
             hits = [(f"{number:02}", 1) for number in range(30)]
             await each.put(batch(1, hits=reversed(hits) if backwards else hits))
 
-    await asyncio.gather(*(write(each, backwards=place % 2 == 0) for place, each in enumerate(shelves)))
-    requests, hits = await kept(shelves[0])
+    await asyncio.gather(*(write(each, backwards=place % 2 == 0) for place, each in enumerate(sinks)))
+    requests, hits = await stored(sinks[0])
     assert (requests, set(hits.values()), len(hits)) == (80, {80}, 30)
-    await asyncio.gather(*(each.close() for each in shelves))
+    await asyncio.gather(*(each.close() for each in sinks))
 
 
-async def test_a_role_that_may_only_write_or_only_read_is_enough_once_the_schema_is_there(
+async def test_a_role_that_can_only_write_or_only_read_is_enough_once_the_schema_exists(
     postgres: PostgresServer, database: str
 ) -> None:
-    owner = shelf(postgres, database)
+    owner = sink_at(postgres, database)
     await owner.put(batch(1))
     await owner.close()
     tables = "gateway_schema, gateway_batches, gateway_decisions, gateway_refused_callers"
@@ -116,107 +118,107 @@ async def test_a_role_that_may_only_write_or_only_read_is_enough_once_the_schema
             await session.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
             await session.execute(f"GRANT {rights} ON {tables} TO {role}")
         await session.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    writer = PostgresSink(at(postgres, database, "writer"), KEEP)
+    writer = PostgresSink(settings(postgres, database, "writer"), KEEP)
     await writer.put(batch(1))
     await writer.close()
-    reader = PostgresSink(at(postgres, database, "reader"), KEEP)
-    assert await kept(reader) == (2, {})
+    reader = PostgresSink(settings(postgres, database, "reader"), KEEP)
+    assert await stored(reader) == (2, {})
     with pytest.raises(SinkUnavailableError, match="permission denied"):
         await reader.put(batch(1))
 
 
 async def test_a_server_that_was_restarted_is_written_to_again(postgres: PostgresServer, database: str) -> None:
-    writing = shelf(postgres, database)
+    writing = sink_at(postgres, database)
     await writing.put(batch(1))
     await postgres.restart()
     one = batch(1)
     with pytest.raises(SinkUnavailableError):
         await writing.put(one)
     await writing.put(one)
-    assert await kept(writing) == (2, {})
+    assert await stored(writing) == (2, {})
     await writing.close()
 
 
-async def test_a_server_that_hangs_is_waited_for_so_long_and_no_longer(
+async def test_a_server_that_hangs_is_waited_for_for_a_bounded_time(
     postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writing = shelf(postgres, database)
+    writing = sink_at(postgres, database)
     await writing.put(batch(1))
-    monkeypatch.setattr("gateway.analytics.postgres._ANSWER", 0.3)
-    monkeypatch.setattr("gateway.analytics.postgres._CONNECT", 0.3)
+    monkeypatch.setattr("gateway.analytics.postgres._WRITE_TIMEOUT", 0.3)
+    monkeypatch.setattr("gateway.analytics.postgres._CONNECT_TIMEOUT", 0.3)
     postgres.pause()
     try:
         one = batch(1)
         async with at_most(3):
             for _ in range(2):  # on the connection there is, and on one that does not come about
-                with pytest.raises(SinkUnavailableError, match="no answer in time"):
+                with pytest.raises(SinkUnavailableError, match="did not respond in time"):
                     await writing.put(one)
             await writing.close()
     finally:
         postgres.resume()
     await writing.put(one)
-    assert await kept(writing) == (2, {})
+    assert await stored(writing) == (2, {})
     await writing.close()
 
 
-async def test_a_batch_whose_answer_was_lost_counts_once(postgres: PostgresServer, database: str) -> None:
-    """The server gets every byte of the batch, and the gateway no answer to it."""
-    answers = asyncio.Event()
-    answers.set()
-    heard = asyncio.Event()
+async def test_a_batch_whose_reply_was_lost_counts_once(postgres: PostgresServer, database: str) -> None:
+    """The server gets every byte of the batch, and the gateway gets no reply."""
+    replies = asyncio.Event()
+    replies.set()
+    committing = asyncio.Event()
 
-    async def cable(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", postgres.port)
 
-        async def there() -> None:
+        async def forward() -> None:
             while data := await reader.read(65_536):
                 up_writer.write(data)
                 if b"COMMIT" in data:
-                    heard.set()
+                    committing.set()
             up_writer.close()
 
-        async def back() -> None:
+        async def backward() -> None:
             while data := await up_reader.read(65_536):
-                if b"COMMIT" in data and not answers.is_set():
-                    break  # what says that it was committed
+                if b"COMMIT" in data and not replies.is_set():
+                    break  # the reply to COMMIT
                 writer.write(data)
             writer.close()
 
-        await asyncio.gather(there(), back(), return_exceptions=True)
+        await asyncio.gather(forward(), backward(), return_exceptions=True)
 
-    server = await asyncio.start_server(cable, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     writing = PostgresSink(Postgres(PostgresUrl("127.0.0.1", port, database, ROLE, PASSWORD), tls=False), KEEP)
     await writing.put(batch(1))
-    answers.clear()
-    heard.clear()
+    replies.clear()
+    committing.clear()
     one = batch(1, hits=[("aa", 1)])
     with pytest.raises(SinkUnavailableError):
         await writing.put(one)
-    assert heard.is_set()
-    direct = shelf(postgres, database)
-    assert await kept(direct) == (2, {("each", "aa"): 1})  # it was committed
-    answers.set()
+    assert committing.is_set()
+    direct = sink_at(postgres, database)
+    assert await stored(direct) == (2, {("each", "aa"): 1})  # it was committed
+    replies.set()
     await writing.put(one)
-    assert await kept(direct) == (2, {("each", "aa"): 1})
+    assert await stored(direct) == (2, {("each", "aa"): 1})
     await writing.close()
     await direct.close()
     server.close()
 
 
-async def test_what_is_wrong_is_said_without_a_secret(postgres: PostgresServer, database: str) -> None:
+async def test_errors_contain_no_secret(postgres: PostgresServer, database: str) -> None:
     wrong = Postgres(PostgresUrl("127.0.0.1", postgres.port, database, ROLE, "not the password"), tls=False)
     with pytest.raises(SinkUnavailableError, match="password authentication failed") as error:
         await PostgresSink(wrong, KEEP).put(batch(1))
     assert "not the password" not in str(error.value) + repr(wrong)
     with pytest.raises(SinkUnavailableError, match="no_such_database"):
-        await shelf(postgres, "no_such_database").put(batch(1))
+        await sink_at(postgres, "no_such_database").put(batch(1))
 
 
-async def test_a_unix_socket_is_as_good(postgres: PostgresServer, database: str) -> None:
+async def test_a_unix_socket_can_be_used(postgres: PostgresServer, database: str) -> None:
     writing = PostgresSink(Postgres(PostgresUrl(str(postgres.folder), postgres.port, database, ROLE, PASSWORD)), KEEP)
     await writing.put(batch(1))
-    assert await kept(writing) == (1, {})
+    assert await stored(writing) == (1, {})
     await writing.close()
 
 
@@ -245,7 +247,7 @@ async def with_tls_of_its_own(_: PostgresServer, pem: Path) -> AsyncIterator[int
 
 
 @pytest.mark.parametrize("tls", [behind_a_tls_front, *([with_tls_of_its_own] if has_tls() else [])])
-async def test_tls_makes_sure_of_the_server(
+async def test_tls_verifies_the_server(
     tls: Callable[[PostgresServer, Path], AbstractAsyncContextManager[int]], postgres: PostgresServer, tmp_path: Path
 ) -> None:
     ours = trustme.CA()
@@ -258,10 +260,10 @@ async def test_tls_makes_sure_of_the_server(
             await PostgresSink(Postgres(url), KEEP).put(batch(1))
         writing = PostgresSink(Postgres(url, ca=tmp_path / "ca.pem"), KEEP)
         await writing.put(batch(1, minute=MINUTE))
-        assert await kept(writing) == (1, {})
+        assert await stored(writing) == (1, {})
         await writing.close()
 
 
 async def test_a_server_without_tls_is_not_talked_to_in_the_clear(postgres: PostgresServer, database: str) -> None:
     with pytest.raises(SinkUnavailableError, match="rejected SSL upgrade"):
-        await PostgresSink(at(postgres, database, tls=True), KEEP).put(batch(1))
+        await PostgresSink(settings(postgres, database, tls=True), KEEP).put(batch(1))

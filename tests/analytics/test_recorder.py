@@ -1,4 +1,4 @@
-"""The recorder writes everything once, and while it cannot, holds so much and counts the rest."""
+"""The recorder writes everything once; while it cannot, it buffers up to a bound and counts the rest as lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,14 +12,14 @@ from gateway.analytics.postgres import PostgresSink
 from gateway.analytics.recorder import Recorder
 from gateway.analytics.rollup import Rollup
 from gateway.analytics.sink import Sink
-from tests.analytics.builders import DAY, EACH, MINUTE, book, caller, kept
-from tests.analytics.test_postgres import at
+from tests.analytics.builders import DAY, EACH, MINUTE, book, caller, stored
+from tests.analytics.test_postgres import settings
 from tests.postgres_server import PostgresServer
 from tests.waiting import DEADLINE, at_most
 
 
-class Told:
-    """What the recorder said."""
+class Reports:
+    """What the recorder reported."""
 
     def __init__(self) -> None:
         self.written = self.lost = 0
@@ -58,14 +58,14 @@ class Told:
 
 
 class Running:
-    """A roll-up and its recorder, at a time that the test says."""
+    """A roll-up and its recorder, with a clock that the test sets."""
 
-    def __init__(self, shelf: Sink, buffer: int) -> None:
+    def __init__(self, sink: Sink, buffer: int) -> None:
         self.now = float(MINUTE)
-        self.told = Told()
+        self.reports = Reports()
         self._book = book(EACH)
         self._rollup = Rollup(self._book, self.now, top_callers=10)
-        self.recorder = Recorder(self._rollup, shelf, self.told, interval=0.02, buffer=buffer, clock=lambda: self.now)
+        self.recorder = Recorder(self._rollup, sink, self.reports, interval=0.02, buffer=buffer, clock=lambda: self.now)
 
     def count(self, times: int = 1) -> None:
         rules = self._book.current
@@ -75,8 +75,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(shelf: Sink, buffer: int = 1000) -> AsyncIterator[Running]:
-    made = Running(shelf, buffer)
+async def running(sink: Sink, buffer: int = 1000) -> AsyncIterator[Running]:
+    made = Running(sink, buffer)
     made.recorder.start()
     try:
         yield made
@@ -84,97 +84,99 @@ async def running(shelf: Sink, buffer: int = 1000) -> AsyncIterator[Running]:
         await made.recorder.close()
 
 
-async def test_what_is_counted_is_written_by_and_by_and_the_rest_at_the_end(tmp_path: Path) -> None:
-    shelf = FileSink(tmp_path, 30 * DAY)
-    async with running(shelf) as it:
+async def test_counts_are_written_regularly_and_the_rest_on_close(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path, 30 * DAY)
+    async with running(sink) as it:
         it.count(3)
-        await it.told.until(lambda: it.told.written == 3)
+        await it.reports.until(lambda: it.reports.written == 3)
         it.now += 60
         it.count(2)
-        await it.told.until(lambda: it.told.written == 5)
+        await it.reports.until(lambda: it.reports.written == 5)
         it.count(1)
-    assert (it.told.written, it.told.lost, it.told.events, it.recorder.waiting) == (6, 0, [], 0)
-    requests, hits = await kept(shelf)
+    assert (it.reports.written, it.reports.lost, it.reports.events, it.recorder.waiting) == (6, 0, [], 0)
+    requests, hits = await stored(sink)
     assert (requests, list(hits.values())) == (6, [6])
 
 
-async def test_a_database_that_is_away_is_told_once_and_gets_everything_when_it_goes_on(
+async def test_an_unavailable_database_is_reported_once_and_gets_everything_when_it_is_back(
     postgres: PostgresServer, database: str
 ) -> None:
-    shelf = PostgresSink(at(postgres, database), 30 * DAY)
-    async with running(shelf) as it:
+    sink = PostgresSink(settings(postgres, database), 30 * DAY)
+    async with running(sink) as it:
         it.count()
-        await it.told.until(lambda: it.told.written == 1)
+        await it.reports.until(lambda: it.reports.written == 1)
         await asyncio.to_thread(postgres.kill)
         for number in range(2, 30):
             it.count()
             it.recorder.cut()
             if number == 5:
-                await it.told.until(lambda: len(it.told.events) == 1)
-        assert it.told.lost == 0
+                await it.reports.until(lambda: len(it.reports.events) == 1)
+        assert it.reports.lost == 0
         assert it.recorder.waiting == 28 * 3
         await asyncio.to_thread(postgres.launch)
-        await it.told.until(lambda: it.told.written == 29)
-    assert [event.partition(":")[0] for event in it.told.events] == ["unavailable", "back"]
-    assert it.told.events[1] == "back: 28"
-    reading = PostgresSink(at(postgres, database), 30 * DAY)
-    assert (await kept(reading))[0] == 29
+        await it.reports.until(lambda: it.reports.written == 29)
+    assert [event.partition(":")[0] for event in it.reports.events] == ["unavailable", "back"]
+    assert it.reports.events[1] == "back: 28"
+    reading = PostgresSink(settings(postgres, database), 30 * DAY)
+    assert (await stored(reading))[0] == 29
     await reading.close()
 
 
 async def test_what_the_buffer_cannot_hold_is_lost_and_counted(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    shelf = FileSink(tmp_path / "file", 30 * DAY)
-    async with running(shelf, buffer=10) as it:
+    sink = FileSink(tmp_path / "file", 30 * DAY)
+    async with running(sink, buffer=10) as it:
         for _ in range(20):
             it.count(5)
             it.recorder.cut()
         assert it.recorder.waiting == 9  # three batches of two rows and a caller
-        assert it.told.lost == 17 * 5
-        await it.told.until(lambda: bool(it.told.events))
+        assert it.reports.lost == 17 * 5
+        await it.reports.until(lambda: bool(it.reports.events))
         (tmp_path / "file").unlink()
-        await it.told.until(lambda: it.told.written == 15)
+        await it.reports.until(lambda: it.reports.written == 15)
         it.count(1)
-    assert (it.told.written, it.told.lost) == (16, 85)
-    assert (await kept(shelf))[0] == 16
+    assert (it.reports.written, it.reports.lost) == (16, 85)
+    assert (await stored(sink))[0] == 16
 
 
-async def test_what_cannot_be_written_at_the_end_is_counted_and_said(tmp_path: Path) -> None:
+async def test_what_cannot_be_written_on_close_is_counted_and_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     async with running(FileSink(tmp_path / "file", 30 * DAY)) as it:
         it.count(5)
-    assert (it.told.written, it.told.lost) == (0, 5)
-    assert it.told.events[-1] == "incomplete: 5"
+    assert (it.reports.written, it.reports.lost) == (0, 5)
+    assert it.reports.events[-1] == "incomplete: 5"
 
 
-async def test_a_database_that_hangs_at_the_end_is_not_waited_for_long(postgres: PostgresServer, database: str) -> None:
-    shelf = PostgresSink(at(postgres, database), 30 * DAY)
+async def test_a_database_that_hangs_on_close_is_waited_for_for_a_bounded_time(
+    postgres: PostgresServer, database: str
+) -> None:
+    sink = PostgresSink(settings(postgres, database), 30 * DAY)
     try:
         async with AsyncExitStack() as stack:
-            it = await stack.enter_async_context(running(shelf))
+            it = await stack.enter_async_context(running(sink))
             it.count(1)
-            await it.told.until(lambda: it.told.written == 1)
+            await it.reports.until(lambda: it.reports.written == 1)
             it.count(5)
             postgres.pause()
             async with at_most(5):
                 await stack.aclose()
-        assert (it.told.lost, it.told.events[-1]) == (5, "incomplete: 5")
+        assert (it.reports.lost, it.reports.events[-1]) == (5, "incomplete: 5")
     finally:
         postgres.resume()
 
 
-async def test_a_failure_that_nobody_foresaw_is_told_once_and_tried_again(
+async def test_an_unexpected_error_is_reported_once_and_the_batch_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(_batch: object) -> None:
         raise LookupError("what now")
 
-    shelf = FileSink(tmp_path, 30 * DAY)
+    sink = FileSink(tmp_path, 30 * DAY)
     with monkeypatch.context() as patched:
-        patched.setattr(shelf, "put", fail)
-        async with running(shelf) as it:
+        patched.setattr(sink, "put", fail)
+        async with running(sink) as it:
             it.count(2)
-            await it.told.until(lambda: it.told.events == ["failed: what now"])
+            await it.reports.until(lambda: it.reports.events == ["failed: what now"])
             patched.undo()
-            await it.told.until(lambda: it.told.written == 2)
-    assert it.told.events == ["failed: what now", "back: 1"]
+            await it.reports.until(lambda: it.reports.written == 2)
+    assert it.reports.events == ["failed: what now", "back: 1"]

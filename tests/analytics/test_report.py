@@ -1,4 +1,4 @@
-"""The report says who is hitting which limit, adds up, and draws it without any script."""
+"""The report says who is hitting which limit, its numbers add up, and its chart needs no script."""
 
 import json
 from collections import Counter
@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from gateway.analytics.batch import Row
 from gateway.analytics.html import as_html
-from gateway.analytics.report import Report, report_of, steps_of
-from gateway.analytics.sink import Reading
+from gateway.analytics.report import Report, make_report, time_range
+from gateway.analytics.sink import Totals
 from gateway.analytics.text import as_json, as_text
 from tests.analytics.builders import MINUTE
 
-SPAN = steps_of(MINUTE, MINUTE + 86_400)
+PERIOD = time_range(MINUTE, MINUTE + 86_400)
 
 
-def reading() -> Reading:
-    said = {
+def totals() -> Totals:
+    decisions = {
         (MINUTE, Row("orders", "", "gold", "refused")): 30,
         (MINUTE, Row("orders", "", "", "allowed")): 70,
         (MINUTE, Row("orders", "each", "gold", "refused")): 20,
@@ -28,14 +28,14 @@ def reading() -> Reading:
         (MINUTE, Row("orders", "each", "", "allowed")): 70,
         (MINUTE, Row("orders", "trial", "", "shadow_refused")): 7,
     }
-    return Reading(Counter(said), Counter({("each", "a" * 32): 17, ("each", "b" * 32): 3, ("each", "c" * 32): 1}))
+    return Totals(Counter(decisions), Counter({("each", "a" * 32): 17, ("each", "b" * 32): 3, ("each", "c" * 32): 1}))
 
 
-def report(read: Reading | None = None, *, most: int = 2, caller: str | None = None) -> Report:
-    return report_of(SPAN, read or reading(), "here", most_callers=most, caller=caller)
+def report(of: Totals | None = None, *, most: int = 2, caller: str | None = None) -> Report:
+    return make_report(PERIOD, of or totals(), "here", most_callers=most, caller=caller)
 
 
-def test_text_says_what_refuses_whom_most_first() -> None:
+def test_text_lists_limits_and_callers_most_refusals_first() -> None:
     assert as_text(report()) == (
         "2026-02-01T00:00Z to 2026-02-02T00:00Z: 100 requests decided, 30 refused (30.0%)\n"
         "from here\n"
@@ -53,21 +53,21 @@ def test_text_says_what_refuses_whom_most_first() -> None:
 
 
 def test_a_report_on_nothing_says_so() -> None:
-    nothing = report(Reading(unreadable=2))
-    assert as_text(nothing).endswith("no requests decided\nfrom here\n\n2 lines could not be read and are left out.")
+    nothing = report(Totals(unreadable=2))
+    assert as_text(nothing).endswith("no requests decided\nfrom here\n\n2 lines could not be parsed and are left out.")
     assert "None." in as_html(nothing)
-    quiet = Reading(Counter({(MINUTE, Row("orders", "", "", "allowed")): 1, (MINUTE, Row("o", "l", "", "allowed")): 1}))
+    quiet = Totals(Counter({(MINUTE, Row("orders", "", "", "allowed")): 1, (MINUTE, Row("o", "l", "", "allowed")): 1}))
     assert as_text(report(quiet)).endswith("Nobody was refused.")
 
 
-def test_of_one_caller_it_tells_what_is_known_of_them() -> None:
+def test_a_report_on_one_caller_lists_that_caller() -> None:
     assert as_text(report(most=1, caller="c" * 32)).splitlines()[3:] == [
         f"caller {'c' * 32}",
         "",
         "LIMIT  CALLER                            REFUSED",
         f"each   {'c' * 32}  1 to 10",
     ]
-    assert as_text(report(caller="d" * 32)).endswith("Not among those that were refused most.")
+    assert as_text(report(caller="d" * 32)).endswith("This caller is not among those that were refused most.")
 
 
 def test_json_has_the_same_numbers() -> None:
@@ -85,7 +85,7 @@ def test_json_has_the_same_numbers() -> None:
 
 
 class Page(HTMLParser):
-    """What a browser would look for."""
+    """The tags and attributes that a browser would act on."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Page(HTMLParser):
         self.attributes |= {name for name, _ in attrs}
 
 
-def test_the_page_draws_it_and_needs_no_script_and_no_network() -> None:
+def test_the_page_has_a_chart_and_needs_no_script_and_no_network() -> None:
     text = as_html(report())
     page = Page(text)
     assert page.tags["rect"] == 2
@@ -115,43 +115,43 @@ def test_the_page_draws_it_and_needs_no_script_and_no_network() -> None:
     assert float(first.attrib["y"]) + float(first.attrib["height"]) == 220
 
 
-def test_names_cannot_get_out_of_the_page() -> None:
+def test_names_are_escaped_in_the_page() -> None:
     name = "<script>alert('&')</script>"
     decisions = Counter({(MINUTE, Row(name, name, name, "refused")): 1})
-    text = as_html(report(Reading(decisions, Counter({(name, name): 1}))))
+    text = as_html(report(Totals(decisions, Counter({(name, name): 1}))))
     assert "<script" not in text
     assert "&lt;script&gt;" in text
 
 
 def test_more_limits_than_colours_share_the_last_one() -> None:
     decisions = Counter({(MINUTE, Row("e", f"limit-{n}", "", "refused")): n + 1 for n in range(20)})
-    text = as_html(report(Reading(decisions)))
+    text = as_html(report(Totals(decisions)))
     assert Page(text).tags["rect"] == 7
     assert f"all others: {sum(range(1, 15))}" in text
 
 
 @given(st.integers(0, 2**33), st.integers(1, 400 * 86_400))
-def test_a_span_has_whole_minutes_holds_both_its_ends_and_can_be_drawn(since: int, length: int) -> None:
-    span = steps_of(since, since + length)
-    assert span.since % 60 == span.until % 60 == span.step % 60 == 0
-    assert span.since <= since
-    assert since + length <= span.until
-    assert (span.since, span.until) >= (since - 59, since + length)
-    steps = list(range(span.since, span.until, span.step))
+def test_a_time_range_has_whole_minutes_includes_both_ends_and_fits_a_chart(since: int, length: int) -> None:
+    period = time_range(since, since + length)
+    assert period.since % 60 == period.until % 60 == period.step % 60 == 0
+    assert period.since <= since
+    assert since + length <= period.until
+    assert (period.since, period.until) >= (since - 59, since + length)
+    steps = list(range(period.since, period.until, period.step))
     assert 1 <= len(steps) <= 120
-    assert span.start_of(span.until - 60) == steps[-1]
+    assert period.step_of(period.until - 60) == steps[-1]
 
 
 @pytest.mark.parametrize(
     ("hours", "minutes"), [(1, 1), (2, 1), (3, 2), (24, 15), (7 * 24, 120), (400 * 24, 4 * 24 * 60)]
 )
-def test_a_step_is_of_minutes_that_people_count_in(hours: int, minutes: int) -> None:
-    assert steps_of(MINUTE, MINUTE + hours * 3600).step == minutes * 60
+def test_a_step_is_a_round_number_of_minutes(hours: int, minutes: int) -> None:
+    assert time_range(MINUTE, MINUTE + hours * 3600).step == minutes * 60
 
 
-def test_numbers_stand_below_each_other() -> None:
+def test_numbers_are_aligned_to_the_right() -> None:
     decisions = Counter({(MINUTE, Row("e", "each", "", "refused")): 7})
-    text = as_html(report(Reading(decisions)))
+    text = as_html(report(Totals(decisions)))
     assert '<th class="number">Refused</th>' in text
     assert '<td class="number">7</td>' in text
 
@@ -167,8 +167,8 @@ def test_bounds_of_callers_hold_whoever_the_others_are(known: list[tuple[str, in
         hits["each", who] += times
     total = hits.total() + unknown
     decisions = Counter({(MINUTE, Row("e", "each", "", "refused")): total}) if total else Counter()
-    told = report(Reading(decisions, hits), most=most).callers
-    assert sum(each.least for each in told) == hits.total()
-    assert sum(bool(each.caller) for each in told) == min(most, len(hits))
-    for each in told:
-        assert each.least <= each.most <= min(total, each.least + unknown)
+    callers = report(Totals(decisions, hits), most=most).callers
+    assert sum(each.at_least for each in callers) == hits.total()
+    assert sum(bool(each.caller) for each in callers) == min(most, len(hits))
+    for each in callers:
+        assert each.at_least <= each.at_most <= min(total, each.at_least + unknown)

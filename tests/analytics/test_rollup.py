@@ -54,7 +54,7 @@ def test_a_decision_is_counted_for_the_request_and_for_each_limit() -> None:
     }
 
 
-def test_callers_that_enforced_limits_refused_are_told_by_digest() -> None:
+def test_callers_that_enforced_limits_refused_are_listed_by_digest() -> None:
     rules = book()
     counting = rollup(rules, top_callers=2)
     for user, times in (("ana", 3), ("bob", 1), ("cleo", 2)):
@@ -64,7 +64,7 @@ def test_callers_that_enforced_limits_refused_are_told_by_digest() -> None:
     assert [tuple(hit) for hit in cut(counting).hits] == [("each", digests[0], 3), ("each", digests[1], 2)]
 
 
-def test_a_tier_is_one_that_a_limit_knows_or_that_an_operator_laid_down() -> None:
+def test_a_tier_is_one_that_a_limit_names_or_an_override_sets() -> None:
     rules = book()
     counting = rollup(rules)
     for number in range(100):
@@ -81,10 +81,10 @@ def test_a_tier_is_one_that_a_limit_knows_or_that_an_operator_laid_down() -> Non
     assert {row.tier for row in cut(counting).counts} == {"(other)"}
 
 
-def test_more_kinds_of_decisions_than_there_is_room_for_are_added_up_and_none_is_lost() -> None:
+def test_decisions_beyond_the_most_groups_are_added_up_and_none_is_lost() -> None:
     names = [f"e{number}" for number in range(50)]
     rules = book(endpoints=names)
-    counting = rollup(rules, most_kinds=20)
+    counting = rollup(rules, most_groups=20)
     for name in names * 2:
         count(counting, rules, caller(), "refused", 0, endpoint=name)
     batch = cut(counting)
@@ -105,7 +105,7 @@ def test_after_a_reload_a_limit_is_counted_as_what_it_is_now() -> None:
     assert batch.counts[Row("orders", "each", "", "shadow_refused")] == 1
 
 
-def test_nothing_counted_is_nothing_to_write_and_a_cut_begins_anew() -> None:
+def test_without_decisions_there_is_no_batch_and_a_cut_starts_from_zero() -> None:
     rules = book()
     counting = rollup(rules)
     assert counting.cut(MINUTE + 60) is None
@@ -129,10 +129,10 @@ def test_nothing_counted_is_nothing_to_write_and_a_cut_begins_anew() -> None:
     st.integers(1, 20),
 )
 def test_rows_add_up_to_the_decisions_whatever_the_room(
-    decisions: list[tuple[str, str | None, set[int]]], most_kinds: int
+    decisions: list[tuple[str, str | None, set[int]]], most_groups: int
 ) -> None:
     rules = book(EACH, SHADOW, Limit("third", per_user=True, per_endpoint=True, quota=QUOTA))
-    counting = rollup(rules, most_kinds=most_kinds)
+    counting = rollup(rules, most_groups=most_groups)
     for user, tier, refused in decisions:
         count(counting, rules, caller(user, tier), "refused" if 0 in refused else "allowed", *sorted(refused))
     batch = counting.cut(MINUTE)

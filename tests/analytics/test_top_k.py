@@ -1,4 +1,4 @@
-"""The sketch keeps the promises of its paper, on any stream."""
+"""`TopK` has the bounds that its paper promises, on any stream."""
 
 from collections import Counter
 
@@ -12,43 +12,43 @@ STREAMS = st.lists(st.integers(0, 12), max_size=300)
 CAPACITIES = st.integers(1, 14)
 
 
-def sketch_of(stream: list[int], capacity: int) -> TopK[int]:
-    sketch: TopK[int] = TopK(capacity)
+def count(stream: list[int], capacity: int) -> TopK[int]:
+    top_k: TopK[int] = TopK(capacity)
     for item in stream:
-        sketch.add(item)
-    return sketch
+        top_k.add(item)
+    return top_k
 
 
 @settings(deadline=None)
 @given(STREAMS, CAPACITIES)
 def test_every_count_is_within_its_bounds_and_no_error_is_above_n_over_c(stream: list[int], capacity: int) -> None:
-    sketch, truth = sketch_of(stream, capacity), Counter(stream)
-    held = [item for item, _ in sketch.top(capacity)]
-    assert len(held) == len(sketch) == min(capacity, len(truth))
+    top_k, truth = count(stream, capacity), Counter(stream)
+    held = [item for item, _ in top_k.top(capacity)]
+    assert len(held) == len(top_k) == min(capacity, len(truth))
     for item in held:
-        least, most = sketch.bounds(item)
+        least, most = top_k.bounds(item)
         assert least <= truth[item] <= most
         assert most - least <= len(stream) / capacity
-    assert sum(sketch.bounds(item)[1] for item in held) == len(stream)
+    assert sum(top_k.bounds(item)[1] for item in held) == len(stream)
 
 
 @settings(deadline=None)
 @given(STREAMS, CAPACITIES)
-def test_whoever_turns_up_more_than_n_over_c_times_has_a_counter(stream: list[int], capacity: int) -> None:
-    sketch = sketch_of(stream, capacity)
+def test_an_item_that_occurs_more_than_n_over_c_times_has_a_counter(stream: list[int], capacity: int) -> None:
+    top_k = count(stream, capacity)
     for item, times in Counter(stream).items():
         if times > len(stream) / capacity:
-            assert sketch.bounds(item)[1] >= times
+            assert top_k.bounds(item)[1] >= times
 
 
 @settings(deadline=None)
 @given(STREAMS, CAPACITIES, st.integers(1, 5))
-def test_nobody_who_is_left_out_of_the_top_beats_one_in_it_by_more_than_n_over_c(
+def test_no_item_outside_the_top_exceeds_one_in_it_by_more_than_n_over_c(
     stream: list[int], capacity: int, most: int
 ) -> None:
-    top, truth = sketch_of(stream, capacity).top(most), Counter(stream)
+    top, truth = count(stream, capacity).top(most), Counter(stream)
     assert [times for _, times in top] == sorted((times for _, times in top), reverse=True)
-    for item in truth.keys() - {told for told, _ in top}:
+    for item in truth.keys() - {listed for listed, _ in top}:
         if len(top) == most:
             assert truth[item] <= truth[top[-1].item] + len(stream) / capacity
 
@@ -56,20 +56,20 @@ def test_nobody_who_is_left_out_of_the_top_beats_one_in_it_by_more_than_n_over_c
 @settings(deadline=None)
 @given(STREAMS)
 def test_with_room_for_all_it_is_exact(stream: list[int]) -> None:
-    assert dict(sketch_of(stream, 13).top(13)) == Counter(stream)
+    assert dict(count(stream, 13).top(13)) == Counter(stream)
 
 
 def test_a_flood_of_callers_that_come_once_does_not_hide_one_that_comes_often() -> None:
-    sketch: TopK[int] = TopK(100)
+    top_k: TopK[int] = TopK(100)
     for number in range(1, 100_000):
-        sketch.add(number)
+        top_k.add(number)
         if number % 20 == 0:
-            sketch.add(0)
-    (first, times), *_ = sketch.top(3)
-    assert (first, len(sketch)) == (0, 100)
+            top_k.add(0)
+    (first, times), *_ = top_k.top(3)
+    assert (first, len(top_k)) == (0, 100)
     assert 4_999 - 105_000 / 100 <= times <= 4_999
 
 
-def test_it_has_a_counter_at_least() -> None:
+def test_there_must_be_a_counter() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         TopK(0)

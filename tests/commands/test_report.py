@@ -25,30 +25,30 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     file.write_text(f"{SETTINGS}analytics: {{folder: counted}}\n")
     now = int(time.time()) // 60 * 60
     identity = Identity(hash_key=KEY.encode())
-    shelf = FileSink(tmp_path / "counted", 30 * DAY)
-    asyncio.run(shelf.put(batch(5, minute=now - 7200, hits=[(identity.user("ana").digest.decode(), 5)])))
-    asyncio.run(shelf.put(batch(2, minute=now - 120, hits=[(identity.user("bob").digest.decode(), 2)])))
+    sink = FileSink(tmp_path / "counted", 30 * DAY)
+    asyncio.run(sink.put(batch(5, minute=now - 7200, hits=[(identity.user("ana").digest.decode(), 5)])))
+    asyncio.run(sink.put(batch(2, minute=now - 120, hits=[(identity.user("bob").digest.decode(), 2)])))
     return str(file)
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     code = main(["report", *arguments])
     printed = capsys.readouterr()
     return code, printed.out, printed.err
 
 
 def test_since_and_until_are_ages_or_instants(config: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "7 requests decided, 7 refused" in said(capsys, "--config", config)[1]
-    assert "2 requests decided" in said(capsys, "--config", config, "--since", "1h")[1]
-    assert "5 requests decided" in said(capsys, "--config", config, "--since", "3h", "--until", "1h")[1]
-    assert "7 requests decided" in said(capsys, "--config", config, "--since", "2026-01-31T23:59Z")[1]
-    code, out, err = said(capsys, "--config", config, "--since", "1h", "--until", "2h")
+    assert "7 requests decided, 7 refused" in report(capsys, "--config", config)[1]
+    assert "2 requests decided" in report(capsys, "--config", config, "--since", "1h")[1]
+    assert "5 requests decided" in report(capsys, "--config", config, "--since", "3h", "--until", "1h")[1]
+    assert "7 requests decided" in report(capsys, "--config", config, "--since", "2026-01-31T23:59Z")[1]
+    code, out, err = report(capsys, "--config", config, "--since", "1h", "--until", "2h")
     assert (code, out) == (1, "")
     assert "--since is not before --until" in err
 
 
 @pytest.mark.parametrize("arguments", [["--since", "soon"], ["--since", "1w"], ["--top", "0"], ["--address", "x"]])
-def test_what_makes_no_sense_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_are_rejected(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as error:
         main(["report", *arguments])
     assert error.value.code == 2
@@ -57,33 +57,33 @@ def test_what_makes_no_sense_is_refused(arguments: list[str], capsys: pytest.Cap
 
 def test_a_customer_is_found_by_user_id_or_address(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     digest = Identity(hash_key=KEY.encode()).user("ana").digest.decode()
-    printed = said(capsys, "--config", config, "--user", "ana")[1]
+    printed = report(capsys, "--config", config, "--user", "ana")[1]
     assert f"caller {digest}\n" in printed
     assert f"each   {digest}  5" in printed
     assert "ana" not in printed
-    printed = said(capsys, "--config", config, "--address", "2001:db8::1")[1]
-    assert printed == said(capsys, "--config", config, "--address", "2001:db8::2")[1]
-    assert "Not among those that were refused most." in printed
+    printed = report(capsys, "--config", config, "--address", "2001:db8::1")[1]
+    assert printed == report(capsys, "--config", config, "--address", "2001:db8::2")[1]
+    assert "This caller is not among those that were refused most." in printed
 
 
 def test_a_page_is_written(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.html"
-    assert said(capsys, "--config", config, "--html", str(page)) == (0, f"{page}\n", "")
+    assert report(capsys, "--config", config, "--html", str(page)) == (0, f"{page}\n", "")
     assert page.read_text().count("<rect") == 2
-    code, _, err = said(capsys, "--config", config, "--html", str(tmp_path / "no" / "page.html"))
+    code, _, err = report(capsys, "--config", config, "--html", str(tmp_path / "no" / "page.html"))
     assert (code, "No such file" in err) == (1, True)
 
 
-def test_without_analytics_it_says_what_is_missing(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_analytics_the_missing_section_is_reported(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(config).write_text(SETTINGS)
-    code, _, err = said(capsys, "--config", config)
+    code, _, err = report(capsys, "--config", config)
     assert (code, "has no section analytics" in err) == (1, True)
 
 
-def test_a_database_that_is_away_is_said(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_database_that_is_away_is_report(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(config).write_text(
         f"{SETTINGS}analytics: {{postgres: {{url: 'postgresql://gw@127.0.0.1:1/counted', tls: false}}}}\n"
     )
-    code, _, err = said(capsys, "--config", config)
+    code, _, err = report(capsys, "--config", config)
     assert code == 1
     assert "gateway: postgresql://gw@127.0.0.1:1/counted: " in err
