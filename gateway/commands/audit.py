@@ -1,4 +1,4 @@
-"""`gateway audit`: is the log what was written, and what does it say."""
+"""`gateway audit`: verify the audit log, and print it for people."""
 
 import argparse
 import asyncio
@@ -16,61 +16,65 @@ from gateway.settings.store import Store
 
 
 class AuditError(Exception):
-    """The log is not what was written, or cannot be compared."""
+    """The log has been changed, or cannot be read or compared. The message is for operators."""
 
 
 def add_audit_commands(commands: Any) -> None:
     """Add `audit` to argparse's subcommands. Its `render` returns what to print.
 
-    `render` raises `AuditError`, and `ConfigError` for settings that cannot be used.
+    `render` raises `AuditError`, and `ConfigError` for invalid settings.
     """
-    audit = commands.add_parser("audit", help="verify and read the audit log", description="Verify and read it.")
+    audit = commands.add_parser(
+        "audit", help="verify and print the audit log", description="Verify and print the audit log."
+    )
     kinds = audit.add_subparsers(required=True, metavar="verify|show")
     verify = kinds.add_parser(
         "verify",
-        help="find a line that was changed, added, moved or taken away",
-        description="Find a line that was changed, added, moved or taken away, also in files put away by rotation.",
+        help="find lines that were changed, added, moved or removed",
+        description="Find lines that were changed, added, moved or removed, in rotated files too.",
     )
     verify.add_argument("file", metavar="FILE", type=Path, help="the log: STATE/audit.jsonl")
     verify.add_argument(
         "--config", metavar="FILE", type=Path,
-        help="gateway.yaml: also compare with the head kept in Redis, to find a tail that was cut off",
+        help="gateway.yaml; also compares with the head stored in Redis, to find lines removed from the end",
     )  # fmt: skip
     verify.add_argument(
         "--from", metavar="N", type=int, dest="first",
-        help="the number that the first line must have, to find a head that was cut off; 1 unless files were archived",
+        help="number that the first line must have, to find lines removed from the start; 1 unless files were archived",
     )  # fmt: skip
     verify.set_defaults(render=lambda options: _verify(options.file, options.config, options.first))
-    show = kinds.add_parser("show", help="print it for people", description="Print it for people.")
+    show = kinds.add_parser("show", help="print it for people", description="Print the audit log for people.")
     show.add_argument("file", metavar="FILE", type=Path)
     show.set_defaults(render=_show)
 
 
-def _verify(file: Path, config: Path | None, wanted: int | None) -> str:
-    ledger = AuditLog(file)
+def _verify(file: Path, config: Path | None, expected_first: int | None) -> str:
+    log = AuditLog(file)
     try:
-        end = verify_chain(ledger.lines())
+        end = verify_chain(log.lines())
     except (BrokenChainError, OSError) as error:
         raise AuditError(f"{file}: {error}") from error
     if end is None:
-        raise AuditError(f"{file}: there are no lines")
-    first = _link(next(ledger.lines())).sequence
-    if wanted not in {None, first}:
-        raise AuditError(f"{file}: the first line is {first}, and not {wanted}")
-    whole = f"{file}: lines {first} to {end.sequence}, none changed, added, missing or moved"
+        raise AuditError(f"{file}: the log is empty")
+    first = _link(next(log.lines())).sequence
+    if expected_first not in {None, first}:
+        raise AuditError(f"{file}: the first line is {first}, not {expected_first}")
+    result = f"{file}: lines {first} to {end.sequence} are intact: none was changed, added, removed or moved"
     if first > 1:
-        whole += f"; lines 1 to {first - 1} are not here, as when old files are put away"
+        result += f"; lines 1 to {first - 1} are missing, as when old files have been archived"
     if config is None:
-        return f"{whole}; lines cut off at the end would only be missed with --config"
+        return f"{result}; pass --config to find lines that were removed from the end"
     head = asyncio.run(_head(load(config).settings.store, end))
     if head is None:
-        return f"{whole}; no head is kept for it, so lines cut off at the end would not be missed"
+        return f"{result}; no head is stored for this log, so lines removed from the end cannot be found"
     sequence, digest = head
     if sequence > end.sequence:
-        raise AuditError(f"{file}: {sequence - end.sequence} lines are cut off at the end, says the head in Redis")
-    if digest not in {link.hash for link in map(_link, ledger.lines()) if link.sequence == sequence}:
-        raise AuditError(f"{file}: line {sequence} is not the one whose hash is kept in Redis")
-    return f"{whole}, and none cut off at the end"
+        raise AuditError(
+            f"{file}: {sequence - end.sequence} lines were removed from the end, according to the head in Redis"
+        )
+    if digest not in {link.hash for link in map(_link, log.lines()) if link.sequence == sequence}:
+        raise AuditError(f"{file}: line {sequence} does not have the hash that is stored in Redis")
+    return f"{result}; none is missing at the end"
 
 
 def _link(line: bytes) -> Link:
@@ -92,18 +96,18 @@ def _show(options: argparse.Namespace) -> str:
     try:
         for line in AuditLog(options.file).lines():
             try:
-                lines.append(_told(dict(read_line(line)[0])))
+                lines.append(_readable(dict(read_line(line)[0])))
             except BrokenChainError as error:
                 lines.append(f"     ?  {error}; see: gateway audit verify {options.file}")
     except OSError as error:
         raise AuditError(f"{options.file}: {error.strerror}") from error
     if not lines:
-        raise AuditError(f"{options.file}: there are no lines")
+        raise AuditError(f"{options.file}: the log is empty")
     return "\n".join(lines)
 
 
-def _told(record: dict[str, Any]) -> str:
-    """A line of the audit log for people. Whatever is in it stays in the line, and says nothing to the terminal."""
+def _readable(record: dict[str, Any]) -> str:
+    """A line of the audit log for people. What is not printable is escaped, so that it cannot control the terminal."""
     change = ""
     if record["before"] is not None or record["after"] is not None:
         change = f": {_short(record['before'])} -> {_short(record['after'])}"

@@ -1,4 +1,4 @@
-"""`gateway report`: who is hitting which limit."""
+"""`gateway report`: print who is hitting which limit."""
 
 import argparse
 import asyncio
@@ -26,8 +26,8 @@ _CONFIG = Path("config/gateway.yaml")
 _MOST_CALLERS = 10
 
 
-class _NoFields:
-    """Header fields of a request that has none."""
+class _NoHeaders:
+    """The headers of a request that has none."""
 
     def get(self, _name: str, /) -> str | None:
         """None."""
@@ -38,43 +38,52 @@ class _NoFields:
 
 
 class ReportError(Exception):
-    """There is nothing to report on. The message is for operators."""
+    """A report cannot be made or written. The message is for operators."""
 
 
 def add_report_command(commands: Any) -> None:
     """Add `report` to argparse's subcommands. Its `render` returns what to print.
 
-    `render` raises `ReportError`, `SinkUnavailableError`, and `ConfigError` for settings that cannot be used.
+    `render` raises `ReportError`, `SinkUnavailableError`, and `ConfigError` for invalid settings.
     """
     report = commands.add_parser(
         "report",
         help="print who is hitting which limit",
-        description="Print who is hitting which limit, from what the gateways have counted. It takes a section "
-        "`analytics` in gateway.yaml. Callers are told by their keyed hash.",
+        description="Print who is hitting which limit, as counted by the gateways. Requires the section `analytics` in "
+        "gateway.yaml. Callers are identified by their keyed hash.",
     )
     report.add_argument("--config", metavar="FILE", type=Path, default=_CONFIG, help="(default %(default)s)")
     report.add_argument(
         "--since", metavar="WHEN", type=_instant, default="24h",
-        help="so long ago, as 30m, 24h or 7d; or an instant in UTC, as 2026-01-31T23:59Z (default %(default)s)",
+        help="start: an age such as 30m, 24h or 7d, or a time in UTC such as 2026-01-31T23:59Z (default %(default)s)",
     )  # fmt: skip
-    report.add_argument("--until", metavar="WHEN", type=_instant, default="0m", help="the same (default now)")
+    report.add_argument("--until", metavar="WHEN", type=_instant, default="0m", help="end: as above (default now)")
     report.add_argument(
-        "--top", metavar="N", type=_number, default=_MOST_CALLERS, help="callers of each limit (default %(default)s)"
+        "--top",
+        metavar="N",
+        type=_number,
+        default=_MOST_CALLERS,
+        help="callers to list for each limit (default %(default)s)",
     )
     form = report.add_mutually_exclusive_group()
-    form.add_argument("--html", metavar="FILE", type=Path, help="write a page with a drawing instead, of one file")
+    form.add_argument("--html", metavar="FILE", type=Path, help="write a web page with a chart instead")
     form.add_argument("--json", action="store_true", help="print JSON instead")
     who = report.add_mutually_exclusive_group()
-    who.add_argument("--user", metavar="ID", help="only of this user; prints the hash under which it is kept")
-    who.add_argument("--address", metavar="IP", type=_address, help="only of this client without a user id; the same")
+    who.add_argument("--user", metavar="ID", help="report on this user only, and print the hash that stands for them")
+    who.add_argument(
+        "--address",
+        metavar="IP",
+        type=_address,
+        help="report on clients without a user id from this address only; as above",
+    )
     report.set_defaults(render=_report)
 
 
 def _instant(text: str) -> int:
     """Seconds since 1970."""
     with suppress(ValueError, OverflowError):
-        there = datetime.fromisoformat(text)
-        return int((there if there.tzinfo else there.replace(tzinfo=UTC)).timestamp())
+        instant = datetime.fromisoformat(text)
+        return int((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp())
     try:
         return int(time.time() - parse_duration(text))
     except ValueError:
@@ -85,7 +94,7 @@ def _instant(text: str) -> int:
 
 def _number(text: str) -> int:
     if re.fullmatch(r"[1-9][0-9]{0,5}", text, re.ASCII) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 999999")
     return int(text)
 
 
@@ -93,7 +102,7 @@ def _address(text: str) -> Address:
     try:
         return ip_address(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an address") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address") from None
 
 
 def _report(options: argparse.Namespace) -> str:
@@ -101,21 +110,21 @@ def _report(options: argparse.Namespace) -> str:
     if not settings.analytics.is_on:
         raise ReportError(f"{options.config} has no section analytics, so nothing is counted")
     if options.since >= options.until:
-        raise ReportError("the report would end before it begins: --since is not before --until")
+        raise ReportError("--since is not before --until")
     period = time_range(options.since, options.until)
     totals = asyncio.run(_read(open_sink(settings.analytics), period))
     caller = _caller(options, settings.identity)
     report = make_report(period, totals, str(settings.analytics), most_callers=options.top, caller=caller)
-    return _shown(report, options)
+    return _render(report, options)
 
 
 def _caller(options: argparse.Namespace, policy: IdentityPolicy) -> str | None:
-    """The digest of the caller that is asked for."""
+    """The digest of the caller to report on; None for all."""
     identity = Identity((), (), policy.hash_key)
     if options.user is not None:
         return identity.user(options.user).digest.decode()
     if options.address is not None:
-        return identity.identify(Sender(options.address, trusted=False, headers=_NoFields())).digest.decode()
+        return identity.identify(Sender(options.address, trusted=False, headers=_NoHeaders())).digest.decode()
     return None
 
 
@@ -126,7 +135,7 @@ async def _read(sink: Sink, period: TimeRange) -> Totals:
         await sink.close()
 
 
-def _shown(report: Report, options: argparse.Namespace) -> str:
+def _render(report: Report, options: argparse.Namespace) -> str:
     if options.json:
         return as_json(report)
     if options.html is None:

@@ -1,4 +1,4 @@
-"""`gateway schema`: the JSON Schema of a kind of file, for editors."""
+"""`gateway schema`: print the JSON Schema of gateway.yaml or of rule files, for editors."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ def add_schema_command(commands: Any) -> None:
     schema = commands.add_parser(
         "schema",
         help="print the JSON Schema of gateway.yaml or of rule files",
-        description="Print the JSON Schema of gateway.yaml or of rule files, by which editors complete and check them.",
+        description="Print the JSON Schema of gateway.yaml or of rule files, for completion and checks in editors.",
     )
     schema.add_argument("kind", nargs="?", choices=FILES, default="gateway", help="(default %(default)s)")
     schema.set_defaults(render=lambda options: schema_text(options.kind))

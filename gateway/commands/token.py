@@ -1,4 +1,4 @@
-"""`gateway token`: keys and tokens, made where the operator is; the gateway itself never signs."""
+"""`gateway token`: make keys and admin tokens on the operator's machine; the gateway itself never signs."""
 
 import argparse
 import time
@@ -19,38 +19,40 @@ _STEM = Path("secrets/admin")
 def add_token_commands(commands: Any) -> None:
     """Add `token` to argparse's subcommands. Its `render` returns what to print.
 
-    `render` raises `SigningError`, and `ConfigError` for settings that cannot be used.
+    `render` raises `SigningError`, and `ConfigError` for invalid settings.
     """
     token = commands.add_parser("token", help="make keys and admin tokens", description="Make keys and admin tokens.")
     kinds = token.add_subparsers(required=True, metavar="keygen|issue")
 
-    keygen = kinds.add_parser("keygen", help="make a key", description="Make a key, and say how to configure it.")
+    keygen = kinds.add_parser("keygen", help="make a key", description="Make a key, and print how to configure it.")
     keygen.add_argument("--algorithm", choices=get_args(Algorithm), default="EdDSA", help="(default %(default)s)")
     keygen.add_argument(
-        "--out", metavar="STEM", type=Path, default=_STEM, help="writes STEM.key and STEM.pem (default %(default)s)"
+        "--out", metavar="STEM", type=Path, default=_STEM, help="write STEM.key and STEM.pem (default %(default)s)"
     )
-    keygen.add_argument("--kid", help="the key's name in tokens (default: the stem's name)")
+    keygen.add_argument("--kid", help="the key's id in tokens (default: the stem's name)")
     keygen.set_defaults(render=_keygen)
 
     issuing = kinds.add_parser("issue", help="make a token", description="Make a token, and print it.")
-    issuing.add_argument("--subject", required=True, type=_subject, help="who bears it; stands in the audit log")
+    issuing.add_argument("--subject", required=True, type=_subject, help="whose token it is; appears in the audit log")
     issuing.add_argument(
         "--scope", required=True, action="append", type=Scope, metavar="|".join(scope.value for scope in Scope),
-        help="what it is good for; may stand several times",
+        help="what it permits; may be repeated",
     )  # fmt: skip
-    issuing.add_argument("--ttl", type=_lifetime, default="15m", help="how long it is good (default %(default)s)")
+    issuing.add_argument("--ttl", type=_lifetime, default="15m", help="how long it is valid (default %(default)s)")
     issuing.add_argument("--config", metavar="FILE", type=Path, default=_CONFIG, help="(default %(default)s)")
     issuing.add_argument(
         "--key", metavar="FILE", type=Path,
-        help=f"the private key (default: {_STEM}.key; for HS256, the secret that the gateway has)",
+        help=f"the private key (default: {_STEM}.key; for HS256, the secret from gateway.yaml)",
     )  # fmt: skip
-    issuing.add_argument("--kid", help="which of the gateway's keys it is (default: the one for the private key)")
+    issuing.add_argument(
+        "--kid", help="id of the gateway's key to sign for (default: the one that matches the private key)"
+    )
     issuing.set_defaults(render=_issue)
 
 
 def _subject(text: str) -> str:
     if not text.strip():
-        raise argparse.ArgumentTypeError("nobody is named")
+        raise argparse.ArgumentTypeError("the subject is empty")
     return text
 
 
@@ -67,20 +69,20 @@ def _lifetime(text: str) -> int:
 def _keygen(options: argparse.Namespace) -> str:
     files = make_key(options.algorithm, options.out)
     kid = options.kid or options.out.name
-    verifying = f"public_key_file: {files.public}" if files.public else f"secret_file: {files.private}"
+    setting = f"public_key_file: {files.public}" if files.public else f"secret_file: {files.private}"
     return (
-        f"# {files.private} signs; keep it from everybody else. In gateway.yaml, under control.admin.keys:\n"
-        f"- kid: {kid}\n  algorithm: {options.algorithm}\n  {verifying}"
+        f"# {files.private} is the private key; keep it secret. Add to gateway.yaml, under control.admin.keys:\n"
+        f"- kid: {kid}\n  algorithm: {options.algorithm}\n  {setting}"
     )
 
 
 def _issue(options: argparse.Namespace) -> str:
     policy = load(options.config).settings.control.admin
     if policy is None or policy.tokens.audience is None or policy.tokens.issuer is None:
-        raise SigningError(f"{options.config} has no section control.admin, so no token is good for this gateway")
+        raise SigningError(f"{options.config} has no section control.admin, so this gateway accepts no tokens")
     if options.ttl > policy.max_lifetime:
-        raise SigningError(f"this gateway takes tokens that live {policy.max_lifetime:.0f} s at most")
-    signing, known = _pick(policy, options.key, options.kid)
+        raise SigningError(f"--ttl is longer than control.admin.max_lifetime, {policy.max_lifetime:.0f} s")
+    signing, verifying = _select_keys(policy, options.key, options.kid)
     return issue(
         signing,
         subject=options.subject,
@@ -89,21 +91,21 @@ def _issue(options: argparse.Namespace) -> str:
         issuer=policy.tokens.issuer,
         now=int(time.time()),
         lifetime=options.ttl,
-        kid=known.kid,
+        kid=verifying.kid,
     )
 
 
-def _pick(policy: AdminPolicy, private: Path | None, kid: str | None) -> tuple[SigningKey, TokenKey]:
-    """What signs, and which of the gateway's keys that is."""
+def _select_keys(policy: AdminPolicy, private: Path | None, kid: str | None) -> tuple[SigningKey, TokenKey]:
+    """The key that signs, and which of the gateway's keys verifies it."""
     named = [key for key in policy.tokens.keys if kid is None or key.kid == kid]
     if private is None and named and named[0].algorithm == "HS256":
         return shared_secret(named[0].key), named[0]
     signing = read_key(private or _STEM.with_name(f"{_STEM.name}.key"))
-    called = f" called {kid}" if kid else ""
-    fitting = [key for key in named if key.algorithm == signing.algorithm]
-    if not fitting:
-        raise SigningError(f"the gateway has no {signing.algorithm} key{called}")
-    for key in fitting:
+    label = f" with kid {kid}" if kid else ""
+    candidates = [key for key in named if key.algorithm == signing.algorithm]
+    if not candidates:
+        raise SigningError(f"the gateway has no {signing.algorithm} key{label}")
+    for key in candidates:
         if verifies(key.key, signing):
             return signing, key
-    raise SigningError(f"the gateway's {signing.algorithm} key{called} is not for this private key")
+    raise SigningError(f"the gateway's {signing.algorithm} key{label} does not match this private key")

@@ -1,4 +1,4 @@
-"""`gateway token`: what it makes is what the gateway takes."""
+"""`gateway token`: the gateway accepts the keys and tokens it makes."""
 
 import time
 from pathlib import Path
@@ -34,28 +34,28 @@ def key(algorithm: Algorithm, stem: str = "secrets/admin", kid: str = "admin") -
     return f"{{kid: {kid}, algorithm: {algorithm}, {kind}: ../{stem}.{suffix}}}"
 
 
-def warden() -> AdminVerifier:
+def verifier() -> AdminVerifier:
     admin = load(Path("config/gateway.yaml")).settings.control.admin
     assert admin is not None
     return AdminVerifier(admin)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_new_key_signs_tokens_that_the_gateway_takes(
+def test_a_new_key_signs_tokens_that_the_gateway_accepts(
     algorithm: Algorithm, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["token", "keygen", "--algorithm", algorithm]) == 0
-    said = capsys.readouterr().out
-    assert f"- kid: admin\n  algorithm: {algorithm}\n" in said
+    printed = capsys.readouterr().out
+    assert f"- kid: admin\n  algorithm: {algorithm}\n" in printed
     assert (folder / "secrets/admin.key").stat().st_mode & 0o777 == 0o600
     configure(folder, key(algorithm))
     assert main(["token", "issue", "--subject", "ana", "--scope", "reload", "--scope", "check", "--ttl", "15m"]) == 0
-    grant = warden().verify(capsys.readouterr().out.strip())
+    grant = verifier().verify(capsys.readouterr().out.strip())
     assert (grant.subject, grant.scopes) == ("ana", frozenset({"reload", "check"}))
     assert 890 < grant.expires_at - time.time() <= 900
 
 
-def test_the_key_is_picked_by_its_kind_or_its_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_key_is_selected_by_its_type_or_its_kid(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["token", "keygen"])
     main(["token", "keygen", "--out", "secrets/next"])
     main(["token", "keygen", "--out", "secrets/shared", "--algorithm", "HS256"])
@@ -66,10 +66,10 @@ def test_the_key_is_picked_by_its_kind_or_its_name(folder: Path, capsys: pytest.
     by_key = ["--key", "secrets/next.key"]
     for more in ([], by_key, ["--kid", "next", *by_key], ["--kid", "shared"]):
         assert main(["token", "issue", "--subject", "ana", "--scope", "check", *more]) == 0
-        assert warden().verify(capsys.readouterr().out.strip()).covers(Scope.CHECK)
+        assert verifier().verify(capsys.readouterr().out.strip()).covers(Scope.CHECK)
 
 
-def test_a_key_is_never_written_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_is_never_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token", "keygen"]) == 0
     before = (folder / "secrets/admin.key").read_bytes()
     assert main(["token", "keygen"]) == 1
@@ -78,18 +78,21 @@ def test_a_key_is_never_written_over(folder: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "error"),
     [
-        (["--ttl", "31m"], "this gateway takes tokens that live 1800 s at most"),
+        (
+            ["--ttl", "31m"],
+            "--ttl is longer than control.admin.max_lifetime, 1800 s",
+        ),
         (["--key", "absent"], "absent: No such file or directory"),
-        (["--key", "config/gateway.yaml", "--kid", "other"], "the gateway has no HS256 key called other"),
-        (["--key", "other.key"], "the gateway's EdDSA key is not for this private key"),
+        (["--key", "config/gateway.yaml", "--kid", "other"], "the gateway has no HS256 key with kid other"),
+        (["--key", "other.key"], "the gateway's EdDSA key does not match this private key"),
         (["--key", "short"], "a secret for HS256 is at least 32 bytes long, this one has 5"),
         (["--key", "secrets/admin.pem"], "secrets/admin.pem is not an unencrypted private key in PEM"),
     ],
 )
-def test_what_cannot_be_issued_is_said(
-    arguments: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+def test_why_a_token_cannot_be_issued_is_reported(
+    arguments: list[str], error: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["token", "keygen"])
     main(["token", "keygen", "--out", "other"])
@@ -97,13 +100,13 @@ def test_what_cannot_be_issued_is_said(
     configure(folder, key("EdDSA"))
     capsys.readouterr()
     assert main(["token", "issue", "--subject", "ana", "--scope", "check", *arguments]) == 1
-    assert capsys.readouterr().err == f"gateway: {said}\n"
+    assert capsys.readouterr().err == f"gateway: {error}\n"
 
 
 @pytest.mark.parametrize(
     "arguments", [["--ttl", "forever"], ["--ttl", "0s"], ["--scope", "everything"], ["--subject", " "]]
 )
-def test_a_lifetime_and_a_scope_are_known_words_and_somebody_is_named(arguments: list[str]) -> None:
+def test_an_invalid_lifetime_scope_or_subject_is_rejected(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["token", "issue", "--subject", "ana", "--scope", "check", *arguments])
 
@@ -111,13 +114,13 @@ def test_a_lifetime_and_a_scope_are_known_words_and_somebody_is_named(arguments:
 def test_without_admin_settings_nothing_is_issued(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "config/gateway.yaml").write_text("upstreams: {default: {urls: [http://127.0.0.1:9000]}}\n")
     assert main(["token", "issue", "--subject", "ana", "--scope", "check"]) == 1
-    assert "no token is good for this gateway" in capsys.readouterr().err
+    assert "this gateway accepts no tokens" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("algorithm", "other"), [("RS256", "EdDSA"), ("EdDSA", "ES256"), ("ES256", "RS256"), ("ES256", "EdDSA")]
 )
-def test_a_key_of_another_kind_keeps_the_gateway_from_starting(
+def test_a_key_of_another_algorithm_is_a_configuration_error(
     algorithm: Algorithm, other: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["token", "keygen", "--algorithm", algorithm])

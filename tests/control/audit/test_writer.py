@@ -139,16 +139,19 @@ async def test_lines_cut_off_at_the_end_are_found_by_the_head(
             audit.close()
         await log.close()
         assert await asyncio.to_thread(main, verify) == 0
-        assert "lines 1 to 5, none changed, added, missing or moved, and none cut off" in capsys.readouterr().out
+        assert (
+            "lines 1 to 5 are intact: none was changed, added, removed or moved; none is missing at the end"
+            in capsys.readouterr().out
+        )
         lines = file.read_bytes().splitlines(keepends=True)
         file.write_bytes(b"".join(lines[:3]))
         assert await asyncio.to_thread(main, verify) == 1
-        assert "2 lines are cut off at the end, says the head in Redis" in capsys.readouterr().err
+        assert "2 lines were removed from the end, according to the head in Redis" in capsys.readouterr().err
         # Whoever makes up the tail anew does not find the hash.
         for _ in range(2):
             AuditLog(file).append(Entry("reset"), "r")
         assert await asyncio.to_thread(main, verify) == 1
-        assert "line 5 is not the one whose hash is kept in Redis" in capsys.readouterr().err
+        assert "line 5 does not have the hash that is stored in Redis" in capsys.readouterr().err
     assert main(["audit", "verify", str(file)]) == 0
 
 
@@ -158,7 +161,10 @@ def test_missing_older_lines_are_reported(tmp_path: Path, capsys: pytest.Capture
         AuditLog(file).append(Entry("reset", str(number)), "r")
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[2:]))
     assert main(["audit", "verify", str(file)]) == 0
-    assert "lines 3 to 5, none changed, added, missing or moved; lines 1 to 2 are not here" in capsys.readouterr().out
+    assert (
+        "lines 3 to 5 are intact: none was changed, added, removed or moved; lines 1 to 2 are missing"
+        in capsys.readouterr().out
+    )
 
 
 def test_lines_cut_off_at_the_beginning_are_found_with_the_first_number(
@@ -173,7 +179,7 @@ def test_lines_cut_off_at_the_beginning_are_found_with_the_first_number(
     for named in ("1", "2", "4"):
         capsys.readouterr()
         assert main(["audit", "verify", str(file), "--from", named]) == 1
-        assert f"the first line is 3, and not {named}" in capsys.readouterr().err
+        assert f"the first line is 3, not {named}" in capsys.readouterr().err
 
 
 def test_the_command_finds_damage_and_shows_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
