@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-from tests.e2e.process import Process, run
+from tests.kit.process import Process, run
 from tests.outside_tools import TOOLS
 
 NEEDY = "tests/deploy/test_docker.py::test_promtool_takes_the_configuration_of_prometheus"

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from httptools import HttpResponseParser
 
 from benchmarks.kit.programs import find
-from tests.e2e.process import Process
+from tests.kit.process import Process
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 _REFUSED = 400

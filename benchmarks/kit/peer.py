@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from benchmarks.kit.machine import CORES, is_running, on
 from benchmarks.kit.programs import ENVIRONMENT, PYTHON, find, version
-from tests.e2e.process import ROOT, Process
+from tests.kit.process import ROOT, Process
 from tests.redis_server import RedisServer, free_port, redis_server
 
 _FOLDER = Path(__file__).parents[1] / "peers"

@@ -1,4 +1,4 @@
-"""`Crowd`: clients at a steady rate that keep an exact account of what they sent and what they got."""
+"""`Clients`: send requests at a steady rate, and record exactly what they sent and received."""
 
 import asyncio
 import random
@@ -6,22 +6,22 @@ import time
 from collections import Counter, deque
 from typing import NamedTuple
 
-_PATIENCE = 30.0
-"""Seconds after which an answer is missing."""
+_TIMEOUT = 30.0
+"""Seconds after which a response counts as missing."""
 
-_MOMENT = 0.1
-"""Seconds in which a worker surely counts a request after its answer has been written, on a busy machine too."""
+_COUNTED_AFTER = 0.1
+"""Seconds within which a worker has counted a request after writing the response, on a busy machine too."""
 
 EXEMPT = "root"
 BLOCKED = "mallory"
 USERS = [*(f"user{number}" for number in range(200)), EXEMPT, BLOCKED]
 
 
-class Break(NamedTuple):
-    """A request without a whole answer.
+class BrokenRequest(NamedTuple):
+    """A request without a complete response.
 
     Attributes:
-        opened: When its connection was asked for; as `ended`, in seconds of the monotonic clock.
+        opened: When its connection was requested; as `ended`, in seconds of the monotonic clock.
         ended: When it broke.
         why: What the client saw.
     """
@@ -31,7 +31,7 @@ class Break(NamedTuple):
     why: str
 
 
-class _Line:
+class _Connection:
     """A connection."""
 
     def __init__(self, opened: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,8 +40,8 @@ class _Line:
         self.writer = writer
 
     @classmethod
-    async def open(cls, port: int) -> "_Line":
-        # Before it stands: a worker may have taken it, and have been killed, before we hear that it stands.
+    async def open(cls, port: int) -> "_Connection":
+        # Before it is established: a worker may accept it and be killed before we know that it was accepted.
         opened = time.monotonic()
         return cls(opened, *await asyncio.open_connection("127.0.0.1", port))
 
@@ -50,7 +50,7 @@ class _Line:
         return self.reader.at_eof() or self.reader.exception() is not None or self.writer.is_closing()
 
     async def ask(self, request: bytes) -> tuple[int, bool]:
-        """The answer's status, and whether the connection ends."""
+        """Send a request. Returns the response's status, and whether the connection closes."""
         self.writer.write(request)
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
@@ -58,94 +58,94 @@ class _Line:
         return int(head[9:12]), b"\r\nconnection: close" in head
 
 
-class Crowd:
-    """The clients.
+class Clients:
+    """Clients of the gateway.
 
     Args:
         port: Of the gateway.
-        rate: Requests a second, all together.
-        seed: Of what they ask.
+        rate: Requests a second, of all together.
+        seed: Of their random requests.
 
     Attributes:
-        sent: Requests.
-        statuses: Of their answers.
-        breaks: Those that broke.
-        refused: Connections that were not taken, and why.
-        slowest: Seconds that the slowest answer took.
+        sent: Requests sent.
+        statuses: Of the responses.
+        broken: Requests without a complete response.
+        refused: Connections that could not be opened, and why.
+        slowest: Seconds that the slowest response took.
     """
 
-    KEPT, NEW = 24, 8
+    KEEP_ALIVE, ONE_SHOT = 24, 8
 
     def __init__(self, port: int, rate: float, seed: int) -> None:
         self._port = port
-        self._pause = (self.KEPT + self.NEW) / rate
-        self._dice = random.Random(seed)
-        self._over = False
-        self._under_way = 0
-        self._lately: deque[float] = deque(maxlen=1000)
+        self._pause = (self.KEEP_ALIVE + self.ONE_SHOT) / rate
+        self._random = random.Random(seed)
+        self._ended = False
+        self._in_flight = 0
+        self._recent: deque[float] = deque(maxlen=1000)
         self.sent = 0
         self.statuses: Counter[int] = Counter()
-        self.breaks: list[Break] = []
+        self.broken: list[BrokenRequest] = []
         self.refused: list[str] = []
         self.slowest = 0.0
 
     async def run(self) -> None:
-        """Ask until told to end, and then until all answers are there."""
+        """Send requests until `end` is called, then wait for all responses."""
         async with asyncio.TaskGroup() as group:
-            for number in range(self.KEPT + self.NEW):
-                group.create_task(self._client(keep=number < self.KEPT))
+            for number in range(self.KEEP_ALIVE + self.ONE_SHOT):
+                group.create_task(self._client(keep=number < self.KEEP_ALIVE))
 
     def end(self) -> None:
-        self._over = True
+        self._ended = True
 
     @property
     def exposed(self) -> int:
-        """Requests that a worker has and may not have counted, at this moment."""
+        """Requests that a worker may have received and not counted, at this moment."""
         now = time.monotonic()
-        return self._under_way + sum(now - answered < _MOMENT for answered in self._lately)
+        return self._in_flight + sum(now - responded < _COUNTED_AFTER for responded in self._recent)
 
     async def _client(self, *, keep: bool) -> None:
-        line: _Line | None = None
-        while not self._over:
-            # Never as long as a worker on its way out waits for the next request.
-            await asyncio.sleep(self._pause * self._dice.uniform(0.5, 1.5))
-            if line is None or line.is_dead:
+        connection: _Connection | None = None
+        while not self._ended:
+            # Always shorter than a draining worker waits for the next request.
+            await asyncio.sleep(self._pause * self._random.uniform(0.5, 1.5))
+            if connection is None or connection.is_dead:
                 try:
-                    line = await _Line.open(self._port)
+                    connection = await _Connection.open(self._port)
                 except OSError as error:
                     self.refused.append(repr(error))
                     continue
-            if not await self._ask(line) or not keep:
-                line.writer.close()
-                line = None
-        if line is not None:
-            line.writer.close()
+            if not await self._ask(connection) or not keep:
+                connection.writer.close()
+                connection = None
+        if connection is not None:
+            connection.writer.close()
 
-    async def _ask(self, line: _Line) -> bool:
-        """One request. Returns whether there may be another on the same connection."""
+    async def _ask(self, connection: _Connection) -> bool:
+        """Send one request. Returns whether the connection can be used again."""
         began = time.monotonic()
         self.sent += 1
-        self._under_way += 1
+        self._in_flight += 1
         try:
-            async with asyncio.timeout(_PATIENCE):
-                status, ends = await line.ask(self._request())
+            async with asyncio.timeout(_TIMEOUT):
+                status, closes = await connection.ask(self._request())
         except (OSError, EOFError, TimeoutError) as error:
-            self.breaks.append(Break(line.opened, time.monotonic(), repr(error)))
+            self.broken.append(BrokenRequest(connection.opened, time.monotonic(), repr(error)))
             return False
         finally:
-            self._under_way -= 1
+            self._in_flight -= 1
         now = time.monotonic()
-        self._lately.append(now)
+        self._recent.append(now)
         self.slowest = max(self.slowest, now - began)
         self.statuses[status] += 1
-        return not ends
+        return not closes
 
     def _request(self) -> bytes:
-        user = self._dice.choice(USERS)
-        if self._dice.random() < 0.2:
+        user = self._random.choice(USERS)
+        if self._random.random() < 0.2:
             line, body = "POST /v1/orders", b'{"article": 4711}'
         else:
-            line, body = f"GET /v1/orders/{self._dice.randrange(1000)}", b""
+            line, body = f"GET /v1/orders/{self._random.randrange(1000)}", b""
         return (
             f"{line} HTTP/1.1\r\nHost: soak.test\r\nX-User-Id: {user}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             + body

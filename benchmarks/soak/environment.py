@@ -1,7 +1,9 @@
-"""`World`: what is soaked: a Redis, an upstream and a gateway of two workers, as processes of their own."""
+"""`Environment`: a Redis, an upstream and a gateway of two workers, each a process of its own."""
 
 import asyncio
+import json
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,9 +13,9 @@ from tempfile import TemporaryDirectory
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.soak.clients import EXEMPT
-from tests.auth.keys import AUDIENCE, ISSUER, pair, token
-from tests.control.running import Answer, Running
-from tests.e2e.process import Process, cli, ports
+from gateway.auth.grant import Scope
+from gateway.auth.signing import SigningKey, issue, make_key, read_key
+from tests.kit.process import Process, cli, ports
 from tests.redis_server import RedisServer, free_port, redis_server
 from tests.waiting import DEADLINE
 from tests.wire import Client, ask, get
@@ -25,7 +27,7 @@ listen: 127.0.0.1:0
 control:
   listen: 127.0.0.1:0
   state: state
-  admin: {{audience: {audience}, issuer: '{issuer}', keys: [{{algorithm: HS256, secret_file: secret}}]}}
+  admin: {{audience: gateway, issuer: soak, keys: [{{algorithm: HS256, secret_file: admin.key}}]}}
 upstreams: {{default: {{urls: [http://127.0.0.1:{upstream}]}}}}
 store: {{url: '{redis}'}}
 identity: {{hash_key_file: hash}}
@@ -47,21 +49,28 @@ Series = dict[tuple[str, ...], float]
 
 
 @dataclass
-class World:
-    """What is soaked."""
+class Environment:
+    """What is tested."""
 
     folder: Path
     redis: RedisServer
     gateway: Process
+    admin: SigningKey
     public: int
     control: int
 
     def write_rules(self, burst: int) -> None:
         (self.folder / "rules.yaml").write_text(_RULES.format(burst=burst, exempt=EXEMPT))
 
-    async def call(self, method: str, path: str, scope: str, body: object = None) -> Answer:
-        """One request to the control port, with a token of this scope."""
-        return await Running(self.public, self.control).call(method, path, body, token=token(scope))
+    async def call(self, method: str, path: str, scope: Scope, body: object = None) -> int:
+        """Send a request to the control port, with a token for this scope. Returns the status."""
+        token = issue(
+            self.admin, subject="soak", scopes=[scope], audience="gateway", issuer="soak",
+            now=int(time.time()), lifetime=60,
+        )  # fmt: skip
+        data = b"" if body is None else json.dumps(body).encode()
+        headers = [f"Authorization: Bearer {token}", "Content-Type: application/json", f"Content-Length: {len(data)}"]
+        return (await ask(self.control, get(path, *headers, method=method) + data)).status
 
     async def counts(self, name: str, *labels: str) -> Series:
         """The sums of a counter by some of its labels."""
@@ -76,8 +85,8 @@ class World:
 
 
 @asynccontextmanager
-async def world() -> AsyncIterator[World]:
-    """Make it, and unmake it at the end of the block."""
+async def environment() -> AsyncIterator[Environment]:
+    """Run it while the block runs."""
     upstream = free_port()
     with TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
@@ -85,22 +94,20 @@ async def world() -> AsyncIterator[World]:
             redis_server() as redis,
             Process.start(sys.executable, "-m", "benchmarks.kit.origin", str(upstream)),
         ):
-            await _listens(upstream)
-            (folder / "secret").write_bytes(pair().verifying)
+            await _wait_until_listening(upstream)
+            admin = read_key(make_key("HS256", folder / "admin").private)
             (folder / "hash").write_text("0123456789abcdef")
-            settings = _SETTINGS.format(
-                upstream=upstream, redis=redis.url, workers=WORKERS, audience=AUDIENCE, issuer=ISSUER
-            )  # fmt: skip
+            settings = _SETTINGS.format(upstream=upstream, redis=redis.url, workers=WORKERS)
             (folder / "gateway.yaml").write_text(settings)
             (folder / "rules.yaml").write_text(_RULES.format(burst=1000, exempt=EXEMPT))
             async with Process.start(*cli("serve", "--config", folder / "gateway.yaml")) as gateway:
-                made = World(folder, redis, gateway, *await ports(gateway))
+                running = Environment(folder, redis, gateway, admin, *await ports(gateway))
                 await gateway.says("(?s)worker_serving.*worker_serving")
-                yield made
+                yield running
 
 
-async def _listens(port: int) -> None:
-    """Wait until somebody listens; what has no output can only be asked."""
+async def _wait_until_listening(port: int) -> None:
+    """Connect until that succeeds: the upstream prints nothing that could be waited for."""
     async with asyncio.timeout(DEADLINE):
         while True:
             try:

@@ -14,7 +14,7 @@ from gateway.analytics.batch import format_minute
 from gateway.analytics.files import FileSink
 from gateway.analytics.sink import SinkUnavailableError
 from tests.analytics.builders import ALWAYS, DAY, MINUTE, batch, stored
-from tests.e2e.process import Process
+from tests.kit.process import Process
 
 WRITER = """
 import asyncio, sys

@@ -12,7 +12,7 @@ from benchmarks.kit.peers import NGINX, PEERS
 from benchmarks.kit.report import Report
 from benchmarks.limit_cost import limit_cost
 from benchmarks.refusal_cost import refusal_cost
-from tests.e2e.process import run
+from tests.kit.process import run
 
 EVERYWHERE = frozenset({"gateway", "gateway without limits", "plain aiohttp + Redis"})
 """Peers that need nothing but what the tests need anyway."""

@@ -8,7 +8,7 @@ import pytest
 from gateway.config.summary import summary
 from gateway.settings.tracing import Tracing
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
-from tests.e2e.process import cli, run
+from tests.kit.process import cli, run
 
 URL = "http://127.0.0.1:4318/v1/traces"
 

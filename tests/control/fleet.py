@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.auth.keys import AUDIENCE, ISSUER, pair
 from tests.control.running import Running
-from tests.e2e.process import Process, gateway
+from tests.kit.process import Process, gateway
 
 RULES = """\
 endpoints:

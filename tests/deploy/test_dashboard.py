@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.telemetry import definitions
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.shared_memory import SharedCounters
-from tests.e2e.process import ROOT, gateway, run
+from tests.kit.process import ROOT, gateway, run
 from tests.wire import ask, get, upstream
 
 DOCKER = ROOT / "docker"

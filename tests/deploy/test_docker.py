@@ -9,7 +9,7 @@ import yaml
 from redis.asyncio import Redis
 
 from gateway.config.loader import load
-from tests.e2e.process import ROOT, Process, cli, gateway, run
+from tests.kit.process import ROOT, Process, cli, gateway, run
 from tests.redis_server import binaries
 from tests.wire import ask, get, upstream
 

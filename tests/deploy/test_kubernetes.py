@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gateway.config.loader import load
-from tests.e2e.process import ROOT, run
+from tests.kit.process import ROOT, run
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 BASE, EXAMPLE = KUBERNETES / "base", KUBERNETES / "example"

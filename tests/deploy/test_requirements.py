@@ -6,7 +6,7 @@ import tomllib
 import pytest
 from packaging.requirements import Requirement
 
-from tests.e2e.process import ROOT
+from tests.kit.process import ROOT
 
 FILES = {file.stem: file.read_text() for file in (ROOT / "requirements").glob("*.txt")}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway import __version__
-from tests.e2e.process import ROOT, run
+from tests.kit.process import ROOT, run
 
 
 @pytest.fixture(scope="module")

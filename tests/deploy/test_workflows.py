@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.process import ROOT, run
+from tests.kit.process import ROOT, run
 
 GITHUB = ROOT / ".github"
 WORKFLOWS: dict[str, dict[Any, Any]] = {

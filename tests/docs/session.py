@@ -25,7 +25,7 @@ from gateway.config.problem import ConfigError
 from tests.config.reading import write_certificates
 from tests.docs import curl
 from tests.docs.pages import Block, Command, File, commands
-from tests.e2e.process import Process
+from tests.kit.process import Process
 from tests.redis_server import binaries, free_port
 
 _PORT = re.compile(r"(?:127\.0\.0\.1|localhost|0\.0\.0\.0|\[::1\]):([0-9]{4,5})")

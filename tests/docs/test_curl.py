@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.e2e.process import run
+from tests.kit.process import run
 from tests.wire import upstream
 
 STAND_IN = (sys.executable, "-m", "tests.docs.curl")

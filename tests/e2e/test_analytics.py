@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.process import Process, cli, gateway
+from tests.kit.process import Process, cli, gateway
 from tests.postgres_server import PASSWORD, PostgresServer, postgres_server
 from tests.redis_server import redis_server
 from tests.waiting import DEADLINE, at_most

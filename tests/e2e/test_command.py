@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.process import ROOT, Process, cli, gateway, run
+from tests.kit.process import ROOT, Process, cli, gateway, run
 from tests.redis_server import free_port
 from tests.waiting import DEADLINE
 from tests.wire import Client, ask, get, upstream

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.e2e.process import Process, gateway, run
+from tests.kit.process import Process, gateway, run
 
 HERE = Path(__file__).parent
 ROUNDS = 20

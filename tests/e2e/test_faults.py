@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from tests.auth.keys import claims, pair, signed, token
 from tests.control.fleet import fleet_member
-from tests.e2e.process import Process, gateway
+from tests.kit.process import Process, gateway
 from tests.redis_server import free_port, redis_server
 from tests.waiting import DEADLINE, Lag, eventually, lag, until
 from tests.wire import OK, Client, Conversation, ask, get, upstream

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.process import Process, gateway, ports
+from tests.kit.process import Process, gateway, ports
 from tests.name_server import NameServer, name_server
 from tests.redis_server import redis_server
 from tests.waiting import at_most, eventually, until

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.e2e.process import Process, cli, gateway, ports
+from tests.kit.process import Process, cli, gateway, ports
 from tests.redis_server import redis_server
 from tests.waiting import DEADLINE, until
 from tests.wire import Client, ask, get, upstream

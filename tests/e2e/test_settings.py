@@ -7,7 +7,7 @@ from pathlib import Path
 import jwt
 import trustme
 
-from tests.e2e.process import gateway
+from tests.kit.process import gateway
 from tests.wire import Client, ask, get, upstream
 
 SECRET = "a secret that is long enough for HS256"

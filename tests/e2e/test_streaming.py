@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.e2e.process import gateway
+from tests.kit.process import gateway
 from tests.wire import OK, Client, Conversation, upstream
 
 GIB = 1 << 30

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.collector import Collector, Seen, collector
-from tests.e2e.process import Process, gateway
+from tests.kit.process import Process, gateway
 from tests.redis_server import redis_server
 from tests.waiting import at_most
 from tests.wire import OK, Client, Upstream, ask, get, says, upstream

@@ -11,7 +11,7 @@ from typing import Any
 
 import brotlicffi  # type: ignore[import-untyped]
 
-from tests.e2e.process import Process, gateway
+from tests.kit.process import Process, gateway
 from tests.wheels import shipped
 from tests.wire import Client, Message, get, upstream
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.e2e.process import Process, cli, gateway, run
+from tests.kit.process import Process, cli, gateway, run
 from tests.redis_server import free_port, redis_server
 from tests.waiting import DEADLINE, eventually
 from tests.wire import OK, Client, Conversation, ask, get, upstream

@@ -1,0 +1,1 @@
+"""What tests and benchmarks share. Neither imports the other; only `tests/benchmarks` imports what it tests."""
