@@ -1,11 +1,12 @@
-"""What one decision on two buckets costs: the gateway's way beside the naive one, in one run.
+"""The cost of one decision on two buckets: the gateway's limiter compared with a naive one.
 
     .venv/bin/python -m benchmarks.decision_cost [--connections 64] [--decisions 60000] [--rounds 3]
 
-Starts a redis-server of its own. So many tasks ask as fast as they are answered, like so many connections; each request
-pays a user's bucket and its endpoint's, and is allowed (a refusal from memory would cost next to nothing). The naive
-way sends the same script once a check. Client CPU is this process's, the loop of asking included; Redis CPU is its main
-thread's, from INFO. The best of the rounds is printed, as noise only ever adds. Exits with 1 when a target is missed.
+Starts a redis-server of its own. As many tasks as connections ask for the next decision as soon as they get one; each
+request is charged to a user's bucket and its endpoint's, and allowed (a refusal from memory costs next to nothing). The
+naive limiter sends the same script once per check. Client CPU is this process's, including the asking tasks; Redis
+CPU is its main thread's, from INFO. The best run is printed, as noise only adds. The exit code is 1 if a target is
+missed.
 """
 
 import argparse
@@ -27,10 +28,10 @@ from gateway.settings.url import RedisUrl
 from tests.redis_server import RedisServer, redis_server
 
 MOST_CLIENT_CPU = 20.0
-"""Microseconds a decision."""
+"""Microseconds per decision."""
 
 MOST_REDIS_CPU = 0.25
-"""Of what one script call a check costs."""
+"""Of what one script call per check costs."""
 
 _USER = Charge.of("user", Quota(Rate(10, 1), 1_000_000))
 _ENDPOINT = Charge.of("endpoint", Quota(Rate(1_000, 1), 1_000_000))
@@ -41,7 +42,7 @@ Ask = Callable[[list[Demand]], Awaitable[bool]]
 
 
 class Cost(NamedTuple):
-    """Of a decision: microseconds of CPU, calls to Redis; and decisions a second."""
+    """Of a decision: microseconds of CPU in the client and in Redis, calls to Redis; and decisions a second."""
 
     client: float
     redis: float
@@ -49,7 +50,7 @@ class Cost(NamedTuple):
     rate: float
 
 
-class _Silent:
+class _IgnoreEvents:
     def redis_answered(self, checks: int, seconds: float) -> None:
         pass
 
@@ -98,7 +99,7 @@ async def _measure(ask: Ask, client: "Redis", connections: int, decisions: int) 
 
 
 async def _ours(server: RedisServer, client: "Redis", connections: int, decisions: int) -> Cost:
-    limiter = open_limiter(Store(RedisUrl("redis", "127.0.0.1", server.port), deadline=5.0), _Silent(), workers=1)
+    limiter = open_limiter(Store(RedisUrl("redis", "127.0.0.1", server.port), deadline=5.0), _IgnoreEvents(), workers=1)
     await limiter.start()
 
     async def ask(demands: list[Demand]) -> bool:

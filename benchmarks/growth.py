@@ -2,20 +2,20 @@
 
     .venv/bin/python -m benchmarks.growth [--seconds 4] [--rounds 5]
 
-The gateway alone, under the load of `request_cost`, with one thing made larger at a time; the values of a thing take
-turns, and each has a gateway and a Redis of its own:
+The gateway alone, under the load of `request_cost`, with one parameter varied at a time; its values are measured in
+turn, and each has a gateway and a Redis of its own:
 
-* workers: 1 and 2, on all cores together with load, origin and Redis. Throughput counts. On a machine with two cores it
-  cannot double, for the others want their share of both.
+* workers: 1 and 2, on all cores together with load, origin and Redis. The figure is throughput. On a machine with two
+  cores it cannot double, since load, origin and Redis need both as well.
 * endpoints in the rules: 10 to 10,000, of which each request matches one.
-* limits: 1 to 50, all of them paid by each request, every other one by user.
-* users: 1 to 1,000,000, each of whom has asked at least once before it is measured, and owes for ten minutes then.
-  So Redis and the worker know as many buckets. They come one after the other, not in turn, for a million of
-  requests takes its time.
-* open connections: 1 to 5,000. Redis' CPU for a decision is read from these runs, up to 256 connections: as load
-  rises more checks go into one call, so it has to fall.
+* limits: 1 to 50, all of them charged by each request, every other one by user.
+* users: 1 to 1,000,000, each of whom sent at least one request before, after which their bucket is stored for ten
+  minutes. So Redis and the worker hold as many buckets. These values are measured one after the other, not in turn,
+  since a million requests take their time.
+* open connections: 1 to 5,000. Redis' CPU for a decision is read from these runs, up to 256 connections: the
+  higher the load, the more checks share a call, so it must fall.
 
-Memory is what is resident, with what the workers share counted for each of them.
+Memory is resident memory; what workers share is counted for each of them.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from benchmarks.kit.command import command
 from benchmarks.kit.machine import CORES
 from benchmarks.kit.peer import GENEROUS, Allowance, Limits, start
 from benchmarks.kit.peers import GATEWAY
-from benchmarks.kit.redis_count import commands
+from benchmarks.kit.redis_count import redis_counts
 from benchmarks.kit.report import Report, Series, Table, Target
 from benchmarks.kit.sample import Sample, middle, spread
 
@@ -36,13 +36,13 @@ _LIMITS: Sequence[int] = (1, 2, 5, 10, 20, 50)
 _USERS: Sequence[int] = (1, 1000, 100_000, 1_000_000)
 _OPEN: Sequence[int] = (1, 4, 16, 64, 256, 1000, 5000)
 _QUICK = 1
-"""So many values of each, where only all has to work."""
+"""Values of each parameter with --quick."""
 
 _MOST_BUSY = 256
-"""Connections up to which Redis' share is compared: what comes in one call has a bound."""
+"""Connections up to which the CPU of Redis is compared: the number of checks in one call is bounded."""
 
 _OWING = Limits(Allowance(1_000_000, 1, 600), GENEROUS.endpoint)
-"""A user's bucket is known for ten minutes after one request."""
+"""A user's bucket is stored for ten minutes after one request."""
 
 Points = dict[int, list[Sample]]
 
@@ -60,7 +60,7 @@ async def growth(bench: Bench) -> Report:
         ("workers", workers), ("endpoints", endpoints), ("limits", limits), ("open connections", connections),
         ("users", users),
     ):  # fmt: skip
-        _tell(report, thing, points)
+        _add_results(report, thing, points)
     falls = {count: middle(samples).redis_cpu for count, samples in connections.items() if count <= _MOST_BUSY}
     report.series.append(
         Series("Redis as load rises", "open connections", "Redis CPU µs a decision", list(falls.items()))
@@ -73,7 +73,7 @@ async def growth(bench: Bench) -> Report:
 
 
 async def _sweep(bench: Bench, origin: int, report: Report, thing: str, values: Sequence[int]) -> Points:
-    """Gateways side by side, measured in turn."""
+    """Run gateways side by side, and measure them in turn."""
     async with AsyncExitStack() as stack:
         runs = {}
         for value in values:
@@ -87,7 +87,7 @@ async def _sweep(bench: Bench, origin: int, report: Report, thing: str, values: 
 
 
 async def _users(bench: Bench, origin: int, report: Report, values: Sequence[int]) -> Points:
-    """One after the other, for each has to see all of its users first."""
+    """Measure gateways one after the other, since each must see all of its users first."""
     points: Points = {}
     for value in values:
         async with start(GATEWAY, origin, _OWING) as peer:
@@ -100,13 +100,13 @@ async def _users(bench: Bench, origin: int, report: Report, values: Sequence[int
             found = await bench.turns({f"{value} users": bench.run(peer, users=value)}, report)
             for samples in found.values():
                 points[value] = samples
-            asked = await commands(peer.redis)
-            report.facts.append(f"{value} users: Redis holds {asked.memory / 2**20:.0f} MiB")
+            counts = await redis_counts(peer.redis)
+            report.facts.append(f"{value} users: Redis holds {counts.memory / 2**20:.0f} MiB")
     return points
 
 
 def _rules(endpoints: int = 1, limits: int = 2) -> str:
-    """So many endpoints, the one that is asked for in the middle; so many limits, all of them on all."""
+    """Rules with so many endpoints, the requested one in the middle, and so many limits, each on all endpoints."""
     allowance = GENEROUS.endpoint
     size = f"rate: {allowance.tokens}/{allowance.seconds}s, burst: {allowance.burst}"
     others = [f'  - {{name: e{number}, path: "/v1/things{number}/{{id}}"}}' for number in range(endpoints - 1)]
@@ -118,7 +118,7 @@ def _rules(endpoints: int = 1, limits: int = 2) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tell(report: Report, thing: str, points: Points) -> None:
+def _add_results(report: Report, thing: str, points: Points) -> None:
     table = Table([thing, "CPU µs a request", "requests/s", "p99 ms", "Redis CPU µs", "memory MiB"])
     for value, samples in points.items():
         mid = middle(samples)

@@ -1,16 +1,16 @@
-"""What does the limit add? And do bodies stream?
+"""What do limits add? And do bodies stream?
 
     .venv/bin/python -m benchmarks.limit_cost [--seconds 4] [--rounds 5] [--only NAME,NAME]
 
 Latency: one connection, 200 requests a second, through the same gateway with its limits (two buckets in Redis) and
-without any, in turn; nginx beside them says what the way to the origin costs anyway. An answer's time counts from the
-moment its request is sent. p50 is the median of the rounds' medians, p99 that of all their answers together. Beware:
-at this pace a core falls asleep between two requests, and waking it is part of all figures.
+without any, in turn; nginx shows what forwarding costs in any case. Latency counts from the moment a request is sent.
+p50 is the median of the runs' medians, p99 that of all their requests together. Note: at this rate a core goes to sleep
+between two requests, and waking it up is part of all figures.
 
 Streaming: a body of 1 GiB down and one up, through the gateway with its limits and through nginx without any, in turn.
-nginx is tuned for it: unbuffered upwards, large buffers and no file downwards. Client and origin are Python and
-block; they share a core, so the faster peer may wait for them. Memory is what the peer's processes held at most while
-the body passed, less what they held before: that of a proxy that streams does not depend on the body's length.
+nginx is tuned for it: unbuffered upwards, large buffers and no file downwards. Client and origin are in Python and
+block; they share a core, so the faster peer may wait for them. Memory is the most that the peer's processes held during
+the transfer, minus what they held before; for a proxy that streams it does not depend on the length of the body.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from statistics import median, quantiles
 
-from benchmarks.kit.bench import HOSE, USERS, Bench
+from benchmarks.kit.bench import PYTHON_ORIGIN, USERS, Bench
 from benchmarks.kit.command import command
-from benchmarks.kit.hose import download, flow, upload
 from benchmarks.kit.paced import paced
 from benchmarks.kit.peer import GENEROUS, Running
 from benchmarks.kit.peers import GATEWAY, NGINX, UNLIMITED
 from benchmarks.kit.report import Report, Table, Target
 from benchmarks.kit.sample import spread
+from benchmarks.kit.streaming import download, measure_streaming, upload
 
 _PACE = 200.0
 _MOST_P50, _MOST_P99 = 0.25, 1.0
@@ -40,7 +40,7 @@ _FLAT = 16.0
 
 
 async def limit_cost(bench: Bench) -> Report:
-    report = Report("limit-cost", "What does the limit add?", __doc__ or "")
+    report = Report("limit-cost", "What do limits add?", __doc__ or "")
     await _latency(bench, report)
     await _streaming(bench, report)
     return report
@@ -76,13 +76,13 @@ def _p99(answers: Sequence[Sequence[float]]) -> float:
 
 async def _streaming(bench: Bench, report: Report) -> None:
     size = 1 << (24 if bench.quick else 30)
-    moves = {"down": download, "up": upload}
+    transfers = {"down": download, "up": upload}
     async with AsyncExitStack() as stack:
-        origin = await stack.enter_async_context(bench.origin(HOSE))
+        origin = await stack.enter_async_context(bench.origin(PYTHON_ORIGIN))
         running = await bench.gather(stack, (GATEWAY, NGINX), origin, GENEROUS, Report("", "", ""))
         runs = {
-            f"{peer.name}, {way}": functools.partial(flow, peer, move, size)
-            for way, move in moves.items()
+            f"{peer.name}, {way}": functools.partial(measure_streaming, peer, transfer, size)
+            for way, transfer in transfers.items()
             for peer in running
         }
         flows = await bench.turns(runs, report)
@@ -91,7 +91,7 @@ async def _streaming(bench: Bench, report: Report) -> None:
         rates, cpu = [each.rate for each in found], median(each.cpu for each in found)
         table.rows.append([name, spread(rates), f"{cpu:.0f}", f"{max(each.growth for each in found):.1f}"])
     report.tables.append(table)
-    for way in moves:
+    for way in transfers:
         ours, theirs = flows.get(f"{GATEWAY.name}, {way}"), flows.get(f"{NGINX.name}, {way}")
         share = median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True)) if ours and theirs else None
         grew = max(each.growth for each in ours) if ours else None

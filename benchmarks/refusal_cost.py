@@ -2,13 +2,13 @@
 
     .venv/bin/python -m benchmarks.refusal_cost [--seconds 4] [--rounds 5] [--only NAME,NAME]
 
-One user, who has one request an hour, asks on 64 kept connections as fast as the answers come: 429, each time. Peers,
-rounds and measure are those of `request_cost`; a client that goes on like this is what a limit is there for.
+One user, who is allowed one request an hour, sends requests on 64 keep-alive connections as fast as responses arrive;
+all of them are 429. Peers, runs and figures are those of `request_cost`.
 
-Redis commands are counted by Redis (INFO commandstats): those that a peer sends, and how often a bucket was looked at.
-The gateway's sign of life, once a second whatever happens, is the one command it sends; it looks at no bucket.
-Fastify and plain nginx have no memory of refusals and ask each time; envoyproxy/ratelimit has one, turned on here.
-Plain nginx limits nothing, and so has no row.
+Redis commands are counted by Redis (INFO commandstats): those that a peer sends, and how often a bucket was read. The
+gateway sends its heartbeat once a second and nothing else; it reads no bucket. Fastify and nginx with Lua do not cache
+refusals and ask Redis each time; envoyproxy/ratelimit has a cache, which is turned on. Plain nginx has no limit, and so
+no row.
 """
 
 from http import HTTPStatus
@@ -32,7 +32,7 @@ async def refusal_cost(bench: Bench) -> Report:
     reads = max(sample.bucket_reads for sample in ours) if ours else None
     report.targets += [
         cost_target(found, NGINX_LUA.name, MOST_OF_NGINX_LUA),
-        Target("looks at a bucket in Redis, all rounds, for a client that stays over", 0, reads, digits=0),
+        Target("bucket reads in Redis, all runs, for a client that stays over its limit", 0, reads, digits=0),
     ]
     return report
 

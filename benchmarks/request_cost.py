@@ -2,19 +2,19 @@
 
     .venv/bin/python -m benchmarks.request_cost [--seconds 4] [--rounds 5] [--only NAME,NAME]
 
-64 kept connections ask for one order after the other, in the name of 10,000 users in turn, as fast as they are
-answered. Each request is charged to its user's bucket and to the endpoint's, both in Redis where a peer can do that,
-and allowed; the origin answers with a small JSON. The peers run at the same time, each with a Redis of its own, and
-are measured in turn: a warm-up of a second, then one run. Their configurations are in `benchmarks/peers`, each with
-what is tuned in it.
+64 keep-alive connections request one order after another, in the name of 10,000 users in turn, as fast as responses
+arrive. Each request is charged to its user's bucket and to the endpoint's, both in Redis where a peer can do that,
+and allowed; the origin responds with a small JSON document. The peers run at the same time, each with a Redis of its
+own, and are measured in turn: a warm-up of a second, then one run. Their configurations are in `benchmarks/peers`, with
+comments on what is tuned.
 
-The measure is the CPU time of a peer's processes, the kernel's for them included, for each request: it hardly moves
-on a noisy machine, where throughput does. Beware:
+The figure is the CPU time of a peer's processes per request, including the kernel's work for them: it hardly varies on
+a noisy machine, where throughput does. Note:
 
-* A peer has one core. What else there is (load, origin, Redis) shares the others; on two cores a fast peer waits for
-  these, so its throughput is a lower bound.
-* A peer that is not busy all the time batches less, and so pays more for each request.
-* Envoy alone and HAProxy count in their own memory: less work, and no limit that several gateways share.
+* A peer has one core. Load, origin and Redis share the others; on two cores a fast peer waits for them, so its
+  throughput is a lower bound.
+* A peer that is not busy all the time batches less, and so uses more CPU per request.
+* Envoy alone and HAProxy count in their own memory: less work, and no limit shared by several gateways.
 * Fastify's plugin counts one window, not two buckets. Envoy's two processes count together.
 * No peer but the gateway checks paths, cleans headers, streams with deadlines and keeps metrics by limit.
 """
@@ -29,7 +29,7 @@ from benchmarks.kit.peers import ENVOY, FASTIFY, NGINX_LUA, PEERS, PLAIN_AIOHTTP
 from benchmarks.kit.report import Report
 
 TARGETS = {NGINX_LUA.name: 1.0, ENVOY.name: 0.8, FASTIFY.name: 0.35, PLAIN_AIOHTTP.name: 0.2}
-"""CPU of the gateway for one of theirs, at most."""
+"""The gateway's CPU divided by theirs, at most."""
 
 
 async def request_cost(bench: Bench) -> Report:

@@ -20,13 +20,13 @@ _RESULTS = Path(__file__).parents[1] / "results"
 
 
 def command(about: str | None, *benchmarks: Benchmark) -> None:
-    """Run benchmarks, print what they found, and write it to dated files."""
+    """Run benchmarks, print their reports, and write them to dated files."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of one run (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="in which each has one run (default %(default)s)")
-    parser.add_argument("--only", metavar="NAME,NAME", help="peers to take part, by the names in the tables")
-    parser.add_argument("--load", choices=["wrk", "python"], help="(default: wrk where it is installed)")
-    parser.add_argument("--quick", action="store_true", help="see that all works; the figures mean nothing")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of a run (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each peer (default %(default)s)")
+    parser.add_argument("--only", metavar="NAME,NAME", help="peers to compare, by their names in the tables")
+    parser.add_argument("--load", choices=["wrk", "python"], help="(default: wrk if it is installed)")
+    parser.add_argument("--quick", action="store_true", help="only check that all works; the figures mean nothing")
     parser.add_argument("--results", type=Path, default=_RESULTS, help="folder for the dated files")
     options = parser.parse_args()
     os.sched_setaffinity(0, machine.CORES.rest)
@@ -42,8 +42,8 @@ def command(about: str | None, *benchmarks: Benchmark) -> None:
         report.facts[:0] = [
             f"{machine.today()}, {machine.name()}",
             f"load from {bench.load.name}; Redis {next(iter(binaries()))}",
-            str(bench.neighbours),
-            f"{bench.times} rounds of {bench.seconds:g} s each, in turn; medians, in brackets the least and the most",
+            str(bench.other_load),
+            f"{bench.times} runs of {bench.seconds:g} s each, in turn; medians, with minimum and maximum in brackets",
         ]
         if options.quick:
             report.facts.insert(0, "QUICK: the figures mean nothing")

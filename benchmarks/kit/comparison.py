@@ -10,7 +10,7 @@ Found = Mapping[str, Sequence[Sample]]
 
 
 def cost_table(found: Found) -> Table:
-    """A row for each peer; the ratio is the gateway's CPU for one of theirs."""
+    """A row for each peer; the ratio is the gateway's CPU divided by the peer's."""
     table = Table(
         [
             "peer",
@@ -40,6 +40,6 @@ def cost_table(found: Found) -> Table:
 
 
 def cost_target(found: Found, name: str, most: float) -> Target:
-    """The gateway's CPU for one of a peer's."""
+    """A bound for the gateway's CPU divided by a peer's."""
     ours, theirs = found.get(GATEWAY.name), found.get(name)
     return Target(f"CPU, gateway / {name}", most, ratio(ours, theirs) if ours and theirs else None)

@@ -1,4 +1,4 @@
-"""Load: so many connections that ask as fast as they are answered. From wrk; where it is not installed, from Python."""
+"""Load: connections that send the next request as soon as a response arrives. By wrk, or by Python if it is missing."""
 
 import asyncio
 import itertools
@@ -19,14 +19,14 @@ _REFUSED = 400
 
 
 class Load(NamedTuple):
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        requests: That were answered.
-        refused: Of them, those whose answer was 400 or above.
-        seconds: It took.
-        p50: Milliseconds.
-        p99: Milliseconds.
+        requests: Requests that got a response.
+        refused: Those among them whose status was 400 or above.
+        seconds: Duration of the run.
+        p50: Median latency, in milliseconds.
+        p99: 99th percentile of latency, in milliseconds.
     """
 
     requests: int
@@ -37,14 +37,14 @@ class Load(NamedTuple):
 
 
 class Generator(Protocol):
-    """Makes load."""
+    """Generates load: `Wrk` or `Python`."""
 
     name: str
 
     async def __call__(
         self, port: int, *, connections: int, seconds: float, users: int, first: int | None = None
     ) -> Load:
-        """Ask for an order in the name of one user after the other, beginning with the `first`, or with any."""
+        """Request an order in the name of one user after another, starting with user `first`, or a random one."""
 
 
 class Wrk:
@@ -56,22 +56,22 @@ class Wrk:
         self, port: int, *, connections: int, seconds: float, users: int, first: int | None = None
     ) -> Load:
         numbers = (str(users), str(random.randrange(users) if first is None else first))
-        # wrk knows whole seconds only.
+        # wrk accepts whole seconds only.
         options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(_SCRIPT)]
         async with Process.start("wrk", *options, f"http://127.0.0.1:{port}/v1/orders/7", "--", *numbers) as process:
             await process.ends()
-        told = json.loads(process.output.rpartition("BENCH ")[2])
-        if told["broken"]:
-            raise RuntimeError(f"{told['broken']} connections broke or timed out")
-        return Load(told["requests"], told["refused"], told["seconds"], told["p50"], told["p99"])
+        result = json.loads(process.output.rpartition("BENCH ")[2])
+        if result["broken"]:
+            raise RuntimeError(f"{result['broken']} connections broke or timed out")
+        return Load(result["requests"], result["refused"], result["seconds"], result["p50"], result["p99"])
 
 
 class _Client(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, requests: Iterator[bytes], took: list[float]) -> None:
+    def __init__(self, requests: Iterator[bytes], latencies: list[float]) -> None:
         self._requests = requests
-        self._took = took
+        self._latencies = latencies
         self._parser = HttpResponseParser(self)
         self.refused = 0
         self.broken = False
@@ -79,19 +79,19 @@ class _Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._ask()
+        self._send()
 
-    def _ask(self) -> None:
-        self._asked = time.perf_counter()
+    def _send(self) -> None:
+        self._sent_at = time.perf_counter()
         self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
-        self._took.append((time.perf_counter() - self._asked) * 1000)
+        self._latencies.append((time.perf_counter() - self._sent_at) * 1000)
         self.refused += self._parser.get_status_code() >= _REFUSED
-        self._ask()
+        self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.broken = exc is not None
@@ -101,32 +101,32 @@ class _Client(asyncio.Protocol):
 
 
 class Python:
-    """A load generator of our own. It takes about as much CPU as what it measures: throughput is its own."""
+    """A load generator in Python. It uses about as much CPU as what it measures, which bounds the throughput."""
 
-    name = "a small Python client, for want of wrk: throughput is bounded by it, CPU per request is not"
+    name = "a Python client, since wrk is not installed: it bounds the throughput, but not the CPU per request"
 
     async def __call__(
         self, port: int, *, connections: int, seconds: float, users: int, first: int | None = None
     ) -> Load:
         begin = random.randrange(users) if first is None else first
-        form = "GET /v1/orders/7 HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nX-User-Id: {}\r\n\r\n"
-        requests = (form.format(port, number % users).encode() for number in itertools.count(begin))
-        took: list[float] = []
+        template = "GET /v1/orders/7 HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nX-User-Id: {}\r\n\r\n"
+        requests = (template.format(port, number % users).encode() for number in itertools.count(begin))
+        latencies: list[float] = []
         loop, start = asyncio.get_running_loop(), time.perf_counter()
         clients: list[_Client] = []
         for _ in range(connections):
-            _, client = await loop.create_connection(lambda: _Client(requests, took), "127.0.0.1", port)
+            _, client = await loop.create_connection(lambda: _Client(requests, latencies), "127.0.0.1", port)
             clients.append(client)
         await asyncio.sleep(seconds)
-        requests_answered, refused = len(took), sum(client.refused for client in clients)
+        responses, refused = len(latencies), sum(client.refused for client in clients)
         broken = sum(client.broken for client in clients)
         for client in clients:
             client.stop()
         if broken:
             raise RuntimeError(f"{broken} connections broke")
-        ordered = sorted(took)
+        ordered = sorted(latencies)
         return Load(
-            requests_answered,
+            responses,
             refused,
             time.perf_counter() - start,
             ordered[len(ordered) // 2],
@@ -135,5 +135,5 @@ class Python:
 
 
 def generator(name: str | None = None) -> Generator:
-    """wrk where it is installed; or the one that is called for."""
+    """The generator with this name; without a name wrk, or Python if wrk is not installed."""
     return Wrk() if name == "wrk" or (name is None and find("wrk")) else Python()

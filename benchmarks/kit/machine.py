@@ -1,4 +1,4 @@
-"""The machine: its cores, what runs on which, what a process has used, and who else is busy."""
+"""The machine: its cores, what runs on which, what processes have used, and what else keeps it busy."""
 
 import os
 import platform
@@ -19,10 +19,10 @@ _PROC = Path("/proc")
 
 
 class Cores(NamedTuple):
-    """Who runs where.
+    """What runs where.
 
     Attributes:
-        peer: The one that is measured, and its helpers.
+        peer: The peer that is measured, and its helper processes.
         rest: The load, the origin and Redis.
     """
 
@@ -36,7 +36,7 @@ CORES = Cores(frozenset(_ALL[-1:]), frozenset(_ALL[:-1] or _ALL))
 
 @contextmanager
 def on(cores: frozenset[int]) -> Iterator[None]:
-    """Start processes on these cores: they inherit our own affinity."""
+    """Start processes on these cores: they inherit this process's affinity."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -46,11 +46,11 @@ def on(cores: frozenset[int]) -> Iterator[None]:
 
 
 class Usage(NamedTuple):
-    """What a process and all that it started have taken so far.
+    """What processes have used so far.
 
     Attributes:
-        cpu: Seconds, of the kernel's work for them too.
-        memory: Bytes resident now.
+        cpu: Seconds, including the kernel's work for them.
+        memory: Resident bytes now.
     """
 
     cpu: float
@@ -58,7 +58,7 @@ class Usage(NamedTuple):
 
 
 def usage(*leaders: int) -> Usage:
-    """Of these processes, and of all in the sessions that they lead."""
+    """The usage of these processes, and of all in the sessions that they lead."""
     cpu, memory = 0, 0
     for folder in _PROC.iterdir():
         if not folder.name.isdigit():
@@ -66,7 +66,7 @@ def usage(*leaders: int) -> Usage:
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it has just ended
+            continue  # it has just exited
         if int(folder.name) in leaders or int(fields[3]) in leaders:
             cpu += int(fields[11]) + int(fields[12])
             memory += int(fields[21])
@@ -77,17 +77,17 @@ def is_running(pid: int) -> bool:
     return (_PROC / str(pid)).exists()
 
 
-class Neighbours:
-    """Who else is busy. Look while nothing of ours runs."""
+class OtherLoad:
+    """The load of other processes on this machine. Call `sample` while no benchmark runs."""
 
     def __init__(self) -> None:
-        self._seen: list[float] = []
+        self._shares: list[float] = []
 
-    def look(self, seconds: float) -> None:
+    def sample(self, seconds: float) -> None:
         idle = self._idle()
         time.sleep(seconds)
         share = 1 - (self._idle() - idle) / seconds / (os.cpu_count() or 1)
-        self._seen.append(min(1.0, max(0.0, share)))
+        self._shares.append(min(1.0, max(0.0, share)))
 
     @staticmethod
     def _idle() -> float:
@@ -95,13 +95,13 @@ class Neighbours:
         return (int(words[4]) + int(words[5])) / _TICK
 
     def __str__(self) -> str:
-        typical, most = median(self._seen), max(self._seen)
-        said = f"others used {typical:.0%} of the machine between the rounds, {most:.0%} at most"
-        return said if most <= 0.1 else f"{said}: TAKEN UNDER LOAD, only the ratios mean anything"
+        typical, most = median(self._shares), max(self._shares)
+        text = f"other processes used {typical:.0%} of the machine between the runs, {most:.0%} at most"
+        return text if most <= 0.1 else f"{text}: MEASURED UNDER LOAD, only the ratios mean anything"
 
 
 def name() -> str:
-    """What a reader needs to know of the machine."""
+    """A description of the machine."""
     found = re.search(r"model name\s*: (.*)", (_PROC / "cpuinfo").read_text())
     model = found[1].strip() if found else platform.machine()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
@@ -113,7 +113,7 @@ def name() -> str:
 
 
 def _python() -> str:
-    """Version and home of the interpreter that is measured."""
+    """Version and home of the interpreter that runs the gateway."""
     script = "import platform, sys; print(platform.python_version(), 'of', sys.base_prefix)"
     return subprocess.run([PYTHON, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
 

@@ -1,4 +1,4 @@
-"""`Peer`: a proxy that is compared, as data; and how one is started."""
+"""`Peer`: a proxy to compare, as data; `start` runs it."""
 
 import asyncio
 import hashlib
@@ -17,8 +17,8 @@ from tests.kit.process import ROOT, Process
 from tests.redis_server import RedisServer, free_port, redis_server
 
 _FOLDER = Path(__file__).parents[1] / "peers"
-_PATIENCE = 15.0
-"""Seconds after which a peer that does not answer is left out."""
+_START_TIMEOUT = 15.0
+"""Seconds after which a peer that does not respond is left out."""
 
 
 class Allowance(NamedTuple):
@@ -29,7 +29,7 @@ class Allowance(NamedTuple):
     seconds: int
 
     def values(self, bucket: str) -> dict[str, object]:
-        """As configurations name them."""
+        """Under the names that configurations use."""
         interval = self.seconds * 1_000_000 // self.tokens
         return {f"{bucket}_{name}": value for name, value in (*self._asdict().items(), ("interval", interval))}
 
@@ -43,7 +43,7 @@ class Limits(NamedTuple):
 
 _PLENTY = Allowance(100_000_000, 1000, 1)
 GENEROUS = Limits(Allowance(1_000_000, 10, 1), _PLENTY)
-"""Nobody is ever refused."""
+"""No request is ever refused."""
 
 STINGY = Limits(Allowance(1, 1, 3600), _PLENTY)
 """One request an hour."""
@@ -51,17 +51,17 @@ STINGY = Limits(Allowance(1, 1, 3600), _PLENTY)
 
 @dataclass(frozen=True)
 class Peer:
-    """A proxy that is compared.
+    """A proxy to compare.
 
     Attributes:
         name: In tables.
-        programs: Without which it is left out.
-        files: Of `benchmarks/peers`, in which ``@name@`` stands for a value.
-        commands: That start it, the proxy last.
-        version: Prints its version.
-        values: For the files and commands, beside those that all have.
-        environment: For the commands.
-        redis: Whether it asks a Redis; each has one of its own.
+        programs: Programs it requires; without one of them it is left out.
+        files: Files of `benchmarks/peers`, in which ``@name@`` stands for a value.
+        commands: Commands that start it, the proxy last.
+        version: Command that prints its version.
+        values: For files and commands, in addition to those that all peers have.
+        environment: Environment variables of the commands.
+        redis: Whether it uses Redis; each peer has a Redis of its own.
     """
 
     name: str
@@ -73,16 +73,16 @@ class Peer:
     environment: Mapping[str, str] = field(default_factory=dict)
     redis: bool = True
 
-    def lacks(self) -> str:
-        """What is not installed; empty if nothing."""
+    def missing(self) -> str:
+        """The programs that are not installed, as text."""
         return ", ".join(program for program in self.programs if find(program) is None)
 
-    def says_version(self) -> str:
+    def installed_version(self) -> str:
         return version(self.version)
 
 
 class Running(NamedTuple):
-    """A peer that runs."""
+    """A running peer."""
 
     name: str
     port: int
@@ -101,14 +101,14 @@ async def start(
     """Run a peer while the block runs.
 
     Args:
-        peer: Which.
+        peer: The peer.
         origin: Port of the origin.
-        limits: What it allows.
-        files: Texts instead of those in `benchmarks/peers`.
-        values: Instead of the peer's own; `cores` is not for the files, but where it runs.
+        limits: What its limits allow.
+        files: Texts to use instead of the files in `benchmarks/peers`.
+        values: Replace the peer's own; `cores` says on which cores it runs.
 
     Raises:
-        StartError: it does not answer.
+        StartError: it does not respond.
     """
     cores = values.pop("cores", CORES.peer)
     assert isinstance(cores, frozenset)
@@ -134,7 +134,7 @@ async def start(
                 starting = Process.start(*(fill(word, known) for word in command), cwd=ROOT, env=environment)
                 processes.append(await stack.enter_async_context(starting))
         running = Running(peer.name, int(str(known["port"])), [process.pid for process in processes], redis)
-        await _answers(running, processes)
+        await _wait_until_serving(running, processes)
         yield running
 
 
@@ -142,13 +142,13 @@ async def start(
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # nginx, started by root, works as somebody else
+        folder.chmod(0o755)  # the workers of an nginx started by root run as another user
         yield folder
 
 
 def fill(text: str, values: Mapping[str, object]) -> str:
-    """Put values where ``@name@`` stands; what is filled in may have such places itself."""
-    while (filled := re.sub(r"@(\w+)@", lambda form: str(values.get(form[1], "")), text)) != text:
+    """Replace each ``@name@`` with its value, also within values."""
+    while (filled := re.sub(r"@(\w+)@", lambda match: str(values.get(match[1], "")), text)) != text:
         text = filled
     return text
 
@@ -173,26 +173,26 @@ async def ask(port: int, user: str) -> int:
     return int(line.split()[1]) if line.startswith(b"HTTP/1.1 ") else 0
 
 
-async def _answers(running: Running, processes: Sequence[Process]) -> None:
-    """Wait until an answer comes through."""
-    said: object = "nothing"
+async def _wait_until_serving(running: Running, processes: Sequence[Process]) -> None:
+    """Wait until a response from the origin arrives."""
+    result: object = "no response"
     try:
-        async with asyncio.timeout(_PATIENCE):
-            while said != HTTPStatus.OK:
+        async with asyncio.timeout(_START_TIMEOUT):
+            while result != HTTPStatus.OK:
                 for process in processes:
                     if not is_running(process.pid):
-                        await process.ends()  # by then all that it said has been read
-                        raise StartError(_complaint(process.output))
+                        await process.ends()  # then all of its output has been read
+                        raise StartError(_error_line(process.output))
                 await asyncio.sleep(0.05)
                 try:
-                    said = await ask(running.port, "the first")
+                    result = await ask(running.port, "the first")
                 except OSError as error:
-                    said = error
+                    result = error
     except TimeoutError:
-        raise StartError(f"it answered {said}; {_complaint(processes[-1].output)}") from None
+        raise StartError(f"the last result was {result}; {_error_line(processes[-1].output)}") from None
 
 
-def _complaint(output: str) -> str:
-    """The line of a program's last words that says the most."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it said nothing"]
+def _error_line(output: str) -> str:
+    """The line of a program's output that looks most like an error, or its last one."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it printed nothing"]
     return next((line for line in lines if re.search(r"[Ee]rror|emerg|annot|ALERT", line)), lines[-1])[:160]

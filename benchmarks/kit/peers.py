@@ -1,4 +1,4 @@
-"""The peers: who is compared, and with which version. Their configurations are in `benchmarks/peers`."""
+"""The peers to compare. Their configurations are in `benchmarks/peers`."""
 
 from dataclasses import replace
 

@@ -1,8 +1,8 @@
-"""Plots beside the tables: reads what a report wrote, and draws it.
+"""Plots for a report: reads the figures that it wrote, and draws them.
 
     .peers/venv/bin/python plot.py RESULT.json
 
-Runs in a Python of its own, for matplotlib is nothing the gateway or its tests need.
+Runs in another virtual environment, since neither the gateway nor its tests need matplotlib.
 """
 
 import json
@@ -14,7 +14,7 @@ _PYTHON = Path(__file__).parents[1] / ".peers" / "venv" / "bin" / "python"
 
 
 def plot(figures: Path) -> str:
-    """Draw the figures of a file. Returns what became of it."""
+    """Draw the figures of a file. Returns a line for the report."""
     if not _PYTHON.exists():
         return "no plots: matplotlib is not installed (benchmarks/install.sh)"
     done = subprocess.run([_PYTHON, __file__, figures], capture_output=True, text=True, timeout=120, check=False)
@@ -28,8 +28,8 @@ def _draw(path: Path) -> Path:
     columns = 2
     rows = -(-len(figures) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(11, 3.4 * rows), layout="constrained", squeeze=False)
-    for place, series in enumerate(figures):
-        axis = axes[place // columns][place % columns]
+    for position, series in enumerate(figures):
+        axis = axes[position // columns][position % columns]
         axis.plot(*zip(*series["points"], strict=True), marker="o")
         axis.set(title=series["title"], xlabel=series["x"], ylabel=series["y"], ylim=(0, None))
         if series["points"][-1][0] > 10 * series["points"][0][0]:

@@ -1,4 +1,4 @@
-"""`Report`: what a benchmark found, as text for a terminal and for a dated file, which are the same."""
+"""`Report`: the results of a benchmark, as the same text for a terminal and for a dated file."""
 
 import json
 from collections.abc import Sequence
@@ -17,25 +17,25 @@ class Table:
 
     def __str__(self) -> str:
         lines = [self.columns, *self.rows]
-        widths = [max(len(line[place]) for line in lines) for place in range(len(self.columns))]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.columns))]
         rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
         return "\n".join(
             "| "
             + " | ".join(
-                _align(cell, width, place) for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+                _align(cell, width, column) for column, (cell, width) in enumerate(zip(line, widths, strict=True))
             )
             + " |"
             for line in (lines[0], rule, *lines[1:])
         )
 
 
-def _align(cell: str, width: int, place: int) -> str:
-    return cell.rjust(width) if place else cell.ljust(width)
+def _align(cell: str, width: int, column: int) -> str:
+    return cell.rjust(width) if column else cell.ljust(width)
 
 
 @dataclass
 class Target:
-    """What we want to reach. A figure of None was not measured."""
+    """A bound for a figure. A figure of None was not measured."""
 
     text: str
     most: float
@@ -53,7 +53,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Series:
-    """Figures that grow along with something, for a plot."""
+    """Figures that depend on something, for a plot."""
 
     title: str
     x: str
@@ -63,12 +63,12 @@ class Series:
 
 @dataclass
 class Report:
-    """What a benchmark found.
+    """The results of a benchmark.
 
     Attributes:
         name: Of its file.
         question: Its heading.
-        method: How it was found out, and what to beware of.
+        method: How it was measured, and its caveats.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Report:
         return path
 
     def write_figures(self, folder: Path) -> Path:
-        """Write what there is to plot. Returns the file."""
+        """Write the series to plot. Returns the file."""
         path = self._path(folder, "json")
         path.write_text(json.dumps([vars(series) for series in self.series], indent=1) + "\n")
         return path

@@ -1,18 +1,18 @@
-"""Rounds: everybody in turn, again and again, so that whatever disturbs the machine disturbs all alike."""
+"""Rounds: all peers in turn, repeatedly, so that disturbances of the machine affect all of them alike."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from benchmarks.kit.machine import Neighbours
+from benchmarks.kit.machine import OtherLoad
 
 T = TypeVar("T")
 
 
 class Rounds(NamedTuple, Generic[T]):
-    """What came of them.
+    """The results.
 
     Attributes:
-        found: By name, one figure a round.
+        found: By name, one result for each round.
         failed: By name, why there is none.
     """
 
@@ -21,19 +21,19 @@ class Rounds(NamedTuple, Generic[T]):
 
 
 async def in_turn(
-    runs: Mapping[str, Callable[[], Awaitable[T]]], rounds: int, neighbours: Neighbours, pause: float
+    runs: Mapping[str, Callable[[], Awaitable[T]]], rounds: int, other_load: OtherLoad, pause: float
 ) -> Rounds[T]:
-    """Run each once a round. Who fails once is out: what is compared was measured as often.
+    """Make each run once per round. A run that fails once is dropped: all that are compared were made equally often.
 
     Args:
         runs: By name.
         rounds: How many.
-        neighbours: Are looked at before each round.
-        pause: Seconds to look at them.
+        other_load: Sampled before each round.
+        pause: Seconds for which it is sampled.
     """
     result: Rounds[T] = Rounds({name: [] for name in runs}, {})
     for _ in range(rounds):
-        neighbours.look(pause)
+        other_load.sample(pause)
         for name, run in runs.items():
             if name in result.failed:
                 continue

@@ -1,4 +1,4 @@
-"""`Sample`: one run against one peer, and what many of them come to."""
+"""`Sample`: the figures of one run against one peer, and statistics of several."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -7,22 +7,22 @@ from typing import NamedTuple
 from benchmarks.kit.load import Generator
 from benchmarks.kit.machine import usage
 from benchmarks.kit.peer import Running
-from benchmarks.kit.redis_count import commands
+from benchmarks.kit.redis_count import redis_counts
 
 
 class Sample(NamedTuple):
-    """What a run cost.
+    """The figures of a run.
 
     Attributes:
-        cpu: Microseconds of the peer's processes, for each request.
-        redis_cpu: Microseconds of its Redis, for each request.
-        commands: Sent to Redis by the peer, for each request.
-        bucket_reads: Times that a script looked into buckets, in all.
+        cpu: CPU time of the peer's processes per request, in microseconds.
+        redis_cpu: CPU time of its Redis per request, in microseconds.
+        commands: Commands sent to Redis per request.
+        bucket_reads: How often buckets were read in Redis, in all.
         rate: Requests a second.
-        p50: Milliseconds.
-        p99: Milliseconds.
-        refused: Share of the requests.
-        memory: MiB that the peer's processes hold at the end.
+        p50: Median latency, in milliseconds.
+        p99: 99th percentile of latency, in milliseconds.
+        refused: Share of requests refused.
+        memory: Resident memory of the peer's processes at the end, in MiB.
     """
 
     cpu: float
@@ -39,16 +39,16 @@ class Sample(NamedTuple):
 async def measure(peer: Running, load: Generator, *, connections: int, seconds: float, users: int) -> Sample:
     """Put load on a peer."""
     redis = (peer.redis.pid,) if peer.redis else ()
-    before, redis_before, asked_before = usage(*peer.leaders), usage(*redis), await commands(peer.redis)
+    before, redis_before, counts_before = usage(*peer.leaders), usage(*redis), await redis_counts(peer.redis)
     done = await load(peer.port, connections=connections, seconds=seconds, users=users)
-    after, redis_after, asked = usage(*peer.leaders), usage(*redis), await commands(peer.redis)
+    after, redis_after, counts = usage(*peer.leaders), usage(*redis), await redis_counts(peer.redis)
     if not done.requests:
-        raise RuntimeError("nothing was answered")
+        raise RuntimeError("there was no response")
     return Sample(
         cpu=(after.cpu - before.cpu) / done.requests * 1e6,
         redis_cpu=(redis_after.cpu - redis_before.cpu) / done.requests * 1e6,
-        commands=(asked.calls - asked_before.calls) / done.requests,
-        bucket_reads=asked.reads - asked_before.reads,
+        commands=(counts.calls - counts_before.calls) / done.requests,
+        bucket_reads=counts.reads - counts_before.reads,
         rate=done.requests / done.seconds,
         p50=done.p50,
         p99=done.p99,
@@ -63,11 +63,11 @@ def middle(samples: Sequence[Sample]) -> Sample:
 
 
 def spread(values: Sequence[float], digits: int = 0) -> str:
-    """Median, and from the least to the most."""
+    """Median, with minimum and maximum."""
     low, mid, high = (f"{value:.{digits}f}" for value in (min(values), median(values), max(values)))
     return f"{mid} ({low} to {high})"
 
 
 def ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> float:
-    """Our CPU for one of theirs: the median of the ratios of runs that came one after the other."""
+    """Our CPU divided by theirs: the median of the ratios of runs that were made one after the other."""
     return median(a.cpu / max(b.cpu, 0.1) for a, b in zip(ours, theirs, strict=True))

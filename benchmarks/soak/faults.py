@@ -107,11 +107,13 @@ class Faults:
 
     async def _put_override(self) -> None:
         soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-        common = {"reason": "a soak", "expires_at": soon}
+        body: dict[str, object] = {"reason": "a soak", "expires_at": soon}
         if self._random.random() < 0.3:
-            user, body = BLOCKED, {"effect": "block", **common}
+            user = BLOCKED
+            body |= {"effect": "block"}
         else:
-            user, body = self._random.choice(USERS[:200]), {"effect": "quota", "rate": "50/s", "burst": 100, **common}
+            user = self._random.choice(USERS[:200])
+            body |= {"effect": "quota", "rate": "50/s", "burst": 100}
         await self._call("PUT", f"{_OVERRIDES}/{user}", Scope.WRITE_LIMITS, (200, 201), body)
 
     async def _delete_override(self) -> None:

@@ -36,18 +36,18 @@ def test_a_target_is_met_missed_or_not_measured(found: float | None, at_least: b
     assert Target("", 0.6, found, at_least=at_least).verdict == verdict
 
 
-def test_a_program_that_is_not_there_is_named() -> None:
-    assert replace(NGINX, programs=("sh", "no-such-program")).lacks() == "no-such-program"
+def test_a_missing_program_is_named() -> None:
+    assert replace(NGINX, programs=("sh", "no-such-program")).missing() == "no-such-program"
 
 
-async def test_a_peer_that_does_not_start_says_why() -> None:
+async def test_why_a_peer_does_not_start_is_reported() -> None:
     broken = replace(PLAIN_AIOHTTP, files=(), redis=False)
     with pytest.raises(StartError, match=r"plain_aiohttp\.py"):
         async with start(broken, 0, GENEROUS):
             pass
 
 
-def test_values_are_filled_in_also_those_within_values() -> None:
+def test_values_are_filled_in_also_within_values() -> None:
     assert fill("a @one@ @none@", {"one": "@two@", "two": 2}) == "a 2 "
     assert Allowance(5, 10, 1).values("user")["user_interval"] == 100_000
 

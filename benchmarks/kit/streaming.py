@@ -1,4 +1,4 @@
-"""A client that moves one long body through a peer, and watches what the peer takes meanwhile."""
+"""Sends or receives one long body through a peer, and measures what that costs the peer."""
 
 import asyncio
 import threading
@@ -12,13 +12,13 @@ from benchmarks.kit.origin import drain, length_of, pour, read_head
 from benchmarks.kit.peer import Running
 
 
-class Flow(NamedTuple):
+class StreamingCost(NamedTuple):
     """What one body cost.
 
     Attributes:
         rate: MiB a second.
-        cpu: Milliseconds of the peer's processes.
-        growth: MiB by which they grew at most while it passed.
+        cpu: CPU time of the peer's processes, in milliseconds.
+        growth: By how many MiB they grew at most meanwhile.
     """
 
     rate: float
@@ -29,24 +29,24 @@ class Flow(NamedTuple):
 def download(port: int, size: int) -> None:
     with create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"GET /bytes/%d HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % size)
-        head, come = read_head(connection)
+        head, received = read_head(connection)
         if not head.startswith(b"HTTP/1.1 200") or length_of(head) not in (0, size):
-            raise RuntimeError(f"it answers {head[:40]!r}")
-        drain(connection, size - come)
+            raise RuntimeError(f"the response is {head[:40]!r}")
+        drain(connection, size - received)
 
 
 def upload(port: int, size: int) -> None:
     with create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"POST /upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % size)
         pour(connection, size)
-        head, come = read_head(connection)
+        head, received = read_head(connection)
         if not head.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(f"it answers {head[:40]!r}")
-        drain(connection, length_of(head) - come)
+            raise RuntimeError(f"the response is {head[:40]!r}")
+        drain(connection, length_of(head) - received)
 
 
-async def flow(peer: Running, move: Callable[[int, int], None], size: int) -> Flow:
-    """Move a body of `size` bytes."""
+async def measure_streaming(peer: Running, transfer: Callable[[int, int], None], size: int) -> StreamingCost:
+    """Transfer a body of `size` bytes."""
     before, most, done = usage(*peer.leaders), 0, threading.Event()
 
     def watch() -> None:
@@ -56,7 +56,7 @@ async def flow(peer: Running, move: Callable[[int, int], None], size: int) -> Fl
 
     watching, start = asyncio.create_task(asyncio.to_thread(watch)), time.perf_counter()
     try:
-        await asyncio.to_thread(move, peer.port, size)
+        await asyncio.to_thread(transfer, peer.port, size)
     except OSError as error:
         raise RuntimeError(str(error)) from None
     finally:
@@ -64,4 +64,4 @@ async def flow(peer: Running, move: Callable[[int, int], None], size: int) -> Fl
         done.set()
         await watching
     after = usage(*peer.leaders)
-    return Flow(size / 2**20 / seconds, (after.cpu - before.cpu) * 1000, max(0, most - before.memory) / 2**20)
+    return StreamingCost(size / 2**20 / seconds, (after.cpu - before.cpu) * 1000, max(0, most - before.memory) / 2**20)
