@@ -1,286 +1,249 @@
 """`ClientConnection`: a client's connection. Requests are read one by one, and answered in their order.
 
-How long to wait and how to leave is decided here:
+Its life is the table in `connection_state`. How long to wait is decided here:
 
 * A request's head has `head_timeout` from its first byte, a connection between two requests has `idle_timeout`.
-* We leave as RFC 9112 section 9.6 has it: close our half, and go on taking bytes for a while, without reading them, so
-  that the client gets to read the last answer before a reset wipes it out. A client in the middle of a body may need
-  to send all of it first: it may go on for `discard_timeout`, and up to `max_discard` bytes.
-* An answer that came before the whole body had has said whether the connection ends (see `Exchange.settle`). If it does
-  not, what is left of the body is taken, within the same bounds, before the next request is read.
-* A client that closes its half behind a whole request may be waiting for the answer, or gone: TCP tells only when we
-  write. It is waited for, for `HALF_CLOSED` seconds; an answer that has begun by then is sent to its end.
+* A response that came before the whole body had has said whether the connection ends (see `Exchange.settle`). If it
+  does not, what is left of the body is taken, before the next request is read.
+* A client that closes its half after a whole request may be waiting for the response, or gone: TCP tells only when we
+  write. It is waited for, for `HALF_CLOSE_TIMEOUT`; a response that has begun by then is sent to its end.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from socket import SO_KEEPALIVE, SOL_SOCKET
 
-from aiohttp import StreamReader, web
-
-from gateway.limits.address import Address, parse_address
+from gateway.limits.address import Address
+from gateway.proxy.client import HALF_CLOSE_TIMEOUT, Client
+from gateway.proxy.connection_state import CLOSED, FINISHING, HALF_CLOSED, LINGERING, OPEN, TRANSITIONS, State
 from gateway.proxy.deadline import Deadline
+from gateway.proxy.discard import discard_rest
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.lingering_close import LingeringClose
 from gateway.proxy.min_data_rate import MinDataRate
 from gateway.proxy.observer import RequestObserver
-from gateway.proxy.pins import Pins
-from gateway.proxy.request_parser import Parsed, RequestParser
+from gateway.proxy.peer import Peer, peer_address
+from gateway.proxy.request_parser import RequestParser
 from gateway.proxy.responses import BAD_REQUEST, INTERNAL_ERROR, REQUEST_TIMEOUT, UNAVAILABLE, Response
+from gateway.proxy.send_rate import SendRate
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
 
 LAST_WAIT = 1.0
-"""Seconds that a connection may idle when we are leaving: its next request may be on its way."""
-
-LINGER = 1.0
-"""Seconds in which something has to come behind the last answer, for us to go on taking it."""
-
-SILENCE = 5.0
-"""Seconds that may pass between two pieces of it."""
-
-HALF_CLOSED = 5.0
-"""Seconds in which an answer has to begin when the client has closed its half."""
-
-_BUFFER = 65_536
-"""Bytes of a body kept for an upstream that is slow to take them."""
+"""Seconds that a connection may idle when the worker drains: its next request may be on its way."""
 
 
-def peer_of(name: object) -> Address | None:
-    """The address in the name of a socket's other end; None on a Unix socket."""
-    return parse_address(name[0].partition("%")[0]) if isinstance(name, tuple) else None
-
-
-class ClientConnection(web.RequestHandler):
+class ClientConnection(asyncio.Protocol):
     """A connection from a client.
 
     Args:
-        server: aiohttp's, which keeps a list of connections.
         handle: Answers a request.
         intake: What is taken from clients.
         observer: Is told why a connection was not taken, or cut off.
         admit: Says why a connection from an address cannot be taken; None if it can.
         trusts: Whether an address is a trusted proxy's.
-        outbox: Carries out what is written to clients.
+        coalescer: Carries out what is written to clients.
+        opened: Called when the connection has been taken.
+        closed: Called when a connection that was taken is lost.
 
     Attributes:
-        intake: As above.
-        peer: The address at the other end; None on a Unix socket.
-        source: The same as text; empty on a Unix socket.
-        scheme: What the client speaks, ``http`` or ``https``.
-        trusted: Whether the peer is a trusted proxy.
-        pins: Connections to upstreams that belong to this one; None before there are any.
-        on_pause: Called with True when the client takes bytes more slowly than they come, with False when it has
-            caught up. Set by whoever is writing.
-        on_eof: Called when the client closes its half of a tunnel. Set by the tunnel.
+        state: Where it is in its life.
+        client: Who is at the other end; not there before the connection is made.
     """
 
     __slots__ = (
         "_admit",
+        "_closed",
+        "_coalescer",
         "_deadline",
-        "_discarded",
-        "_ended",
-        "_finishing",
+        "_exchange",
         "_handle",
         "_idle_until",
-        "_leaving",
-        "_leaving_until",
+        "_intake",
+        "_linger",
+        "_loop",
         "_observer",
-        "_outbox",
-        "_patience",
-        "_stream",
+        "_opened",
+        "_requests",
+        "_sending",
+        "_task",
+        "_transport",
         "_trusts",
-        "_unsent",
-        "intake",
-        "on_eof",
-        "on_pause",
-        "peer",
-        "pins",
-        "scheme",
-        "source",
-        "trusted",
+        "_waiter",
+        "client",
+        "state",
     )
+    client: Client
+    _transport: asyncio.Transport
+    _sending: SendRate
 
     def __init__(
         self,
-        server: web.Server,
         handle: Callable[[Exchange], Awaitable[object]],
         intake: Intake,
         observer: RequestObserver,
         admit: Callable[[Address | None], str | None],
         trusts: Callable[[Address | None], bool],
-        outbox: WriteCoalescer,
+        coalescer: WriteCoalescer,
+        opened: "Callable[[ClientConnection], None]",
+        closed: "Callable[[ClientConnection], None]",
     ) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(server, loop=loop, keepalive_timeout=0, access_log=cast("Any", None), read_bufsize=_BUFFER)
-        self._stream = RequestParser(self, loop, intake, _BUFFER)
-        self._parser = self._stream.parser
         self._handle = handle
+        self._intake = intake
         self._observer = observer
         self._admit = admit
         self._trusts = trusts
-        self._outbox = outbox
+        self._coalescer = coalescer
+        self._opened = opened
+        self._closed = closed
+        self._loop = loop = asyncio.get_running_loop()
+        self._requests = RequestParser(loop, intake)
         self._deadline = Deadline(loop, self._expire)
-        self._patience = MinDataRate(loop.time, intake.answer_timeout, intake.least_rate)
         self._idle_until = 0.0
-        self._ended = False
-        self._finishing = False
-        self._leaving = False
-        self._leaving_until = 0.0
-        self._discarded = 0
-        self._unsent = 0
-        self.intake = intake
-        self.peer: Address | None = None
-        self.source = ""
-        self.scheme = "http"
-        self.trusted = False
-        self.pins: Pins | None = None
-        self.on_pause: Callable[[bool], None] | None = None
-        self.on_eof: Callable[[], None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._exchange: Exchange | None = None
+        self._linger: LingeringClose | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.state = OPEN
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def _enter(self, state: State) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise RuntimeError(f"a client connection cannot go from {self.state.name} to {state.name}")
+        self.state = state
+        if state is LINGERING or state is CLOSED:
+            self._requests.done = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # it is one
         """Note who is there, and whether there is room, before the first request is read."""
-        self.peer = peer = peer_of(transport.get_extra_info("peername"))
-        self.source = str(peer or "")
-        self.scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
-        self.trusted = self._trusts(peer)
-        cause = self._admit(self.peer)
-        if cause is None:
-            super().connection_made(transport)
+        address = peer_address(transport.get_extra_info("peername"))
+        cause = self._admit(address)
+        if cause is not None:
+            self._observer.rejected(cause)
+            self._enter(CLOSED)
+            transport.write(UNAVAILABLE.whole(close=True))
+            transport.close()
             return
-        self._observer.rejected(cause)
-        self._leaving = True
-        self._manager = None  # which does not count it
-        cast("asyncio.Transport", transport).write(UNAVAILABLE.whole(close=True))
-        cast("asyncio.Transport", transport).close()
+        scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
+        peer = Peer(address, str(address or ""), scheme, self._trusts(address))
+        transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+        self._transport = transport
+        self._requests.connection_made(transport)
+        self.client = Client(transport, peer, self._intake, self._requests, self._coalescer)
+        self._sending = SendRate(
+            transport, MinDataRate(self._loop.time, self._intake.answer_timeout, self._intake.least_rate)
+        )
+        self._opened(self)
+        self._task = self._loop.create_task(self._run())
 
-    def connection_lost(self, exc: BaseException | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
+        self._enter(CLOSED)
         self._deadline.cancel()
-        super().connection_lost(exc)
-        if self.pins is not None:
-            self.pins.close()
-
-    @property
-    def half_closed(self) -> bool:
-        """Whether the client has closed its half behind a whole request."""
-        return self._ended
-
-    @property
-    def idle(self) -> bool:
-        """Whether no request is being handled."""
-        return self._current_request is None
+        if self._task is None:
+            return  # it was not taken
+        self._requests.connection_lost(exc)
+        self._wake()
+        self.client.lost()
+        if self._exchange is not None:
+            self._exchange.lose_client(exc or ConnectionResetError("the client closed the connection"))
+        self._closed(self)
 
     def finish(self) -> None:
-        """Make the exchange under way the last one; the next one, if its answer has begun and says nothing of it."""
-        self._finishing = True
-        exchange = cast("Exchange | None", self._current_request)
-        if exchange is not None and not exchange.status:
-            exchange.keep_alive = False
-        elif self._waiter is not None and not self._stream.begun:
+        """Make the exchange under way the last one; the next one, if its response has begun without saying so."""
+        if self.state is not OPEN:
+            return
+        self._enter(FINISHING)
+        if self._exchange is not None:
+            if not self._exchange.status:
+                self._exchange.keep_alive = False
+        elif self._waiter is not None and not self._requests.begun:
             self._idle_until = self._loop.time() + LAST_WAIT
             self._deadline.set(LAST_WAIT)
+
+    async def shutdown(self, seconds: float) -> None:
+        """Break the connection off; a request under way has so many seconds to notice."""
+        self._enter(CLOSED)
+        self._deadline.cancel()
+        self._wake()
+        if self._exchange is not None:
+            self._exchange.lose_client(ConnectionAbortedError("the gateway stops"))
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=seconds)
+            self._task.cancel()
+        self._transport.close()
 
     # Reading.
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come; or none, when there is room again for those that wait in the parser."""
-        if self._leaving and data:
-            self._discard(len(data))
-        if self._leaving or self._force_close:
-            return
-        if self._payload_parser is not None:
-            self._payload_parser.feed_data(data)
-        elif self._upgraded:
-            self._message_tail += data
-            if len(self._message_tail) >= _BUFFER and not self._buffer_paused:
-                self._pause_reading_for_buffer()
-        elif not self._stream.done:
-            self._read(data)
+        """Bytes have come."""
+        if self._linger is not None:
+            self._linger.discard(len(data))
+        elif self.state is not CLOSED:
+            requests, begun = self._requests, self._requests.begun
+            requests.data_received(data)
+            if self._waiter is not None:
+                if requests.queue or requests.done:
+                    self._wake()
+                elif requests.begun and not begun:
+                    self._deadline.set(self._intake.head_timeout)
 
-    def _discard(self, size: int) -> None:
-        self._discarded += size
-        if self._discarded <= self.intake.max_discard and self._loop.time() < self._leaving_until:
-            self._deadline.set(SILENCE)
-        elif self.transport is not None:
-            self.transport.abort()
-
-    def _read(self, data: bytes) -> None:
-        stream, queue = self._stream, cast("deque[Parsed]", self._messages)
-        queued, begun = len(queue), stream.begun
-        stream.read(data, queue, self._max_msg_queue_size)
-        if len(queue) > queued or stream.done:
-            if stream.tail is not None:
-                self._upgraded, self._message_tail = True, stream.tail
-            if len(queue) >= self._max_msg_queue_size and not self._buffer_paused:
-                self._pause_reading_for_buffer()
-            self._wake()
-        elif stream.begun and not begun and self._waiter is not None:
-            self._deadline.set(self.intake.head_timeout)
-
-    def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's says nothing, which asyncio takes for False
+    def eof_received(self) -> bool:
         """The client has closed its half. Returns whether there is something to say to it before we close ours."""
-        self._outbox.flush()
-        transport, stream = self.transport, self._stream
-        exchange = cast("Exchange | None", self._current_request)
-        if transport is None or self._leaving:
+        self._coalescer.flush()
+        if self._linger is not None or self.state is CLOSED:
             return False
-        if self.on_eof is not None:
-            self.on_eof()
+        requests, client, exchange = self._requests, self.client, self._exchange
+        if client.on_eof is not None:
+            client.on_eof()
+            return True
+        if self.state is HALF_CLOSED:  # uvloop reports the end again when reading is resumed
             return True
         # In the middle of a request, it ends both directions.
-        if stream.in_body() or not (exchange or self._messages or stream.refusal):
-            self._begin_linger(transport)
+        if requests.in_body() or not (exchange or requests.queue or requests.refusal):
+            self._begin_linger()
             return False
-        self._ended = True
+        self._enter(HALF_CLOSED)
+        client.half_closed = True
         if exchange is not None:
             self._hurry(exchange)
         return True
 
     def _hurry(self, exchange: Exchange) -> None:
-        self._deadline.set(HALF_CLOSED)
-        if not (exchange.status or self._messages or self._stream.refusal):
+        self._deadline.set(HALF_CLOSE_TIMEOUT)
+        if not (exchange.status or self._requests.queue or self._requests.refusal):
             exchange.keep_alive = False
 
     def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     # Answering.
 
-    def write(self, data: bytes) -> None:
-        """Send bytes; nothing happens when the client is gone."""
-        if self.transport is not None:
-            self._outbox.post(self.transport, data)
-
-    async def start(self) -> None:
-        """Answer one request after the other; aiohttp runs this for each connection."""
-        messages = cast("deque[Parsed]", self._messages)
-        while not self._force_close:
-            if messages:
-                message, body = messages.popleft()
-                if self._buffer_paused and len(messages) <= self._msg_queue_resume_size:
-                    self._resume_reading_if_drained()
-                if not await self._serve(Exchange(message, body, self)):
+    async def _run(self) -> None:
+        """Answer one request after the other."""
+        requests, client = self._requests, self.client
+        while self.state is not CLOSED:
+            if requests.queue:
+                message, body = requests.pop()
+                if not await self._serve(Exchange(message, body, client)):
                     break
-            elif self._stream.done or self._ended:
-                self._refuse(self._stream.refusal)
+            elif requests.done or self.state is HALF_CLOSED:
+                self._refuse(requests.refusal)
                 break
             else:
                 await self._rest()
         self._leave()
 
-    def _refuse(self, answer: Response | None) -> None:
-        if answer is not None and self.transport is not None:
-            self._observer.rejected("slow_head" if answer is REQUEST_TIMEOUT else "unreadable")
-            self.write(answer.whole(close=True))
+    def _refuse(self, response: Response | None) -> None:
+        if response is not None:
+            self._observer.rejected("slow_head" if response is REQUEST_TIMEOUT else "unreadable")
+            self.client.write(response.whole(close=True))
 
     async def _rest(self) -> None:
         """Wait for the next request."""
-        idle_time = LAST_WAIT if self._finishing else self.intake.idle_timeout
+        idle_time = LAST_WAIT if self.state is FINISHING else self._intake.idle_timeout
         self._idle_until = self._loop.time() + idle_time
-        self._deadline.set(min(self.intake.head_timeout, idle_time))
+        self._deadline.set(min(self._intake.head_timeout, idle_time))
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
@@ -290,27 +253,30 @@ class ClientConnection(web.RequestHandler):
 
     async def _serve(self, exchange: Exchange) -> bool:
         """Answer a request. Returns whether there may be another."""
-        if self._finishing:
+        if self.state is FINISHING:
             exchange.keep_alive = False
-        if self._ended:
+        elif self.state is HALF_CLOSED:
             self._hurry(exchange)
-        self._current_request = cast("Any", exchange)
+        self._exchange = exchange
+        body = exchange.body
         try:
             try:
-                if exchange.body.exception() is None:
+                if body.exception() is None:
                     await self._handle(exchange)
                 else:
                     exchange.refuse(BAD_REQUEST)
             except Exception as error:  # noqa: BLE001 - the next request has to be answered
                 self._fail(exchange, error)
             exchange.on_gone = None
-            if not (exchange.body.is_eof() or (exchange.keep_alive and await self._take_rest(exchange.body))):
+            if not body.is_eof() and not (
+                exchange.keep_alive and await discard_rest(body, self._intake, self._observer)
+            ):
                 return False
         finally:
-            self._current_request = None
+            self._exchange = None
             exchange.on_gone = None
-        if self._paused:
-            await self._drain_helper()
+        if self.client.writing_paused:
+            await self.client.drain()
         return exchange.keep_alive
 
     def _fail(self, exchange: Exchange, error: Exception) -> None:
@@ -320,113 +286,56 @@ class ClientConnection(web.RequestHandler):
             exchange.refuse(INTERNAL_ERROR)
         self._observer.failed(exchange.id, exchange.status, error)
 
-    async def _take_rest(self, body: StreamReader) -> bool:
-        """Throw away what is left of a body whose request has been answered. Returns whether it came to its end.
-
-        This does not wait for the client to take the answer: it may not read before it has sent everything.
-        """
-        intake = self.intake
-        patience = MinDataRate(self._loop.time, intake.body_timeout, intake.least_rate)
-        left = intake.max_discard
-        try:
-            async with asyncio.timeout(intake.discard_timeout):
-                while not body.is_eof() and left >= 0:
-                    async with asyncio.timeout(patience.begin()):
-                        size = len(await body.readany())
-                    patience.end(size)
-                    left -= size
-        except TimeoutError:
-            self._observer.rejected("slow_body")
-        except (web.RequestPayloadError, RuntimeError, OSError):
-            return False  # it is broken, or the client is gone
-        if left < 0:
-            self._observer.rejected("large_body")
-        return body.is_eof()
+    # Leaving.
 
     def _leave(self) -> None:
-        self._task_handler = None
-        self._outbox.flush()
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            return
-        self._begin_linger(transport)
-        try:
-            transport.write_eof()
-        except OSError:  # the client has reset it, which a transport that does not read has not heard of
-            transport.abort()
-            return
-        transport.resume_reading()
+        self._coalescer.flush()
+        if self._linger is None and self.state is not CLOSED and not self._transport.is_closing():
+            self._begin_linger().close_half()
 
-    def _begin_linger(self, transport: asyncio.Transport) -> None:
-        """Nothing more will be written: give the client time to take what is left, and `LINGER` after that."""
-        self._leaving = True
-        self._leaving_until = self._loop.time() + self.intake.discard_timeout
-        self._unsent = transport.get_write_buffer_size()
-        self._patience.begin()
-        self._deadline.set(LINGER)
+    def _begin_linger(self) -> LingeringClose:
+        self._enter(LINGERING)
+        self._linger = LingeringClose(self._transport, self._intake, self._loop, self._deadline, self._sending)
+        return self._linger
 
     # Waiting.
 
     def _expire(self) -> None:
-        transport = self.transport
-        if transport is None:
-            return
-        if self._leaving:
-            self._expire_linger(transport)
+        if self._linger is not None:
+            self._linger.expire()
         elif self._waiter is not None:
-            if not self._waiter.done():  # or else a request has come in this very turn of the loop
+            if not self._waiter.done():  # or else a request has come in this very iteration of the event loop
                 self._expire_rest()
-        elif self._ended and not self._paused:
-            exchange = cast("Exchange | None", self._current_request)
-            if exchange is not None and not exchange.status:
-                transport.abort()
+        elif self.state is HALF_CLOSED and not self.client.writing_paused:
+            if self._exchange is not None and not self._exchange.status:
+                self._transport.abort()
+        elif self._sending.end():
+            self._deadline.set(self._sending.begin())
         else:
-            unsent = transport.get_write_buffer_size()
-            patience = self._patience.end(self._unsent - unsent)
-            if patience:
-                self._unsent = unsent
-                self._deadline.set(self._patience.begin())
-            else:
-                self._observer.rejected("slow_reader")
-                transport.abort()
-
-    def _expire_linger(self, transport: asyncio.Transport) -> None:
-        before, unsent = self._unsent, transport.get_write_buffer_size()
-        if (before or unsent) and self._patience.end(max(before - unsent, 0)):
-            self._unsent = unsent
-            self._patience.begin()
-            self._deadline.set(LINGER)
-        else:
-            transport.abort()
+            self._observer.rejected("slow_reader")
+            self._transport.abort()
 
     def _expire_rest(self) -> None:
         left = self._idle_until - self._loop.time()
-        if self._stream.holds_part_of_a_head():
-            self._stream.stop(REQUEST_TIMEOUT)
+        if self._requests.holds_part_of_a_head():
+            self._requests.stop(REQUEST_TIMEOUT)
         elif left > 0:
-            self._stream.begun = False  # empty lines in front of a head are no part of it
+            self._requests.begun = False  # empty lines in front of a head are no part of it
             self._deadline.set(left)
             return
         else:
-            self._stream.done = True
+            self._requests.done = True
         self._wake()
 
     def pause_writing(self) -> None:
         """The client is slow: whoever writes shall wait."""
-        super().pause_writing()
-        transport = self.transport
-        if not self._leaving and transport is not None:
-            self._unsent = transport.get_write_buffer_size()
-            self._deadline.set(self._patience.begin())
-        if self.on_pause is not None:
-            self.on_pause(True)
+        if self._linger is None:
+            self._deadline.set(self._sending.begin())
+        self.client.pause_writing(paused=True)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        super().resume_writing()
-        transport = self.transport
-        if not self._leaving and transport is not None:
-            self._patience.end(self._unsent - transport.get_write_buffer_size())
+        if self._linger is None:
+            self._sending.end()
             self._deadline.clear()
-        if self.on_pause is not None:
-            self.on_pause(False)
+        self.client.pause_writing(paused=False)

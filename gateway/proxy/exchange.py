@@ -1,33 +1,16 @@
 """`Exchange`: one request and its answer, on a client's connection."""
 
 from collections.abc import Callable
-from socket import SO_LINGER, SOL_SOCKET
-from struct import pack
-from typing import TYPE_CHECKING
 
-from aiohttp import HttpVersion11, StreamReader
+from aiohttp import StreamReader
 from aiohttp.http_parser import RawRequestMessage
 
+from gateway.proxy.client import Client
+from gateway.proxy.request_parser import is_last
 from gateway.proxy.responses import Response
-
-if TYPE_CHECKING:
-    from gateway.proxy.client_connection import ClientConnection
-
-_RESET = pack("ii", 1, 0)
-"""Linger for 0 seconds: close() resets the connection."""
-
 
 LITTLE = 262_144
 """Bytes of a body that are rather taken to their end than paid for with a new connection, and its handshake."""
-
-
-def is_last(message: RawRequestMessage) -> bool:
-    """Whether nothing behind a request can be read as another.
-
-    HTTP/1.0 has no reliable way to say that a connection persists (RFC 9112 appendix C.2.2). Behind a request to
-    switch protocols the client may have begun to speak the other one, whatever we answer (RFC 9931).
-    """
-    return message.should_close or message.upgrade or message.version != HttpVersion11
 
 
 def declared_length(message: RawRequestMessage) -> int | None:
@@ -42,7 +25,7 @@ class Exchange:
     Attributes:
         message: The request's head, as parsed.
         body: The request's body, as it comes.
-        client: The connection it came on.
+        client: Who it came from.
         id: Names the request, here and upstream; empty when it was not read so far.
         keep_alive: Whether the connection can carry another request.
         fields: Of answers of our own to this request, as lines.
@@ -53,7 +36,7 @@ class Exchange:
 
     __slots__ = ("body", "client", "fields", "id", "keep_alive", "message", "on_gone", "status", "until_close")
 
-    def __init__(self, message: RawRequestMessage, body: StreamReader, client: "ClientConnection") -> None:
+    def __init__(self, message: RawRequestMessage, body: StreamReader, client: Client) -> None:
         self.message = message
         self.body = body
         self.client = client
@@ -70,8 +53,8 @@ class Exchange:
 
     @property
     def pins_connections(self) -> bool:
-        """Whether connections to upstreams are pinned to the client's; see `pins`."""
-        return self.client.pins is not None and not self.client.pins.off
+        """Whether connections to upstreams are pinned to the client's; see `pinned_connections`."""
+        return self.client.pinned is not None and not self.client.pinned.off
 
     @property
     def withholds_body(self) -> bool:
@@ -112,16 +95,10 @@ class Exchange:
     def abort(self) -> None:
         """Break the connection, so that half an answer is not taken for a whole one."""
         self.keep_alive = False
-        transport = self.client.transport
-        if transport is None:
-            return
-        if self.until_close and not transport.is_closing():
-            # An ordinary close would end the answer.
-            transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
-        transport.abort()
+        self.client.abort(reset=self.until_close)  # an ordinary close would end the response
 
-    def _cancel(self, exc: BaseException) -> None:
-        """The client is gone; aiohttp calls this of a request."""
-        self.body.set_exception(exc)
+    def lose_client(self, error: BaseException) -> None:
+        """The client is gone."""
+        self.body.set_exception(error)
         if self.on_gone is not None:
             self.on_gone()

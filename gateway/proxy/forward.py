@@ -9,7 +9,7 @@ from aiohttp import EMPTY_PAYLOAD
 from gateway.limiter.verdict import Outcome
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.observer import RequestObserver
-from gateway.proxy.pins import Pins
+from gateway.proxy.pinned_connections import PinnedConnections
 from gateway.proxy.pool import Pool
 from gateway.proxy.request import RequestHead
 from gateway.proxy.request_body import BodyUpload
@@ -82,7 +82,7 @@ class Forwarder:
     async def _attempt(
         self, exchange: Exchange, head: RequestHead, pool: Pool, max_body: int, *, fresh: bool = False
     ) -> float:
-        if head.authenticates_connection or exchange.client.pins is not None:
+        if head.authenticates_connection or exchange.client.pinned is not None:
             connection = await self._take_pinned(exchange, head, pool, fresh=fresh)
         else:
             connection = await pool.take(fresh=fresh)
@@ -139,9 +139,9 @@ class Forwarder:
     @staticmethod
     async def _take_pinned(exchange: Exchange, head: RequestHead, pool: Pool, *, fresh: bool) -> UpstreamConnection:
         """The connection that is pinned to the client's, or one that is free."""
-        bound, pins = head.authenticates_connection, exchange.client.pins
+        bound, pins = head.authenticates_connection, exchange.client.pinned
         if bound and pins is None:
-            exchange.client.pins = pins = Pins()
+            exchange.client.pinned = pins = PinnedConnections()
         if pins is not None and not pins.off:
             if head.may_be_anybodys:
                 pins.turn_off()
@@ -156,7 +156,7 @@ class Forwarder:
         """Keep a connection for the client that it is authenticated for, or close it."""
         client = exchange.client
         if client.connected and exchange.keep_alive:
-            client.pins = pins = client.pins or Pins()
+            client.pinned = pins = client.pinned or PinnedConnections()
             if not pins.off and head.may_be_anybodys:
                 pins.turn_off()
             if not pins.off:

@@ -69,7 +69,7 @@ class Proxy:
         endpoint = rules.match(head.method, head.target.host, head.target.path)
         if endpoint is None:
             return self._turn_away(exchange, BAD_REQUEST, began)
-        caller = self._identity.identify(Sender(client.peer, client.trusted, headers))
+        caller = self._identity.identify(Sender(client.peer.address, client.peer.trusted, headers))
         max_body = endpoint.max_body or client.intake.max_body
         if head.length is not None and head.length > max_body:
             outcome = Outcome.BAD_REQUEST
@@ -99,7 +99,7 @@ class Proxy:
         if not demands:
             return Outcome.ALLOWED
         tokens, bypass = exchange.message.headers.getall(BYPASS_HEADER, ()), self._bypass
-        if len(tokens) == 1 and bypass and await bypass(tokens[0], endpoint.name, exchange.client.source):
+        if len(tokens) == 1 and bypass and await bypass(tokens[0], endpoint.name, exchange.client.peer.source):
             self._observer.bypassed(charge.limit for _, charge in demands)
             return Outcome.ALLOWED
         verdict = await self._limiter.check(demands)

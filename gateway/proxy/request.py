@@ -69,7 +69,7 @@ class RequestHead:
         message, target = self._exchange.message, self.target
         host = target.authority if upstream.host == "client" and target.authority else origin.authority
         first = f"{self.method} {target.origin_form} HTTP/1.1\r\nHost: {host}\r\n{self._provenance()}"
-        lines = self._reader.fields.pass_on(message.raw_headers, trusted=self._exchange.client.trusted)
+        lines = self._reader.fields.pass_on(message.raw_headers, trusted=self._exchange.client.peer.trusted)
         lines.insert(0, first.encode(errors="surrogateescape"))
         if message.chunked:
             lines.append(b"Transfer-Encoding: chunked")
@@ -108,22 +108,24 @@ class RequestHead:
         Trusted proxies are taken for such. Those on this machine are, if they say so: programs on it are trusted, too.
         """
         exchange = self._exchange
-        if not exchange.client.trusted:
+        if not exchange.client.peer.trusted:
             return False
         fields = self._reader.fields
-        return not belongs(exchange.client.peer, LOOPBACK) or fields.speak_for_another(exchange.message.raw_headers)
+        return not belongs(exchange.client.peer.address, LOOPBACK) or fields.speak_for_another(
+            exchange.message.raw_headers
+        )
 
     def _provenance(self) -> str:
         """Where the request came from. What a trusted proxy says of it is kept; what a stranger says is replaced."""
         client, host = self._exchange.client, self.target.authority
-        proto, hops = client.scheme, list[str]()
-        if client.trusted:
+        proto, hops = client.peer.scheme, list[str]()
+        if client.peer.trusted:
             headers = self._exchange.message.headers
             hops += headers.getall("X-Forwarded-For", ())
             proto = headers.get("X-Forwarded-Proto") or proto
             host = headers.get("X-Forwarded-Host") or host
-        if client.source:
-            hops.append(client.source)
+        if client.peer.source:
+            hops.append(client.peer.source)
         text = f"X-Forwarded-For: {', '.join(hops)}\r\nX-Forwarded-Proto: {proto}\r\nX-Request-ID: {self.id}"
         return f"{text}\r\nX-Forwarded-Host: {host}" if host else text
 
@@ -166,12 +168,12 @@ class RequestReader:
         Servers disagree on which of the two counts, and who is charged has to be whom they see.
         """
         getall = exchange.message.headers.getall
-        for name in self._told if exchange.client.trusted else self._credentials:  # noqa: SIM110 - for the hot path
+        for name in self._told if exchange.client.peer.trusted else self._credentials:
             if len(getall(name, ())) > 1:
                 return True
         return False
 
     def identify(self, exchange: Exchange) -> str:
         """The id a trusted proxy has given the request, or a new one: unique without a draw of randomness each time."""
-        told = exchange.message.headers.get("X-Request-ID") if exchange.client.trusted else None
+        told = exchange.message.headers.get("X-Request-ID") if exchange.client.peer.trusted else None
         return told if told and _REQUEST_ID.fullmatch(told) else f"{self._run}-{next(self._ids):x}"

@@ -1,10 +1,7 @@
-"""`Server`: aiohttp's low-level server, with our connections, and able to leave without breaking any."""
+"""`Server`: the connections of clients, taken up to a limit, and drained without breaking any."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
-
-from aiohttp import web
 
 from gateway.limits.address import Address, group
 from gateway.proxy.client_connection import ClientConnection
@@ -14,8 +11,8 @@ from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
 
 
-class Server(web.Server):
-    """Makes a `ClientConnection` for each client, and keeps a list of them.
+class Server:
+    """Makes a `ClientConnection` for each client, and keeps a set of them.
 
     Args:
         handle: Answers a request.
@@ -26,6 +23,7 @@ class Server(web.Server):
     Attributes:
         draining: Whether answers tell clients to close their connections.
         held: Connections there are, those included whose TLS handshake is under way.
+        connections: Those without these.
     """
 
     def __init__(
@@ -35,34 +33,36 @@ class Server(web.Server):
         observer: RequestObserver,
         trusts: Callable[[Address | None], bool],
     ) -> None:
-        super().__init__(cast("Any", handle))
         self._handle = handle
         self._intake = intake
         self._observer = observer
         self._trusts = trusts
-        self._outbox = WriteCoalescer(self._loop)
+        self._loop = asyncio.get_running_loop()
+        self._coalescer = WriteCoalescer(self._loop)
         self._held: dict[str, int] = {}
         self._empty: asyncio.Future[None] | None = None
         self.draining = False
         self.held = 0
+        self.connections: set[ClientConnection] = set()
 
     def __call__(self) -> ClientConnection:
         return self.expect(self.admit)
 
     def expect(self, admit: Callable[[Address | None], str | None]) -> ClientConnection:
         """A connection that is about to be made; `admit` is asked when it is, and says why it cannot be taken."""
-        return ClientConnection(self, self._handle, self._intake, self._observer, admit, self._trusts, self._outbox)
+        return ClientConnection(
+            self._handle, self._intake, self._observer, admit, self._trusts, self._coalescer, self._open, self._close
+        )
 
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+    def _open(self, connection: ClientConnection) -> None:
         """Note a connection; it is told to be short if we are leaving."""
-        super().connection_made(handler, transport)
+        self.connections.add(connection)
         if self.draining:
-            cast("ClientConnection", handler).finish()
+            connection.finish()
 
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:  # noqa: ARG002
-        """Forget a connection at once; aiohttp waits for its handler, which may outlive the client."""
-        self._connections.pop(handler, None)
-        self.release(cast("ClientConnection", handler).peer)
+    def _close(self, connection: ClientConnection) -> None:
+        self.connections.discard(connection)
+        self.release(connection.client.peer.address)
 
     def admit(self, peer: Address | None) -> str | None:
         """Count a new connection. Returns why it cannot be taken, if it cannot; then it is not counted."""
@@ -102,16 +102,16 @@ class Server(web.Server):
             How many connections had to be broken off.
         """
         self.draining = True
-        for client in self._clients:
-            client.finish()
+        for connection in self.connections:
+            connection.finish()
         await self._wait_empty(deadline)
         left = self.held
         await self.shutdown(0.1)
         return left
 
-    @property
-    def _clients(self) -> list[ClientConnection]:
-        return cast("list[ClientConnection]", self.connections)
+    async def shutdown(self, seconds: float) -> None:
+        """Break off all connections; requests under way have so many seconds to notice."""
+        await asyncio.gather(*(connection.shutdown(seconds) for connection in self.connections))
 
     async def _wait_empty(self, seconds: float) -> None:
         if self.held:

@@ -10,8 +10,8 @@ from ssl import SSLContext
 from typing import Any, Protocol
 
 from gateway.limits.address import Address
-from gateway.proxy.client_connection import peer_of
 from gateway.proxy.observer import RequestObserver
+from gateway.proxy.peer import peer_address
 from gateway.proxy.server import Server
 from gateway.proxy.tls import TlsTransport
 from gateway.settings.intake import Intake
@@ -92,7 +92,7 @@ class TlsAcceptor:
             self._pause = self._loop.call_later(_REST, self._open)
 
     def _admit(self, accepted: socket, name: Any) -> None:
-        peer = peer_of(name)
+        peer = peer_address(name)
         cause = self._server.admit(peer)
         if cause is not None:
             self._observer.rejected(cause)

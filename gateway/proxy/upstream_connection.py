@@ -50,7 +50,8 @@ class UpstreamConnection(asyncio.Protocol):
         origin: As above.
         reusable: Whether it can carry another request once this answer is complete.
         closing: Whether it is a tunnel that is being closed: its last bytes are still on their way.
-        bound: Whether it may be authenticated, so that who uses it next has somebody's rights; see `pins`.
+        bound: Whether it may be authenticated, so that who uses it next has somebody's rights; see
+            `pinned_connections`.
         on_pause: Called with True when the upstream takes bytes more slowly than they come, with False when it has
             caught up. Set by whoever writes without waiting for `drain`.
     """

@@ -51,10 +51,10 @@ class TracingObserver:
             headers, client = exchange.message.headers, exchange.client
             trace = self._tracer.begin(
                 exchange.message.method,
-                client.scheme,
+                client.peer.scheme,
                 headers.getall("traceparent", ()),
                 headers.getall("tracestate", ()),
-                trusted=client.trusted,
+                trusted=client.peer.trusted,
             )
             self._current.set(trace)
             try:

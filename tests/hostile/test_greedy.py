@@ -109,10 +109,10 @@ async def test_empty_lines_in_front_of_a_head_do_not_stretch_its_deadline() -> N
     intake = Intake(head_timeout=0.2, idle_timeout=2 * DEADLINE)
     async with upstream() as up, proxy(up.port, intake=intake) as running, Client.connect(running.port) as client:
         await until(lambda: running.server.connections)
-        (connection,) = running.server._clients
+        (connection,) = running.server.connections
         await client.send(b"\r\n")
-        await until(lambda: connection._stream.begun)
-        await until(lambda: not connection._stream.begun)  # nothing of a head has come in time: it goes on to idle
+        await until(lambda: connection._requests.begun)
+        await until(lambda: not connection._requests.begun)  # nothing of a head has come in time: it goes on to idle
         await client.send(b"GET / HT")
         assert (await client.answer()).status == 408
         assert running.seen.causes == ["slow_head"]

@@ -7,7 +7,8 @@ import pytest
 import trustme
 
 from gateway.proxy import client_connection as client_module
-from gateway.proxy.client_connection import LINGER
+from gateway.proxy.connection_state import HALF_CLOSED
+from gateway.proxy.lingering_close import LINGER
 from tests.hostile.answers import read_answers
 from tests.hostile.test_leaving import settled
 from tests.hostile.wire import converse
@@ -59,7 +60,7 @@ async def test_an_answer_that_begins_later_arrives_whole() -> None:
         await asked.wait()
         client.writer.write_eof()
         (connection,) = running.server.connections
-        await until(lambda: connection._ended)  # type: ignore[attr-defined]
+        await until(lambda: connection.state is HALF_CLOSED)
         go.set()
         answer = await client.answer()
         assert (answer.status, len(answer.body)) == (200, 8_000_000)
@@ -77,7 +78,7 @@ async def test_in_the_middle_of_a_request_it_ends_the_connection(raw: bytes) -> 
 
 
 async def test_one_that_is_gone_holds_the_upstream_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "HALF_CLOSED", 0.2)
+    monkeypatch.setattr(client_module, "HALF_CLOSE_TIMEOUT", 0.2)
     left = asyncio.Event()
 
     async def silent(talk: Conversation) -> None:
@@ -109,7 +110,7 @@ async def test_one_that_is_gone_is_noticed_when_the_answer_goes_on() -> None:
 
 async def test_under_tls_too_the_upstream_is_held_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A close_notify closes one direction, as FIN does; tests/proxy/test_tls_ends.py has those that wait."""
-    monkeypatch.setattr(client_module, "HALF_CLOSED", 0.2)
+    monkeypatch.setattr(client_module, "HALF_CLOSE_TIMEOUT", 0.2)
     authority = trustme.CA()
     serving, trusting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(serving)

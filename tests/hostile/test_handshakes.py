@@ -59,7 +59,7 @@ async def test_hundreds_that_never_say_hello_count_and_more_are_closed_at_once(i
                     await asyncio.open_connection("127.0.0.1", running.port, ssl=TRUSTING)
             assert running.seen.causes == [cause] * 50
             assert running.server.held == MUTE
-            assert running.server.connections == []
+            assert not running.server.connections
         await holds(running, 0)
         assert running.server._held == {}
         async with Client.connect(running.port, ssl=TRUSTING) as client:

@@ -381,7 +381,7 @@ async def test_a_connection_whose_answer_nobody_waits_for_any_more_is_not_used_a
         async with asyncio.timeout(DEADLINE):
             await asked.wait()
             (connection,) = running.server.connections
-            answering = connection._task_handler
+            answering = connection._task
             assert answering is not None
             answering.cancel()
             await left.wait()

@@ -21,7 +21,8 @@ import pytest
 import trustme
 import uvloop
 
-from gateway.proxy import client_connection as client_module
+from gateway.proxy import lingering_close
+from gateway.proxy.connection_state import HALF_CLOSED
 from tests.proxy.peers import (
     BODY,
     Script,
@@ -311,7 +312,7 @@ def test_a_client_that_reads_in_bursts_gets_the_whole_last_response(
     *,
     over_tls: bool,
 ) -> None:
-    monkeypatch.setattr(client_module, "LINGER", 0.05)
+    monkeypatch.setattr(lingering_close, "LINGER", 0.05)
     serving, trusting = (keys.server, keys.client) if over_tls else (None, None)
     with (
         peer(answers("length", close_notify), keys.server) as up,
@@ -425,7 +426,7 @@ def test_a_client_may_send_close_notify_before_its_response_begins(
         assert asked.wait(DEADLINE)
         close_notify(stream)
         (connection,) = running.server.connections
-        asyncio.run(until(lambda: connection._ended))  # type: ignore[attr-defined]
+        asyncio.run(until(lambda: connection.state is HALF_CLOSED))
         go.set()
         head, rest = read_head(stream)
         assert head.startswith(b"HTTP/1.1 200 OK\r\n")

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from gateway.proxy import tunnel as tunnel_module
+from gateway.proxy.connection_state import HALF_CLOSED
 from tests.proxy.running import proxy
 from tests.waiting import DEADLINE, until
 from tests.wire import OK, Client, Conversation, get, upstream
@@ -100,7 +101,7 @@ async def test_nor_when_the_client_has_closed_its_half_behind_them() -> None:
     async with upstream(script) as up, proxy(up.port) as running, Client.connect(running.port) as client:
         await client.send(get("/", *HANDSHAKE) + b"early")
         client.writer.write_eof()
-        await until(lambda: any(c.half_closed for c in running.server.connections))  # type: ignore[attr-defined]
+        await until(lambda: any(c.state is HALF_CLOSED for c in running.server.connections))
         closed.set()
         assert (await client.answer()).status == 101
         assert await client.closed() == b"early"
@@ -135,7 +136,7 @@ async def test_when_an_upstream_declines_nothing_behind_the_request_is_read_as_a
 async def test_when_the_client_has_closed_its_half_a_silent_upstream_is_held_for_a_while_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tunnel_module, "HALF_CLOSED", 0.2)
+    monkeypatch.setattr(tunnel_module, "HALF_CLOSE_TIMEOUT", 0.2)
     heard, left = asyncio.Event(), asyncio.Event()
 
     async def script(talk: Conversation) -> None:

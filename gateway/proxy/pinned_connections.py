@@ -15,7 +15,7 @@ from gateway.proxy.pool import Pool
 from gateway.proxy.upstream_connection import UpstreamConnection
 
 
-class Pins:
+class PinnedConnections:
     """The connections that are pinned to one client's, one for each upstream.
 
     Attributes:

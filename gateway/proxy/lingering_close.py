@@ -1,0 +1,78 @@
+"""`LingeringClose`: the end of a client connection (RFC 9112 section 9.6).
+
+Bytes that are left unread when a connection is closed make the system reset it, and the reset deletes the last response
+before the client has read it. So we close our half and go on taking bytes for a while, without reading them. A client
+in the middle of a body may need to send all of it before it reads: it may go on for `discard_timeout`, and up to
+`max_discard` bytes.
+"""
+
+import asyncio
+
+from gateway.proxy.deadline import Deadline
+from gateway.proxy.send_rate import SendRate
+from gateway.settings.intake import Intake
+
+LINGER = 1.0
+"""Seconds in which something has to come after the last response, for us to go on taking it."""
+
+_SILENCE = 5.0
+"""Seconds that may pass between two pieces of it."""
+
+
+class LingeringClose:
+    """Gives the client time to take what has been written, and `LINGER` after that.
+
+    Args:
+        transport: To the client; nothing is written to it any more.
+        intake: How much is taken, and for how long.
+        loop: Keeps the time.
+        deadline: Calls `expire` when it has passed.
+        rate: How fast the client takes what has been written.
+    """
+
+    __slots__ = ("_deadline", "_discarded", "_intake", "_loop", "_rate", "_transport", "_until")
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        intake: Intake,
+        loop: asyncio.AbstractEventLoop,
+        deadline: Deadline,
+        rate: SendRate,
+    ) -> None:
+        self._transport = transport
+        self._intake = intake
+        self._loop = loop
+        self._deadline = deadline
+        self._rate = rate
+        self._until = loop.time() + intake.discard_timeout
+        self._discarded = 0
+        rate.begin()
+        deadline.set(LINGER)
+
+    def close_half(self) -> None:
+        """Close our half after the bytes written so far."""
+        try:
+            self._transport.write_eof()
+        except OSError:  # the client has reset it, which a transport that does not read has not heard of
+            self._transport.abort()
+            return
+        self._transport.resume_reading()
+
+    def discard(self, size: int) -> None:
+        """Bytes have come."""
+        self._discarded += size
+        if self._discarded <= self._intake.max_discard and self._loop.time() < self._until:
+            self._deadline.set(_SILENCE)
+        else:
+            self._transport.abort()
+
+    def expire(self) -> None:
+        """Nothing has come for a while: the client has had its time, unless it is still taking bytes."""
+        had_sent_all = self._rate.sent_all
+        may_wait = self._rate.end()
+        if may_wait and not (had_sent_all and self._rate.sent_all):
+            self._rate.begin()
+            self._deadline.set(LINGER)
+        else:
+            self._transport.abort()
