@@ -123,6 +123,8 @@ class Forwarder:
                 self._pin(exchange, head, pool, connection)
             else:
                 pool.give_back(connection)
+            if uploading is not None and not uploading.done():
+                await asyncio.wait([uploading])  # the client connection reads the rest, and one task at a time may
         return answered
 
     @staticmethod

@@ -13,6 +13,7 @@ from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.proxy.exchange import LITTLE
 from gateway.settings.intake import Intake
+from tests.proxy.keys import Keys
 from tests.proxy.running import proxy
 from tests.waiting import DEADLINE, at_most, until
 from tests.wire import OK, Client, Conversation, Message, get, upstream
@@ -23,6 +24,7 @@ SMALL = Endpoint("small", Template.parse("/small"), max_body=100)
 RULES = {"limits": [NEVER], "endpoints": [REFUSED, SMALL]}
 MUCH = 5_000_000
 UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno"
+UNAUTHORIZED_AND_CLOSE = UNAUTHORIZED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
 
 def post(path: str, *fields: str) -> bytes:
@@ -267,13 +269,40 @@ async def test_whatever_an_upstream_does_behind_its_early_answer_no_request_behi
 async def test_an_upstream_that_says_close_is_heard_by_the_client() -> None:
     async def script(talk: Conversation) -> None:
         await talk.reader.readuntil(b"\r\n\r\n")
-        await talk.send(UNAUTHORIZED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        await talk.send(UNAUTHORIZED_AND_CLOSE)
 
     async with upstream(script) as up, proxy(up.port) as running:
         for size, closes in ((1_000, False), (1_000_000, True)):
             async with Client.connect(running.port) as client:
                 answer = await client.ask(post("/", f"Content-Length: {size}"))
                 assert (answer.status, says_close(answer)) == (401, closes)
+
+
+@pytest.mark.parametrize(("says", "status"), [(UNAUTHORIZED_AND_CLOSE, 401), (b"", 502)], ids=["close", "nothing"])
+@pytest.mark.parametrize("over_tls", [False, True], ids=["http", "https"])
+async def test_when_an_upstream_closes_before_the_last_bytes_of_a_body_the_connection_goes_on(
+    keys: Keys, *, over_tls: bool, says: bytes, status: int
+) -> None:
+    """Few bytes are missing, so the response does not say close, and the next request has to be read."""
+
+    async def script(talk: Conversation) -> None:
+        head = await talk.reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"GET"):
+            await talk.send(OK)
+            return
+        await talk.reader.readexactly(1_000)
+        await talk.send(says)
+
+    serving, trusting, scheme = (keys.server, keys.client, "https") if over_tls else (None, None, "http")
+    async with (
+        upstream(script, ssl=serving) as up,
+        proxy(up.port, ssl=serving, scheme=scheme, ca=keys.authority) as running,
+        Client.connect(running.port, ssl=trusting) as client,
+    ):
+        for _ in range(5):
+            answer = await client.ask(post("/", "Content-Length: 2000") + b"x" * 1_000)
+            assert (answer.status, says_close(answer)) == (status, False)
+            assert (await client.ask(b"x" * 1_000 + get())).status == 200
 
 
 async def test_an_answer_is_read_before_the_failure_to_write_counts() -> None:

@@ -9,7 +9,6 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,11 +17,11 @@ from threading import Event
 from time import sleep
 
 import pytest
-import trustme
 import uvloop
 
 from gateway.proxy import lingering_close
 from gateway.proxy.connection_state import HALF_CLOSED
+from tests.proxy.keys import Keys
 from tests.proxy.peers import (
     BODY,
     Script,
@@ -51,32 +50,6 @@ FRAMINGS = {
     "close": b"\r\n" + BODY,
 }
 """The last fields of a message, and its body."""
-
-
-@dataclass(frozen=True)
-class Keys:
-    """A certificate for 127.0.0.1, and contexts for both sides."""
-
-    authority: Path
-    certificate: Path
-    key: Path
-    server: ssl.SSLContext
-    client: ssl.SSLContext
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    folder = tmp_path_factory.mktemp("keys")
-    authority, certificate, key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
-    made = trustme.CA()
-    leaf = made.issue_cert("127.0.0.1")
-    made.cert_pem.write_to_path(authority)
-    leaf.cert_chain_pems[0].write_to_path(certificate)
-    leaf.private_key_pem.write_to_path(key)
-    server, trusting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    leaf.configure_cert(server)
-    made.configure_trust(trusting)
-    return Keys(authority, certificate, key, server, trusting)
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
