@@ -305,16 +305,21 @@ async def test_when_an_upstream_closes_before_the_last_bytes_of_a_body_the_conne
             assert (await client.ask(b"x" * 1_000 + get())).status == 200
 
 
-async def test_an_answer_is_read_before_the_failure_to_write_counts() -> None:
+@pytest.mark.parametrize("over_tls", [False, True], ids=["http", "https"])
+async def test_an_answer_is_read_before_the_failure_to_write_counts(keys: Keys, *, over_tls: bool) -> None:
     """An upstream that closes on a body resets the connection: what it said before lies there, unread."""
 
     async def script(talk: Conversation) -> None:
         await talk.reader.readuntil(b"\r\n\r\n")
         await talk.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\n\r\ntoo large")
 
-    async with upstream(script) as up, proxy(up.port) as running:
+    serving, trusting, scheme = (keys.server, keys.client, "https") if over_tls else (None, None, "http")
+    async with (
+        upstream(script, ssl=serving) as up,
+        proxy(up.port, ssl=serving, scheme=scheme, ca=keys.authority) as running,
+    ):
         for size in (65_536, 1_000_000) * 30:
-            async with Client.connect(running.port) as client:
+            async with Client.connect(running.port, ssl=trusting) as client:
                 client.writer.write(post("/", f"Content-Length: {size}") + b"x" * size)
                 answer = await client.answer()
                 assert (answer.status, answer.body) == (413, b"too large")
