@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from socket import IPPROTO_TCP, TCP_NODELAY, socket
-from threading import Event
+from threading import Event, Semaphore
 from time import sleep
 
 import pytest
@@ -254,10 +254,13 @@ def test_a_client_that_closes_its_half_of_a_tunnel_gets_the_last_bytes_of_the_up
     client_over_tls: bool,
     upstream_over_tls: bool,
 ) -> None:
+    half_closed = Semaphore(0)
+
     def reply(stream: socket) -> None:
         _, rest = read_head(stream)
         stream.sendall(SWITCHED)
         asked = read_all(stream, rest)
+        assert half_closed.acquire(timeout=DEADLINE)  # unwrap() reads, too, and fails on data behind its close_notify
         stream.sendall(BODY + asked)
         close_notify(stream)
 
@@ -273,6 +276,7 @@ def test_a_client_that_closes_its_half_of_a_tunnel_gets_the_last_bytes_of_the_up
                 _, rest = read_head(stream)
                 stream.sendall(b"the last bytes")
                 close_notify(stream)
+                half_closed.release()
                 assert read_all(stream, rest) == BODY + b"the last bytes"
     assert up.errors == []
 
