@@ -27,8 +27,7 @@ from gateway.process.sockets import tls_context
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
-from gateway.proxy.server import Server
-from gateway.proxy.tls_acceptor import listen
+from gateway.proxy.server import Server, listen
 from gateway.redis.open import connected
 from gateway.settings.listener import BACKLOG
 from gateway.telemetry import definitions

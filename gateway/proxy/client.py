@@ -1,4 +1,4 @@
-"""`Client`: the client of a connection, as an exchange deals with it."""
+"""`Client`: the client connection as exchanges use it."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,31 +12,31 @@ from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
 
 HALF_CLOSE_TIMEOUT = 5.0
-"""Seconds in which a response has to begin, or a tunnel to go on, after the client has closed its half."""
+"""Seconds for a response to begin, or for the next bytes of a tunnel, after the client has closed its half."""
 
 _RESET = pack("ii", 1, 0)
 """Linger for 0 seconds: close() resets the connection."""
 
 
 class Client:
-    """Takes bytes for the client, and gives those that it sends in a tunnel.
+    """What an exchange needs of its connection: the peer, writing with backpressure, and the bytes of a tunnel.
 
     Args:
-        transport: Leads to it.
-        peer: Who it is.
-        intake: What is taken from it.
-        requests: Where its bytes come in.
-        coalescer: Carries out what is written.
+        transport: The transport to the peer.
+        peer: The other end.
+        intake: Limits on requests.
+        requests: Parses the client's bytes.
+        coalescer: Carries out writes.
 
     Attributes:
         transport: As above; None once the connection is lost.
         peer: As above.
         intake: As above.
-        pinned: Connections to upstreams that belong to this one; None before there are any.
-        writing_paused: Whether it takes bytes more slowly than they come.
-        on_pause: Called with True when that begins, with False when it has caught up. Set by whoever is writing.
-        half_closed: Whether it has closed its half after a whole request.
-        on_eof: Called when it closes its half of a tunnel. Set by the tunnel.
+        pinned: Connections to upstreams that are used for this one only; None until there are any.
+        writing_paused: Whether the transport's write buffer is full.
+        on_pause: Called with True when it is full, and with False when there is room again. Set by the writer.
+        half_closed: Whether the client has closed its half.
+        on_eof: Called when the client closes its half of a tunnel.
     """
 
     __slots__ = (
@@ -75,22 +75,22 @@ class Client:
 
     @property
     def connected(self) -> bool:
-        """Whether the connection is not lost."""
+        """Whether the connection still exists."""
         return self.transport is not None
 
     def write(self, data: bytes) -> None:
-        """Send bytes; nothing happens when the client is gone."""
+        """Send bytes; does nothing if the connection is lost."""
         if self.transport is not None:
-            self._coalescer.post(self.transport, data)
+            self._coalescer.write(self.transport, data)
 
     async def drain(self) -> None:
-        """Wait until the client takes more bytes, or is gone."""
+        """Wait until the write buffer has room, or the connection is lost."""
         if self.writing_paused and self.transport is not None:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
 
     def pause_writing(self, paused: bool) -> None:
-        """The client takes bytes more slowly than they come, or has caught up."""
+        """The write buffer is full, or has room again."""
         self.writing_paused = paused
         if not paused:
             self._end_drain()
@@ -98,7 +98,7 @@ class Client:
             self.on_pause(paused)
 
     def pause_reading(self, paused: bool) -> None:
-        """Take no bytes from a tunnel, or take them again."""
+        """Pause or resume reading from the client."""
         if self.transport is None:
             return
         if paused:
@@ -107,14 +107,14 @@ class Client:
             self.transport.resume_reading()
 
     def open_tunnel(self, on_data: Callable[[bytes], None], on_eof: Callable[[], None]) -> None:
-        """Have called what takes the client's bytes from now on, and what is to be done when it closes its half."""
+        """Pass the client's bytes to `on_data`, and call `on_eof` when it closes its half."""
         self.on_eof = on_eof
         self._requests.switch(on_data)
         if self.half_closed:
             on_eof()
 
     def abort(self, *, reset: bool) -> None:
-        """Break the connection; with `reset` the client sees that even where a close would end the response."""
+        """Close the connection at once; with `reset`, so that the client cannot take it for the end of a response."""
         transport = self.transport
         if transport is None:
             return

@@ -1,12 +1,12 @@
-"""`ClientConnection`: a client's connection. Requests are read one by one, and answered in their order.
+"""`ClientConnection`: a client's connection, on which requests are handled one after the other.
 
-Its life is the table in `connection_state`. How long to wait is decided here:
+Its states are in `connection_state`. The timeouts are decided here:
 
-* A request's head has `head_timeout` from its first byte, a connection between two requests has `idle_timeout`.
-* A response that came before the whole body had has said whether the connection ends (see `Exchange.settle`). If it
-  does not, what is left of the body is taken, before the next request is read.
-* A client that closes its half after a whole request may be waiting for the response, or gone: TCP tells only when we
-  write. It is waited for, for `HALF_CLOSE_TIMEOUT`; a response that has begun by then is sent to its end.
+* A request's head has `head_timeout` from its first byte; a connection between two requests has `idle_timeout`.
+* If a response is complete before the request's body is, the response has said whether the connection closes (see
+  `Exchange.decide_keep_alive`). If not, the rest of the body is discarded before the next request is handled.
+* A client that closes its half after a complete request may be waiting for the response, or gone: only a write can
+  tell. The response has `HALF_CLOSE_TIMEOUT` seconds to begin, and is then sent to its end.
 """
 
 import asyncio
@@ -30,25 +30,25 @@ from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
 
 LAST_WAIT = 1.0
-"""Seconds that a connection may idle when the worker drains: its next request may be on its way."""
+"""Seconds that a connection may be idle when the worker drains, since its next request may be on its way."""
 
 
 class ClientConnection(asyncio.Protocol):
     """A connection from a client.
 
     Args:
-        handle: Answers a request.
-        intake: What is taken from clients.
-        observer: Is told why a connection was not taken, or cut off.
-        admit: Says why a connection from an address cannot be taken; None if it can.
+        handle: Handles a request.
+        intake: Limits on connections and requests.
+        observer: Notified when the connection is rejected or cut off.
+        admit: Returns why a connection from an address is rejected, or None.
         trusts: Whether an address is a trusted proxy's.
-        coalescer: Carries out what is written to clients.
-        opened: Called when the connection has been taken.
-        closed: Called when a connection that was taken is lost.
+        coalescer: Carries out writes to clients.
+        opened: Called when the connection is admitted.
+        closed: Called when an admitted connection is lost.
 
     Attributes:
-        state: Where it is in its life.
-        client: Who is at the other end; not there before the connection is made.
+        state: See `connection_state`.
+        client: What exchanges see of it; set once it is admitted.
     """
 
     __slots__ = (
@@ -114,13 +114,13 @@ class ClientConnection(asyncio.Protocol):
             self._requests.done = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # it is one
-        """Note who is there, and whether there is room, before the first request is read."""
+        """Identify the peer, and reject the connection if there are too many."""
         address = peer_address(transport.get_extra_info("peername"))
         cause = self._admit(address)
         if cause is not None:
             self._observer.rejected(cause)
             self._enter(CLOSED)
-            transport.write(UNAVAILABLE.whole(close=True))
+            transport.write(UNAVAILABLE.encode(close=True))
             transport.close()
             return
         scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
@@ -136,11 +136,11 @@ class ClientConnection(asyncio.Protocol):
         self._task = self._loop.create_task(self._run())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """The connection is closed, by either side."""
         self._enter(CLOSED)
         self._deadline.cancel()
         if self._task is None:
-            return  # it was not taken
+            return  # it was rejected
         self._requests.connection_lost(exc)
         self._wake()
         self.client.lost()
@@ -149,7 +149,7 @@ class ClientConnection(asyncio.Protocol):
         self._closed(self)
 
     def finish(self) -> None:
-        """Make the exchange under way the last one; the next one, if its response has begun without saying so."""
+        """Make the exchange in flight the last one, or the next one if its response has already begun."""
         if self.state is not OPEN:
             return
         self._enter(FINISHING)
@@ -161,12 +161,12 @@ class ClientConnection(asyncio.Protocol):
             self._deadline.set(LAST_WAIT)
 
     async def shutdown(self, seconds: float) -> None:
-        """Break the connection off; a request under way has so many seconds to notice."""
+        """Close the connection; the request in flight has `seconds` to end."""
         self._enter(CLOSED)
         self._deadline.cancel()
         self._wake()
         if self._exchange is not None:
-            self._exchange.lose_client(ConnectionAbortedError("the gateway stops"))
+            self._exchange.lose_client(ConnectionAbortedError("the gateway is shutting down"))
         if self._task is not None:
             await asyncio.wait([self._task], timeout=seconds)
             self._task.cancel()
@@ -175,7 +175,7 @@ class ClientConnection(asyncio.Protocol):
     # Reading.
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Bytes from the client."""
         if self._linger is not None:
             self._linger.discard(len(data))
         elif self.state is not CLOSED:
@@ -188,7 +188,7 @@ class ClientConnection(asyncio.Protocol):
                     self._deadline.set(self._intake.head_timeout)
 
     def eof_received(self) -> bool:
-        """The client has closed its half. Returns whether there is something to say to it before we close ours."""
+        """The client has closed its half. Returns whether ours stays open for now."""
         self._coalescer.flush()
         if self._linger is not None or self.state is CLOSED:
             return False
@@ -198,17 +198,17 @@ class ClientConnection(asyncio.Protocol):
             return True
         if self.state is HALF_CLOSED:  # uvloop reports the end again when reading is resumed
             return True
-        # In the middle of a request, it ends both directions.
+        # In the middle of a request, this ends both directions.
         if requests.in_body() or not (exchange or requests.queue or requests.refusal):
             self._begin_linger()
             return False
         self._enter(HALF_CLOSED)
         client.half_closed = True
         if exchange is not None:
-            self._hurry(exchange)
+            self._limit_response_time(exchange)
         return True
 
-    def _hurry(self, exchange: Exchange) -> None:
+    def _limit_response_time(self, exchange: Exchange) -> None:
         self._deadline.set(HALF_CLOSE_TIMEOUT)
         if not (exchange.status or self._requests.queue or self._requests.refusal):
             exchange.keep_alive = False
@@ -217,10 +217,10 @@ class ClientConnection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # Answering.
+    # Handling.
 
     async def _run(self) -> None:
-        """Answer one request after the other."""
+        """Handle one request after the other."""
         requests, client = self._requests, self.client
         while self.state is not CLOSED:
             if requests.queue:
@@ -231,15 +231,15 @@ class ClientConnection(asyncio.Protocol):
                 self._refuse(requests.refusal)
                 break
             else:
-                await self._rest()
-        self._leave()
+                await self._wait_for_request()
+        self._close()
 
     def _refuse(self, response: Response | None) -> None:
         if response is not None:
             self._observer.rejected("slow_head" if response is REQUEST_TIMEOUT else "unreadable")
-            self.client.write(response.whole(close=True))
+            self.client.write(response.encode(close=True))
 
-    async def _rest(self) -> None:
+    async def _wait_for_request(self) -> None:
         """Wait for the next request."""
         idle_time = LAST_WAIT if self.state is FINISHING else self._intake.idle_timeout
         self._idle_until = self._loop.time() + idle_time
@@ -252,11 +252,11 @@ class ClientConnection(asyncio.Protocol):
             self._deadline.clear()
 
     async def _serve(self, exchange: Exchange) -> bool:
-        """Answer a request. Returns whether there may be another."""
+        """Handle a request. Returns whether there may be another."""
         if self.state is FINISHING:
             exchange.keep_alive = False
         elif self.state is HALF_CLOSED:
-            self._hurry(exchange)
+            self._limit_response_time(exchange)
         self._exchange = exchange
         body = exchange.body
         try:
@@ -264,8 +264,8 @@ class ClientConnection(asyncio.Protocol):
                 if body.exception() is None:
                     await self._handle(exchange)
                 else:
-                    exchange.refuse(BAD_REQUEST)
-            except Exception as error:  # noqa: BLE001 - the next request has to be answered
+                    exchange.respond_and_close(BAD_REQUEST)
+            except Exception as error:  # noqa: BLE001 - the connection goes on with the next request
                 self._fail(exchange, error)
             exchange.on_gone = None
             if not body.is_eof() and not (
@@ -283,12 +283,12 @@ class ClientConnection(asyncio.Protocol):
         if exchange.status:
             exchange.abort()
         else:
-            exchange.refuse(INTERNAL_ERROR)
+            exchange.respond_and_close(INTERNAL_ERROR)
         self._observer.failed(exchange.id, exchange.status, error)
 
-    # Leaving.
+    # Closing.
 
-    def _leave(self) -> None:
+    def _close(self) -> None:
         self._coalescer.flush()
         if self._linger is None and self.state is not CLOSED and not self._transport.is_closing():
             self._begin_linger().close_half()
@@ -298,14 +298,14 @@ class ClientConnection(asyncio.Protocol):
         self._linger = LingeringClose(self._transport, self._intake, self._loop, self._deadline, self._sending)
         return self._linger
 
-    # Waiting.
+    # Timeouts.
 
     def _expire(self) -> None:
         if self._linger is not None:
             self._linger.expire()
         elif self._waiter is not None:
-            if not self._waiter.done():  # or else a request has come in this very iteration of the event loop
-                self._expire_rest()
+            if not self._waiter.done():  # else a request has come in this iteration of the event loop
+                self._expire_wait()
         elif self.state is HALF_CLOSED and not self.client.writing_paused:
             if self._exchange is not None and not self._exchange.status:
                 self._transport.abort()
@@ -315,12 +315,12 @@ class ClientConnection(asyncio.Protocol):
             self._observer.rejected("slow_reader")
             self._transport.abort()
 
-    def _expire_rest(self) -> None:
+    def _expire_wait(self) -> None:
         left = self._idle_until - self._loop.time()
         if self._requests.holds_part_of_a_head():
             self._requests.stop(REQUEST_TIMEOUT)
         elif left > 0:
-            self._requests.begun = False  # empty lines in front of a head are no part of it
+            self._requests.begun = False  # empty lines before a head are not part of it
             self._deadline.set(left)
             return
         else:
@@ -328,13 +328,13 @@ class ClientConnection(asyncio.Protocol):
         self._wake()
 
     def pause_writing(self) -> None:
-        """The client is slow: whoever writes shall wait."""
+        """The write buffer is full: writers have to wait."""
         if self._linger is None:
             self._deadline.set(self._sending.begin())
         self.client.pause_writing(paused=True)
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """The write buffer has room again."""
         if self._linger is None:
             self._sending.end()
             self._deadline.clear()

@@ -4,14 +4,14 @@
 state         what the connection does
 ============  ==========================================================================================
 OPEN          Reads requests and sends their responses, one after the other.
-FINISHING     The worker drains: the request under way is the last one, or one that comes within a moment.
-HALF_CLOSED   The client has closed its half after a whole request: what it has sent gets its responses.
-LINGERING     The last response has been written. What the client still sends is thrown away, for a while,
-              so that it can read that response before a reset deletes it (RFC 9112 section 9.6).
+FINISHING     The worker drains: the request in flight is the last one, or one that comes within a second.
+HALF_CLOSED   The client has closed its half after a complete request; its requests still get their responses.
+LINGERING     The last response has been written. What the client still sends is discarded for a while, so
+              that it can read that response before a reset deletes it (RFC 9112 section 9.6).
 CLOSED        Nothing is read any more.
 ============  ==========================================================================================
 
-Each state but CLOSED can also end at any time because the connection is lost or broken off.
+From every state, CLOSED follows when the connection is lost or shut down.
 """
 
 from enum import Enum, auto
@@ -19,7 +19,7 @@ from typing import Final
 
 
 class State(Enum):
-    """Where a client connection is in its life."""
+    """The states of a client connection."""
 
     OPEN = auto()
     FINISHING = auto()

@@ -1,18 +1,18 @@
-"""`Deadline`: a moment by which something has to have happened."""
+"""`Deadline`: calls back at a time that may be moved often."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class Deadline:
-    """Calls back when time is up, unless it has been moved or cleared by then.
+    """Calls back when the time is up, unless it has been moved or cleared by then.
 
-    One timer a connection, which is left to fire early and then set anew; so moving the deadline with each request, or
-    with each piece of a body, costs no timer.
+    There is one timer for each connection. It is left to fire early, and then set again; so moving the deadline with
+    each request, or with each piece of a body, costs no timer.
 
     Args:
-        loop: Keeps the time.
-        on_time: Called when time is up.
+        loop: Its clock counts.
+        on_time: Called when the time is up.
     """
 
     __slots__ = ("_at", "_due", "_loop", "_on_time", "_timer")
@@ -21,11 +21,11 @@ class Deadline:
         self._loop = loop
         self._on_time = on_time
         self._at = 0.0
-        self._due = 0.0  # of the timer, which does not always know: uvloop's has no time when it is due at once
+        self._due = 0.0  # when the timer fires; uvloop's own `when` is missing if it is due at once
         self._timer: asyncio.Handle | None = None
 
     def set(self, seconds: float) -> None:
-        """Call back after so many seconds, and not before."""
+        """Call back after so many seconds, and not earlier."""
         self._at = at = self._loop.time() + seconds
         if self._timer is None:
             self._due = at
@@ -36,11 +36,11 @@ class Deadline:
             self._timer = self._loop.call_at(at, self._look)
 
     def clear(self) -> None:
-        """Do not call back; it will be set again."""
+        """Do not call back until it is set again."""
         self._at = 0.0
 
     def cancel(self) -> None:
-        """Do not call back any more."""
+        """Never call back again."""
         self._at = 0.0
         if self._timer is not None:
             self._timer.cancel()

@@ -1,4 +1,4 @@
-"""`discard_rest`: takes what is left of a body whose request has its response, so that the connection can go on."""
+"""`discard_rest`: reads and discards the rest of a request body, so that the connection can be used again."""
 
 import asyncio
 
@@ -10,9 +10,9 @@ from gateway.settings.intake import Intake
 
 
 async def discard_rest(body: StreamReader, intake: Intake, observer: RequestObserver) -> bool:
-    """Throw away what is left of a body. Returns whether it came to its end.
+    """Discard the rest of a body whose request has its response. Returns whether the body is complete.
 
-    This does not wait for the client to take the response: it may not read before it has sent everything.
+    This does not wait for the client to read the response: it may not do so before it has sent everything.
     """
     rate = MinDataRate(asyncio.get_running_loop().time, intake.body_timeout, intake.least_rate)
     left = intake.max_discard
@@ -26,7 +26,7 @@ async def discard_rest(body: StreamReader, intake: Intake, observer: RequestObse
     except TimeoutError:
         observer.rejected("slow_body")
     except (web.RequestPayloadError, RuntimeError, OSError):
-        return False  # it is broken, or the client is gone
+        return False  # it is malformed, or the connection is lost
     if left < 0:
         observer.rejected("large_body")
     return body.is_eof()

@@ -1,4 +1,4 @@
-"""`Exchange`: one request and its answer, on a client's connection."""
+"""`Exchange`: one request and its response, on a client connection."""
 
 from collections.abc import Callable
 
@@ -9,32 +9,32 @@ from gateway.proxy.client import Client
 from gateway.proxy.request_parser import is_last
 from gateway.proxy.responses import Response
 
-LITTLE = 262_144
-"""Bytes of a body that are rather taken to their end than paid for with a new connection, and its handshake."""
+CHEAP_DISCARD = 262_144
+"""Bytes of a body up to which discarding them is cheaper than a new connection with its handshake."""
 
 
 def declared_length(message: RawRequestMessage) -> int | None:
-    """Bytes of a request's body, if its head says so."""
+    """The Content-Length of a request, in bytes; None if it has none."""
     length = message.headers.get("Content-Length")
     return None if length is None else int(length.lstrip("0") or 0)
 
 
 class Exchange:
-    """One request and its answer.
+    """One request and its response.
 
     Attributes:
-        message: The request's head, as parsed.
-        body: The request's body, as it comes.
-        client: Who it came from.
-        id: Names the request, here and upstream; empty when it was not read so far.
+        message: The request's head, as aiohttp parsed it.
+        body: The request's body, as a stream.
+        client: Where it came from.
+        id: The request's id, here and upstream; empty until its head has been read.
         keep_alive: Whether the connection can carry another request.
-        fields: Of answers of our own to this request, as lines.
-        status: The answer's status code; 0 while none of the final answer has been written.
-        until_close: Whether the answer is framed by the end of the connection.
-        on_gone: Called when the client is gone before the answer is complete.
+        extra_headers: Header lines for a response of the gateway's own.
+        status: The response's status code; 0 until a part of the final response has been written.
+        until_close: Whether the response is delimited by the end of the connection.
+        on_gone: Called when the connection is lost before the response is complete.
     """
 
-    __slots__ = ("body", "client", "fields", "id", "keep_alive", "message", "on_gone", "status", "until_close")
+    __slots__ = ("body", "client", "extra_headers", "id", "keep_alive", "message", "on_gone", "status", "until_close")
 
     def __init__(self, message: RawRequestMessage, body: StreamReader, client: Client) -> None:
         self.message = message
@@ -42,63 +42,63 @@ class Exchange:
         self.client = client
         self.id = ""
         self.keep_alive = not is_last(message)
-        self.fields = b""
+        self.extra_headers = b""
         self.status = 0
         self.until_close = False
         self.on_gone: Callable[[], None] | None = None
 
     def write(self, data: bytes) -> None:
-        """Send bytes of the answer; nothing happens when the client is gone."""
+        """Send bytes of the response; does nothing if the connection is lost."""
         self.client.write(data)
 
     @property
     def pins_connections(self) -> bool:
-        """Whether connections to upstreams are pinned to the client's; see `pinned_connections`."""
+        """Whether connections to upstreams are pinned to the client connection; see `pinned_connections`."""
         return self.client.pinned is not None and not self.client.pinned.off
 
     @property
     def withholds_body(self) -> bool:
-        """Whether the client may choose not to send the body: it expects 100 Continue, and nothing of it has come."""
+        """Whether the client may choose not to send the body: it expects 100 Continue and has sent none of it."""
         return "Expect" in self.message.headers and not self.body.total_bytes and not self.body.is_eof()
 
-    def settle(self, *, body_is_taken: bool = False) -> None:
-        """Decide, before the head of the answer is written, whether the connection goes on behind it.
+    def decide_keep_alive(self, *, body_is_taken: bool = False) -> None:
+        """Decide, before the head of the response is written, whether the connection stays open after it.
 
-        An answer may come before the whole body has. Then what is left is taken to its end, or the answer has to say
-        that the connection ends (RFC 9112 section 9.6): a client that was not told sends its next request to nobody.
+        A response may come before the whole body has. Then the rest is read and discarded, or the response must say
+        that the connection closes (RFC 9112 section 9.6): otherwise the client's next request would be lost.
 
         Args:
-            body_is_taken: Whether an upstream has said that it takes the body to its end, by not closing.
+            body_is_taken: Whether the upstream reads the body to its end, since it does not close its connection.
         """
         if not self.keep_alive or self.body.is_eof():
             return
         if self.withholds_body:
-            self.keep_alive = False  # what comes next may be the body or another request (RFC 9110 section 10.1.1)
+            self.keep_alive = False  # the body or another request may follow (RFC 9110 section 10.1.1)
             return
         length = declared_length(self.message)
         left = None if length is None else length - self.body.total_bytes
-        most = self.client.intake.max_discard if body_is_taken else LITTLE
+        most = self.client.intake.max_discard if body_is_taken else CHEAP_DISCARD
         self.keep_alive = body_is_taken if left is None else left <= most
 
-    def answer(self, answer: Response) -> None:
-        """Send an answer of our own. The connection stays open if the request allows it, see `settle`."""
-        self.settle()
-        self.status = answer.status
+    def respond(self, response: Response) -> None:
+        """Send a response of the gateway's own. Whether the connection stays open, `decide_keep_alive` says."""
+        self.decide_keep_alive()
+        self.status = response.status
         bodiless = self.message.method == "HEAD"
-        self.write(answer.whole(self.fields, bodiless=bodiless, close=not self.keep_alive))
+        self.write(response.encode(self.extra_headers, bodiless=bodiless, close=not self.keep_alive))
 
-    def refuse(self, answer: Response) -> None:
-        """Send an answer of our own and close: what follows on this connection cannot be trusted."""
+    def respond_and_close(self, response: Response) -> None:
+        """Send a response of the gateway's own and close: what follows on this connection cannot be trusted."""
         self.keep_alive = False
-        self.answer(answer)
+        self.respond(response)
 
     def abort(self) -> None:
-        """Break the connection, so that half an answer is not taken for a whole one."""
+        """Abort the connection, so that a truncated response is not taken for a complete one."""
         self.keep_alive = False
-        self.client.abort(reset=self.until_close)  # an ordinary close would end the response
+        self.client.abort(reset=self.until_close)  # an ordinary close would complete the response
 
     def lose_client(self, error: BaseException) -> None:
-        """The client is gone."""
+        """The connection is lost: stop whatever the exchange waits for."""
         self.body.set_exception(error)
         if self.on_gone is not None:
             self.on_gone()

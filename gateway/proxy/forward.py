@@ -1,4 +1,4 @@
-"""Forwarding: one request to an upstream, and its answer back, both streamed."""
+"""`Forwarder`: sends a request to an upstream and its response back to the client, both streamed."""
 
 import asyncio
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from gateway.settings.dns import Dns
 from gateway.settings.upstream import Upstream
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-"""Methods that may be repeated (RFC 9110 section 9.2.2); TRACE is not forwarded."""
+"""Methods that may be retried (RFC 9110 section 9.2.2); TRACE is not forwarded."""
 
 
 class Forwarder:
@@ -31,9 +31,9 @@ class Forwarder:
 
     Args:
         upstreams: By name.
-        observer: Is told how long they took.
-        dns: How their names become addresses.
-        keep_rate_limits: Whether an upstream's own rate-limit fields reach the client.
+        observer: Receives how long upstreams took, and what went wrong.
+        dns: How their names are resolved.
+        keep_rate_limits: Whether an upstream's own rate-limit headers reach the client.
     """
 
     __slots__ = ("_keep_rate_limits", "_observer", "_pools", "_resolver")
@@ -42,41 +42,43 @@ class Forwarder:
         self, upstreams: Mapping[str, Upstream], observer: RequestObserver, dns: Dns, *, keep_rate_limits: bool
     ) -> None:
         loop = asyncio.get_running_loop()
-        outbox = WriteCoalescer(loop)
+        coalescer = WriteCoalescer(loop)
         resolver = self._resolver = Resolver(dns, loop, observer)
-        self._pools = {name: Pool(upstream, loop, outbox, observer, resolver) for name, upstream in upstreams.items()}
+        self._pools = {
+            name: Pool(upstream, loop, coalescer, observer, resolver) for name, upstream in upstreams.items()
+        }
         self._observer = observer
         self._keep_rate_limits = keep_rate_limits
 
     def close(self) -> None:
-        """Close all connections to upstreams that are free."""
+        """Close all idle connections to upstreams."""
         self._resolver.close()
         for pool in self._pools.values():
             pool.close()
 
     async def forward(self, exchange: Exchange, head: RequestHead, name: str, max_body: int) -> Outcome:
-        """Forward a request to the upstream called `name`, and its answer back.
+        """Forward a request to the upstream called `name`, and its response back.
 
-        What goes wrong ends here: as an answer of our own if the upstream's has not begun, else as a connection broken
-        off, so that half an answer is not taken for a whole one.
+        A failure ends here: with a response of the gateway's own if the upstream's has not begun, else by aborting the
+        connection, so that a truncated response is not taken for a complete one.
         """
         pool = self._pools[name]
         began = perf_counter()
         try:
             try:
-                answered = await self._attempt(exchange, head, pool, max_body)
+                completed = await self._attempt(exchange, head, pool, max_body)
             except ForwardError as error:
                 repeatable = head.method in _IDEMPOTENT and exchange.body is EMPTY_PAYLOAD
                 if not (error.replayable and repeatable):
                     raise
-                answered = await self._attempt(exchange, head, pool, max_body, fresh=True)
+                completed = await self._attempt(exchange, head, pool, max_body, fresh=True)
         except ForwardError as error:
             if exchange.status:
                 exchange.abort()
             else:
-                exchange.answer(error.answer)
+                exchange.respond(error.response)
             return error.outcome
-        self._observer.upstream_took(name, answered - began)
+        self._observer.upstream_took(name, completed - began)
         return Outcome.ALLOWED
 
     async def _attempt(
@@ -93,7 +95,7 @@ class Forwarder:
         client.on_pause = connection.pause
         try:
             relay = ResponseRelay(exchange, connection, keep_rate_limits=self._keep_rate_limits)
-            first = head.to(upstream, connection.origin)
+            first = head.encode(upstream, connection.origin)
             connection.pause(client.writing_paused)
             connection.start(head.method, first, relay, may_switch=head.wants_websocket)
             if body is EMPTY_PAYLOAD:
@@ -106,11 +108,11 @@ class Forwarder:
                 Tunnel(client, connection, upstream.tunnel_timeout)
                 await relay.closed
                 exchange.keep_alive = False
-            answered = perf_counter()
+            completed = perf_counter()
             if upload is not None and uploading is not None and not uploading.done():
                 await self._finish_upload(exchange, connection, upload, uploading)
         except BaseException:
-            connection.reusable = False  # an answer may still come, and nobody waits for it
+            connection.reusable = False  # a response may still come
             raise
         finally:
             exchange.on_gone = None
@@ -119,49 +121,49 @@ class Forwarder:
             if uploading is not None and not uploading.done():
                 uploading.cancel()
                 connection.reusable = False
-            if connection.bound:
+            if connection.authenticated:
                 self._pin(exchange, head, pool, connection)
             else:
                 pool.give_back(connection)
             if uploading is not None and not uploading.done():
                 await asyncio.wait([uploading])  # the client connection reads the rest, and one task at a time may
-        return answered
+        return completed
 
     @staticmethod
     async def _finish_upload(
         exchange: Exchange, connection: UpstreamConnection, upload: BodyUpload, uploading: asyncio.Task[None]
     ) -> None:
-        """Let the upstream have the rest of a body that it has answered before it came, if it takes it."""
+        """Send the upstream the rest of a body whose response came early, if it reads it."""
         if connection.reusable and not exchange.withholds_body:
-            upload.hurry()
+            upload.shorten_timeout()
             await uploading
-        if not connection.bound:
-            connection.reusable = False  # it may have taken the body for all that comes, or stopped reading
+        if not connection.authenticated:
+            connection.reusable = False  # it may have taken the rest for the next request, or stopped reading
 
     @staticmethod
     async def _take_pinned(exchange: Exchange, head: RequestHead, pool: Pool, *, fresh: bool) -> UpstreamConnection:
-        """The connection that is pinned to the client's, or one that is free."""
-        bound, pins = head.authenticates_connection, exchange.client.pinned
-        if bound and pins is None:
-            exchange.client.pinned = pins = PinnedConnections()
-        if pins is not None and not pins.off:
-            if head.may_be_anybodys:
-                pins.turn_off()
-            elif not fresh and (pinned := pins.take(pool)) is not None:
-                return pinned
+        """The connection that is pinned to the client connection, or one from the pool."""
+        authenticates, pinned = head.authenticates_connection, exchange.client.pinned
+        if authenticates and pinned is None:
+            exchange.client.pinned = pinned = PinnedConnections()
+        if pinned is not None and not pinned.off:
+            if head.is_on_a_shared_connection:
+                pinned.turn_off()
+            elif not fresh and (connection := pinned.take(pool)) is not None:
+                return connection
         connection = await pool.take(fresh=fresh)
-        connection.bound = bound
+        connection.authenticated = authenticates
         return connection
 
     @staticmethod
     def _pin(exchange: Exchange, head: RequestHead, pool: Pool, connection: UpstreamConnection) -> None:
-        """Keep a connection for the client that it is authenticated for, or close it."""
+        """Keep an authenticated connection for its client, or close it."""
         client = exchange.client
         if client.connected and exchange.keep_alive:
-            client.pinned = pins = client.pinned or PinnedConnections()
-            if not pins.off and head.may_be_anybodys:
-                pins.turn_off()
-            if not pins.off:
-                pins.put(pool, connection)
+            client.pinned = pinned = client.pinned or PinnedConnections()
+            if not pinned.off and head.is_on_a_shared_connection:
+                pinned.turn_off()
+            if not pinned.off:
+                pinned.put(pool, connection)
                 return
         pool.give_back(connection)

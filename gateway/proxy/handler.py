@@ -1,4 +1,4 @@
-"""One request, from the facts to the answer. This page is the data plane."""
+"""`Proxy`: one request from its parsed head to its response. This page is the data plane."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
@@ -17,21 +17,21 @@ from gateway.proxy.request import RequestReader
 from gateway.proxy.responses import BAD_REQUEST, CONTENT_TOO_LARGE, NO_CONTENT, TOO_MANY_REQUESTS, UNAVAILABLE, Response
 
 Bypass = Callable[[str, str, str], Awaitable[bool]]
-"""Decides whether a request with this token, to this endpoint and from this address, is not limited."""
+"""Whether a request with this bypass token, to this endpoint and from this address, is exempt from limits."""
 
 
 class Proxy:
-    """Lets through what the rules allow.
+    """Forwards the requests that the rules allow.
 
     Args:
-        book: The rules in force.
-        identity: Finds out who is asking.
-        limiter: Decides.
-        forwarder: Forwards what is allowed.
-        reader: Reads requests.
-        observer: Is told what became of each.
-        bypass: Decides which requests are not limited; None if all are.
-        cors: Knows which web pages may see our own answers.
+        book: Holds the current rules.
+        identity: Identifies the caller.
+        limiter: Decides whether a request is allowed.
+        forwarder: Forwards allowed requests.
+        reader: Reads and checks the heads of requests.
+        observer: Receives the outcome of each request.
+        bypass: Checks bypass tokens; None if there are none.
+        cors: Decides which web pages may read the gateway's own responses.
     """
 
     __slots__ = ("_book", "_bypass", "_cors", "_forwarder", "_identity", "_limiter", "_observer", "_reader")
@@ -57,45 +57,45 @@ class Proxy:
         self._cors = cors if cors is not None and cors.is_on else None
 
     async def handle(self, exchange: Exchange) -> Exchange:
-        """Answer one request."""
+        """Handle one request."""
         began = perf_counter()
         client, headers = exchange.client, exchange.message.headers
         if self._cors is not None:
-            exchange.fields = lines(self._cors.headers(headers.get("Origin")))
+            exchange.extra_headers = header_lines(self._cors.headers(headers.get("Origin")))
         head = self._reader.read(exchange)
         if isinstance(head, Response):
-            return self._turn_away(exchange, head, began)
+            return self._reject(exchange, head, began)
         rules = self._book.current
         endpoint = rules.match(head.method, head.target.host, head.target.path)
         if endpoint is None:
-            return self._turn_away(exchange, BAD_REQUEST, began)
+            return self._reject(exchange, BAD_REQUEST, began)
         caller = self._identity.identify(Sender(client.peer.address, client.peer.trusted, headers))
         max_body = endpoint.max_body or client.intake.max_body
         if head.length is not None and head.length > max_body:
             outcome = Outcome.BAD_REQUEST
             self._observer.rejected("large_body")
-            exchange.refuse(CONTENT_TOO_LARGE)
-        elif self._cors is not None and (told := self._cors.preflight(head.method, headers)) is not None:
-            # Answered here: what is not charged must not reach an upstream.
+            exchange.respond_and_close(CONTENT_TOO_LARGE)
+        elif self._cors is not None and (preflight := self._cors.preflight(head.method, headers)) is not None:
+            # A preflight is not charged, so it must not reach an upstream.
             outcome = Outcome.ALLOWED
-            exchange.fields = lines(told)
-            exchange.answer(NO_CONTENT)
+            exchange.extra_headers = header_lines(preflight)
+            exchange.respond(NO_CONTENT)
         elif (outcome := await self._decide(exchange, rules, endpoint, caller)) is Outcome.ALLOWED:
             outcome = await self._forwarder.forward(exchange, head, endpoint.upstream, max_body)
         else:
-            exchange.answer(TOO_MANY_REQUESTS if outcome is Outcome.REFUSED else UNAVAILABLE)
+            exchange.respond(TOO_MANY_REQUESTS if outcome is Outcome.REFUSED else UNAVAILABLE)
         self._report(exchange, endpoint.name, caller.digest, outcome, began)
         return exchange
 
-    def _turn_away(self, exchange: Exchange, answer: Response, began: float) -> Exchange:
-        exchange.refuse(answer)
+    def _reject(self, exchange: Exchange, response: Response, began: float) -> Exchange:
+        exchange.respond_and_close(response)
         self._report(exchange, "", b"", Outcome.BAD_REQUEST, began)
         return exchange
 
     async def _decide(self, exchange: Exchange, rules: Rules, endpoint: Endpoint, caller: Caller) -> Outcome:
         demands = rules.demands(endpoint, caller)
-        if rules.exempting and (exempting := rules.exempt(endpoint, caller)):
-            self._observer.bypassed(exempting)
+        if rules.exempting and (exempted := rules.exempt(endpoint, caller)):
+            self._observer.bypassed(exempted)
         if not demands:
             return Outcome.ALLOWED
         tokens, bypass = exchange.message.headers.getall(BYPASS_HEADER, ()), self._bypass
@@ -111,6 +111,6 @@ class Proxy:
         self._observer.served(exchange.id, endpoint, method, caller, outcome, status, perf_counter() - began)
 
 
-def lines(fields: Mapping[str, str]) -> bytes:
-    """Header fields as they are written."""
-    return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
+def header_lines(headers: Mapping[str, str]) -> bytes:
+    """The lines of headers, as they are sent."""
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()

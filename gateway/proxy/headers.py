@@ -1,11 +1,11 @@
-"""Header hygiene: what of a message's head is meant for the next hop only, and what we say ourselves.
+"""Headers: which of them are forwarded, to upstreams and to clients.
 
-* Hop-by-hop fields (RFC 9110 section 7.6.1) end here, and so does whatever Connection names, save fields that others
-  rely on: a client cannot have X-Forwarded-For or its own identity removed by naming it.
-* Names with an underscore are dropped: CGI-like servers cannot tell ``X_User_Id`` from ``X-User-Id``.
-* Framing (Content-Length, Transfer-Encoding) is written anew from what was parsed, never copied.
-* From a peer that is not a trusted proxy, fields that only a proxy may set are dropped. With X-Original-URL alone, a
-  client would reach one path of some upstreams at the price of another.
+* Hop-by-hop headers (RFC 9110 section 7.6.1) are removed, and so are those that Connection names, except the ones that
+  upstreams rely on: a client cannot have X-Forwarded-For or its own identity removed by naming it.
+* Names with an underscore are removed: CGI-like servers cannot tell ``X_User_Id`` from ``X-User-Id``.
+* Framing (Content-Length, Transfer-Encoding) is written from what was parsed, never copied.
+* From a peer that is not a trusted proxy, headers that only a proxy may set are removed. With X-Original-URL, for
+  example, a client would reach one path of some upstreams at the price of another.
 """
 
 import re
@@ -13,16 +13,16 @@ from collections.abc import Iterable
 from functools import lru_cache
 from http import HTTPStatus
 
-RawFields = Iterable[tuple[bytes, bytes]]
+RawHeaders = Iterable[tuple[bytes, bytes]]
 
 BYPASS_HEADER = "X-Gateway-Bypass"
-"""Holds a token with scope ``bypass``. It is never forwarded to an upstream."""
+"""Has a token with scope ``bypass``. It is never forwarded to an upstream."""
 
 _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
-_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"})
-_OURS = frozenset({BYPASS_HEADER.lower().encode()})
+_REPLACED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"})
+_NEVER_FORWARDED = frozenset({BYPASS_HEADER.lower().encode()})
 _PROXY_ONLY = frozenset(
     b"forwarded x-real-ip x-forwarded x-forwarded-by x-forwarded-path x-forwarded-port x-forwarded-prefix "
     b"x-forwarded-protocol x-forwarded-scheme x-forwarded-server x-forwarded-ssl x-forwarded-uri x-url-scheme "
@@ -30,56 +30,56 @@ _PROXY_ONLY = frozenset(
     b"x-originating-ip x-original-forwarded-for x-original-host x-original-url x-rewrite-url x-remote-addr "
     b"x-remote-ip x-remote-user x-host".split()
 )
-"""Said by some proxies to their servers: where a request came from, and which URL it was for before they rewrote it."""
+"""With these, some proxies tell servers where a request came from, and its URL before they rewrote it."""
 
 _TRACE_CONTEXT = frozenset({b"traceparent", b"tracestate"})
-_RELIED_ON = (
+_NEVER_REMOVED = (
     frozenset({b"host", b"content-length", b"authorization", b"cookie", b"expect"}) | _PROXY_ONLY | _TRACE_CONTEXT
 )
 _OPTIONS = frozenset({b"", b"keep-alive", b"close"})
 _CHALLENGES = frozenset({b"www-authenticate", b"proxy-authenticate", b"persistent-auth"})
 _CONNECTION_SCHEME = re.compile(rb"(?:^|[\s,])(?:ntlm|negotiate|nego2|kerberos)(?=$|[\s,=])", re.IGNORECASE)
-"""Looked for in any place of a list: to take another word for it costs a connection, to miss it somebody's rights."""
+"""Searched for anywhere in a list: a false match costs a connection, a miss gives away somebody's rights."""
 
 _RATE_LIMITS = (b"ratelimit", b"x-ratelimit", b"x-rate-limit")
 
 
 def named_by_connection(values: Iterable[bytes]) -> frozenset[bytes]:
-    """The fields that Connection fields name, in lower case."""
+    """The names of headers in Connection headers, in lower case."""
     names = {option.strip(b" \t").lower() for value in values for option in value.split(b",")}
     return frozenset(names - _OPTIONS)
 
 
 class RequestHeaders:
-    """Makes the head that goes upstream.
+    """Selects the headers of a request that go upstream.
 
     Args:
-        identity: Names of the fields that say who the caller is; a client that is no trusted proxy cannot send them,
-            and no client can have them dropped.
-        credentials: Names of the fields with which callers show who they are; no client can have them dropped.
+        identity: Names of the headers that name the caller; a client that is not a trusted proxy cannot send them, and
+            no client can have them removed.
+        credentials: Names of the headers with callers' credentials; no client can have them removed.
     """
 
-    __slots__ = ("_always", "_for_another", "_from_strangers", "_kept")
+    __slots__ = ("_kept", "_removed", "_removed_if_untrusted", "_set_by_proxies")
 
     def __init__(self, identity: Iterable[str], credentials: Iterable[str] = ()) -> None:
-        ours = frozenset(name.lower().encode() for name in identity)
-        self._always = _HOP_BY_HOP | _FORWARDED | _OURS | {b"host", b"content-length"}
-        self._from_strangers = self._always | _PROXY_ONLY | ours
-        self._for_another = _PROXY_ONLY | ours | _FORWARDED | {b"via"}
-        self._kept = _RELIED_ON | ours | {name.lower().encode() for name in credentials}
+        identifying = frozenset(name.lower().encode() for name in identity)
+        self._removed = _HOP_BY_HOP | _REPLACED | _NEVER_FORWARDED | {b"host", b"content-length"}
+        self._removed_if_untrusted = self._removed | _PROXY_ONLY | identifying
+        self._set_by_proxies = _PROXY_ONLY | identifying | _REPLACED | {b"via"}
+        self._kept = _NEVER_REMOVED | identifying | {name.lower().encode() for name in credentials}
 
-    def speak_for_another(self, fields: RawFields) -> bool:
-        """Whether a trusted peer says by them that a request is not its own."""
-        return any(name.lower() in self._for_another for name, _ in fields)
+    def show_another_client(self, headers: RawHeaders) -> bool:
+        """Whether these headers of a trusted peer show that it sends the request for another client."""
+        return any(name.lower() in self._set_by_proxies for name, _ in headers)
 
-    def pass_on(self, fields: RawFields, *, trusted: bool) -> list[bytes]:
-        """The client's own fields that go upstream, as lines without their line ends."""
-        dropped = self._always if trusted else self._from_strangers
+    def forward(self, headers: RawHeaders, *, trusted: bool) -> list[bytes]:
+        """The client's headers that go upstream, as lines without line ends."""
+        removed = self._removed if trusted else self._removed_if_untrusted
         named: frozenset[bytes] = frozenset()
         lines = []
-        for name, value in fields:
+        for name, value in headers:
             lower = name.lower()
-            if lower in dropped or b"_" in lower:
+            if lower in removed or b"_" in lower:
                 if lower == b"connection":
                     named |= named_by_connection((value,))
                 continue
@@ -90,19 +90,17 @@ class RequestHeaders:
         return lines
 
 
-def response_lines(
-    fields: Iterable[tuple[bytes, bytes]], status: int, *, keep_rate_limits: bool
-) -> tuple[list[bytes], bool]:
-    """Pick out of an upstream's answer what goes to the client.
+def response_lines(headers: RawHeaders, status: int, *, keep_rate_limits: bool) -> tuple[list[bytes], bool]:
+    """Select the headers of an upstream's response that go to the client.
 
     Returns:
-        The fields, as lines without their line ends; Content-Length is not of them. And whether they speak of
-        authentication that holds for the whole connection.
+        The headers, as lines without line ends and without Content-Length; and whether they authenticate the whole
+        connection, or ask for that.
     """
     named: frozenset[bytes] = frozenset()
     lines = []
-    bound = False
-    for name, value in fields:
+    authenticates = False
+    for name, value in headers:
         if not _is_plain(name):
             lower = name.lower()
             if lower == b"connection" and value not in _OPTIONS:
@@ -110,26 +108,26 @@ def response_lines(
             if lower in _HOP_BY_HOP or lower == b"content-length":
                 continue
             if lower in _CHALLENGES:
-                bound = bound or lower == b"persistent-auth" or names_connection_scheme(value)
+                authenticates = authenticates or lower == b"persistent-auth" or names_connection_scheme(value)
             elif not keep_rate_limits and (lower != b"retry-after" or status == HTTPStatus.TOO_MANY_REQUESTS):
                 continue
         lines.append(b"%b: %b" % (name, value))
     if named:
         lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
-    return lines, bound
+    return lines, authenticates
 
 
 def names_connection_scheme(value: bytes) -> bool:
     """Whether credentials or challenges are of a scheme that authenticates the connection (RFC 4559 section 6).
 
-    One field may have several challenges.
+    One header may have several challenges.
     """
     return _CONNECTION_SCHEME.search(value) is not None
 
 
 @lru_cache(maxsize=1024)
 def _is_plain(name: bytes) -> bool:
-    """Whether a field of an answer goes to the client whatever else there is."""
+    """Whether a header of a response goes to the client unconditionally."""
     lower = name.lower()
     special = lower in _HOP_BY_HOP or lower in _CHALLENGES or lower in {b"content-length", b"retry-after"}
     return not special and not lower.startswith(_RATE_LIMITS)

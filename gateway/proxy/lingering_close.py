@@ -1,8 +1,8 @@
 """`LingeringClose`: the end of a client connection (RFC 9112 section 9.6).
 
-Bytes that are left unread when a connection is closed make the system reset it, and the reset deletes the last response
-before the client has read it. So we close our half and go on taking bytes for a while, without reading them. A client
-in the middle of a body may need to send all of it before it reads: it may go on for `discard_timeout`, and up to
+If bytes are left unread when a connection is closed, the system resets it, and the reset deletes the last response
+before the client has read it. So the gateway closes its half, and discards what still comes for a while. A client in
+the middle of a body may have to send all of it before it reads: it may go on for `discard_timeout`, and up to
 `max_discard` bytes.
 """
 
@@ -13,21 +13,21 @@ from gateway.proxy.send_rate import SendRate
 from gateway.settings.intake import Intake
 
 LINGER = 1.0
-"""Seconds in which something has to come after the last response, for us to go on taking it."""
+"""Seconds to wait for bytes after the last response has been sent."""
 
 _SILENCE = 5.0
-"""Seconds that may pass between two pieces of it."""
+"""Seconds to wait for more bytes after some have come."""
 
 
 class LingeringClose:
-    """Gives the client time to take what has been written, and `LINGER` after that.
+    """Gives the client time to read what has been written, and `LINGER` seconds after that.
 
     Args:
-        transport: To the client; nothing is written to it any more.
-        intake: How much is taken, and for how long.
-        loop: Keeps the time.
-        deadline: Calls `expire` when it has passed.
-        rate: How fast the client takes what has been written.
+        transport: To the client; nothing more is written to it.
+        intake: How much is discarded, and for how long.
+        loop: Its clock counts.
+        deadline: Has `expire` called.
+        rate: How fast the client reads.
     """
 
     __slots__ = ("_deadline", "_discarded", "_intake", "_loop", "_rate", "_transport", "_until")
@@ -54,13 +54,13 @@ class LingeringClose:
         """Close our half after the bytes written so far."""
         try:
             self._transport.write_eof()
-        except OSError:  # the client has reset it, which a transport that does not read has not heard of
+        except OSError:  # the client has reset it, which a transport that is not reading has not noticed
             self._transport.abort()
             return
         self._transport.resume_reading()
 
     def discard(self, size: int) -> None:
-        """Bytes have come."""
+        """So many bytes have come."""
         self._discarded += size
         if self._discarded <= self._intake.max_discard and self._loop.time() < self._until:
             self._deadline.set(_SILENCE)
@@ -68,7 +68,7 @@ class LingeringClose:
             self._transport.abort()
 
     def expire(self) -> None:
-        """Nothing has come for a while: the client has had its time, unless it is still taking bytes."""
+        """Nothing has come in time: close the connection, unless the client is still reading."""
         had_sent_all = self._rate.sent_all
         may_wait = self._rate.end()
         if may_wait and not (had_sent_all and self._rate.sent_all):

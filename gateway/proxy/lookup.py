@@ -1,9 +1,9 @@
-"""`look_up`: one question about a name, on sockets of its own.
+"""`look_up`: one DNS lookup, on sockets of its own.
 
-c-ares asks it (by pycares): /etc/hosts first, then the name servers, in the order of /etc/nsswitch.conf and with the
-search domains and `ndots` of /etc/resolv.conf, all of which are read anew for each question. ``localhost`` and what
-ends in it is this machine (RFC 6761 section 6.3). Each question has a channel of its own, so that a name server that
-is slow or silent for one name is still the first to be asked for every other.
+c-ares does it (through pycares): /etc/hosts first, then the name servers, in the order of /etc/nsswitch.conf and with
+the search domains and `ndots` of /etc/resolv.conf, all of which are read again for each lookup. ``localhost`` and what
+ends in it is this machine (RFC 6761 section 6.3). Each lookup has a channel of its own, so that a name server that is
+slow or silent for one name is still the first to be asked for every other.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from pycares.errno import ARES_EBADNAME, ARES_ENODATA, ARES_ENOTFOUND, strerror
 from gateway.settings.dns import Dns
 
 _TRIES = 3
-_LONGEST = 10.0
-"""Seconds in all, however many name servers there are."""
+_TIMEOUT = 10.0
+"""Seconds for the whole lookup, however many name servers there are."""
 
 _RESOLUTION_DELAY = 0.25
-"""Seconds after which IPv4 addresses alone will do: some name servers drop questions for AAAA (RFC 8305 section 3)."""
+"""Seconds after which IPv4 addresses are enough: some name servers drop AAAA queries (RFC 8305 section 3)."""
 
 _TICK = 0.001
 _ABSENT = frozenset({ARES_ENOTFOUND, ARES_ENODATA, ARES_EBADNAME})
@@ -30,11 +30,11 @@ _Outcome = tuple[AddrInfoResult | None, int | None]
 
 
 class NoSuchNameError(OSError):
-    """There is no address under a name, and whoever is responsible for it says so."""
+    """A name has no address, according to an authoritative name server."""
 
 
 class LookupFailedError(OSError):
-    """No name server gave an answer that can be used."""
+    """No name server gave a usable answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Found:
 
     Attributes:
         addresses: The best first (RFC 6724 section 6).
-        ttl: Seconds for which they may be kept; 0 for those of /etc/hosts.
+        ttl: Seconds for which they may be cached; 0 for those of /etc/hosts.
     """
 
     addresses: tuple[str, ...]
@@ -51,23 +51,23 @@ class Found:
 
 
 async def look_up(host: str, dns: Dns) -> Found:
-    """Find the addresses of a name.
+    """Look up the addresses of a name.
 
     Raises:
-        NoSuchNameError: there are none.
-        LookupFailedError: nobody knows.
+        NoSuchNameError: the name has no address.
+        LookupFailedError: no name server answered, or not in a usable way.
     """
     try:
-        questions = _Questions(dns)
+        queries = _Queries(dns)
     except AresError as error:
         raise LookupFailedError(f"{host} was not looked up: {error}") from error
     try:
-        async with asyncio.timeout(_LONGEST):
-            answer, problem = await _first(questions, host)
+        async with asyncio.timeout(_TIMEOUT):
+            answer, problem = await _first(queries, host)
     except TimeoutError:
         raise LookupFailedError(f"no name server answered for {host}") from None
     finally:
-        questions.close()
+        queries.close()
     if problem in _ABSENT:
         raise NoSuchNameError(f"there is no address under the name {host}")
     if answer is None or not answer.nodes:
@@ -77,25 +77,25 @@ async def look_up(host: str, dns: Dns) -> Found:
     return Found(addresses, min(lifetimes))
 
 
-async def _first(questions: "_Questions", host: str) -> _Outcome:
-    both = questions.ask(host, AF_UNSPEC)
+async def _first(queries: "_Queries", host: str) -> _Outcome:
+    both = queries.ask(host, AF_UNSPEC)
     await asyncio.wait([both], timeout=_RESOLUTION_DELAY)
     if not both.done():
-        only_ipv4 = questions.ask(host, AF_INET)
+        only_ipv4 = queries.ask(host, AF_INET)
         await asyncio.wait([both, only_ipv4], return_when=asyncio.FIRST_COMPLETED)
         if not both.done() and only_ipv4.result()[0] is not None:
             return only_ipv4.result()
     return await both
 
 
-class _Questions:
-    """A channel of c-ares, whose sockets and time the event loop watches.
+class _Queries:
+    """A channel of c-ares on the event loop.
 
     Args:
-        dns: Whom to ask, and how long to wait.
+        dns: Name servers and timeout.
 
     Raises:
-        AresError: there is no room for one.
+        AresError: no channel could be made.
     """
 
     def __init__(self, dns: Dns) -> None:
@@ -107,26 +107,26 @@ class _Questions:
         self._channel = Channel(timeout=dns.timeout, tries=_TRIES, servers=servers, sock_state_cb=self._watch)
 
     def ask(self, host: str, family: AddressFamily) -> asyncio.Future[_Outcome]:
-        """Ask for the addresses of a name: what comes of it is an answer, or the number of an error of c-ares."""
+        """Query the addresses of a name. The result is an answer or the number of a c-ares error."""
         outcome: asyncio.Future[_Outcome] = self._loop.create_future()
         self._channel.getaddrinfo(host, None, family=family, type=SOCK_STREAM, callback=_once(outcome))
         self._set_timer()
         return outcome
 
     def close(self) -> None:
-        """Give up what has not been answered."""
+        """Cancel the queries."""
         self._channel.cancel()
-        self._closed = True  # pycares closes the sockets later, and in a thread
+        self._closed = True  # pycares closes the sockets later, in a thread
         if self._timer is not None:
             self._timer.cancel()
         for socket in self._sockets:
             self._loop.remove_reader(socket)
             self._loop.remove_writer(socket)
         self._channel.close()
-        del self._channel  # which holds on to `_watch`, and so to this
+        del self._channel  # it refers to `_watch`, and so to this object
 
     def _watch(self, socket: int, readable: bool, writable: bool) -> None:
-        """Watch a socket, or cease to."""
+        """Watch a socket, or stop watching it."""
         if self._closed:
             return
         if readable:
@@ -149,7 +149,7 @@ class _Questions:
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        delay = max(self._channel.timeout(), _TICK)  # type: ignore[no-untyped-call] # 0 when nothing is due
+        delay = max(self._channel.timeout(), _TICK)  # type: ignore[no-untyped-call] # 0 if nothing is due
         self._timer = self._loop.call_later(delay, self._process, ARES_SOCKET_BAD, ARES_SOCKET_BAD)
 
 

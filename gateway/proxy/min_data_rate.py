@@ -1,18 +1,18 @@
-"""`MinDataRate`: how long we go on waiting for a client that is slow."""
+"""`MinDataRate`: how long to go on waiting for a slow client."""
 
 from collections.abc import Callable
 
 
 class MinDataRate:
-    """A stock of seconds, used up by waiting, and filled up again by the bytes that the client moves meanwhile.
+    """A budget of seconds that waiting uses up, and that the bytes transferred meanwhile fill up again.
 
-    So a client that moves `rate` bytes a second is never given up, however large the body. One that stalls is given up
-    after `most` seconds, and one that is slower, a little later.
+    A client that transfers `rate` bytes a second never times out, however large the body. One that stalls times out
+    after `most` seconds, and one that is slower than `rate` a little later.
 
     Args:
-        clock: Tells the time.
-        most: Seconds that the stock holds; it is full at first.
-        rate: Bytes that are worth a second.
+        clock: Returns the time, in seconds.
+        most: Seconds in a full budget; it is full at first.
+        rate: Bytes that add one second.
     """
 
     __slots__ = ("_clock", "_left", "_most", "_rate", "_since")
@@ -25,12 +25,12 @@ class MinDataRate:
         self._since = 0.0
 
     def begin(self) -> float:
-        """We wait from now on. Returns for how long at most."""
+        """Start waiting. Returns for how many seconds at most."""
         self._since = self._clock()
         return self._left
 
     def end(self, moved: int) -> float:
-        """We have waited, and so many bytes have moved. Returns how long we would go on; 0 when it is enough."""
+        """Stop waiting: `moved` bytes were transferred. Returns the seconds left in the budget; 0 is a timeout."""
         left = self._left - (self._clock() - self._since) + moved / self._rate
         self._left = left = min(max(left, 0.0), self._most)
         return left

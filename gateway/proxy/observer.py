@@ -1,4 +1,4 @@
-"""The port through which the data plane says what it did; whoever stands behind it counts and logs."""
+"""`RequestObserver`: what the data plane reports, to be counted, logged and traced."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -9,46 +9,46 @@ from gateway.limits.identity import Caller
 
 
 class RequestObserver(Protocol):
-    """Is told about each request: that it was served, or that it failed. Must not wait and must not fail."""
+    """Receives the events of the data plane. Its methods must not block and must not raise."""
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
-        """Limits were asked. `endpoint` is its name."""
+        """The limiter has decided on a request to the endpoint of this name."""
 
     def bypassed(self, limits: Iterable[str]) -> None:
-        """Limits, by their names, did not count a request that falls under them."""
+        """A request was exempt from limits that apply to it; these are their names."""
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
-        """An upstream has answered to the end."""
+        """An upstream's response was complete after so many seconds."""
 
     def upstream_unreachable(self, upstream: str, why: str) -> None:
-        """No connection to an address of an upstream came about. Once, until one does."""
+        """No connection to an address of an upstream could be made. Reported once, until one succeeds."""
 
     def name_unresolved(self, name: str, why: str) -> None:
-        """No name server answered for a name; the addresses known before are used. Once, until one answers."""
+        """A lookup failed, and the last known addresses are used. Reported once, until a lookup succeeds."""
 
     def rejected(self, cause: str) -> None:
-        """A connection was not taken, or was cut off for what came on it. `cause` is a word of ours."""
+        """A connection or a request was rejected, or cut off. `cause` is the value of a metric's label."""
 
     def served(
         self, request_id: str, endpoint: str, method: str, caller: bytes, outcome: Outcome, status: int, seconds: float
     ) -> None:
-        """A request has come to its end.
+        """A request is complete.
 
         Args:
-            request_id: Names it, here and upstream; empty when the request was not read so far.
-            endpoint: Its name; empty when the request was not read so far.
-            method: As it came.
-            caller: The keyed digest of who asked; empty as above.
-            outcome: What became of it.
-            status: Of the answer; 0 if there was none.
-            seconds: How long it took.
+            request_id: Its id, here and upstream; empty if the request could not be read.
+            endpoint: The name of the endpoint; empty if there is none.
+            method: As the client sent it.
+            caller: The keyed digest of the caller; empty if there is no endpoint.
+            outcome: What became of the request.
+            status: Of the response; 0 if there was none.
+            seconds: The duration.
         """
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:
-        """A request has come to its end by an error that nobody foresaw.
+        """A request failed with an unexpected error.
 
         Args:
-            request_id: As above.
-            status: What its client got to see.
-            error: What went wrong.
+            request_id: As for `served`.
+            status: Of the response that the client got; 0 if there was none.
+            error: The error.
         """

@@ -7,12 +7,12 @@ from gateway.limits.address import Address, parse_address
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a client connection: a client, or a proxy in front of us.
+    """The other end of a client connection: the client itself, or a proxy.
 
     Attributes:
         address: Its address; None on a Unix socket.
         source: The same as text; empty on a Unix socket.
-        scheme: What it speaks, ``http`` or ``https``.
+        scheme: ``http`` or ``https``.
         trusted: Whether it is a trusted proxy.
     """
 
@@ -23,5 +23,5 @@ class Peer:
 
 
 def peer_address(name: object) -> Address | None:
-    """The address in the name of a socket's other end; None on a Unix socket."""
+    """The address in a socket's peer name; None for a Unix socket."""
     return parse_address(name[0].partition("%")[0]) if isinstance(name, tuple) else None

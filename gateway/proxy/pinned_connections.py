@@ -1,14 +1,14 @@
-"""Connections to upstreams that belong to one client's connection.
+"""`PinnedConnections`: connections to upstreams that are used for one client connection only.
 
-NTLM and Negotiate authenticate a connection and not a request (RFC 4559 section 6): who comes next on it has the rights
-of who was there before. So a connection to an upstream on which such a scheme was spoken, by the request or by the
-answer, is never free for anybody again:
+NTLM and Negotiate authenticate a connection and not a request (RFC 4559 section 6): the next request on it has the
+rights of the one before. So a connection to an upstream on which such a scheme was used, by the request or by the
+response, is never shared again:
 
-* It is pinned to the client's connection. All that comes there for the same upstream goes over it, whatever credentials
-  it carries, as it would without us. It is closed when the client's connection ends.
-* A proxy in front of us may send requests of many users over one connection. There nothing is pinned, and the
-  connection to the upstream is closed behind the answer. What needs several requests on one connection, as NTLM does,
-  does not work behind such a proxy; Kerberos, where each request can carry a ticket, does.
+* It is pinned to the client connection. All requests there for the same upstream go over it, whatever credentials they
+  carry, as they would without the gateway. It is closed when the client connection ends.
+* A proxy in front of the gateway may send requests of many users over one connection. There, nothing is pinned, and the
+  connection to the upstream is closed after the response. Authentication that needs several requests on one connection,
+  such as NTLM, does not work behind such a proxy; Kerberos, where each request can carry a ticket, does.
 """
 
 from gateway.proxy.pool import Pool
@@ -16,10 +16,10 @@ from gateway.proxy.upstream_connection import UpstreamConnection
 
 
 class PinnedConnections:
-    """The connections that are pinned to one client's, one for each upstream.
+    """The connections that are pinned to one client connection, one for each upstream.
 
     Attributes:
-        off: Whether nothing is pinned any more, since the client's connection carries requests of several users.
+        off: Whether nothing is pinned any more, because the client connection carries requests of several users.
     """
 
     __slots__ = ("_pinned", "off")
@@ -29,7 +29,7 @@ class PinnedConnections:
         self.off = False
 
     def take(self, pool: Pool) -> UpstreamConnection | None:
-        """The connection that is pinned, to be used for a request; None if there is none, or it is gone.
+        """The pinned connection, for one request; None if there is none, or it is closed.
 
         Raises:
             ForwardError: too many connections to this upstream are in use.
@@ -38,26 +38,26 @@ class PinnedConnections:
         if connection is None:
             return None
         if connection.open:
-            pool.take_aside()
+            pool.take_pinned()
             del self._pinned[pool]
             return connection
         self._close(pool)
         return None
 
     def put(self, pool: Pool, connection: UpstreamConnection) -> None:
-        """Pin a connection that was in use; it is closed if it cannot be used again, or too many are pinned."""
-        if pool.set_aside(connection):
+        """Pin a connection that was in use, or close it if it cannot be used again or too many are pinned."""
+        if pool.pin(connection):
             self._pinned[pool] = connection
 
     def turn_off(self) -> None:
-        """Pin nothing any more."""
+        """Close the pinned connections, and pin no more."""
         self.off = True
         self.close()
 
     def close(self) -> None:
-        """Close them."""
+        """Close the pinned connections."""
         for pool in list(self._pinned):
             self._close(pool)
 
     def _close(self, pool: Pool) -> None:
-        pool.drop_aside(self._pinned.pop(pool))
+        pool.drop_pinned(self._pinned.pop(pool))

@@ -1,4 +1,4 @@
-"""Connections to upstreams: kept alive, shared out, opened anew."""
+"""`Pool`: the connections to one upstream, which are opened, used again and closed."""
 
 import asyncio
 import ssl
@@ -19,38 +19,38 @@ from gateway.settings.url import Origin
 
 @dataclass(slots=True)
 class _Address:
-    """One address of an upstream, and the connections to it that are free; the one used last is taken first."""
+    """One address of an upstream and its idle connections; the one used last is taken first."""
 
     origin: Origin
     idle: list[UpstreamConnection] = field(default_factory=list)
-    left_out_until: float = 0.0
+    ejected_until: float = 0.0
     reachable: bool = True
 
 
 class Pool:
-    """Connections to the addresses of one upstream, taken in turn.
+    """Connections to the addresses of one upstream, which are used in turn (round robin).
 
-    An address that cannot be reached is left out for a while; when all are, they are tried all the same.
+    An address that cannot be reached is ejected for a while; if all are, they are tried all the same.
 
     Args:
-        upstream: Its addresses, and how long to wait for them.
-        loop: Keeps the time.
-        outbox: Carries out what is written to it.
-        observer: Is told when one of them cannot be reached any more.
-        resolver: Finds the addresses behind their names.
+        upstream: Its settings: addresses, timeouts, limits.
+        loop: The event loop.
+        coalescer: Carries out writes.
+        observer: Notified when an address becomes unreachable.
+        resolver: Resolves names.
     """
 
     __slots__ = (
         "_addresses",
-        "_aside",
         "_closing",
+        "_coalescer",
+        "_in_use",
         "_loop",
+        "_next",
         "_observer",
-        "_outbox",
+        "_pinned_count",
         "_resolver",
-        "_taken",
         "_tls",
-        "_turn",
         "upstream",
     )
 
@@ -58,41 +58,41 @@ class Pool:
         self,
         upstream: Upstream,
         loop: asyncio.AbstractEventLoop,
-        outbox: WriteCoalescer,
+        coalescer: WriteCoalescer,
         observer: RequestObserver,
         resolver: Resolver,
     ) -> None:
         self.upstream = upstream
         self._loop = loop
-        self._outbox = outbox
+        self._coalescer = coalescer
         self._observer = observer
         self._resolver = resolver
         self._addresses = [_Address(origin) for origin in upstream.urls]
         self._closing: WeakSet[UpstreamConnection] = WeakSet()
-        self._turn = 0
-        self._taken = 0
-        self._aside = 0
-        self._tls = _trust(upstream) if any(origin.scheme == "https" for origin in upstream.urls) else None
+        self._next = 0
+        self._in_use = 0
+        self._pinned_count = 0
+        self._tls = _tls_context(upstream) if any(origin.scheme == "https" for origin in upstream.urls) else None
 
     async def take(self, *, fresh: bool = False) -> UpstreamConnection:
-        """A connection that is free; with `fresh`, one that has never been used. Only to open one takes time.
+        """An idle connection or a new one; with `fresh`, always a new one.
 
         Raises:
-            ForwardError: no address could be reached, or too many connections are in use: requests that wait for a
-                slow upstream must not take what others need.
+            ForwardError: no address can be reached, or too many connections are in use: requests to a slow upstream
+                must not use up what others need.
         """
         self._check_room()
         failure = None
-        for address in self._in_turn():
+        for address in self._next_addresses():
             while address.idle and not fresh:
                 connection = address.idle.pop()
                 if connection.open:
-                    self._taken += 1
+                    self._in_use += 1
                     return connection
             try:
                 connection = await self._open(address.origin)
             except ForwardError as error:
-                self._leave_out(address, error)
+                self._eject(address, error)
                 failure = error
             else:
                 address.reachable = True
@@ -100,20 +100,20 @@ class Pool:
         raise failure or ForwardError("the upstream has no address")
 
     def _check_room(self) -> None:
-        if self._taken >= self.upstream.max_connections:
+        if self._in_use >= self.upstream.max_connections:
             raise ForwardError("too many connections are in use", UNAVAILABLE)
 
-    def _leave_out(self, address: _Address, error: ForwardError) -> None:
-        address.left_out_until = self._loop.time() + self.upstream.eject_time
-        if address.reachable:  # said once, not for each request that finds it so
+    def _eject(self, address: _Address, error: ForwardError) -> None:
+        address.ejected_until = self._loop.time() + self.upstream.eject_time
+        if address.reachable:  # reported once, not for each request
             address.reachable = False
             self._observer.upstream_unreachable(self.upstream.name, str(error))
 
     def give_back(self, connection: UpstreamConnection) -> None:
-        """Keep a connection for the next request, or close it if it cannot carry one."""
-        self._taken -= 1
+        """Keep a connection for the next request, or close it if it cannot be used again."""
+        self._in_use -= 1
         connection.release()
-        if connection.reusable and connection.open and not connection.bound:
+        if connection.reusable and connection.open and not connection.authenticated:
             for address in self._addresses:
                 if address.origin is connection.origin and len(address.idle) < self.upstream.max_idle:
                     connection.expire(self.upstream.keepalive_time)
@@ -123,62 +123,62 @@ class Pool:
         if connection.closing:
             self._closing.add(connection)
 
-    def set_aside(self, connection: UpstreamConnection) -> bool:
-        """Keep a connection that was in use for one client alone. Returns whether that can be; else it is closed.
+    def pin(self, connection: UpstreamConnection) -> bool:
+        """Keep a connection that was in use for one client only. Returns whether it was kept; otherwise it is closed.
 
-        As many as `max_idle` are kept for all clients together.
+        Up to `max_idle` are kept for all clients together.
         """
-        self._taken -= 1
+        self._in_use -= 1
         connection.release()
-        if connection.reusable and connection.open and self._aside < self.upstream.max_idle:
-            self._aside += 1
+        if connection.reusable and connection.open and self._pinned_count < self.upstream.max_idle:
+            self._pinned_count += 1
             return True
         connection.close()
         return False
 
-    def take_aside(self) -> None:
-        """Use a connection that was set aside, once more.
+    def take_pinned(self) -> None:
+        """Use a pinned connection again.
 
         Raises:
-            ForwardError: too many connections are in use; it stays where it is.
+            ForwardError: too many connections are in use; the connection stays pinned.
         """
         self._check_room()
-        self._aside -= 1
-        self._taken += 1
+        self._pinned_count -= 1
+        self._in_use += 1
 
-    def drop_aside(self, connection: UpstreamConnection) -> None:
-        """Close a connection that was set aside."""
-        self._aside -= 1
+    def drop_pinned(self, connection: UpstreamConnection) -> None:
+        """Close a pinned connection."""
+        self._pinned_count -= 1
         connection.close()
 
     def close(self) -> None:
-        """Close all idle connections, and abort those that are still sending their last bytes."""
+        """Close all idle connections, and abort closed tunnels that are still sending their last bytes."""
         for connection in self._closing:
             connection.abort()
         for address in self._addresses:
             while address.idle:
                 address.idle.pop().close()
 
-    def _in_turn(self) -> list[_Address]:
+    def _next_addresses(self) -> list[_Address]:
         if len(self._addresses) == 1:
             return self._addresses
-        self._turn = (self._turn + 1) % len(self._addresses)
-        turn = self._addresses[self._turn :] + self._addresses[: self._turn]
+        self._next = (self._next + 1) % len(self._addresses)
+        addresses = self._addresses[self._next :] + self._addresses[: self._next]
         now = self._loop.time()
-        return [a for a in turn if a.left_out_until <= now] + [a for a in turn if a.left_out_until > now]
+        return [a for a in addresses if a.ejected_until <= now] + [a for a in addresses if a.ejected_until > now]
 
     async def _open(self, origin: Origin) -> UpstreamConnection:
-        self._taken += 1
-        lacking = "was not looked up"
+        self._in_use += 1
+        pending = "was not looked up"
         try:
             async with asyncio.timeout(self.upstream.connect_timeout):
                 hosts = await self._resolver.resolve(origin.host)
-                lacking = "did not accept a connection"
+                pending = "did not accept a connection"
                 connection = await self._connect(origin, hosts)
         except BaseException as error:
-            self._taken -= 1
+            self._in_use -= 1
             if isinstance(error, TimeoutError):
-                raise ForwardError(f"{origin} {lacking} in time", GATEWAY_TIMEOUT) from None
+                raise ForwardError(f"{origin} {pending} in time", GATEWAY_TIMEOUT) from None
             if isinstance(error, OSError):
                 raise ForwardError(f"{origin} cannot be reached: {error}") from error
             raise
@@ -195,7 +195,7 @@ class Pool:
         raise OSError("; ".join(failures))
 
     async def _connect_to(self, origin: Origin, host: str) -> UpstreamConnection:
-        connection = UpstreamConnection(origin, self._loop, self._outbox)
+        connection = UpstreamConnection(origin, self._loop, self._coalescer)
         if self._tls is None or origin.scheme != "https":
             await self._loop.create_connection(lambda: connection, host, origin.port)
         else:
@@ -205,7 +205,7 @@ class Pool:
         return connection
 
 
-def _trust(upstream: Upstream) -> ssl.SSLContext:
+def _tls_context(upstream: Upstream) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=upstream.ca)
     if not upstream.verify:
         context.check_hostname = False

@@ -1,7 +1,4 @@
-"""A request as the gateway reads it: plain facts, and the head that goes upstream.
-
-One reading: what is matched, charged and forwarded comes from here, and is read once.
-"""
+"""`RequestHead`: the head of a request, read once for matching, charging and forwarding."""
 
 import re
 from collections.abc import Sequence
@@ -35,8 +32,8 @@ _NEVER_FORWARDED = frozenset({"CONNECT", "TRACE"}) | frozenset(
         "TEARDOWN",
     ]
 )
-"""A tunnel through us would get round every rule; TRACE would hand out what proxies in front of us have added. The
-others are RTSP's and Icecast's, which the parser takes for HTTP."""
+"""A CONNECT tunnel would get round every rule, and TRACE would reveal what proxies in front of the gateway have added.
+The others belong to RTSP and Icecast; the parser accepts them as HTTP."""
 
 _CREDENTIALS = (b"authorization", b"proxy-authorization")
 
@@ -47,10 +44,10 @@ class RequestHead:
     """The head of one request.
 
     Attributes:
-        method: As it came.
+        method: As the client sent it.
         target: Host and path.
-        id: Names the request in logs, here and upstream.
-        length: Bytes of its body, if it says so beforehand.
+        id: The request's id in logs, here and upstream.
+        length: Its Content-Length, in bytes; None if it has none.
     """
 
     __slots__ = ("_exchange", "_reader", "id", "length", "method", "target")
@@ -64,12 +61,12 @@ class RequestHead:
         self.id = exchange.id = reader.identify(exchange)
         self.length = declared_length(message)
 
-    def to(self, upstream: Upstream, origin: Origin) -> bytes:
-        """The head as it goes to one address of an upstream, with the empty line that ends it."""
+    def encode(self, upstream: Upstream, origin: Origin) -> bytes:
+        """The head for one address of an upstream, with the empty line that ends it."""
         message, target = self._exchange.message, self.target
         host = target.authority if upstream.host == "client" and target.authority else origin.authority
-        first = f"{self.method} {target.origin_form} HTTP/1.1\r\nHost: {host}\r\n{self._provenance()}"
-        lines = self._reader.fields.pass_on(message.raw_headers, trusted=self._exchange.client.peer.trusted)
+        first = f"{self.method} {target.origin_form} HTTP/1.1\r\nHost: {host}\r\n{self._forwarded_headers()}"
+        lines = self._reader.headers.forward(message.raw_headers, trusted=self._exchange.client.peer.trusted)
         lines.insert(0, first.encode(errors="surrogateescape"))
         if message.chunked:
             lines.append(b"Transfer-Encoding: chunked")
@@ -93,7 +90,7 @@ class RequestHead:
 
     @property
     def authenticates_connection(self) -> bool:
-        """Whether it has credentials of a scheme that authenticates the whole connection to the upstream."""
+        """Whether its credentials authenticate the whole connection to the upstream (RFC 4559 section 6)."""
         message = self._exchange.message
         if AUTHORIZATION not in message.headers and PROXY_AUTHORIZATION not in message.headers:
             return False
@@ -102,53 +99,54 @@ class RequestHead:
         )
 
     @property
-    def may_be_anybodys(self) -> bool:
-        """Whether the next request on the same connection may be another user's: it comes from a proxy.
+    def is_on_a_shared_connection(self) -> bool:
+        """Whether the next request on the same connection may be another user's, because a proxy sends them.
 
-        Trusted proxies are taken for such. Those on this machine are, if they say so: programs on it are trusted, too.
+        This is assumed of every trusted proxy. A trusted peer on this machine may also be a client, so its headers
+        have to show that it sends the request for somebody else.
         """
-        exchange = self._exchange
-        if not exchange.client.peer.trusted:
+        peer, message = self._exchange.client.peer, self._exchange.message
+        if not peer.trusted:
             return False
-        fields = self._reader.fields
-        return not belongs(exchange.client.peer.address, LOOPBACK) or fields.speak_for_another(
-            exchange.message.raw_headers
-        )
+        return not belongs(peer.address, LOOPBACK) or self._reader.headers.show_another_client(message.raw_headers)
 
-    def _provenance(self) -> str:
-        """Where the request came from. What a trusted proxy says of it is kept; what a stranger says is replaced."""
-        client, host = self._exchange.client, self.target.authority
-        proto, hops = client.peer.scheme, list[str]()
-        if client.peer.trusted:
+    def _forwarded_headers(self) -> str:
+        """X-Forwarded-* and X-Request-ID. A trusted proxy's values are kept, those of other clients are replaced."""
+        peer, host = self._exchange.client.peer, self.target.authority
+        proto, hops = peer.scheme, list[str]()
+        if peer.trusted:
             headers = self._exchange.message.headers
             hops += headers.getall("X-Forwarded-For", ())
             proto = headers.get("X-Forwarded-Proto") or proto
             host = headers.get("X-Forwarded-Host") or host
-        if client.peer.source:
-            hops.append(client.peer.source)
+        if peer.source:
+            hops.append(peer.source)
         text = f"X-Forwarded-For: {', '.join(hops)}\r\nX-Forwarded-Proto: {proto}\r\nX-Request-ID: {self.id}"
         return f"{text}\r\nX-Forwarded-Host: {host}" if host else text
 
 
 class RequestReader:
-    """Reads requests.
+    """Reads the heads of requests, and rejects those that must not be served.
 
     Args:
-        identity: Names of the fields in which a trusted proxy says who the caller is.
-        credentials: Names of the fields with which callers show it themselves, a token or a key.
+        identity: Names of the headers in which a trusted proxy names the caller.
+        credentials: Names of the headers with callers' own credentials: a token or a key.
+
+    Attributes:
+        headers: Selects the headers that go upstream.
     """
 
-    __slots__ = ("_credentials", "_ids", "_run", "_told", "fields")
+    __slots__ = ("_credentials", "_identifying", "_ids", "_run", "headers")
 
     def __init__(self, identity: Sequence[str], credentials: Sequence[str] = ()) -> None:
-        self.fields = RequestHeaders(identity, credentials)
+        self.headers = RequestHeaders(identity, credentials)
         self._credentials = tuple(credentials)
-        self._told = (*credentials, *identity)
+        self._identifying = (*credentials, *identity)
         self._run = token_hex(8)
         self._ids = count(1)
 
     def read(self, exchange: Exchange) -> RequestHead | Response:
-        """The head of a request, or the answer to a request that is not to be served."""
+        """The head of a request, or the response to a request that must not be served."""
         message = exchange.message
         if message.version not in (HttpVersion11, HttpVersion10):
             return VERSION_NOT_SUPPORTED
@@ -156,24 +154,24 @@ class RequestReader:
             return METHOD_NOT_ALLOWED
         coding = message.headers.get("Transfer-Encoding")
         if coding is not None and (coding.lower() != "chunked" or message.version == HttpVersion10):
-            return BAD_REQUEST  # RFC 9112 section 6.1: a coding we would lose, or framing that HTTP/1.0 does not have
+            return BAD_REQUEST  # RFC 9112 section 6.1: forwarding would lose the coding, or HTTP/1.0 has none
         if self._names_two_callers(exchange):
             return BAD_REQUEST
         target = parse_target(message.path, message.headers.getall("Host", ()))
         return BAD_REQUEST if target is None else RequestHead(exchange, target, self)
 
     def _names_two_callers(self, exchange: Exchange) -> bool:
-        """Whether a field that goes upstream and says who the caller is stands twice.
+        """Whether a header that identifies the caller appears twice.
 
-        Servers disagree on which of the two counts, and who is charged has to be whom they see.
+        Servers disagree on which of the two counts, but the caller that is charged must be the one that they see.
         """
         getall = exchange.message.headers.getall
-        for name in self._told if exchange.client.peer.trusted else self._credentials:
+        for name in self._identifying if exchange.client.peer.trusted else self._credentials:
             if len(getall(name, ())) > 1:
                 return True
         return False
 
     def identify(self, exchange: Exchange) -> str:
-        """The id a trusted proxy has given the request, or a new one: unique without a draw of randomness each time."""
-        told = exchange.message.headers.get("X-Request-ID") if exchange.client.peer.trusted else None
-        return told if told and _REQUEST_ID.fullmatch(told) else f"{self._run}-{next(self._ids):x}"
+        """The id that a trusted proxy gave the request, or a new one, which takes a counter and no random number."""
+        given = exchange.message.headers.get("X-Request-ID") if exchange.client.peer.trusted else None
+        return given if given and _REQUEST_ID.fullmatch(given) else f"{self._run}-{next(self._ids):x}"

@@ -1,4 +1,4 @@
-"""`BodyUpload`: a request's body on its way to the upstream."""
+"""`BodyUpload`: sends a request's body to the upstream."""
 
 import asyncio
 
@@ -13,22 +13,22 @@ from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
 from gateway.settings.upstream import Upstream
 
-_MOMENT = 1.0
-"""Seconds in which an upstream that has answered has to take a piece of the body."""
+_LATE_TIMEOUT = 1.0
+"""Seconds for the upstream to read more of the body after its response is complete."""
 
 
 class BodyUpload:
-    """Sends a request's body as it comes, as fast as the upstream takes it.
+    """Sends a request's body as it comes, as fast as the upstream reads it.
 
-    A body that is too large, too slow or broken ends the exchange, and the upstream sees no whole request. If the
-    answer is complete before the body is, the upstream gets the rest of it, too, for as long as it takes it.
+    A body that is too large, too slow or malformed ends the exchange, and the upstream sees no complete request. If the
+    response is complete before the body is, the upstream still gets the rest for as long as it reads it.
 
     Args:
-        exchange: Whose body.
-        connection: Where it goes.
-        upstream: How long the upstream may take.
-        max_body: Bytes that are passed on at most.
-        observer: Is told why a body was cut off.
+        exchange: The exchange with the body.
+        connection: The connection to the upstream.
+        upstream: Its settings, for the timeouts.
+        max_body: The largest body to forward, in bytes.
+        observer: Notified when a body is rejected.
     """
 
     __slots__ = (
@@ -37,9 +37,9 @@ class BodyUpload:
         "_draining",
         "_exchange",
         "_left",
-        "_most",
         "_observer",
-        "_patience",
+        "_rate",
+        "_timeout",
         "_upstream",
     )
 
@@ -56,14 +56,14 @@ class BodyUpload:
         self._connection = connection
         self._upstream = upstream
         self._left = max_body
-        self._most = upstream.idle_timeout
+        self._timeout = upstream.idle_timeout
         self._draining: asyncio.Timeout | None = None
         self._observer = observer
         self._chunked = exchange.message.chunked
-        self._patience = MinDataRate(asyncio.get_running_loop().time, intake.body_timeout, intake.least_rate)
+        self._rate = MinDataRate(asyncio.get_running_loop().time, intake.body_timeout, intake.least_rate)
 
     async def run(self) -> None:
-        """Send all of it, and wait for the answer from then on."""
+        """Send the body, and wait for the response from then on."""
         connection, upstream = self._connection, self._upstream
         try:
             while data := await self._read():
@@ -78,36 +78,36 @@ class BodyUpload:
                 connection.write(b"0\r\n\r\n")
             connection.expect(upstream.head_timeout, upstream.idle_timeout)
 
-    def hurry(self) -> None:
-        """The answer is complete: an upstream that takes nothing for a moment now will take no more."""
-        self._most = _MOMENT
+    def shorten_timeout(self) -> None:
+        """The response is complete: an upstream that reads nothing for a second now will read no more."""
+        self._timeout = _LATE_TIMEOUT
         if self._draining is not None:
-            self._draining.reschedule(asyncio.get_running_loop().time() + _MOMENT)
+            self._draining.reschedule(asyncio.get_running_loop().time() + _LATE_TIMEOUT)
 
     async def _read(self) -> bytes:
-        """The next piece; nothing at the end."""
+        """The next piece; empty at the end."""
         try:
-            async with asyncio.timeout(self._patience.begin()):
+            async with asyncio.timeout(self._rate.begin()):
                 data = await self._exchange.body.readany()
         except TimeoutError:
             self._observer.rejected("slow_body")
             raise ForwardError(
-                "the client stalls in the request's body", REQUEST_TIMEOUT, Outcome.BAD_REQUEST
+                "the client stalled while sending the request body", REQUEST_TIMEOUT, Outcome.BAD_REQUEST
             ) from None
         except (web.RequestPayloadError, OSError, RuntimeError) as error:
-            raise ForwardError("the request's body is broken", BAD_REQUEST, Outcome.BAD_REQUEST) from error
-        self._patience.end(len(data))
+            raise ForwardError("the request body is malformed", BAD_REQUEST, Outcome.BAD_REQUEST) from error
+        self._rate.end(len(data))
         self._left -= len(data)
         if self._left < 0:
             self._observer.rejected("large_body")
-            raise ForwardError("the request's body is too large", CONTENT_TOO_LARGE, Outcome.BAD_REQUEST)
+            raise ForwardError("the request body is too large", CONTENT_TOO_LARGE, Outcome.BAD_REQUEST)
         return data
 
     async def _drain(self) -> None:
         try:
-            async with asyncio.timeout(self._most) as self._draining:
+            async with asyncio.timeout(self._timeout) as self._draining:
                 await self._connection.drain()
         except TimeoutError:
-            raise ForwardError("the upstream does not take the request's body", GATEWAY_TIMEOUT) from None
+            raise ForwardError("the upstream did not read the request body in time", GATEWAY_TIMEOUT) from None
         finally:
             self._draining = None

@@ -1,4 +1,4 @@
-"""`RequestParser`: the bytes that a client sends, taken apart into requests."""
+"""`RequestParser`: parses the bytes that a client sends into requests."""
 
 import asyncio
 from collections import deque
@@ -16,22 +16,22 @@ from gateway.settings.intake import Intake
 Parsed = tuple[RawRequestMessage, StreamReader]
 
 _BUFFER = 65_536
-"""Bytes kept of a body for an upstream that is slow to take them, and of what follows a request to switch."""
+"""Bytes to buffer of a body while the upstream is slow, and of what follows a request to switch protocols."""
 
-_MOST_QUEUED = 32
-_LOW_WATER = 16
-"""Requests in the queue at which reading goes on, after there were too many."""
+_MAX_QUEUED = 32
+_RESUME_AT = 16
+"""Length of the queue at which reading stops, and at which it resumes."""
 
 
 class UnsafeParserError(RuntimeError):
-    """aiohttp came without its C parser; the one in Python accepts malformed requests."""
+    """aiohttp was installed without its C parser, and the one in Python accepts malformed requests."""
 
 
 def require_c_parser() -> None:
-    """Refuse to work without aiohttp's C parser.
+    """Check that aiohttp has its C parser.
 
     Raises:
-        UnsafeParserError: it is missing or turned off.
+        UnsafeParserError: the C parser is missing or turned off.
     """
     if HttpRequestParser.__module__ != "aiohttp._http_parser":
         raise UnsafeParserError(
@@ -41,30 +41,30 @@ def require_c_parser() -> None:
 
 
 def is_last(message: RawRequestMessage) -> bool:
-    """Whether nothing behind a request can be read as another.
+    """Whether no other request can follow on the same connection.
 
-    HTTP/1.0 has no reliable way to say that a connection persists (RFC 9112 appendix C.2.2). Behind a request to
-    switch protocols the client may have begun to speak the other one, whatever we answer (RFC 9931).
+    HTTP/1.0 has no reliable way to say that a connection persists (RFC 9112 appendix C.2.2). After a request to
+    switch protocols the client may already speak the other protocol, whatever the response (RFC 9931).
     """
     return message.should_close or message.upgrade or message.version != HttpVersion11
 
 
 class RequestParser(BaseProtocol):
-    """Reads requests with aiohttp's parser (llhttp), and keeps them until their turn comes.
+    """Parses requests with aiohttp's C parser (llhttp), and queues them.
 
-    The parser is made to stop behind each request, so that one that cannot be read does not cost the good ones before
-    it their responses; and nothing is read behind one that is the last of its connection, or could not be read.
-    Reading the transport pauses when a body, the queue or the tail holds enough.
+    The parser stops after each request, so that a malformed request does not cost the valid ones before it their
+    responses. It stops for good after the last request of the connection, and at a malformed one.
+    Reading from the transport is paused while a body, the queue or the tail is full.
 
     Args:
-        loop: Runs what waits for bodies.
-        intake: What is taken from clients.
+        loop: The event loop.
+        intake: Limits on heads.
 
     Attributes:
-        queue: Requests that wait for their turn; their bodies may still come.
-        begun: Whether a part of a head has come by itself.
-        done: Whether no more requests are read.
-        refusal: The response to what could not be read, once the requests before it have theirs.
+        queue: Requests to be handled; the body of the last one may be incomplete.
+        begun: Whether only a part of a head has arrived.
+        done: Whether no more requests are parsed.
+        refusal: The response to a malformed request, to be sent after those to the requests before it.
     """
 
     __slots__ = (
@@ -74,7 +74,7 @@ class RequestParser(BaseProtocol):
         "_head_size",
         "_http",
         "_last",
-        "_most",
+        "_max_head",
         "_on_data",
         "_queue_is_full",
         "_silence",
@@ -96,15 +96,15 @@ class RequestParser(BaseProtocol):
             max_headers=intake.max_headers,
             payload_exception=web.RequestPayloadError,
             auto_decompress=False,
-            max_msg_queue_size=1,  # stop behind each request
+            max_msg_queue_size=1,  # stop after each request
         )
-        self._most = intake.max_head
-        self._head_size = 0  # of the head that has begun to come, as far as it has
-        self._body: StreamReader | None = None  # of the request that is being read; None in front of a head
+        self._max_head = intake.max_head
+        self._head_size = 0  # bytes of an incomplete head
+        self._body: StreamReader | None = None  # of the current request; None before a head
         self._last: RawRequestMessage | None = None
-        self._content = 0  # bytes of that body, as far as it has come
-        self._silence = 0  # bytes that have come since, and were none of it
-        self._tail: bytes | None = None  # what follows a request to switch protocols; None if there is no such request
+        self._content = 0  # bytes of that body so far
+        self._silence = 0  # bytes since then that were not content
+        self._tail: bytes | None = None  # what follows a request to switch protocols; None without one
         self._on_data: Callable[[bytes], None] | None = None
         self._body_is_full = False
         self._queue_is_full = False  # or the tail
@@ -114,7 +114,7 @@ class RequestParser(BaseProtocol):
         self.refusal: Response | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes as they came; or none, to go on with those that the parser has kept back."""
+        """Parse bytes; or none, to go on with those that the parser has kept."""
         if self._on_data is not None:
             self._on_data(data)
             return
@@ -122,21 +122,21 @@ class RequestParser(BaseProtocol):
             self._tail += data
         elif not self.done:
             self._parse(data)
-        if not self._queue_is_full and self._is_full():
+        if (len(self.queue) >= _MAX_QUEUED or self._tail) and not self._queue_is_full and self._is_full():
             self._queue_is_full = True
             if self.transport is not None:
                 self.transport.pause_reading()
 
     def pop(self) -> Parsed:
-        """The next request."""
+        """Take the next request from the queue."""
         request = self.queue.popleft()
-        if self._queue_is_full and len(self.queue) <= _LOW_WATER:
+        if self._queue_is_full and len(self.queue) <= _RESUME_AT:
             self.data_received(b"")  # which may fill the queue again
             self._resume_if_drained()
         return request
 
     def switch(self, on_data: Callable[[bytes], None]) -> None:
-        """Have `on_data` called with all bytes that follow the last request."""
+        """Pass all bytes after the last request to `on_data`."""
         tail, self._tail = self._tail, None
         self._on_data = on_data
         if tail:
@@ -144,14 +144,14 @@ class RequestParser(BaseProtocol):
         self._resume_if_drained()
 
     def pause_reading(self) -> None:
-        """A body holds enough; aiohttp calls this."""
+        """Called by aiohttp when a body is full."""
         self._body_is_full = True
         self._http.pause_reading()
         if self.transport is not None:
             self.transport.pause_reading()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """A body has room again, or is complete; aiohttp calls this."""
+        """Called by aiohttp when a body has room again, or is complete."""
         self._body_is_full = False
         if resume_parser and not self.done:
             self.data_received(b"")
@@ -163,7 +163,7 @@ class RequestParser(BaseProtocol):
             self.transport.resume_reading()
 
     def _is_full(self) -> bool:
-        return len(self.queue) >= _MOST_QUEUED or (self._tail is not None and len(self._tail) >= _BUFFER)
+        return len(self.queue) >= _MAX_QUEUED or (self._tail is not None and len(self._tail) >= _BUFFER)
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -182,24 +182,27 @@ class RequestParser(BaseProtocol):
             if self._body is None:
                 break
             if not self._body.is_eof():
-                self._weigh(self._body.total_bytes, len(data))
+                self._check_progress(self._body.total_bytes, len(data))
                 return
             self._body = None
             if self._last is not None:
                 self._end(self._last)
                 return
-            if len(queue) >= _MOST_QUEUED:
+            if len(queue) >= _MAX_QUEUED:
                 return
             data = b""
         if data:
             self.begun = True
             self._head_size = seen
-            if seen > self._most:
-                raise LineTooLong(b"", self._most)
+            if seen > self._max_head:
+                raise LineTooLong(b"", self._max_head)
 
     def _take(self, message: RawRequestMessage, body: StreamReader, seen: int) -> None:
-        if seen > self._most and sum(len(name) + len(value) + 4 for name, value in message.raw_headers) > self._most:
-            raise LineTooLong(b"", self._most)
+        if (
+            seen > self._max_head
+            and sum(len(name) + len(value) + 4 for name, value in message.raw_headers) > self._max_head
+        ):
+            raise LineTooLong(b"", self._max_head)
         self._head_size = 0
         self.begun = False
         self._body = body
@@ -207,13 +210,13 @@ class RequestParser(BaseProtocol):
         if is_last(message):
             self._last = message
 
-    def _weigh(self, content: int, size: int) -> None:
-        """Refuse a body that goes on and on without content: extensions of a chunk, zeros in front of its size."""
+    def _check_progress(self, content: int, size: int) -> None:
+        """Reject a body that goes on without content: chunk extensions, or leading zeros of a chunk size."""
         if content != self._content:
             self._content, self._silence = content, 0
             return
         self._silence += size
-        if self._silence > self._most:
+        if self._silence > self._max_head:
             raise TransferEncodingError("no content")
 
     def _end(self, last: RawRequestMessage) -> None:
@@ -221,22 +224,22 @@ class RequestParser(BaseProtocol):
         if last.upgrade:
             _, _, self._tail = self._http.feed_data(b"")
 
-    def stop(self, answer: Response) -> None:
-        """Read no further. A body that is not whole by now will not become so."""
+    def stop(self, refusal: Response) -> None:
+        """Parse no more. A body that is incomplete stays so."""
         self.done = True
         if self._body is None:
-            self.refusal = answer
+            self.refusal = refusal
         else:
             self._body.set_exception(web.RequestPayloadError("the body's framing is broken"))
 
     def in_body(self) -> bool:
-        """Whether a body has begun and not ended."""
+        """Whether a body is incomplete."""
         return self._body is not None and not self._body.is_eof()
 
     def holds_part_of_a_head(self) -> bool:
-        """Whether a head has begun. It may have come behind the request before, so only the parser knows.
+        """Whether a part of a head has arrived, which only the parser knows if it came with the request before.
 
-        It is of no use any more if one has.
+        If so, the parser cannot be used any more.
         """
         try:
             return self._http.feed_eof() is not None

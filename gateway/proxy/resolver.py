@@ -1,14 +1,14 @@
-"""`Resolver`: the addresses behind the names of upstreams, found out apart from each other and kept.
+"""`Resolver`: looks up the names of upstreams, independently of each other, and caches their addresses.
 
-A name is looked up when a connection is to be opened and no answer is fresh, by one lookup however many requests wait
-for it. A request that leaves, or waits no longer, ends no lookup.
+A name is looked up when a connection is opened and no answer is fresh. All requests that need it wait for the same
+lookup, which goes on even if none of them waits any longer.
 
 ======================  ================================================================================
-what was answered       what becomes of it
+result of the lookup    what happens
 ======================  ================================================================================
-addresses               are used for their TTL, which is taken as `min_ttl` at least and `max_ttl` at most
-there is no such name   what was known is forgotten; not asked again for a second
-nothing, or an error    what was known is used for `stale_time` more (RFC 8767); asked again after a second
+addresses               they are used for their TTL, but for `min_ttl` at least and `max_ttl` at most
+no such name            known addresses are dropped; the next lookup is a second later at the earliest
+none, or an error       known addresses are used for `stale_time` more (RFC 8767); the next lookup as above
 ======================  ================================================================================
 """
 
@@ -22,26 +22,26 @@ from gateway.proxy.lookup import Found, NoSuchNameError, look_up
 from gateway.proxy.observer import RequestObserver
 from gateway.settings.dns import Dns
 
-_AGAIN = 1.0
-"""Seconds until a name that was not found is asked for again."""
+_RETRY_TIME = 1.0
+"""Seconds until a name whose lookup failed is looked up again."""
 
-_PATIENCE = 0.2
-"""Seconds that a new answer may take before the one known so far has to do."""
+_REFRESH_TIMEOUT = 0.2
+"""Seconds to wait for a new answer while stale addresses are known."""
 
 
 @dataclass(slots=True)
 class _Name:
-    """A name, and what is known of it; instants are those of the loop's clock.
+    """A name and its cached addresses; times are those of the loop's clock.
 
     Attributes:
-        preferred: Its addresses of the family that is tried first.
-        other: Those of the other family.
-        fresh_until: Their TTL ends.
-        due: It is looked up again by whoever needs it from then on.
-        failure: Why the last lookup brought no answer; empty when it did.
-        lookup: The one under way.
-        asked: When it began.
-        turn: Moves on with each use.
+        preferred: Addresses of the family that is tried first.
+        other: Addresses of the other family.
+        fresh_until: When their TTL ends.
+        due: When the name may be looked up again.
+        failure: Why the last lookup failed; empty if it succeeded.
+        lookup: The lookup in progress.
+        started: When it began.
+        uses: How often the addresses were used.
     """
 
     preferred: tuple[str, ...] = ()
@@ -50,11 +50,11 @@ class _Name:
     due: float = -inf
     failure: str = ""
     lookup: asyncio.Task[None] | None = None
-    asked: float = -inf
-    turn: int = 0
+    started: float = -inf
+    uses: int = 0
 
-    def learn(self, addresses: Sequence[str], until: float) -> None:
-        """Take addresses for good until then."""
+    def store(self, addresses: Sequence[str], until: float) -> None:
+        """Cache addresses until then."""
         is_ipv6 = ":" in addresses[0]
         self.preferred = tuple(address for address in addresses if (":" in address) is is_ipv6)
         self.other = tuple(address for address in addresses if (":" in address) is not is_ipv6)
@@ -62,22 +62,22 @@ class _Name:
         self.failure = ""
 
     def forget(self) -> None:
-        """Know no addresses any more."""
+        """Drop the cached addresses."""
         self.preferred = self.other = ()
 
     def in_turn(self) -> list[str]:
-        """Its addresses, in the order in which to try them this time."""
-        self.turn += 1
-        return [*_turned(self.preferred, self.turn), *_turned(self.other, self.turn)]
+        """The addresses, in the order in which to try them this time."""
+        self.uses += 1
+        return [*_rotated(self.preferred, self.uses), *_rotated(self.other, self.uses)]
 
 
 class Resolver:
-    """Finds addresses behind names. It knows as many names as it was asked for: those of the configured upstreams.
+    """Resolves names. Its cache holds as many names as there are in the configured upstreams.
 
     Args:
-        dns: Whom to ask, and how long to keep what is answered.
-        loop: Keeps the time.
-        observer: Is told when addresses are used although no name server confirms them any more.
+        dns: Name servers and cache times.
+        loop: The event loop.
+        observer: Notified when stale addresses are used because a lookup failed.
     """
 
     __slots__ = ("_dns", "_loop", "_names", "_observer")
@@ -89,16 +89,16 @@ class Resolver:
         self._names: dict[str, _Name] = {}
 
     async def resolve(self, host: str) -> list[str]:
-        """The addresses of a host, in the order in which to try them; an address is its own.
+        """The addresses of a host, in the order in which to try them; an IP address resolves to itself.
 
         Raises:
-            OSError: none is known.
+            OSError: no address is known.
         """
         name = self._names.get(host)
         if name is None:
             name = self._names[host] = _Name()
             if parse_address(host) is not None:
-                name.learn((host,), inf)
+                name.store((host,), inf)
         if self._loop.time() >= name.due:
             await self._refresh(host, name)
         if not name.preferred:
@@ -106,23 +106,23 @@ class Resolver:
         return name.in_turn()
 
     def close(self) -> None:
-        """Give up the lookups that are under way."""
+        """Cancel the lookups in progress."""
         for name in self._names.values():
             if name.lookup is not None:
                 name.lookup.cancel()
 
     async def _refresh(self, host: str, name: _Name) -> None:
-        """Look a name up, or wait for whoever does. What is known already is not waited for long."""
+        """Look a name up, or wait for the lookup in progress; only briefly if addresses are known already."""
         now = self._loop.time()
         if now >= name.fresh_until + self._dns.stale_time:
             name.forget()
         if name.lookup is None:
-            name.asked = now
+            name.started = now
             name.lookup = self._loop.create_task(self._look_up(host, name))
-        patience = None
+        timeout = None
         if name.preferred:
-            patience = 0.0 if name.failure else max(name.asked + _PATIENCE - now, 0.0)
-        await asyncio.wait([name.lookup], timeout=patience)
+            timeout = 0.0 if name.failure else max(name.started + _REFRESH_TIMEOUT - now, 0.0)
+        await asyncio.wait([name.lookup], timeout=timeout)
 
     async def _look_up(self, host: str, name: _Name) -> None:
         try:
@@ -130,24 +130,24 @@ class Resolver:
         except OSError as error:
             self._fail(host, name, error)
         else:
-            name.learn(found.addresses, self._loop.time() + self._lifetime(found))
+            name.store(found.addresses, self._loop.time() + self._lifetime(found))
         finally:
             name.lookup = None
 
     def _fail(self, host: str, name: _Name, error: OSError) -> None:
         is_new, name.failure = not name.failure, str(error)
-        name.due = self._loop.time() + _AGAIN
+        name.due = self._loop.time() + _RETRY_TIME
         if isinstance(error, NoSuchNameError):
             name.forget()
-        elif name.preferred and is_new:  # said once, not for each lookup
+        elif name.preferred and is_new:  # reported once, not for each lookup
             self._observer.name_unresolved(host, name.failure)
 
     def _lifetime(self, found: Found) -> float:
         return min(max(found.ttl, self._dns.min_ttl), self._dns.max_ttl)
 
 
-def _turned(addresses: tuple[str, ...], turn: int) -> tuple[str, ...]:
+def _rotated(addresses: tuple[str, ...], by: int) -> tuple[str, ...]:
     if not addresses:
         return ()
-    first = turn % len(addresses)
+    first = by % len(addresses)
     return addresses[first:] + addresses[:first]

@@ -1,4 +1,4 @@
-"""An upstream's answer on its way to the client."""
+"""`ResponseRelay`: passes an upstream's response on to the client."""
 
 import asyncio
 import re
@@ -8,7 +8,7 @@ from aiohttp import HttpVersion11
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import response_lines
 from gateway.proxy.upstream_connection import UpstreamConnection
-from gateway.proxy.upstream_response import ForwardError, Framing, RawFields
+from gateway.proxy.upstream_response import ForwardError, Framing, RawHeaders
 
 _NO_CONTENT = 204
 _REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -16,25 +16,25 @@ _SWITCHING = 101
 
 
 class ResponseRelay:
-    """Writes an answer to the client as it comes, in the framing that the client understands.
+    """Writes a response to the client as it comes, in a framing that the client understands.
 
     Args:
-        exchange: Where to write.
-        connection: Where the answer comes from.
-        keep_rate_limits: Whether the upstream's own rate-limit fields reach the client.
+        exchange: Has the client to write to.
+        connection: The connection to the upstream.
+        keep_rate_limits: Whether the upstream's own rate-limit headers reach the client.
 
     Attributes:
-        done: Set when the answer is complete, or to the `ForwardError` that ended it. The result is whether the
-            connection has been switched to another protocol; then `closed` is set when that has ended.
-        closed: See `done`.
+        done: Done when the response is complete, or failed with a `ForwardError`. The result is whether the connection
+            has been switched to another protocol.
+        closed: Done when the switched connection is closed; None if it was not switched.
     """
 
     __slots__ = (
         "_chunked",
         "_connection",
         "_exchange",
+        "_is_http11",
         "_keep_rate_limits",
-        "_modern",
         "_out",
         "_status",
         "closed",
@@ -45,7 +45,7 @@ class ResponseRelay:
         self._exchange = exchange
         self._connection = connection
         self._keep_rate_limits = keep_rate_limits
-        self._modern = exchange.message.version == HttpVersion11
+        self._is_http11 = exchange.message.version == HttpVersion11
         self._chunked = False
         self._out: list[bytes] = []
         loop = asyncio.get_running_loop()
@@ -53,28 +53,28 @@ class ResponseRelay:
         self.closed: asyncio.Future[None] | None = None
         self._status = 0
 
-    def interim(self, status: int, reason: bytes, fields: RawFields) -> None:
-        """Pass on 100 Continue and 103 Early Hints to clients that know of them (RFC 9110 section 15.2)."""
-        if self._modern:
-            lines, _ = response_lines(fields, status, keep_rate_limits=self._keep_rate_limits)
-            self._out.append(b"\r\n".join([b"HTTP/1.1 %d %b" % (status, _spoken(reason)), *lines, b"", b""]))
+    def interim(self, status: int, reason: bytes, headers: RawHeaders) -> None:
+        """Pass on 100 Continue and 103 Early Hints to clients that support them (RFC 9110 section 15.2)."""
+        if self._is_http11:
+            lines, _ = response_lines(headers, status, keep_rate_limits=self._keep_rate_limits)
+            self._out.append(b"\r\n".join([b"HTTP/1.1 %d %b" % (status, _valid_reason(reason)), *lines, b"", b""]))
 
-    def head(self, status: int, reason: bytes, fields: RawFields, framing: Framing, length: bytes) -> None:
-        """Pass on the head, with the framing towards the client."""
+    def head(self, status: int, reason: bytes, headers: RawHeaders, framing: Framing, length: bytes) -> None:
+        """Pass on the head, with the framing for the client."""
         self._status = status
         exchange, connection = self._exchange, self._connection
-        lines = [b"HTTP/1.1 %d %b" % (status, _spoken(reason))]
-        own, bound = response_lines(fields, status, keep_rate_limits=self._keep_rate_limits)
-        lines += own
-        if bound:
-            connection.bound = True
+        lines = [b"HTTP/1.1 %d %b" % (status, _valid_reason(reason))]
+        forwarded, authenticates = response_lines(headers, status, keep_rate_limits=self._keep_rate_limits)
+        lines += forwarded
+        if authenticates:
+            connection.authenticated = True
         if status == _SWITCHING:
             lines += [
                 b"Connection: upgrade",
-                *(b"Upgrade: " + value for name, value in fields if name.lower() == b"upgrade"),
+                *(b"Upgrade: " + value for name, value in headers if name.lower() == b"upgrade"),
             ]
         elif framing is Framing.CHUNKED or framing is Framing.CLOSE:
-            if self._modern:
+            if self._is_http11:
                 self._chunked = True
                 lines.append(b"Transfer-Encoding: chunked")
             else:
@@ -83,9 +83,9 @@ class ResponseRelay:
         elif length and status != _NO_CONTENT:
             lines.append(b"Content-Length: " + length)
         if not exchange.body.is_eof():
-            exchange.settle(body_is_taken=connection.reusable and connection.open)
-        if connection.bound and not connection.reusable and exchange.pins_connections:
-            exchange.keep_alive = False  # the client takes this connection for authenticated
+            exchange.decide_keep_alive(body_is_taken=connection.reusable and connection.open)
+        if connection.authenticated and not connection.reusable and exchange.pins_connections:
+            exchange.keep_alive = False  # the client assumes that this connection is authenticated
         if not exchange.keep_alive and status != _SWITCHING:
             lines.append(b"Connection: close")
         lines.append(b"\r\n")
@@ -99,7 +99,7 @@ class ResponseRelay:
             self._out.append(data)
 
     def flush(self) -> None:
-        """Send what has come, in one write."""
+        """Send what has come so far, in one write."""
         out = self._out
         if out:
             self._out = []
@@ -107,13 +107,13 @@ class ResponseRelay:
             self._exchange.write(out[0] if len(out) == 1 else b"".join(out))
 
     def upgraded(self) -> None:
-        """The answer was a 101; what follows are bytes of another protocol."""
+        """The response was a 101; bytes of another protocol follow."""
         self.flush()
         self.closed = self.done.get_loop().create_future()
         self.done.set_result(True)
 
     def end(self) -> None:
-        """The answer is complete."""
+        """The response is complete."""
         if self._chunked:
             self._out.append(b"0\r\n\r\n")
         self.flush()
@@ -123,7 +123,7 @@ class ResponseRelay:
             self.closed.set_result(None)
 
     def fail(self, error: ForwardError) -> None:
-        """There is no answer, or not all of it."""
+        """There is no response, or it is incomplete."""
         self._out = []
         if self.closed is None:
             self.done.set_exception(error)
@@ -131,6 +131,6 @@ class ResponseRelay:
             self.closed.set_result(None)
 
 
-def _spoken(reason: bytes) -> bytes:
-    """A reason phrase as it may be passed on (RFC 9112 section 4): none, if it has control bytes."""
+def _valid_reason(reason: bytes) -> bytes:
+    """A reason phrase to pass on (RFC 9112 section 4): empty if it has control bytes."""
     return reason if reason == b"OK" or _REASON.fullmatch(reason) else b""

@@ -1,4 +1,4 @@
-"""Answers of our own. Each is the same bytes every time, so that it tells a client nothing but its status."""
+"""The gateway's own responses. Each is the same bytes every time, so that it tells a client nothing but its status."""
 
 from http import HTTPStatus
 from typing import NamedTuple
@@ -9,8 +9,8 @@ class Response(NamedTuple):
 
     Attributes:
         status: Its status code.
-        head: Status line and fields, without the empty line that ends them.
-        body: What follows; left out when the request was HEAD.
+        head: Status line and headers, without the empty line that ends them.
+        body: Left out when the request was HEAD.
     """
 
     status: int
@@ -19,15 +19,15 @@ class Response(NamedTuple):
 
     @classmethod
     def of(cls, status: HTTPStatus) -> "Response":
-        """The plain answer of a status: its name and nothing else."""
+        """The plain response for a status: its reason phrase as text."""
         body = f"{status.phrase}\n".encode()
         head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
         return cls(status, f"{head}Content-Length: {len(body)}\r\n".encode(), body)
 
-    def whole(self, fields: bytes = b"", *, bodiless: bool = False, close: bool = False) -> bytes:
-        """All of it, with more fields. A client that is to expect no further answer is told to close."""
+    def encode(self, headers: bytes = b"", *, bodiless: bool = False, close: bool = False) -> bytes:
+        """The bytes of the response, with more header lines; with `close`, it says `Connection: close`."""
         last = b"Connection: close\r\n" if close else b""
-        return b"%b%b%b\r\n%b" % (self.head, fields, last, b"" if bodiless else self.body)
+        return b"%b%b%b\r\n%b" % (self.head, headers, last, b"" if bodiless else self.body)
 
 
 NO_CONTENT = Response(HTTPStatus.NO_CONTENT, b"HTTP/1.1 204 No Content\r\n", b"")

@@ -1,4 +1,4 @@
-"""`SendRate`: whether a client takes fast enough what has been written to it."""
+"""`SendRate`: whether a client reads what has been written to it fast enough."""
 
 import asyncio
 
@@ -6,11 +6,11 @@ from gateway.proxy.min_data_rate import MinDataRate
 
 
 class SendRate:
-    """Measures how fast the write buffer of a transport empties, and how long that may go on.
+    """Measures how fast the write buffer of a transport empties.
 
     Args:
         transport: Whose buffer.
-        least: What is fast enough.
+        least: The rate below which the client times out.
     """
 
     __slots__ = ("_least", "_transport", "_unsent")
@@ -21,16 +21,16 @@ class SendRate:
         self._unsent = 0
 
     def begin(self) -> float:
-        """Measure from now on. Returns the seconds to wait at most."""
+        """Start measuring. Returns for how many seconds to wait at most."""
         self._unsent = self._transport.get_write_buffer_size()
         return self._least.begin()
 
     def end(self) -> float:
-        """Returns the seconds that may be waited on; 0 when the client is too slow."""
+        """Stop measuring. Returns for how many seconds to go on waiting; 0 when the client is too slow."""
         before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
         return self._least.end(max(before - self._unsent, 0))
 
     @property
     def sent_all(self) -> bool:
-        """Whether there was nothing left to send, the last time."""
+        """Whether the buffer was empty when it was last measured."""
         return not self._unsent

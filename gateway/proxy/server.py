@@ -1,29 +1,50 @@
-"""`Server`: the connections of clients, taken up to a limit, and drained without breaking any."""
+"""`Server`: accepts the connections of clients up to a limit, and drains without breaking any."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from socket import socket
+from ssl import SSLContext
+from typing import Any
 
 from gateway.limits.address import Address, group
 from gateway.proxy.client_connection import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.observer import RequestObserver
+from gateway.proxy.peer import peer_address
+from gateway.proxy.tls import TlsTransport
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
+
+_MAX_ACCEPTS = 64
+"""Connections accepted in one iteration of the event loop."""
+
+_ACCEPT_PAUSE = 1.0
+"""Seconds to wait when the system cannot accept another connection, for lack of descriptors for example."""
+
+
+async def listen(
+    server: "Server", listening: socket, intake: Intake, observer: RequestObserver, tls: SSLContext | None, backlog: int
+) -> "asyncio.Server | TlsAcceptor":
+    """Accept connections for `server` on a bound socket, until `close`; `backlog` of them may wait in the kernel."""
+    listening.listen(backlog)
+    if tls is not None:
+        return TlsAcceptor(server, listening, intake, observer, tls)
+    return await asyncio.get_running_loop().create_server(server, sock=listening, backlog=backlog)
 
 
 class Server:
     """Makes a `ClientConnection` for each client, and keeps a set of them.
 
     Args:
-        handle: Answers a request.
-        intake: What is taken from clients.
-        observer: Is told which connections were not taken, or cut off.
-        trusts: Whether an address is a trusted proxy's, behind which there are many clients.
+        handle: Handles a request.
+        intake: Limits on connections and requests.
+        observer: Notified of connections that were rejected or cut off.
+        trusts: Whether an address is a trusted proxy's, which connects for many clients.
 
     Attributes:
-        draining: Whether answers tell clients to close their connections.
-        held: Connections there are, those included whose TLS handshake is under way.
-        connections: Those without these.
+        draining: Whether responses tell clients to close their connections.
+        held: The number of connections, including those whose TLS handshake is under way.
+        connections: The connections, without those.
     """
 
     def __init__(
@@ -46,16 +67,15 @@ class Server:
         self.connections: set[ClientConnection] = set()
 
     def __call__(self) -> ClientConnection:
-        return self.expect(self.admit)
+        return self.connection(self.admit)
 
-    def expect(self, admit: Callable[[Address | None], str | None]) -> ClientConnection:
-        """A connection that is about to be made; `admit` is asked when it is, and says why it cannot be taken."""
+    def connection(self, admit: Callable[[Address | None], str | None]) -> ClientConnection:
+        """Make a connection; once it has a transport, `admit` returns why it is rejected, or None."""
         return ClientConnection(
             self._handle, self._intake, self._observer, admit, self._trusts, self._coalescer, self._open, self._close
         )
 
     def _open(self, connection: ClientConnection) -> None:
-        """Note a connection; it is told to be short if we are leaving."""
         self.connections.add(connection)
         if self.draining:
             connection.finish()
@@ -65,7 +85,7 @@ class Server:
         self.release(connection.client.peer.address)
 
     def admit(self, peer: Address | None) -> str | None:
-        """Count a new connection. Returns why it cannot be taken, if it cannot; then it is not counted."""
+        """Count a new connection. Returns why it is rejected, or None; a rejected one is not counted."""
         if self.held >= self._intake.max_connections:
             return "too_many"
         holder = self._holder(peer)
@@ -78,7 +98,7 @@ class Server:
         return None
 
     def release(self, peer: Address | None) -> None:
-        """A connection that was counted is gone."""
+        """Count a connection no more, since it is closed."""
         self.held -= 1
         holder = self._holder(peer)
         if holder is not None:
@@ -89,17 +109,17 @@ class Server:
             self._empty.set_result(None)
 
     def _holder(self, peer: Address | None) -> str | None:
-        """The client whose connection it is; None for a proxy, which holds those of many."""
+        """Whom a connection counts for; None for a trusted proxy, which connects for many clients."""
         return None if peer is None or self._trusts(peer) else group(peer)
 
     async def drain(self, deadline: float) -> int:
-        """Let the connections end: answers say so, and those that idle are closed after a while.
+        """Let the connections end: responses say `Connection: close`, and idle connections are closed after a while.
 
         Args:
-            deadline: Seconds before the rest is broken off.
+            deadline: Seconds after which the remaining connections are aborted.
 
         Returns:
-            How many connections had to be broken off.
+            How many connections had to be aborted.
         """
         self.draining = True
         for connection in self.connections:
@@ -110,10 +130,89 @@ class Server:
         return left
 
     async def shutdown(self, seconds: float) -> None:
-        """Break off all connections; requests under way have so many seconds to notice."""
+        """Close all connections; the requests in flight have `seconds` to end."""
         await asyncio.gather(*(connection.shutdown(seconds) for connection in self.connections))
 
     async def _wait_empty(self, seconds: float) -> None:
         if self.held:
             self._empty = self._loop.create_future()
             await asyncio.wait([self._empty], timeout=seconds)
+
+
+class TlsAcceptor:
+    """Accepts TLS connections, and counts them from the first byte.
+
+    An event loop reports a connection when its handshake is complete. Until then it would count against no limit, and
+    thousands of clients that never send a ClientHello would cost only us. A connection over a limit is closed without a
+    response, since a 503 would need a handshake first.
+
+    Args:
+        server: Makes connections, and counts them.
+        listening: A socket that listens; `close` closes it.
+        intake: A handshake has `head_timeout`.
+        observer: Notified of connections that were rejected, or whose handshake failed.
+        tls: Certificate and key.
+    """
+
+    __slots__ = ("_handshakes", "_intake", "_listening", "_loop", "_observer", "_pause", "_server", "_tls")
+
+    def __init__(
+        self, server: Server, listening: socket, intake: Intake, observer: RequestObserver, tls: SSLContext
+    ) -> None:
+        self._server = server
+        self._listening = listening
+        self._intake = intake
+        self._observer = observer
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        listening.setblocking(False)
+        self._open()
+
+    def close(self) -> None:
+        """Accept no more; existing connections and their handshakes go on."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+
+    def _open(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listening, self._accept)
+
+    def _accept(self) -> None:
+        try:
+            for _ in range(_MAX_ACCEPTS):
+                self._begin(*self._listening.accept())
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            pass
+        except OSError:
+            # Out of descriptors, for example: the loop would report it again at once, and for ever.
+            self._loop.remove_reader(self._listening)
+            self._pause = self._loop.call_later(_ACCEPT_PAUSE, self._open)
+
+    def _begin(self, accepted: socket, name: Any) -> None:
+        peer = peer_address(name)
+        cause = self._server.admit(peer)
+        if cause is not None:
+            self._observer.rejected(cause)
+            accepted.close()
+            return
+        accepted.setblocking(False)
+        handshake = self._loop.create_task(self._handshake(accepted, peer))
+        self._handshakes.add(handshake)
+        handshake.add_done_callback(self._handshakes.discard)
+
+    async def _handshake(self, accepted: socket, peer: Address | None) -> None:
+        made: list[Address | None] = []  # holds the peer once the connection counts itself
+        tls = TlsTransport(self._server.connection(made.append), self._tls)
+        try:
+            async with asyncio.timeout(self._intake.head_timeout):
+                await self._loop.connect_accepted_socket(lambda: tls, accepted)
+                await tls.handshake()
+        except OSError:  # no TLS, no common version, gone, or too slow
+            self._observer.rejected("handshake")
+        finally:
+            if not made:
+                self._server.release(peer)

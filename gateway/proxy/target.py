@@ -1,8 +1,8 @@
-"""The request target and Host: which host and which path a request names, and what to send upstream.
+"""The request target and Host: which host and path a request is for, and what to send upstream.
 
-RFC 9112 section 3.2: the usual origin-form (``/path?query``) names the path and leaves the host to the Host field; the
-absolute-form (``http://host/path``) names both, and its host replaces the field. CONNECT's authority-form and the
-asterisk of OPTIONS name nothing that we serve.
+RFC 9112 section 3.2: the usual origin-form (``/path?query``) has the path, and the host is in the Host header; the
+absolute-form (``http://host/path``) has both, and its host replaces the header. CONNECT's authority-form and the
+asterisk of OPTIONS name no resource that is served.
 """
 
 import re
@@ -19,13 +19,13 @@ _ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE)
 
 
 class Target(NamedTuple):
-    """What a request asks for.
+    """The host and path that a request is for.
 
     Attributes:
-        host: In lower case, without port and closing dot; empty when the request names none.
-        path: As it came, without the query.
-        origin_form: Path and query as they came: what goes upstream.
-        authority: Host and port as they came: the Host field to send upstream.
+        host: In lower case, without port and trailing dot; empty if the request has none.
+        path: As the client sent it, without the query.
+        origin_form: Path and query as the client sent them, for the upstream.
+        authority: Host and port as the client sent them, for the upstream's Host header.
     """
 
     host: str
@@ -36,9 +36,9 @@ class Target(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def parse_host(authority: str) -> str | None:
-    """The host of a Host field, in lower case, without port and closing dot; None when it is not one (RFC 9110 7.2).
+    """The host in a Host header, in lower case, without port and trailing dot; None if it is invalid (RFC 9110 7.2).
 
-    An IPv6 address is in its shortest form, as in rules, however it is spelled.
+    An IPv6 address is returned in its shortest form, as in rules.
     """
     form = _AUTHORITY.fullmatch(authority)
     if form is None or (form["port"] and int(form["port"]) > 65_535):  # noqa: PLR2004 - the largest port
@@ -53,14 +53,14 @@ def parse_host(authority: str) -> str | None:
 
 
 def parse_target(raw: str, hosts: Sequence[str]) -> Target | None:
-    """Read a request target.
+    """Parse a request target.
 
     Args:
-        raw: The target as it stands in the request line.
-        hosts: All Host fields.
+        raw: The target in the request line.
+        hosts: The values of all Host headers.
 
     Returns:
-        None when target or Host are invalid or name nothing that we serve.
+        None if the target or Host is invalid, or names nothing that is served.
     """
     if len(hosts) > 1 or "#" in raw or not (raw.isascii() and raw.isprintable()):
         return None

@@ -1,8 +1,8 @@
 """`TlsTransport`: TLS over a TCP transport, with backpressure that loses nothing.
 
 An event loop's own TLS goes on reading the socket while its protocol has paused reading. When the peer closes in the
-meantime, uvloop's drops whatever it has not decrypted yet. Here, pausing pauses the socket: unread bytes stay in the
-kernel, and the end of the stream stays behind them.
+meantime, uvloop's drops the bytes that it has not decrypted yet. Here, pausing pauses the socket: unread bytes stay in
+the kernel, and so does the end of the stream after them.
 
 Only a close_notify ends a direction (RFC 8446 section 6.1). A connection that ends without one was truncated, and the
 protocol's `connection_lost` gets an error, without `eof_received` before it.
@@ -13,7 +13,7 @@ from contextlib import suppress
 from ssl import MemoryBIO, SSLContext, SSLError, SSLWantReadError, SSLZeroReturnError
 from typing import Any
 
-from gateway.proxy.leftover import unread
+from gateway.proxy.unread import read_unread
 
 _RECORD = 16_384
 """Bytes that one record holds at most (RFC 8446 section 5.1)."""
@@ -42,7 +42,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._connected = False  # from the end of the handshake to connection_lost
         self._paused = False
         self._eof_received = False
-        self._eof_reported = False  # to the protocol, which is not told while it has paused reading
+        self._eof_reported = False  # to the protocol, but not while it has paused reading
         self._eof_sent = False
         self._closing = False
         self._failure: Exception | None = None
@@ -80,17 +80,17 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """The peer has closed its half of the TCP connection. Returns whether ours stays open."""
         if self._eof_received:
             return not self._closing
-        if self._eof_sent:  # nobody waits for more
+        if self._eof_sent:  # no more is expected
             self._closing = True
         else:
             self._fail(ConnectionAbortedError("truncated: the peer closed the connection without close_notify"))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The TCP connection is gone. A failed write ends it at once: what had come before is still in the socket."""
+        """The TCP connection is lost. A failed write closes it at once: what came before is still in the socket."""
         raw, self._raw = self._raw, None
         if exc is not None and raw is not None and self._connected and not (self._closing or self._eof_received):
-            for data in unread(raw):
+            for data in read_unread(raw):
                 self._incoming.write(data)
             self._decrypt()
         if exc is None and not (self._eof_received or self._closing):
@@ -105,7 +105,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._protocol.connection_lost(failure)
         elif not self._ready.done():
             self._ready.set_exception(failure or ConnectionAbortedError("closed during the handshake"))
-            self._ready.exception()  # it is not awaited when connecting was cancelled
+            self._ready.exception()  # not awaited if connecting was cancelled
 
     def pause_writing(self) -> None:
         """The socket's buffer is full."""
@@ -132,7 +132,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._closing or self._raw is None or self._raw.is_closing()
 
     def is_reading(self) -> bool:
-        """Whether the protocol is given bytes as they come."""
+        """Whether the protocol receives bytes as they come."""
         return not (self._paused or self.is_closing())
 
     def pause_reading(self) -> None:
@@ -150,7 +150,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 asyncio.get_running_loop().call_soon(self._read)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send bytes; nothing happens when the connection is closed."""
+        """Send bytes; does nothing if the connection is closed."""
         if self._closing or self._eof_sent or self._raw is None or not data:
             return
         try:
@@ -169,7 +169,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return True
 
     def write_eof(self) -> None:
-        """Close our direction behind the bytes written so far, and go on reading.
+        """Close our direction after the bytes written so far, and go on reading.
 
         Raises:
             OSError: the peer has reset the connection.
@@ -183,7 +183,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return 0 if self._raw is None else self._raw.get_write_buffer_size()
 
     def close(self) -> None:
-        """Send what was written and close_notify, then close; the peer's close_notify is not waited for."""
+        """Send the bytes written so far and close_notify, then close without waiting for the peer's close_notify."""
         if not self._closing and self._raw is not None:
             self._closing = True
             self._send_close_notify()
@@ -204,7 +204,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._send()
         except SSLError as error:
             self._failure = error
-            self._send()  # the alert that says why
+            self._send()  # the alert with the reason
             self._closing = True
             if self._raw is not None:
                 self._raw.close()
@@ -238,7 +238,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 self._eof_received = True
         except SSLWantReadError:
             pass
-        except SSLZeroReturnError:  # close_notify, when we have sent ours before
+        except SSLZeroReturnError:  # close_notify, after ours
             self._eof_received = True
         except SSLError as error:
             failure = error
@@ -253,7 +253,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._eof_sent:
             return
         self._eof_sent = True
-        with suppress(SSLError):  # it is sent; the peer's has not come yet
+        with suppress(SSLError):  # ours is sent; the peer's has not come yet
             self._tls.unwrap()
         self._send()
 

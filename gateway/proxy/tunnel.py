@@ -1,9 +1,9 @@
-"""A connection switched to another protocol (WebSocket, RFC 6455): the client's bytes on their way to the upstream.
+"""`Tunnel`: a connection switched to another protocol (WebSocket, RFC 6455), from the client to the upstream.
 
-The other way needs nothing new: the answer's `Relay` goes on writing what comes.
+In the other direction, `ResponseRelay` goes on writing what the upstream sends.
 
-The tunnel ends when the upstream closes its half. A client that closes its own first may be waiting for the upstream's
-last bytes: they have `HALF_CLOSE_TIMEOUT` seconds to come, and as many between any two.
+The tunnel ends when the upstream closes its half. A client that closes its half first may be waiting for the upstream's
+last bytes: the first may take `HALF_CLOSE_TIMEOUT` seconds, and so may each one after it.
 """
 
 from gateway.proxy.client import HALF_CLOSE_TIMEOUT, Client
@@ -11,12 +11,12 @@ from gateway.proxy.upstream_connection import UpstreamConnection
 
 
 class Tunnel:
-    """Sends the client's bytes on unread.
+    """Passes the client's bytes on to the upstream as they are.
 
     Args:
-        client: Whose request has been answered with 101.
-        connection: The upstream's side.
-        timeout: Seconds without a byte either way after which the tunnel is closed.
+        client: The client, which has received a 101 response.
+        connection: The connection to the upstream.
+        timeout: Seconds without a byte in either direction after which the tunnel is closed.
     """
 
     __slots__ = ("_connection", "_timeout")

@@ -1,4 +1,4 @@
-"""What an upstream's answer consists of, and who takes it as it comes."""
+"""The parts of an upstream's response, and the framing of its body."""
 
 from enum import Enum
 from typing import Protocol
@@ -6,35 +6,35 @@ from typing import Protocol
 from gateway.limiter.verdict import Outcome
 from gateway.proxy.responses import BAD_GATEWAY, Response
 
-RawFields = list[tuple[bytes, bytes]]
+RawHeaders = list[tuple[bytes, bytes]]
 
 
 class ForwardError(Exception):
-    """A request was not answered by the upstream, or not to the end.
+    """The upstream's response is missing or incomplete.
 
     Attributes:
-        answer: What the client is told if it has not been told anything yet.
-        outcome: Whose fault it is.
-        replayable: Nothing of an answer came on a connection that had been used before: the upstream had closed it
-            while it was idle, and has most likely not read the request.
+        response: For the client, if no part of the upstream's response has been sent.
+        outcome: What became of the request.
+        replayable: Whether nothing was received on a connection that had been used before: the upstream probably closed
+            it while it was idle, without reading the request.
     """
 
     def __init__(
         self,
         reason: str,
-        answer: Response = BAD_GATEWAY,
+        response: Response = BAD_GATEWAY,
         outcome: Outcome = Outcome.UPSTREAM_ERROR,
         *,
         replayable: bool = False,
     ) -> None:
         super().__init__(reason)
-        self.answer = answer
+        self.response = response
         self.outcome = outcome
         self.replayable = replayable
 
 
 class Framing(Enum):
-    """How the end of a body is known (RFC 9112 section 6.3)."""
+    """How the length of a body is determined (RFC 9112 section 6.3)."""
 
     NONE = 1
     LENGTH = 2
@@ -43,28 +43,28 @@ class Framing(Enum):
 
 
 class ResponseReader(Protocol):
-    """Takes an answer as it comes."""
+    """Receives a response as it comes."""
 
-    def interim(self, status: int, reason: bytes, fields: RawFields) -> None:
-        """A 1xx answer other than 101: the final one follows."""
+    def interim(self, status: int, reason: bytes, headers: RawHeaders) -> None:
+        """A 1xx response other than 101: the final one follows."""
 
-    def head(self, status: int, reason: bytes, fields: RawFields, framing: Framing, length: bytes) -> None:
-        """The head of the final answer. `length` is its Content-Length, empty if it has none."""
+    def head(self, status: int, reason: bytes, headers: RawHeaders, framing: Framing, length: bytes) -> None:
+        """The head of the final response. `length` is its Content-Length, empty if it has none."""
 
     def piece(self, data: bytes) -> None:
         """A piece of the body."""
 
     def flush(self) -> None:
-        """All that has come so far has been reported; more will follow."""
+        """All bytes that have arrived have been parsed; more will follow."""
 
     def end(self) -> None:
-        """The answer is complete, and all of it has been reported."""
+        """The response is complete."""
 
     def upgraded(self) -> None:
-        """The head was a 101: from here on pieces are bytes of another protocol, until `end`."""
+        """The response was a 101: pieces are bytes of another protocol from now on, until `end`."""
 
     def fail(self, error: ForwardError) -> None:
-        """There is no answer, or not all of it."""
+        """There is no response, or it is incomplete."""
 
 
 _SWITCHING = 101
@@ -72,25 +72,25 @@ _WITHOUT_BODY = (204, 304)
 
 
 class AmbiguousFramingError(ValueError):
-    """An answer whose end readers would see in different places."""
+    """A response whose end could be determined in different ways."""
 
 
-def read_framing(method: str, status: int, fields: RawFields, version: str) -> tuple[Framing, bytes]:
-    """How the end of an answer's body is known, and its Content-Length if it has one (RFC 9112 section 6.3).
+def read_framing(method: str, status: int, headers: RawHeaders, version: str) -> tuple[Framing, bytes]:
+    """The framing of a response's body, and its Content-Length if it has one (RFC 9112 section 6.3).
 
     Raises:
-        AmbiguousError: it says so twice, or in a way that the client would not understand.
+        AmbiguousFramingError: the framing is given twice, or in a way that a client might not understand.
     """
     length: bytes | None = None
     chunked = False
-    for name, value in fields:
+    for name, value in headers:
         lower = name.lower()
         if lower == b"content-length":
             if length is not None or not value.isdigit():
                 raise AmbiguousFramingError("its Content-Length")
             length = value.lstrip(b"0") or b"0"
         elif lower == b"transfer-encoding":
-            # Another coding would be lost on the way, and HTTP/1.0 has none (sections 6.1 and 7).
+            # Another coding would be lost in forwarding, and HTTP/1.0 has none (sections 6.1 and 7).
             if chunked or value.lower() != b"chunked" or version != "1.1":
                 raise AmbiguousFramingError("its Transfer-Encoding")
             chunked = True

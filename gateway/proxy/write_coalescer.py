@@ -1,40 +1,40 @@
-"""`WriteCoalescer`: bytes on their way out, written together at the end of a turn of the loop.
+"""`WriteCoalescer`: carries out all writes of one iteration of the event loop together, at its end.
 
-A write to a socket whose reader sleeps wakes it up, and that costs more than the write itself. Whoever has just been
-woken is still awake for the next write; so the writes of one turn go out one behind the other. A large one goes at
-once, for its memory is then free for what comes next.
+Writing to a socket whose reader sleeps wakes it, which costs more than the write itself. A reader that has just been
+woken is still awake for the next write, so the writes of one iteration go out one after the other. A large write goes
+out at once, so that its memory can be used again.
 """
 
 import asyncio
 
 _LARGE = 16_384
-"""Bytes that are worth a write by themselves."""
+"""Bytes from which a write is carried out at once."""
 
 
 class WriteCoalescer:
-    """Collects writes, in their order, and carries them out together.
+    """Collects writes, and carries them out together, in their order.
 
     Args:
-        loop: Whose turns count.
+        loop: Whose iterations count.
     """
 
-    __slots__ = ("_loop", "_posts")
+    __slots__ = ("_loop", "_writes")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._posts: list[tuple[asyncio.WriteTransport, bytes]] = []
+        self._writes: list[tuple[asyncio.WriteTransport, bytes]] = []
 
-    def post(self, transport: asyncio.WriteTransport, data: bytes) -> None:
-        """Write bytes before the next turn of the loop; not at all if the transport is closed by then."""
-        if not self._posts:
+    def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
+        """Write bytes before the next iteration of the event loop, unless the transport is closed by then."""
+        if not self._writes:
             self._loop.call_soon(self.flush)
-        self._posts.append((transport, data))
+        self._writes.append((transport, data))
         if len(data) >= _LARGE:
             self.flush()
 
     def flush(self) -> None:
-        """Write all that was posted. Call it before a transport is told to close behind its last bytes."""
-        posts, self._posts = self._posts, []
-        for transport, data in posts:
+        """Carry out all writes. Call this before a transport is closed after its last bytes."""
+        writes, self._writes = self._writes, []
+        for transport, data in writes:
             if not transport.is_closing():
                 transport.write(data)

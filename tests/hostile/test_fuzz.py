@@ -13,7 +13,7 @@ from gateway.limits.path import PathPolicy
 from gateway.proxy.headers import RequestHeaders
 from gateway.proxy.target import parse_target
 from gateway.proxy.upstream_connection import UpstreamConnection
-from gateway.proxy.upstream_response import ForwardError, Framing, RawFields
+from gateway.proxy.upstream_response import ForwardError, Framing, RawHeaders
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.url import Origin
 from tests.fuzzing import examples
@@ -83,10 +83,10 @@ class Notes:
         self.body = b""
         self.ends = 0
 
-    def interim(self, status: int, reason: bytes, fields: RawFields) -> None:
+    def interim(self, status: int, reason: bytes, fields: RawHeaders) -> None:
         self.told.append((status, reason, fields))
 
-    def head(self, status: int, reason: bytes, fields: RawFields, framing: Framing, length: bytes) -> None:
+    def head(self, status: int, reason: bytes, fields: RawHeaders, framing: Framing, length: bytes) -> None:
         self.told.append((status, reason, fields, framing, length))
 
     def piece(self, data: bytes) -> None:
@@ -162,7 +162,7 @@ def test_any_x_forwarded_for_names_an_address(text: str) -> None:
 @given(st.lists(st.tuples(NAME, st.binary(max_size=20)), max_size=8))
 @example([(b"Connection", b"x-user-id, Host, x"), (b"X-User-Id", b"a"), (b"X", b"b")])
 def test_fields_of_a_stranger_never_say_who_it_is(fields: list[tuple[bytes, bytes]]) -> None:
-    lines = RequestHeaders(["X-User-Id"]).pass_on(fields, trusted=False)
+    lines = RequestHeaders(["X-User-Id"]).forward(fields, trusted=False)
     names = {line.partition(b":")[0].lower() for line in lines}
     assert not names & {
         b"x-user-id",

@@ -17,8 +17,7 @@ from gateway.process.sockets import bind
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
-from gateway.proxy.server import Server
-from gateway.proxy.tls_acceptor import listen
+from gateway.proxy.server import Server, listen
 from gateway.redis.clock import StoreClock
 from gateway.settings.dns import Dns
 from gateway.settings.intake import Intake

@@ -11,7 +11,7 @@ from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
-from gateway.proxy.exchange import LITTLE
+from gateway.proxy.exchange import CHEAP_DISCARD
 from gateway.settings.intake import Intake
 from tests.proxy.keys import Keys
 from tests.proxy.running import proxy
@@ -80,14 +80,14 @@ async def test_behind_a_small_body_that_comes_after_the_answer_the_connection_go
         Client.connect(running.port) as client,
     ):
         for _ in range(3):
-            answer = await client.ask(post("/refused", f"Content-Length: {LITTLE}"))
+            answer = await client.ask(post("/refused", f"Content-Length: {CHEAP_DISCARD}"))
             assert (answer.status, says_close(answer)) == (429, False)
-            assert (await client.ask(b"x" * LITTLE + get("/next"))).status == 200
+            assert (await client.ask(b"x" * CHEAP_DISCARD + get("/next"))).status == 200
     assert [request.start for request in up.requests] == [b"GET /next HTTP/1.1"] * 3
 
 
 async def test_of_a_body_that_has_come_in_part_the_rest_counts() -> None:
-    length = LITTLE + 1_000
+    length = CHEAP_DISCARD + 1_000
     async with (
         upstream() as up,
         proxy(up.port, **RULES) as running,  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ async def test_of_a_body_that_has_come_in_part_the_rest_counts() -> None:
     ):
         answer = await client.ask(post("/refused", f"Content-Length: {length}") + b"x" * 1_000)
         assert (answer.status, says_close(answer)) == (429, False)
-        assert (await client.ask(b"x" * LITTLE + get())).status == 200
+        assert (await client.ask(b"x" * CHEAP_DISCARD + get())).status == 200
     async with (
         upstream() as up,
         proxy(up.port, **RULES) as running,  # type: ignore[arg-type]
@@ -146,13 +146,13 @@ async def test_http_1_0_is_told_and_gets_its_answer() -> None:
 
 async def test_a_request_pipelined_behind_a_refused_body_is_answered_or_the_close_was_said() -> None:
     async with upstream() as up, proxy(up.port, **RULES) as running:  # type: ignore[arg-type]
-        for size in (10, 60_000, LITTLE, 400_000, MUCH):
+        for size in (10, 60_000, CHEAP_DISCARD, 400_000, MUCH):
             async with Client.connect(running.port) as client:
                 client.writer.write(post("/refused", f"Content-Length: {size}") + b"x" * size + get("/behind"))
                 answer = await client.answer()
                 assert answer.status == 429
                 if says_close(answer):
-                    assert size > LITTLE
+                    assert size > CHEAP_DISCARD
                     assert await client.closed() == b""
                 else:
                     assert (await client.answer()).status == 200

@@ -1,4 +1,4 @@
-"""What has arrived on a connection that has failed, and has not been read."""
+"""`read_unread`: what has arrived on a connection that has failed, and is still in its socket."""
 
 import asyncio
 import os
@@ -9,8 +9,8 @@ _MOST = 16_777_216
 """Bytes; a socket's buffer holds less."""
 
 
-def unread(transport: asyncio.Transport) -> Iterator[bytes]:
-    """Read what lies in the socket of a transport that is about to tell its protocol that the connection is lost.
+def read_unread(transport: asyncio.Transport) -> Iterator[bytes]:
+    """Read what is left in the socket of a transport, from within its protocol's `connection_lost`.
 
     Linux keeps what came before a reset. Until `connection_lost` returns the socket is open, in asyncio and in uvloop.
     """
@@ -21,7 +21,7 @@ def unread(transport: asyncio.Transport) -> Iterator[bytes]:
     while left > 0:
         try:
             data = os.read(socket.fileno(), _PIECE)
-        except OSError:  # nothing more is there, or the reset is
+        except OSError:  # no more bytes, or the reset
             return
         if not data:
             return
