@@ -9,40 +9,78 @@ from gateway.config.address import HOST
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
 from gateway.config.number import size, whole
+from gateway.config.other_pattern import nearest_template
 from gateway.config.problem import InvalidError
 from gateway.config.reader import reads, scalar, string
-from gateway.config.scalar import each, name, parsed, text
+from gateway.config.scalar import each, name, text
 from gateway.config.section import Section
 from gateway.limits.endpoint import DEFAULT, Endpoint, Template
+from gateway.limits.method import METHODS
 from gateway.settings.url import HostPort, bracketed
 
-_METHOD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}", re.ASCII)
-_LITERAL = r"[A-Za-z0-9._~!$&'()*+,:=@-]*[A-Za-z0-9_~!$&'()*+,:=@-]"
+_ALL = {"*", "ANY", "ALL", "ANYTHING", "EVERY", "_"}
+"""How other products write that all methods are meant."""
+_ESCAPE = "%(24|28|2[Aa]|2[Bb]|3[Aa])"
+_LITERAL = rf"(?![$:(])([A-Za-z0-9._~!$&'()+,:=@-]|{_ESCAPE})*([A-Za-z0-9_~!&'()+,:=@-]|{_ESCAPE})"
 _HOLE = r"\{[A-Za-z_][A-Za-z0-9_]*\}"
 _REST = r"/\{[A-Za-z_][A-Za-z0-9_]*\.\.\.\}"
+_HOST_PATTERN = re.compile(r"[*{}<>()^$~\\]|^[.:][^:]")
 _NO_PORT = -1
 _HIGHEST_COST = 1_000_000
 
 
-@reads("method", string("^[A-Z][A-Z0-9_-]{0,31}$"))
+@reads("method", {"enum": sorted(METHODS)})
 def _method(node: Node) -> str:
     value = text(node)
-    if _METHOD.fullmatch(value) is None:
-        raise node.refuse(f"{quote(value)} is not a method; write GET, POST and so on")
-    if value != value.upper():
+    if value in METHODS:
+        return value
+    if value.upper() in METHODS:
         raise node.refuse("methods are written in capitals", value.upper())
-    if value not in HTTPMethod.__members__:
-        near = node.nearest(value, HTTPMethod.__members__)
-        if near:
-            node.warn(f"{value!r} is not a common method; did you mean {near}?")
-    return value
+    if value.upper() in _ALL:
+        raise node.refuse(f"{quote(value)} is not a method; without the key 'methods', an endpoint takes all of them")
+    words = re.findall(r"[A-Z-]+", value.upper())
+    if len(words) > 1 and METHODS.issuperset(words):
+        raise node.refuse(f"{quote(value)} is not a method; write GET, POST and so on", ", ".join(words))
+    if value.upper() in HTTPMethod.__members__:
+        raise node.refuse(f"{value.upper()} is never forwarded, so this would never apply; remove it")
+    near = node.nearest(value.upper(), METHODS)
+    raise node.refuse(f"{quote(value)} is not a method that the gateway takes, so this would never apply", near)
+
+
+_listed = each(_method, least=1)
+
+
+@reads(_listed.words, _listed.schema)
+def _methods(node: Node) -> frozenset[str]:
+    if node.is_scalar:
+        value = text(node).upper()
+        near = f"[{value}]" if value in METHODS else ""
+        all_of_them = "; without the key 'methods', an endpoint takes all of them" if value in _ALL else ""
+        raise node.refuse(f"expected a list, found a single value{all_of_them}", near)
+    return frozenset(_listed(node))
+
+
+@reads("path", string(rf"^(/|(/({_LITERAL}|{_HOLE}))+({_REST})?|{_REST})$"))
+def _path(node: Node) -> Template:
+    value = text(node)
+    try:
+        return Template.parse(value)
+    except ValueError as error:
+        near = nearest_template(value)
+        raise node.refuse(str(error), repr(near) if near else "") from None
 
 
 @reads("host", scalar(f"^{HOST}$"))
 def _host(node: Node) -> str:
     """As a Host header names it: in lower case, an IPv6 address in brackets, without port and final dot."""
+    value = text(node)
+    if _HOST_PATTERN.search(value):
+        raise node.refuse(
+            "the host is neither an address nor a name; there are no patterns of hosts: name each, or leave 'host' out "
+            "for all"
+        )
     try:
-        address = HostPort.parse(text(node), _NO_PORT)
+        address = HostPort.parse(value, _NO_PORT)
     except ValueError as error:
         raise node.refuse(str(error)) from None
     host = bracketed(address.host).lower().rstrip(".")
@@ -55,8 +93,8 @@ ENDPOINT = Section(
     "endpoints",
     {
         "name": name,
-        "methods": each(_method, least=1).then(frozenset),
-        "path": parsed(Template.parse, "path", string(rf"^(/|(/({_LITERAL}|{_HOLE}))+({_REST})?|{_REST})$")),
+        "methods": _methods,
+        "path": _path,
         "host": _host,
         "upstream": text,
         "cost": whole(0, _HIGHEST_COST),

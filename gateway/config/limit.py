@@ -17,6 +17,8 @@ from gateway.limits.endpoint import Endpoint
 from gateway.limits.limit import Exemption, Limit
 
 _SCOPES = ("user", "endpoint")
+_ALL = {"*", "**", "/*", "/**", "any", "all"}
+"""How other products write that all endpoints are meant."""
 _scope = choice(*_SCOPES)
 _texts = each(text, least=1)
 _failure_policy = choice(*(policy.value for policy in FailurePolicy))
@@ -30,9 +32,17 @@ def _per(node: Node) -> tuple[str, ...]:
     return (_scope(node),) if node.is_scalar else each(_scope, least=1)(node)
 
 
+@reads(text.words, text.schema)
+def _user(node: Node) -> str:
+    value = text(node)
+    if "*" in value:
+        node.warn(f"'*' is no wildcard here: only the user with the ID {quote(value)} is exempt")
+    return value
+
+
 EXEMPT = Section(
     "limits.exempt",
-    {"users": each(text), "networks": each(network)},
+    {"users": each(_user), "networks": each(network)},
     (Exemption,),
     lambda entries: Exemption(frozenset(entries.values.get("users", ())), entries.values.get("networks", ())),
     meanings={"users": "Their IDs.", "networks": "Networks or addresses of clients."},
@@ -126,7 +136,8 @@ class Limits:
             endpoint = text(node)
             if endpoint not in self._endpoints:
                 near = node.nearest(endpoint, self._endpoints)
-                raise node.refuse(f"unknown endpoint {quote(endpoint)}; it is not in the rules", near)
+                more = "; without the key 'endpoints', a limit counts all of them" if endpoint in _ALL else ""
+                raise node.refuse(f"unknown endpoint {quote(endpoint)}; it is not in the rules{more}", near)
             return endpoint
 
         with suppress(InvalidError):

@@ -4,7 +4,7 @@ import re
 from contextlib import suppress
 
 from gateway.config.entries import Entries
-from gateway.config.node import Node
+from gateway.config.node import Node, quote
 from gateway.config.number import whole
 from gateway.config.problem import InvalidError
 from gateway.config.reader import reads, string
@@ -63,5 +63,8 @@ def tiers(node: Node) -> dict[str, Quota]:
     found = {}
     for key_node, child in node.entries().values():
         with suppress(InvalidError):
-            found[text(key_node)] = TIER(child)
+            tier = text(key_node)
+            if "*" in tier:
+                key_node.warn(f"'*' is no wildcard here: this is for the tier {quote(tier)} only")
+            found[tier] = TIER(child)
     return found

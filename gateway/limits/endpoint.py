@@ -9,6 +9,10 @@ DEFAULT = "default"
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,:=@-]+")
+_PATTERN = re.compile(r"\*|\.\+|^[$:(]|\$$|(?<![A-Za-z0-9:]):(?=[A-Za-z_])|(?<![A-Za-z0-9_])\(|\(\.")
+"""What other products have in place of ``{id}``: wildcards, ``:id``, ``$id`` and regular expressions. Where a literal
+would look like that, the character is written as a %-escape."""
+_ESCAPE = re.compile("%(24|28|2A|2B|3A)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,8 @@ class Template:
 
         Raises:
             ValueError: it does not start with a slash, a parameter is not a whole segment or repeats a name, or a
-                literal is not in its canonical, unescaped form, see `gateway.limits.path`.
+                literal is not in its canonical, unescaped form, see `gateway.limits.path`, or looks like a pattern of
+                another product.
         """
         if not text.startswith("/"):
             raise ValueError("a path starts with /")
@@ -61,11 +66,19 @@ def _literal(part: str) -> str:
         raise ValueError("a segment is empty; write the path without // and without a slash at the end")
     if "{" in part or "}" in part:
         raise ValueError(f"{part!r}: a parameter is a whole segment, as in /{{id}}/ or /{{rest...}} at the end")
-    if _LITERAL.fullmatch(part) is None:
+    pattern = _PATTERN.search(part)
+    if pattern is not None:
+        sign = pattern[0][-1]
+        raise ValueError(
+            f"{part!r} looks like a pattern of another product; here, {{id}} is one segment, and {{rest...}} at the "
+            f"end is all that follow; if the path really has {sign!r}, write %{ord(sign):02X}"
+        )
+    plain = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), part)
+    if _LITERAL.fullmatch(plain) is None:
         raise ValueError(f"{part!r}: write letters, digits and -._~!$&'()*+,:=@ only, without % escapes")
-    if part.endswith("."):
+    if plain.endswith("."):
         raise ValueError(f"{part!r}: remove the dots at the end; they are ignored in requests, too")
-    return part
+    return plain
 
 
 @dataclass(frozen=True, slots=True)

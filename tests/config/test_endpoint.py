@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.limits.method import METHODS
 from tests.config.reading import load_rules_text, rules_problems
 
 
@@ -81,6 +82,44 @@ def test_host_is_as_a_host_field_names_it(tmp_path: Path, text: str, host: str) 
     assert rules.endpoints["e"].host == host
 
 
-def test_method_that_looks_misspelt_is_warned_of_and_one_of_its_own_is_not(tmp_path: Path) -> None:
-    loaded = load_rules_text(tmp_path, "endpoints: [{name: e, path: /e, methods: [PSOT, PROPFIND]}]\n")
-    assert [warning.message for warning in loaded.warnings] == ["'PSOT' is not a common method; did you mean 'POST'?"]
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_that_is_forwarded_can_be_written(tmp_path: Path, method: str) -> None:
+    endpoint = load_rules_text(tmp_path, f"endpoints: [{{name: e, path: /e, methods: [{method}]}}]\n")
+    assert endpoint.rules.endpoints["e"].methods == {method}
+    assert endpoint.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("methods", "problem"),
+    [
+        ("['*']", "[0]: '*' is not a method; without the key 'methods', an endpoint takes all of them"),
+        ("[ANY]", "[0]: 'ANY' is not a method; without the key 'methods', an endpoint takes all of them"),
+        ("[all]", "[0]: 'all' is not a method; without the key 'methods', an endpoint takes all of them"),
+        ("'*'", ": expected a list, found a single value; without the key 'methods', an endpoint takes all of them"),
+        ("GET", ": expected a list, found a single value (did you mean [GET]?)"),
+        (
+            "[PSOT]",
+            "[0]: 'PSOT' is not a method that the gateway takes, so this would never apply (did you mean 'POST'?)",
+        ),
+        (
+            "[propfnd]",
+            "[0]: 'propfnd' is not a method that the gateway takes, so this would never apply (did you mean ",
+        ),
+        ("[FOO]", "[0]: 'FOO' is not a method that the gateway takes, so this would never apply"),
+        ("[SETUP]", "[0]: 'SETUP' is not a method that the gateway takes, so this would never apply"),
+        ("[CONNECT]", "[0]: CONNECT is never forwarded, so this would never apply; remove it"),
+        ("[trace]", "[0]: TRACE is never forwarded, so this would never apply; remove it"),
+        ("[propfind]", "[0]: methods are written in capitals (did you mean PROPFIND?)"),
+        ("['GET|POST']", "[0]: 'GET|POST' is not a method; write GET, POST and so on (did you mean GET, POST?)"),
+    ],
+)
+def test_method_that_cannot_come_is_refused(tmp_path: Path, methods: str, problem: str) -> None:
+    (found,) = rules_problems(tmp_path, f"endpoints: [{{name: e, path: /e, methods: {methods}}}]\n")
+    assert found.partition("endpoints[0].methods")[2].startswith(problem)
+
+
+@pytest.mark.parametrize("host", ["'*.example'", "'*'", ".example", "'{tenant}.example'", "'~^.+$'", "':t.example'"])
+def test_host_has_no_wildcards(tmp_path: Path, host: str) -> None:
+    (found,) = rules_problems(tmp_path, f"endpoints: [{{name: e, path: /e, host: {host}}}]\n")
+    assert found.startswith("rules.yaml:1:39: endpoints[0].host: the host is neither an address nor a name")
+    assert found.endswith("; there are no patterns of hosts: name each, or leave 'host' out for all")

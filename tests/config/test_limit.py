@@ -185,3 +185,20 @@ def test_limit_that_a_tier_can_never_pay_is_warned_of_at_the_tiers(tmp_path: Pat
 def test_shadow_limit_that_cannot_be_paid_is_no_warning(tmp_path: Path) -> None:
     text = f"{E}limits: [{{name: a, per: user, rate: 1/s, enforce: false}}]\n"
     assert load_rules_text(tmp_path, text).warnings == ()
+
+
+def test_a_wildcard_in_an_id_or_a_tier_is_warned_of(tmp_path: Path) -> None:
+    text = (
+        "limits: [{name: a, per: user, rate: 1/s, tiers: {'gold-*': {rate: 2/s}}}]\nexempt: {users: ['admin-*', ana]}\n"
+    )
+    assert [warning.message for warning in load_rules_text(tmp_path, text).warnings] == [
+        "'*' is no wildcard here: this is for the tier 'gold-*' only",
+        "'*' is no wildcard here: only the user with the ID 'admin-*' is exempt",
+    ]
+
+
+def test_all_endpoints_are_meant_by_leaving_the_key_out(tmp_path: Path) -> None:
+    (problem,) = rules_problems(tmp_path, "limits: [{name: a, per: user, rate: 1/s, endpoints: ['*']}]\n")
+    assert problem.endswith(
+        "unknown endpoint '*'; it is not in the rules; without the key 'endpoints', a limit counts all of them"
+    )

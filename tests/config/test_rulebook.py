@@ -98,7 +98,7 @@ def test_all_errors_of_all_files_come_in_one_go(tmp_path: Path) -> None:
             "enforce, exempt, name, per, rate, tiers, when_redis_is_down (did you mean 'burst'?)"
         ),
         "rules/b.yaml:2:1: not YAML: no value can start here; close what is open, or put the value in quotes",
-        "rules/c.yaml:2:21: endpoints[0].path: a path starts with /",
+        "rules/c.yaml:2:21: endpoints[0].path: a path starts with / (did you mean '/v1'?)",
         (
             "rules/c.yaml:2:35: endpoints[0].upstream: unknown upstream 'defautl'; it is not in gateway.yaml "
             "(did you mean 'default'?)"
@@ -166,7 +166,9 @@ def test_endpoints_that_take_the_same_requests_are_refused_across_files(tmp_path
 
 def test_broken_endpoint_is_no_dangling_reference(tmp_path: Path) -> None:
     text = "endpoints: [{name: e, path: nowhere}]\nlimits: [{name: l, per: user, rate: 1/s, endpoints: [e]}]\n"
-    assert rules_problems(tmp_path, text) == ["rules.yaml:1:29: endpoints[0].path: a path starts with /"]
+    assert rules_problems(tmp_path, text) == [
+        "rules.yaml:1:29: endpoints[0].path: a path starts with / (did you mean '/nowhere'?)"
+    ]
 
 
 def test_exemption_of_a_file_counts_for_all_limits_of_all_files(tmp_path: Path) -> None:

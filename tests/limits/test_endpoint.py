@@ -8,6 +8,7 @@ from gateway.limits.endpoint import DEFAULT, Endpoint, Template
 from gateway.limits.path import PathPolicy
 
 WRITABLE = "ABCXYZabcxyz0189._~!$&'()*+,:=@-"
+LIKE_A_PATTERN = set("$*:(+")
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,17 @@ def test_good_templates(text: str, segments: tuple[str | None, ...], *, open_end
         ("/a/.", "dots at the end"),
         ("/a/../b", "dots at the end"),
         ("/Inc.", "dots at the end"),
+        ("/%2E%2E", "without % escapes"),
+        ("/v1/*", "looks like a pattern.*%2A"),
+        ("/v1/**", "looks like a pattern"),
+        ("/a*b", "looks like a pattern"),
+        ("/:id", "looks like a pattern.*%3A"),
+        ("/order-:id", "looks like a pattern"),
+        ("/$id", "looks like a pattern.*%24"),
+        ("/orders$", "looks like a pattern"),
+        ("/(id)", "looks like a pattern.*%28"),
+        ("/@(a)", "looks like a pattern"),
+        ("/.+", "looks like a pattern.*%2B"),
     ],
 )
 def test_bad_templates(text: str, message: str) -> None:
@@ -79,6 +91,20 @@ def test_a_template_of_literals_matches_the_path_that_reads_the_same(text: str) 
     """What can be written as a template can be matched: its literals are canonical, see `PathPolicy`."""
     try:
         template = Template.parse(text)
+    except ValueError:
+        assert any(part.endswith(".") or LIKE_A_PATTERN & set(part) for part in text.split("/"))
+    else:
+        assert PathPolicy(case_sensitive=True).segments(text) == template.segments
+
+
+@given(
+    st.lists(st.text(WRITABLE, min_size=1, max_size=8), min_size=1, max_size=5).map(lambda parts: "/" + "/".join(parts))
+)
+def test_every_canonical_path_can_be_written_with_escapes(text: str) -> None:
+    """Where a character would look like another product's pattern, its %-escape stands for it."""
+    escaped = "".join(f"%{ord(sign):02x}" if sign in LIKE_A_PATTERN else sign for sign in text)
+    try:
+        template = Template.parse(escaped)
     except ValueError:
         assert any(part.endswith(".") for part in text.split("/"))
     else:

@@ -11,7 +11,7 @@ import uvloop
 
 from gateway.proxy.pool import Pool
 from gateway.proxy.resolver import Resolver
-from gateway.proxy.upstream_response import ForwardError, Framing, RawFields
+from gateway.proxy.upstream_response import ForwardError, Framing, RawHeaders
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.dns import Dns
 from gateway.settings.upstream import Upstream
@@ -38,9 +38,9 @@ class Recorder:
         self.body = b""
         self.complete: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-    def interim(self, status: int, reason: bytes, fields: RawFields) -> None: ...
+    def interim(self, status: int, reason: bytes, fields: RawHeaders) -> None: ...
 
-    def head(self, status: int, _reason: bytes, _fields: RawFields, _framing: Framing, _length: bytes, /) -> None:
+    def head(self, status: int, _reason: bytes, _fields: RawHeaders, _framing: Framing, _length: bytes, /) -> None:
         self.status = status
 
     def piece(self, data: bytes) -> None:
