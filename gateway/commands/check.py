@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.commands.console import print_error
 from gateway.commands.flags import add_config_flags, load_config
+from gateway.commands.workers import worker_count
 from gateway.config.summary import summary
 
 
@@ -20,4 +21,5 @@ def add_check_command(commands: Any) -> None:
 
 
 def _check(options: argparse.Namespace) -> str:
-    return summary(load_config(options, print_error))
+    loaded = load_config(options, print_error)
+    return summary(loaded, worker_count(loaded.settings))

@@ -15,6 +15,7 @@ from gateway.analytics.open import open_sink
 from gateway.app import Worker
 from gateway.commands.console import print_unless_blocked
 from gateway.commands.flags import add_config_flags, load_config
+from gateway.commands.workers import worker_count
 from gateway.config.loader import Loaded
 from gateway.control.audit.log import open_audit_log
 from gateway.process.reexec import InheritedState
@@ -55,7 +56,7 @@ def _serve(options: argparse.Namespace) -> int:
     inherited = InheritedState.from_environment()
     loaded = load_config(options, print_unless_blocked)
     settings = loaded.settings
-    count = settings.workers or (1 if settings.store.url is None else os.cpu_count() or 1)
+    count = worker_count(settings)
     tls_context(settings.listen.tls)
     tls_context(settings.control.listen.tls)
     if settings.analytics.is_on:

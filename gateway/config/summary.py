@@ -12,10 +12,15 @@ _MOST_NAMES = 3
 """Names of a longer list that are shown in a cell."""
 
 
-def summary(loaded: Loaded) -> str:
-    """Settings, endpoints and limits in tables. Shows no secret and no user ID."""
+def summary(loaded: Loaded, workers: int) -> str:
+    """Settings, endpoints and limits in tables. Shows no secret and no user ID.
+
+    Args:
+        loaded: The settings and rules.
+        workers: How many workers there would be.
+    """
     parts = [
-        "\n".join(f"{key:<10}{value}" for key, value in _settings(loaded.settings, loaded.rules)),
+        "\n".join(f"{key:<10}{value}" for key, value in _settings(loaded, workers)),
         _table(
             ("ENDPOINT", "METHODS", "HOST", "PATH", "UPSTREAM", "COST", "LIMITS"),
             (_endpoint(endpoint, loaded.rules) for endpoint in _default_last(loaded.rules)),
@@ -33,16 +38,24 @@ def summary(loaded: Loaded) -> str:
     return "\n\n".join(parts)
 
 
-def _settings(settings: Settings, rules: Rules) -> list[tuple[str, str]]:
+def _settings(loaded: Loaded, workers: int) -> list[tuple[str, str]]:
+    settings, rules = loaded.settings, loaded.rules
     return [
         ("listen", f"{settings.listen}"),
         ("control", f"{settings.control.listen}{'' if settings.control.admin else ', read-only: no admin keys'}"),
         ("store", str(settings.store)),
+        ("workers", f"{workers}{_why(settings)}"),
         *([("analytics", str(settings.analytics))] if settings.analytics.is_on else []),
         *(("upstream", f"{each.name}: {', '.join(map(str, each.urls))}") for each in settings.upstreams.values()),
         *([("tracing", f"{settings.tracing.endpoint}, sample {settings.tracing.sample}")] if settings.tracing else []),
         ("rules", f"{settings.rules} revision {rules.revision}" if settings.rules else "none"),
     ]
+
+
+def _why(settings: Settings) -> str:
+    if settings.workers is not None or settings.store.url is None:
+        return ""
+    return ", one for each processor that this process may use"
 
 
 def _default_last(rules: Rules) -> list[Endpoint]:

@@ -33,7 +33,8 @@ class Settings:
         identity: How callers are identified.
         paths: How paths are read where servers differ.
         rules: The rule file, or a folder of rule files; without it, nothing is limited.
-        workers: Number of worker processes; without it, one per core with Redis and one with the memory store.
+        workers: Number of worker processes; without it, one with the memory store, and with Redis one for each
+            processor that the gateway may use: by its CPU affinity and its cgroup's CPU quota, rounded up.
         drain_time: How long requests in flight may take to finish when the gateway stops.
         keep_rate_limit_headers: Whether an upstream's own rate-limit headers reach the client.
         log: Which events are logged, and in which format.

@@ -19,7 +19,7 @@ def analytics_of(folder: Path, text: str) -> Analytics:
 def test_nothing_is_kept_unless_it_is_said_where(tmp_path: Path) -> None:
     loaded = load_gateway_text(tmp_path, "")
     assert not loaded.settings.analytics.is_on
-    assert "\nanalytics" not in summary(loaded)
+    assert "\nanalytics" not in summary(loaded, 1)
     assert gateway_warnings(tmp_path, "analytics: {keep: 7d}\n") == [
         "gateway.yaml:1:19: analytics.keep: nothing is kept without 'folder' or 'postgres'"
     ]
@@ -29,7 +29,9 @@ def test_a_folder(tmp_path: Path) -> None:
     analytics = analytics_of(tmp_path, "{folder: counted, keep: 7d, interval: 10s, top_callers: 5, buffer: 6}")
     assert analytics == Analytics(tmp_path / "counted", None, 7 * 86_400, 10, 5, 6)
     assert analytics.is_on
-    assert f"\nanalytics {tmp_path}/counted\n" in summary(load_gateway_text(tmp_path, "analytics: {folder: counted}\n"))
+    assert f"\nanalytics {tmp_path}/counted\n" in summary(
+        load_gateway_text(tmp_path, "analytics: {folder: counted}\n"), 1
+    )
 
 
 def test_a_database_with_a_password_from_a_file(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from tests.config.test_rulebook import ISSUE
 
 def test_example_of_the_issue_as_tables(tmp_path: Path) -> None:
     loaded = load_rules_text(tmp_path, ISSUE)
-    assert summary(loaded).replace(f"{tmp_path}/", "") == (
+    assert summary(loaded, 1).replace(f"{tmp_path}/", "") == (
         """\
 listen    127.0.0.1:8080
 control   127.0.0.1:8081, read-only: no admin keys
 store     memory
+workers   1
 upstream  default: http://127.0.0.1:9000
 rules     rules.yaml revision 0fabcb14c67e
 
@@ -39,7 +40,8 @@ def test_long_lists_are_cut_and_users_are_only_counted(tmp_path: Path) -> None:
             "endpoints: [{name: e, path: /e, methods: [DELETE, GET, POST, PUT], host: a.example}]\n"
             "limits: [{name: a, per: user, rate: 1/15s, enforce: false, when_redis_is_down: allow, "
             "exempt: {users: [alice, bob], networks: [10.0.0.0/8]}}]\n",
-        )
+        ),
+        1,
     )
     assert "DELETE, GET, POST and 1 more  a.example  /e" in text
     assert "1/15s  1      no, shadow  2 users, 10.0.0.0/8  allow" in text
@@ -48,7 +50,7 @@ def test_long_lists_are_cut_and_users_are_only_counted(tmp_path: Path) -> None:
 
 def test_secrets_are_not_shown() -> None:
     loaded = load(None, Flags("http://127.0.0.1:9000", store="rediss://gw:hunter2@cache/3"))
-    text = summary(loaded)
+    text = summary(loaded, 1)
     assert "store     Redis rediss://gw@cache:6379/3" in text
     assert "hunter2" not in text
     assert text.endswith("No limits: every request passes.")

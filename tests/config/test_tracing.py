@@ -25,12 +25,14 @@ def refused(folder: Path, text: str) -> str:
 def test_it_is_off_by_default(tmp_path: Path) -> None:
     loaded = load_gateway_text(tmp_path, "")
     assert loaded.settings.tracing is None
-    assert "tracing" not in summary(loaded)
+    assert "tracing" not in summary(loaded, 1)
 
 
 def test_an_endpoint_is_enough(tmp_path: Path) -> None:
     assert tracing_of(tmp_path, f"{{endpoint: '{URL}'}}") == Tracing(URL, 0.1, "gateway")
-    assert f"tracing   {URL}, sample 0.1\n" in summary(load_gateway_text(tmp_path, f"tracing: {{endpoint: '{URL}'}}\n"))
+    assert f"tracing   {URL}, sample 0.1\n" in summary(
+        load_gateway_text(tmp_path, f"tracing: {{endpoint: '{URL}'}}\n"), 1
+    )
 
 
 @pytest.mark.parametrize(("text", "share"), [("0", 0.0), ("1", 1.0), ("0.25", 0.25), ("1.0", 1.0)])
@@ -75,7 +77,7 @@ def test_the_credential_comes_from_a_file_or_the_environment_and_is_in_no_text(
         tracing = loaded.settings.tracing
         assert tracing is not None
         assert (tracing.credential_header, tracing.credential) == ("X-Api-Key", "Bearer hunter2")
-        assert "hunter2" not in repr(loaded.settings) + summary(loaded)
+        assert "hunter2" not in repr(loaded.settings) + summary(loaded, 1)
 
 
 def test_a_credential_that_would_be_more_than_a_headers_value_is_refused(tmp_path: Path) -> None:
