@@ -1,7 +1,8 @@
 """Readers of numbers, durations and sizes.
 
 A whole number is decimal digits without quotes, signs, underscores or leading zeros. Whatever else YAML 1.1 takes for a
-number (``1:30``, ``0o10``, ``1e3``, ``.inf``) is refused.
+number (``1:30``, ``0o10``, ``1e3``, ``.inf``) is refused. Durations and sizes may stand in
+quotes, with a unit or without.
 """
 
 import re
@@ -75,7 +76,7 @@ def seconds(*, zero: bool = False) -> Value[float]:
 @reads("size", {"anyOf": [{"type": "integer", "minimum": 1}, string(f"^{sizes.PATTERN}$")]}, show=format_size)
 def size(node: Node) -> int:
     """A number of bytes, see `gateway.settings.size`."""
-    value = node.plain("a size")
+    value = node.scalar("a size")
     try:
         return parse_size(value)
     except ValueError as error:

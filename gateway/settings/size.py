@@ -7,8 +7,8 @@ Bytes = Annotated[int, "bytes"]
 """A number of bytes, which operators may write as ``64KiB``."""
 
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-PATTERN = rf"([1-9][0-9]{{0,9}}) ?({'|'.join(_UNITS)})"
-_SIZE = re.compile(f"{PATTERN}?", re.ASCII)
+PATTERN = rf"([1-9][0-9]{{0,9}}) ?({'|'.join(_UNITS)})?"
+_SIZE = re.compile(PATTERN, re.ASCII)
 
 
 def parse_size(text: str) -> int:

@@ -18,6 +18,7 @@ from tests.config.reading import read
         ("3", 3.0),
         ("0.25", 0.25),
         ("'2 s'", 2.0),
+        ("'3'", 3.0),
     ],
 )
 def test_duration_has_a_unit_or_is_in_seconds(text: str, seconds: float) -> None:
@@ -34,12 +35,15 @@ def test_duration_may_be_zero_where_that_means_something() -> None:
     assert read(number.seconds(zero=True), "0") == 0.0
 
 
-@pytest.mark.parametrize(("text", "size"), [("8190", 8190), ("64KiB", 65536), ("1 MiB", 1 << 20), ("2GiB", 2 << 30)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("8190", 8190), ("64KiB", 65536), ("1 MiB", 1 << 20), ("2GiB", 2 << 30), ("'64KiB'", 65536), ('"8190"', 8190)],
+)
 def test_size_counts_in_steps_of_1024(text: str, size: int) -> None:
     assert read(number.size, text) == size
 
 
-@pytest.mark.parametrize("text", ["64KB", "64k", "0", "1.5MiB", "'64KiB'", "1_024"])
+@pytest.mark.parametrize("text", ["64KB", "64k", "0", "1.5MiB", "'64KB'", "1_024", "''", "' 64KiB'", "[64KiB]"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(InvalidError):
         read(number.size, text)

@@ -87,6 +87,7 @@ GOOD = [
         "upstreams: {a-1: {urls: [https://a, 'http://[::1]:80/'], eject_time: 0, max_idle: 5, host: upstream}}\n",
     ),
     ("gateway", UPSTREAMS + "intake: {idle_timeout: 1.5s, max_line: 64KiB, max_header: 9000, max_headers: 7}\n"),
+    ("gateway", UPSTREAMS + "intake: {idle_timeout: '1.5s', max_line: '64KiB', max_header: '9000'}\n"),
     ("gateway", UPSTREAMS + "log: {level: debug, format: json}\n"),
     ("gateway", UPSTREAMS + "store: {url: memory, max_buckets: 5}\n"),
     (
