@@ -52,7 +52,7 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
     for file in _files(path, log):
         source = Source.of(file, log)
         with suppress(InvalidError):
-            files.append(RULES(Node(source, source.compose())))
+            files.append(RULES(Node(source, source.compose(may_be_blank=True))))
         revision.update(source.content)
     endpoints = Endpoints(_items(files, "endpoints"), upstreams)
     exempt = [file.values["exempt"] for file in files if "exempt" in file.values]

@@ -55,8 +55,12 @@ class Source:
         self._left -= values
         return self._left >= 0
 
-    def compose(self) -> yaml.Node:
+    def compose(self, *, may_be_blank: bool = False) -> yaml.Node:
         """Read the file into YAML nodes.
+
+        Args:
+            may_be_blank: Whether a file with nothing but comments is an empty mapping. One with nothing at all is not:
+                it may be one that somebody is writing.
 
         Raises:
             InvalidError: it cannot be read, is empty, or is not one YAML document in UTF-8.
@@ -70,6 +74,9 @@ class Source:
         except yaml.YAMLError as error:
             raise self._refuse(f"not YAML: {error}") from None
         if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
+            if may_be_blank and "#" in text:
+                self.log.warnings.append(Problem(self.name, 0, 0, "", "the file has nothing but comments"))
+                return yaml.MappingNode("tag:yaml.org,2002:map", [])
             raise self._refuse("the file is empty")
         return node
 

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from gateway.config.flags import Flags
-from tests.config.reading import flag_problems, load_rules_text, rules_problems
+from gateway.config.loader import load
+from tests.config.reading import flag_problems, gateway_problems, load_rules_text, rules_problems
 
 BAD = "limits:\n  - name: a\n    per: user\n    rate: often\n"
 UPSTREAM = "http://127.0.0.1:9000"
@@ -38,7 +39,8 @@ def test_position_is_what_an_editor_shows(tmp_path: Path, text: str, place: str)
     ("content", "problem"),
     [
         (b"", "rules.yaml: the file is empty"),
-        (b"# only this\n", "rules.yaml: the file is empty"),
+        (b"\xef\xbb\xbf\n \n", "rules.yaml: the file is empty"),
+        (b"---\n", "rules.yaml: the file is empty"),
         (b"---\n...\n", "rules.yaml: the file is empty"),
         (b"limits: []\n# caf\xe9\n", "rules.yaml:2:6: byte 0xe9 is not UTF-8; save the file as UTF-8"),
         ("limits: []\n".encode("utf-16"), "rules.yaml:1:1: byte 0xff is not UTF-8; save the file as UTF-8"),
@@ -85,6 +87,28 @@ def test_what_is_not_one_yaml_document_in_utf8_is_refused(tmp_path: Path, conten
     if problem is None:
         problem = "rules.yaml:1:9: limits: tags such as 'tag:yaml.org,2002:python/object:os.system' are not supported"
     assert found == problem
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["# limits: later", "# one\n\n  # two\n", "\ufeff# one\n", "---\n# one\n", "# one\n---\n", "# one\n---\n...\n"],
+)
+def test_a_rules_file_with_nothing_but_comments_is_an_empty_one(tmp_path: Path, content: str) -> None:
+    loaded = load_rules_text(tmp_path, content)
+    assert (list(loaded.rules.endpoints), loaded.rules.limits) == (["default"], ())
+    assert [str(each) for each in loaded.warnings] == [f"{tmp_path}/rules.yaml: the file has nothing but comments"]
+    assert loaded.rules.revision
+
+
+def test_one_file_of_a_folder_may_have_nothing_but_comments(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("# Nothing yet.\n")
+    (tmp_path / "b.yaml").write_text("limits: [{name: a, per: user, rate: 1/s}]\n")
+    loaded = load(None, Flags(upstream=UPSTREAM, rules=str(tmp_path)))
+    assert [limit.name for limit in loaded.rules.limits] == ["a"]
+
+
+def test_gateway_yaml_with_nothing_but_comments_is_refused(tmp_path: Path) -> None:
+    assert gateway_problems(tmp_path, "# later\n", upstreams="")[0] == "gateway.yaml: the file is empty"
 
 
 def test_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
