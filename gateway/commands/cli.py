@@ -9,7 +9,7 @@ from gateway.analytics.sink import SinkUnavailableError
 from gateway.auth.signing import SigningError
 from gateway.commands.audit import AuditError, add_audit_commands
 from gateway.commands.check import add_check_command
-from gateway.commands.console import print_error
+from gateway.commands.console import OutputError, escape_unprintable, print_error, print_output
 from gateway.commands.demo import add_demo_command
 from gateway.commands.report import ReportError, add_report_command
 from gateway.commands.schema import add_schema_command
@@ -49,10 +49,11 @@ exit codes: 0 success, 1 could not start or had to be killed, 2 the configuratio
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code."""
     _reserve_standard_descriptors()
+    escape_unprintable()
     options = _parser().parse_args(arguments)
     try:
         if "render" in options:
-            print(options.render(options))
+            print_output(options.render(options))
             return OK
         require_c_parser()
         return int(options.run(options))
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNUSABLE
     except (
         ListenError, RuntimeFolderError, ReexecError, UnsafeParserError, SigningError, AuditError, AuditLogError,
-        ReportError, SinkUnavailableError,
+        ReportError, SinkUnavailableError, OutputError,
     ) as error:  # fmt: skip
         print_error(f"gateway: {error}")
         return FAILED

@@ -1,17 +1,46 @@
 """What a command prints for the person who runs it."""
 
+import io
 import os
 import select
 import sys
+from contextlib import suppress
 
-_STDERR = 2
+_STDOUT, _STDERR = 1, 2
 _READER_TIMEOUT = 100
 """Milliseconds to wait for a reader of standard error."""
 
 
+class OutputError(Exception):
+    """Standard output takes nothing."""
+
+
+def escape_unprintable() -> None:
+    """Print characters that the terminal's encoding does not have as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def print_output(text: str) -> None:
+    """Print to standard output. A reader that has gone, as ``head`` does, has seen enough.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # What is left in the buffer would be written again at exit, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+        if not isinstance(error, BrokenPipeError):
+            raise OutputError(f"the output cannot be written: {error.strerror or error}") from error
+
+
 def print_error(text: str) -> None:
-    """Print to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Print to standard error, if somebody reads there."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_unless_blocked(text: str) -> None:
