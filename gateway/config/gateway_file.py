@@ -1,5 +1,6 @@
 """Reads `gateway.yaml`, with the command line's flags in place of what it has."""
 
+import os
 from pathlib import Path
 
 import yaml
@@ -91,7 +92,7 @@ def gateway_file(file: Path | None, flags: Flags, log: Log) -> Entries:
 def _read(file: Path | None, log: Log) -> Entries | None:
     if file is None:
         return None
-    source = Source.of(file, log)
+    source = Source.of(file, log, os.environ)
     try:
         return Entries(Node(source, source.compose()), GATEWAY.keys)
     except InvalidError:

@@ -16,6 +16,7 @@ import yaml
 
 from gateway.config.problem import InvalidError, Problem
 from gateway.config.source import Source
+from gateway.config.variable import fill, refers
 
 _PLAIN_KEY = re.compile(r"[\w./*-]{1,64}")
 _STANDARD = "tag:yaml.org,2002:"
@@ -70,20 +71,33 @@ class Node:
         return isinstance(self.yaml, yaml.ScalarNode)
 
     def scalar(self, expected: str) -> str:
-        """The value as it is written, without its quotes.
+        """The value as it is written, without its quotes, and with the values of the variables it names.
 
         Raises:
-            InvalidError: it is a list or a mapping, or nothing is written at all.
+            InvalidError: it is a list or a mapping, or nothing is written at all, or a variable is not set.
         """
         if not isinstance(self.yaml, yaml.ScalarNode) or (not self.yaml.value and not self.yaml.style):
             raise self.unexpected(expected)
         self._check_tag()
-        return str(self.yaml.value)
+        if self.source.variables is None:
+            return str(self.yaml.value)
+        try:
+            return fill(self.yaml.value, self.source.variables)
+        except ValueError as error:
+            raise self.refuse(str(error)) from None
+
+    @property
+    def has_variables(self) -> bool:
+        """Whether the value of an environment variable is part of this one."""
+        return self.source.variables is not None and self.is_scalar and refers(self.yaml.value)
 
     def plain(self, expected: str) -> str:
-        """The value as it is written, which must be without quotes: in quotes, a number is a text."""
+        """The value as it is written, which must be without quotes: in quotes, a number is a text.
+
+        A variable may be in quotes: YAML wants them within braces.
+        """
         text = self.scalar(expected)
-        if getattr(self.yaml, "style", None):
+        if getattr(self.yaml, "style", None) and not self.has_variables:
             raise self.refuse(f"expected {expected}, found a quoted text; remove the quotes")
         return text
 
@@ -122,6 +136,8 @@ class Node:
             key_node = Node(self.source, key, path)
             if key.value == "<<":
                 key_node.refuse("merge keys (<<) are not supported; write the keys out, or alias a whole value (*name)")
+            elif self.source.variables is not None and refers(key.value):
+                key_node.refuse("a key takes no variable; only values do")
             elif key.value in entries:
                 first = entries[key.value][0].yaml.start_mark.line + 1
                 key_node.refuse(f"duplicate key {quote(key.value)}; the first is on line {first}")

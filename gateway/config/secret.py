@@ -16,6 +16,7 @@ from gateway.config.scalar import text
 @reads("file", scalar())
 def secret_file(node: Node) -> bytes:
     """The content of a file, without the line break at its end."""
+    _refuse_variables(node)
     try:
         with path(node).open("rb") as file:
             secret = file.read(65_536).rstrip(b"\r\n")
@@ -30,10 +31,19 @@ def secret_file(node: Node) -> bytes:
 @reads("environment variable", scalar())
 def secret_env(node: Node) -> bytes:
     """The value of an environment variable."""
+    _refuse_variables(node)
     secret = os.environ.get(text(node), "")
     if not secret:
         raise node.refuse("the environment variable named here is not set")
     return os.fsencode(secret)
+
+
+def _refuse_variables(node: Node) -> None:
+    """A secret that was written as ``${NAME}`` would be taken for a name, and shown in messages."""
+    if node.has_variables:
+        raise node.refuse(
+            "this key takes no ${...}; write the file's path, or name the variable in the key that ends in _env"
+        )
 
 
 @dataclass(frozen=True, slots=True)

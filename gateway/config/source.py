@@ -1,7 +1,7 @@
 """`Source`: a YAML file that is being read, and the bounds on what is read from it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,18 +37,20 @@ class Source:
         folder: What paths in it are relative to.
         log: Where problems are noted.
         content: The file's bytes, once it has been read.
+        variables: What ``${NAME}`` in its values stands for; None if it means nothing there.
     """
 
     name: str
     folder: Path
     log: Log
     content: bytes = field(default=b"", repr=False)
+    variables: Mapping[str, str] | None = field(default=None, repr=False)
     _left: int = field(default=_MOST_VALUES, repr=False)
 
     @classmethod
-    def of(cls, path: Path, log: Log) -> "Source":
+    def of(cls, path: Path, log: Log, variables: Mapping[str, str] | None = None) -> "Source":
         """The file at `path`."""
-        return cls(str(path), path.parent, log)
+        return cls(str(path), path.parent, log, variables=variables)
 
     def spend(self, values: int) -> bool:
         """Count values as read. Returns whether the file has not expanded to too many."""

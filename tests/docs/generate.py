@@ -36,6 +36,9 @@ Every key of `gateway.yaml`. The rule files have their own page: [rules.md](rule
 - A name is made of `a-z`, `0-9`, `_` and `-`.
 - Secrets are not written in the file. A key that ends in `_file` names a file that holds the secret, one that ends in
   `_env` an environment variable; write one of the two.
+- `${NAME}` in a value is replaced by that environment variable: `listen: ${HOST}:${PORT}`. Within braces, YAML wants
+  quotes around it. A variable that is not set is an error, there are no defaults, and `$${` is a `${` that stands for
+  itself. It means nothing in keys, in rule files and on the command line, and the keys of secrets do not take it.
 - A key that is not listed here is an error. `gateway check --config gateway.yaml` reports all errors at once.
 - `gateway schema` prints the JSON Schema of this file, `gateway schema rules` that of rule files.
 - The flags `--upstream`, `--listen`, `--control`, `--store`, `--rules` and `--workers` override the file.

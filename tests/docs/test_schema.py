@@ -106,6 +106,8 @@ GOOD = [
     ("gateway", UPSTREAMS + f"identity: {{sources: [{{api_key: {{keys: [{{sha256: {DIGEST}, user: 4711}}]}}}}]}}\n"),
     ("gateway", UPSTREAMS + "paths: {case_sensitive: true, encoded_slash: pass}\n"),
     ("gateway", UPSTREAMS + "tracing: {endpoint: 'http://[::1]:4318/v1/traces', sample: 1, credential_env: HASH}\n"),
+    ("gateway", UPSTREAMS + "workers: ${ONE}\ndrain_time: ${ONE}s\naccess_log: '${ONE}'\nlog: {level: '${LEVEL}'}\n"),
+    ("gateway", "upstreams: {default: {urls: ['http://${LEVEL}:8${ONE}'], verify: '${YES}'}}\nlisten: a:${ONE}\n"),
     ("rules", "limits: []\n"),
     ("rules", limit("burst: 3, enforce: false, when_redis_is_down: refuse")),
     ("rules", limit("endpoints: [default], tiers: {Gold Plan: {rate: 5/15s, burst: 9}}")),
@@ -239,6 +241,9 @@ ONLY_THE_LOADER_SEES = [
 @pytest.fixture(autouse=True)
 def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HASH", "0123456789abcdef" * 3)
+    monkeypatch.setenv("ONE", "1")
+    monkeypatch.setenv("LEVEL", "debug")
+    monkeypatch.setenv("YES", "true")
 
 
 @pytest.mark.parametrize(("kind", "text"), GOOD)
