@@ -16,6 +16,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""Where a translator shows IPv4 hosts to IPv6 ones (RFC 6052 section 2.1)."""
+
 LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 _MOST_HOPS = 32
 _LONGEST = len("[0000:0000:0000:0000:0000:0000:000.000.000.000]:65535")
@@ -85,8 +88,12 @@ def find_client(peer: Address | None, forwarded_for: str, trusted: Sequence[Netw
 def group(address: Address) -> str:
     """The name under which an address is limited: an IPv4 address is one client, and so is an IPv6 /64.
 
-    A single IPv6 customer commonly gets a /64 (RFC 6177), so it could pose as many clients under a longer prefix.
+    A single IPv6 customer commonly gets a /64 (RFC 6177), so it could pose as many clients under a longer prefix. But
+    behind a translator all of IPv4 is one /64, so an address there is grouped by the IPv4 address that it holds. Trust
+    is in the address as it came: anybody may write 64:ff9b::10.0.0.1.
     """
     if isinstance(address, IPv4Address):
         return str(address)
+    if address in _NAT64:
+        return str(IPv4Address(int(address) & 0xFFFFFFFF))
     return f"{IPv6Address(int(address) >> 64 << 64)}/64"

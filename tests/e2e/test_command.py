@@ -45,6 +45,25 @@ async def test_rules_without_limits_are_named_and_said_to_limit_nothing(tmp_path
         assert ": NOTHING IS LIMITED. Write limits: into the rules\n" in process.output
 
 
+async def test_ipv4_clients_behind_a_translator_have_buckets_of_their_own(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES)
+    sources = [
+        "64:ff9b::192.0.2.1",
+        "64:ff9b::192.0.2.2",
+        "64:ff9b::c000:202",
+        "192.0.2.1",
+        "2001:db8::1",
+        "2001:db8::2",
+    ]
+    async with (
+        upstream() as up,
+        gateway("--upstream", f"http://127.0.0.1:{up.port}", "--rules", str(rules)) as (_, public, _),
+    ):
+        asked = [await ask(public, get("/once", f"X-Forwarded-For: {source}")) for source in sources]
+        assert [response.status for response in asked] == [200, 200, 429, 429, 200, 429]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_rules_from_a_file_are_enforced_and_a_signal_ends_it_cleanly(number: int, tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"

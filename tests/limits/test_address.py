@@ -1,15 +1,16 @@
 """Addresses of clients, and which of several to believe."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.limits import address as module
 from gateway.limits.address import Address, Network, belongs, find_client, group, parse_address
 
 PEER = ip_address("10.0.0.1")
+TRANSLATED = IPv6Network("64:ff9b::/96")
 TRUSTED: tuple[Network, ...] = (IPv4Network("10.0.0.0/8"), IPv6Network("fd00::/8"))
 
 
@@ -212,6 +213,11 @@ def test_nothing_a_client_sends_changes_what_the_proxy_appended(sent: str, appen
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::", "2001:db8:1:2::/64"),
         ("::1", "::/64"),
+        ("64:ff9b::192.0.2.1", "192.0.2.1"),
+        ("64:ff9b::", "0.0.0.0"),
+        ("64:ff9b::ffff:ffff", "255.255.255.255"),
+        ("64:ff9b::1:c000:201", "64:ff9b::/64"),
+        ("64:ff9b:1::c000:201", "64:ff9b:1::/64"),
     ],
 )
 def test_an_address_is_limited_by_itself_or_by_its_64(address: str, name: str) -> None:
@@ -221,5 +227,19 @@ def test_an_address_is_limited_by_itself_or_by_its_64(address: str, name: str) -
 @given(st.ip_addresses(v=6), st.ip_addresses(v=6))
 def test_two_ipv6_addresses_share_a_group_exactly_when_they_share_64_bits(one: Address, other: Address) -> None:
     near = type(one)(int(one) ^ (int(other) & (2**64 - 1)))
+    assume(not any(address in TRANSLATED for address in (one, other, near)))
     assert group(one) == group(near)
     assert (group(one) == group(other)) == (int(one) >> 64 == int(other) >> 64)
+
+
+@given(st.ip_addresses(v=4), st.ip_addresses(v=6, network="64:ff9b::/96"))
+def test_ipv4_behind_a_translator_is_limited_by_itself(direct: Address, translated: Address) -> None:
+    assert group(IPv6Address(int(TRANSLATED[0]) | int(direct))) == group(direct)
+    assert group(translated) == str(IPv4Address(int(translated) & 0xFFFFFFFF))
+
+
+def test_ipv4_behind_a_translator_is_nobodys_proxy() -> None:
+    """Anybody may write such an address, and 64:ff9b::10.0.0.1 is none of 10.0.0.0/8."""
+    translated = ip_address("64:ff9b::10.0.0.1")
+    assert find_client(translated, "192.0.2.1", TRUSTED) == translated
+    assert find_client(PEER, "192.0.2.1, 64:ff9b::10.0.0.1", TRUSTED) == translated
