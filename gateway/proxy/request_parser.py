@@ -8,7 +8,7 @@ from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpProcessingError, HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong, TransferEncodingError
-from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_parser import HttpRequestParserPy, RawRequestMessage
 
 from gateway.proxy.responses import BAD_REQUEST, HEAD_TOO_LARGE, Response
 from gateway.settings.intake import Intake
@@ -33,7 +33,7 @@ def require_c_parser() -> None:
     Raises:
         UnsafeParserError: the C parser is missing or turned off.
     """
-    if HttpRequestParser.__module__ != "aiohttp._http_parser":
+    if HttpRequestParser is HttpRequestParserPy:
         raise UnsafeParserError(
             "aiohttp runs without its C parser, and the one in Python accepts requests that can be smuggled; "
             "unset AIOHTTP_NO_EXTENSIONS and install aiohttp from a wheel"

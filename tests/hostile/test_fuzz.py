@@ -83,11 +83,11 @@ class Notes:
         self.body = b""
         self.ends = 0
 
-    def interim(self, status: int, reason: bytes, fields: RawHeaders) -> None:
-        self.told.append((status, reason, fields))
+    def interim(self, status: int, reason: bytes, headers: RawHeaders) -> None:
+        self.told.append((status, reason, headers))
 
-    def head(self, status: int, reason: bytes, fields: RawHeaders, framing: Framing, length: bytes) -> None:
-        self.told.append((status, reason, fields, framing, length))
+    def head(self, status: int, reason: bytes, headers: RawHeaders, framing: Framing, length: bytes) -> None:
+        self.told.append((status, reason, headers, framing, length))
 
     def piece(self, data: bytes) -> None:
         self.body += data

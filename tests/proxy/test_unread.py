@@ -38,9 +38,9 @@ class Recorder:
         self.body = b""
         self.complete: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-    def interim(self, status: int, reason: bytes, fields: RawHeaders) -> None: ...
+    def interim(self, status: int, reason: bytes, headers: RawHeaders) -> None: ...
 
-    def head(self, status: int, _reason: bytes, _fields: RawHeaders, _framing: Framing, _length: bytes, /) -> None:
+    def head(self, status: int, _reason: bytes, _headers: RawHeaders, _framing: Framing, _length: bytes, /) -> None:
         self.status = status
 
     def piece(self, data: bytes) -> None:

@@ -1,0 +1,193 @@
+"""`ResponseParser`: parses upstreams' responses with httptools (llhttp, strict)."""
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from gateway.proxy.upstream_response import (
+    AmbiguousFramingError,
+    ForwardError,
+    Framing,
+    RawHeaders,
+    ResponseReader,
+    read_framing,
+)
+
+_MAX_INTERIM = 16
+_MAX_HEADERS = 256
+_MAX_OVERHEAD = 65_536
+"""Bytes in a row that are not content: of a head, of trailers, of what is between chunks."""
+
+_SWITCHING = 101
+_FINAL = 200
+_MIN_STATUS, _MAX_STATUS = 100, 599
+_NO_CONTENT = 204
+
+
+class ResponseParser:
+    """Passes each response to a `ResponseReader` as it comes.
+
+    Attributes:
+        reader: Receives the current response; None when no response is expected.
+        reusable: Whether the connection can carry another request once the current response is complete.
+        switched: Whether the connection has been switched to another protocol.
+    """
+
+    __slots__ = (
+        "_framing",
+        "_headers",
+        "_http",
+        "_interim",
+        "_may_switch",
+        "_method",
+        "_overhead",
+        "_reason",
+        "_status",
+        "reader",
+        "reusable",
+        "switched",
+    )
+
+    def __init__(self) -> None:
+        self._http = HttpResponseParser(self)
+        self.reader: ResponseReader | None = None
+        self.reusable = True
+        self.switched = False
+        self._begin("", may_switch=False)
+
+    def _begin(self, method: str, *, may_switch: bool) -> None:
+        self._method = method
+        self._may_switch = may_switch
+        self._status = 0
+        self._reason = b""
+        self._headers: RawHeaders = []
+        self._framing = Framing.NONE
+        self._overhead = 0
+        self._interim = 0
+
+    def start(self, method: str, reader: ResponseReader, *, may_switch: bool) -> None:
+        """Expect the response to a request."""
+        self._begin(method, may_switch=may_switch)
+        self.reader = reader
+
+    @property
+    def nothing_received(self) -> bool:
+        """Whether no byte of the response has come."""
+        return self._status == 0 and self._overhead == 0
+
+    def feed(self, data: bytes) -> bool:
+        """Parse bytes of the response. Returns whether it is complete.
+
+        Raises:
+            ForwardError: the response is malformed.
+        """
+        if self.switched and self.reader is not None:
+            self.reader.piece(data)
+            self.reader.flush()
+            return False
+        self._overhead += len(data)
+        try:
+            self._http.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._switch(data[upgrade.args[0] :])
+        except HttpParserError as error:
+            raise ForwardError(f"the upstream's response is malformed: {error}") from error
+        else:
+            if self._overhead > _MAX_OVERHEAD and self.reader is not None:
+                raise ForwardError("the head or the trailers of the upstream's response are too large")
+        if self.reader is None:
+            return True
+        self.reader.flush()
+        return False
+
+    def feed_eof(self) -> bool:
+        """The upstream has closed its half. Returns whether this completes the response.
+
+        It is the end of a tunnel, and of a response without any other framing.
+        """
+        if self.reader is None or not (self.switched or (self._status >= _FINAL and self._framing is Framing.CLOSE)):
+            return False
+        self.reusable = False
+        self._end(self.reader)
+        return True
+
+    def _switch(self, rest: bytes) -> None:
+        if self._status != _SWITCHING or self.reader is None:
+            raise ForwardError("the upstream switched protocols without being asked")
+        self.switched = True
+        self.reusable = False
+        self.reader.upgraded()
+        if rest:
+            self.reader.piece(rest)
+
+    def _end(self, reader: ResponseReader) -> None:
+        self.reader = None
+        reader.end()
+
+    # Called by httptools.
+
+    def on_message_begin(self) -> None:
+        if self.reader is None or self._status >= _FINAL:
+            self.reusable = False  # a second response, without a request
+        self._status = 0
+        self._headers = []
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self._headers) >= _MAX_HEADERS:
+            raise HttpParserError("too many headers")
+        if self._status == 0:
+            self._headers.append((name, value))  # later ones are trailers, which are not forwarded
+
+    def on_headers_complete(self) -> None:
+        reader = self.reader
+        if reader is None:
+            return
+        status = self._http.get_status_code()
+        headers, reason = self._headers, self._reason
+        self._check(status, headers)
+        self._headers, self._reason = [], b""
+        self._status = status
+        if status < _FINAL:
+            self._interim += 1
+            if self._interim > _MAX_INTERIM:
+                raise HttpParserError("too many interim responses")
+            if status != _SWITCHING:
+                reader.interim(status, reason, headers)
+                return
+            if not self._may_switch:
+                raise HttpParserError("it switches protocols without being asked")
+        try:
+            self._framing, length = read_framing(self._method, status, headers, self._http.get_http_version())
+        except AmbiguousFramingError as error:
+            raise HttpParserError(f"{error} is ambiguous") from error
+        self.reusable = self._http.should_keep_alive() and self._framing is not Framing.CLOSE
+        if status == _NO_CONTENT and length:
+            self.reusable = False  # a Content-Length where there is no body
+        reader.head(status, reason, headers, self._framing, length)
+        if self._method == "HEAD" and status >= _FINAL:
+            # llhttp would wait for the body that Content-Length announces, so a new parser goes on after this head.
+            self._http = HttpResponseParser(self)
+            self._end(reader)
+
+    def _check(self, status: int, headers: RawHeaders) -> None:
+        if not _MIN_STATUS <= status <= _MAX_STATUS:
+            raise HttpParserError("the status code is invalid")
+        if self._overhead > _MAX_OVERHEAD and sum(len(name) + len(value) for name, value in headers) > _MAX_OVERHEAD:
+            raise HttpParserError("the head is too large")
+
+    def on_body(self, data: bytes) -> None:
+        if self.reader is not None and self._status < _FINAL:
+            # llhttp reads one if an unknown 1xx announces it, and the client would take it for the next response.
+            raise HttpParserError("an interim response has a body")
+        self._overhead = 0
+        if self.reader is not None:
+            self.reader.piece(data)
+        else:
+            self.reusable = False  # a body after a response that has none
+
+    def on_message_complete(self) -> None:
+        if self.reader is not None and self._status >= _FINAL:
+            if not self._http.should_keep_alive():
+                self.reusable = False  # llhttp obeys a Connection trailer, and would parse no more
+            self._end(self.reader)
