@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.process import ROOT
+from tests.kit.process import ROOT
 
 COMMANDS = [[], ["serve"], ["check"], ["schema"], ["token"], ["audit"], ["report"], ["demo"]]
 TERMINALS = [

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.e2e.process import cli, gateway, run
+from tests.kit.process import cli, gateway, run
 
 STORE = ("--upstream", "http://127.0.0.1:9", "--store", "redis://127.0.0.1:9/0")
 PINNED = "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); os.execv(sys.argv[1], sys.argv[1:])"
