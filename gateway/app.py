@@ -113,7 +113,7 @@ class Worker:
             forwarder = self._forwarder(events, tracing)
             stack.callback(forwarder.close)
 
-            identity = build_identity(settings.identity)
+            identity = build_identity(settings.identity, settings.intake.max_header, events.identity_rejected)
             redis = await stack.enter_async_context(connected(settings.store))
             workers = Workers(context.runtime.folder, context.number, context.workers)
             status = StatusApi(lambda: server.draining, lambda: limiter.is_degraded, metrics.scrape)

@@ -51,9 +51,9 @@ class AdminVerifier:
         if missing:
             raise TokenRefusedError(f"{missing[0]} is missing")
         if claims["aud"] != tokens.audience:
-            raise TokenRefusedError("aud is for another service")
+            raise TokenRefusedError("aud is for another service", "wrong_audience")
         if claims["iss"] != tokens.issuer:
-            raise TokenRefusedError("iss is another issuer")
+            raise TokenRefusedError("iss is another issuer", "wrong_issuer")
         expires_at = numeric_date(claims, "exp")
         if not 0 < expires_at - numeric_date(claims, "iat") <= self._policy.max_lifetime:
             raise TokenRefusedError("the token's lifetime is not between 0 and control.admin.max_lifetime")
@@ -64,7 +64,9 @@ class AdminVerifier:
 
 
 def _name(claims: Claims, name: str) -> str:
-    value: str = claims[name]
+    value = claims[name]
+    if not isinstance(value, str):
+        raise TokenRefusedError(f"{name} is not a string")
     if not value.strip() or len(value) > _MAX_NAME or not value.isprintable():
         raise TokenRefusedError(f"{name} is not a printable name of at most {_MAX_NAME} characters")
     return value

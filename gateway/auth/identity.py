@@ -1,19 +1,27 @@
 """Makes the identity sources that the settings describe, and names the headers that they read."""
 
+from collections.abc import Callable
+
 from gateway.auth.verifier import Verifier
-from gateway.limits.identity import BearerToken, Identity, TrustedHeader
+from gateway.limits.identity import BearerToken, Identity, Rejection, TrustedHeader
 from gateway.settings.identity import IdentityPolicy, Jwt
 
 
-def build_identity(policy: IdentityPolicy) -> Identity:
-    """Identifies callers, verifying their tokens."""
+def build_identity(policy: IdentityPolicy, max_header: int, report: Callable[[Rejection], object]) -> Identity:
+    """Identifies callers, verifying their tokens.
+
+    Args:
+        policy: How.
+        max_header: Size of one header, and so of a token.
+        report: Is told what was not accepted.
+    """
     sources = [
-        BearerToken(Verifier(source.policy), source.claim, source.tier_claim, source.header)
+        BearerToken(Verifier(source.policy, max_header), source.claim, source.tier_claim, source.header)
         if isinstance(source, Jwt)
         else source
         for source in policy.sources
     ]
-    return Identity(sources, policy.trusted_proxies, policy.hash_key)
+    return Identity(sources, policy.trusted_proxies, policy.hash_key, report)
 
 
 def identity_headers(policy: IdentityPolicy) -> list[str]:

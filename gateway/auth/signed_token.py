@@ -10,7 +10,7 @@ A token is good when all of this holds, and the policy of its kind accepts its c
   the token brings along or points to (``jwk``, ``jku``, ``x5u``) are ignored (RFC 8725 section 3.10).
 * The signature is the key's (RFC 7515 section 5.2).
 * ``exp`` is there; ``exp``, ``nbf`` and ``iat`` are finite numbers (RFC 7519 section 2), and now lies between them,
-  give or take `LEEWAY` (sections 4.1.4 to 4.1.6). ``sub`` and ``jti``, if there, are strings.
+  give or take `LEEWAY` (sections 4.1.4 to 4.1.6).
 
 Why a token is refused is logged, and not shown to its sender.
 """
@@ -21,7 +21,7 @@ from binascii import Error as Base64Error
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import jwt
 
@@ -31,14 +31,38 @@ from gateway.settings.tokens import TokenKey
 LEEWAY = 30.0
 """Seconds by which the clocks of issuer and gateway may differ."""
 
+MOST_HELD = 1 << 25
+"""Characters of all tokens that are remembered. There may be as many as fit, or `capacity` if they are short."""
+
 _TOKEN = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)", re.ASCII)
 
 Claims = Mapping[str, Any]
 Content = TypeVar("Content")
 
 
+Reason = Literal[
+    "too_long",
+    "malformed",
+    "unknown_key",
+    "bad_signature",
+    "no_expiry",
+    "expired",
+    "not_yet_valid",
+    "wrong_audience",
+    "wrong_issuer",
+]
+
+
 class TokenRefusedError(Exception):
-    """A token is not good. The message says why in our own words, and quotes nothing of the token."""
+    """A token is not good. The message says why in our own words, and quotes nothing of the token.
+
+    Attributes:
+        reason: The same as one of a few words, to count by.
+    """
+
+    def __init__(self, message: str, reason: Reason = "malformed") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class _Key(NamedTuple):
@@ -57,10 +81,10 @@ class SignedTokens(Generic[Content]):
         accept: Checks the claims against the policy, or raises `TokenRefusedError`. Returns what to remember.
         clock: Seconds since 1970.
         max_length: Characters of a token at most.
-        capacity: Tokens remembered; the oldest is dropped first.
+        capacity: Tokens remembered; the oldest is dropped first, and so it is when they are longer than `MOST_HELD`.
     """
 
-    __slots__ = ("_accept", "_capacity", "_clock", "_good", "_keys", "_max_length", "_only_key")
+    __slots__ = ("_accept", "_capacity", "_clock", "_good", "_held", "_keys", "_max_length", "_only_key")
 
     def __init__(
         self,
@@ -80,6 +104,7 @@ class SignedTokens(Generic[Content]):
         # A look-up compares whole strings only where the hashes, which are keyed at random, are equal: how long it
         # takes tells nothing about a token that somebody guesses.
         self._good: OrderedDict[str, tuple[float, Content]] = OrderedDict()
+        self._held = 0
 
     def verify(self, token: str) -> Content:
         """What a good token says.
@@ -90,28 +115,27 @@ class SignedTokens(Generic[Content]):
         remembered = self._good.get(token)
         if remembered is None:
             remembered = self._good[token] = self._verify(token)
-            if len(self._good) > self._capacity:
-                self._good.popitem(last=False)
+            self._held += len(token)
+            while len(self._good) > self._capacity or self._held > MOST_HELD:
+                self._held -= len(self._good.popitem(last=False)[0])
         elif remembered[0] <= self._clock():
             del self._good[token]
-            raise TokenRefusedError("the token has expired")
+            self._held -= len(token)
+            raise TokenRefusedError("the token has expired", "expired")
         return remembered[1]
 
     def _verify(self, token: str) -> tuple[float, Content]:
         if len(token) > self._max_length:
-            raise TokenRefusedError(f"the token is longer than {self._max_length} characters")
+            raise TokenRefusedError(f"the token is longer than {self._max_length} characters", "too_long")
         parts = _TOKEN.fullmatch(token)
         if parts is None:
             raise TokenRefusedError("the token is not three parts of base64url")
         key = self._key(_object(_decode(parts[1]), "header"))
         signed = token.rpartition(".")[0].encode()
         if not key.algorithm.verify(signed, key.prepared, _decode(parts[3])):
-            raise TokenRefusedError("the signature is wrong")
+            raise TokenRefusedError("the signature is wrong", "bad_signature")
         claims = _object(_decode(parts[2]), "payload")
         expires = _check_times(claims, self._clock())
-        for name in ("sub", "jti"):
-            if not isinstance(claims.get(name, ""), str):
-                raise TokenRefusedError(f"{name} is not a string")
         return expires, self._accept(claims)
 
     def _key(self, header: Claims) -> _Key:
@@ -122,9 +146,10 @@ class SignedTokens(Generic[Content]):
             raise TokenRefusedError("kid is not a string")
         key = self._only_key if kid is None else self._keys.get(kid)
         if key is None:
-            raise TokenRefusedError("no key has this kid" if kid is not None else "kid is missing, with several keys")
+            why = "no key has this kid" if kid is not None else "kid is missing, with several keys"
+            raise TokenRefusedError(why, "unknown_key")
         if header.get("alg") != key.name:
-            raise TokenRefusedError("alg is not the algorithm of the key")
+            raise TokenRefusedError("alg is not the algorithm of the key", "unknown_key")
         return key
 
 
@@ -156,12 +181,12 @@ def _object(content: bytes, part: str) -> Claims:
 def _check_times(claims: Claims, now: float) -> float:
     """Check the times of a token. Returns when it ceases to be good, in seconds since 1970."""
     if "exp" not in claims:
-        raise TokenRefusedError("exp is missing")
+        raise TokenRefusedError("exp is missing", "no_expiry")
     expires = numeric_date(claims, "exp") + LEEWAY
     if expires <= now:
-        raise TokenRefusedError("the token has expired")
+        raise TokenRefusedError("the token has expired", "expired")
     if any(name in claims and numeric_date(claims, name) - LEEWAY > now for name in ("iat", "nbf")):
-        raise TokenRefusedError("the token is not valid yet")
+        raise TokenRefusedError("the token is not valid yet", "not_yet_valid")
     return expires
 
 

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from gateway.auth.signed_token import Claims, SignedTokens, TokenRefusedError
+from gateway.limits.identity import Rejection
 from gateway.settings.tokens import TokenPolicy
 
-_MAX_LENGTH = 8192
 _CAPACITY = 4096
 
 
@@ -14,31 +14,33 @@ class Verifier:
     """Verifies callers' tokens; what all tokens have in common is in `signed_token`.
 
     ``aud`` and ``iss`` are checked if the policy names them. ``aud`` may be a list that contains ours: tokens of
-    callers may be issued for several services (RFC 7519 section 4.1.3).
+    callers may be issued for several services (RFC 7519 section 4.1.3). Which claims say who the caller is, and what
+    they may hold, is for `BearerToken` to say; no other claim is looked at.
 
     Args:
         policy: Which tokens are good.
+        max_length: Characters of a token at most: as many as a header may have.
         clock: Seconds since 1970.
     """
 
     __slots__ = ("_policy", "_tokens")
 
-    def __init__(self, policy: TokenPolicy, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, policy: TokenPolicy, max_length: int, clock: Callable[[], float] = time.time) -> None:
         self._policy = policy
-        self._tokens = SignedTokens(policy.keys, self._accept, clock, max_length=_MAX_LENGTH, capacity=_CAPACITY)
+        self._tokens = SignedTokens(policy.keys, self._accept, clock, max_length=max_length, capacity=_CAPACITY)
 
-    def __call__(self, token: str) -> Mapping[str, object] | None:
-        """The claims of a good token; None for any other."""
+    def __call__(self, token: str) -> Mapping[str, object] | Rejection:
+        """The claims of a good token; why any other is not good."""
         try:
             return self._tokens.verify(token)
-        except TokenRefusedError:
-            return None
+        except TokenRefusedError as error:
+            return Rejection("jwt", error.reason, str(error))
 
     def _accept(self, claims: Claims) -> Mapping[str, object]:
         policy, audience = self._policy, claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
         if policy.audience is not None and policy.audience not in audiences:
-            raise TokenRefusedError("aud is for another service")
+            raise TokenRefusedError("aud is for another service", "wrong_audience")
         if policy.issuer is not None and claims.get("iss") != policy.issuer:
-            raise TokenRefusedError("iss is another issuer")
+            raise TokenRefusedError("iss is another issuer", "wrong_issuer")
         return claims

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from gateway.config.address import network
 from gateway.config.api_key import API_KEY
+from gateway.config.claim import claim
 from gateway.config.entries import Entries
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError
@@ -42,7 +43,7 @@ HEADER = Section(
 )
 JWT = Section(
     "identity.sources.jwt",
-    {**keys_of(Jwt, leave_out=("policy",), header=header), **POLICY_KEYS},
+    {**keys_of(Jwt, leave_out=("policy",), header=header, claim=claim, tier_claim=claim), **POLICY_KEYS},
     (Jwt, TokenPolicy),
     lambda entries: Jwt(pick_policy(entries), **entries.values),
     required=("keys",),

@@ -2,15 +2,18 @@
 
 A source is one of: a verified JWT claim, a header set by a trusted proxy, a known API key, the client's address. If a
 source finds nothing, or nothing it can believe, the next one is tried. So a request with a bad token is limited by
-address, and an invented token gets no bucket of its own.
+address, and an invented token gets no bucket of its own. What was not believed is reported, with the reason.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
 from typing import NamedTuple, Protocol
 
 from gateway.limits.address import LOOPBACK, Address, Network, belongs, find_client, group
+
+_EXACT = 2.0**53
+"""A float below it that is a whole number has the digits that were sent."""
 
 
 class Headers(Protocol):
@@ -62,11 +65,46 @@ class Claim(NamedTuple):
     tier: str | None = None
 
 
+REASONS: Mapping[str, tuple[str, ...]] = {
+    "jwt": (
+        "too_long", "malformed", "unknown_key", "bad_signature", "no_expiry", "expired", "not_yet_valid",
+        "wrong_audience", "wrong_issuer", "no_user",
+    ),
+    "api_key": ("unknown_key",),
+    "trusted_header": ("untrusted_peer",),
+    "x_forwarded_for": ("untrusted_peer",),
+}  # fmt: skip
+"""Why what names a caller is not accepted, by its source. The reasons stand in the order in which they are checked."""
+
+
+class Rejection(NamedTuple):
+    """Something that names a caller, and was not accepted.
+
+    Attributes:
+        source: What kind of thing it is; a key of `REASONS`.
+        reason: One of the source's reasons.
+        why: The same in a sentence, which quotes nothing that the client sent.
+    """
+
+    source: str
+    reason: str
+    why: str
+
+
+_FORWARDED_BY_STRANGER = Rejection(
+    "x_forwarded_for", "untrusted_peer", "X-Forwarded-For came from a peer that is not trusted"
+)
+
+
 class Source(Protocol):
     """Identifies a sender: `TrustedHeader`, `BearerToken` or `ApiKey`."""
 
-    def __call__(self, sender: Sender, /) -> Claim | None:
-        """The claim that this source found and believes, or None."""
+    @property
+    def header(self) -> str:
+        """Name of the header that it reads."""
+
+    def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
+        """The claim that this source found and believes; why it does not believe it; None if there is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,40 +117,65 @@ class TrustedHeader:
     header: str
     tier_header: str | None = None
 
-    def __call__(self, sender: Sender, /) -> Claim | None:
-        if not sender.trusted:
-            return None
+    def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
         user = _single(sender.headers, self.header)
         if not user:
             return None
+        if not sender.trusted:
+            return Rejection("trusted_header", "untrusted_peer", f"{self.header} came from a peer that is not trusted")
         return Claim(user, _single(sender.headers, self.tier_header) if self.tier_header else None)
 
 
 @dataclass(frozen=True, slots=True)
 class BearerToken:
-    """A claim of a signed JWT in a header. `verify` returns the claims of a valid token, None for any other."""
+    """A claim of a signed JWT in a header, after the word Bearer.
 
-    verify: Callable[[str], Mapping[str, object] | None] = field(repr=False)
-    claim: str = "sub"
-    tier_claim: str | None = None
+    Attributes:
+        verify: Returns the claims of a good token, or why it is not good.
+        claim: The name of the claim that holds the user id; more than one name lead into objects within objects.
+        tier_claim: The same for the tier; None if tokens do not say it.
+        header: Name of the header.
+    """
+
+    verify: Callable[[str], Mapping[str, object] | Rejection] = field(repr=False)
+    claim: tuple[str, ...] = ("sub",)
+    tier_claim: tuple[str, ...] | None = None
     header: str = "Authorization"
 
-    def __call__(self, sender: Sender, /) -> Claim | None:
+    def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
         text = _single(sender.headers, self.header)
         if not text:
             return None
         # A tab is accepted, because many servers accept it: their user must not be charged as an unknown caller.
         scheme, _, token = text.replace("\t", " ").partition(" ")
         if scheme.lower() != "bearer":
-            return None
+            if self.header.lower() == "authorization":
+                return None  # it has other schemes, which are the upstream's business
+            return Rejection("jwt", "malformed", f"{self.header} does not start with the word Bearer")
         claims = self.verify(token.strip())
-        if claims is None:
-            return None
-        user = claims.get(self.claim)
-        if not isinstance(user, str) or not user:
-            return None
-        tier = claims.get(self.tier_claim) if self.tier_claim else None
-        return Claim(user, tier if isinstance(tier, str) else None)
+        if isinstance(claims, Rejection):
+            return claims
+        user = _name_in(claims, self.claim)
+        if user is None:
+            return Rejection("jwt", "no_user", f"the claim {'.'.join(self.claim)} is neither a text nor a whole number")
+        return Claim(user, _name_in(claims, self.tier_claim) if self.tier_claim else None)
+
+
+def _name_in(claims: Mapping[str, object], path: tuple[str, ...]) -> str | None:
+    """The name that a claim holds; None if there is no such claim, or it is no name.
+
+    A text is a name, unless it is empty. So is a whole number, as its decimal digits: 7 is the same user as "7".
+    JSON has one type of number (RFC 8259 section 6), so 7.0 is 7; beyond 2^53 a fraction's digits are not reliable.
+    Nothing else is a name: no fraction, true, false, null, list or object.
+    """
+    value: object = claims
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)
+    return str(value) if type(value) is int else None  # not a bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +185,25 @@ class ApiKey:
     holders: Mapping[str, Claim] = field(repr=False)
     header: str = "X-Api-Key"
 
-    def __call__(self, sender: Sender, /) -> Claim | None:
+    def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
         key = _single(sender.headers, self.header)
-        return self.holders.get(sha256(key.encode(errors="surrogateescape")).hexdigest()) if key else None
+        if not key:
+            return None
+        digest = sha256(key.encode(errors="surrogateescape")).hexdigest()
+        return self.holders.get(digest) or Rejection("api_key", "unknown_key", f"the key in {self.header} is unknown")
 
 
 def _single(headers: Headers, name: str) -> str | None:
     values = headers.getall(name, ())
     return values[0].strip(" \t") if len(values) == 1 else None
+
+
+def _progress(rejection: Rejection) -> int:
+    return REASONS[rejection.source].index(rejection.reason)
+
+
+def unreported(_rejection: Rejection) -> None:
+    """Tell nobody what was not accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +214,7 @@ class Identity:
         sources: In the order in which they are tried. The client's address is used when none finds the caller.
         trusted_proxies: Networks whose X-Forwarded-For and identity headers are believed.
         hash_key: Key of the hash of user ids, up to 64 bytes. All gateways on one Redis need the same one.
+        report: Is told what was not accepted.
 
     Raises:
         ValueError: the hash key is too long.
@@ -148,6 +223,7 @@ class Identity:
     sources: Sequence[Source] = (TrustedHeader("X-User-Id", "X-User-Tier"),)
     trusted_proxies: tuple[Network, ...] = LOOPBACK
     hash_key: bytes = field(default=b"", repr=False)
+    report: Callable[[Rejection], object] = field(default=unreported, repr=False, compare=False)
     _hashes: Mapping[str, blake2b] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -163,14 +239,39 @@ class Identity:
     def identify(self, sender: Sender) -> Caller:
         """Whom to charge. Never fails."""
         address = sender.peer
-        if sender.trusted and (forwarded_for := sender.headers.getall("X-Forwarded-For", ())):
-            address = find_client(sender.peer, ",".join(forwarded_for), self.trusted_proxies)
+        if forwarded_for := sender.headers.getall("X-Forwarded-For", ()):
+            if sender.trusted:
+                address = find_client(sender.peer, ",".join(forwarded_for), self.trusted_proxies)
+            else:
+                self.report(_FORWARDED_BY_STRANGER)
+        rejections: list[tuple[str, Rejection]] = []
         for source in self.sources:
-            claim = source(sender)
-            if claim is not None:
-                return self.user(claim.user, claim.tier, address)
+            found = source(sender)
+            if isinstance(found, Claim):
+                if rejections:
+                    self._report(rejections, accepted=source.header)
+                return self.user(found.user, found.tier, address)
+            if found is not None:
+                rejections.append((source.header, found))
+        if rejections:
+            self._report(rejections)
         name = group(address) if address is not None else "unknown"
         return Caller("", self._digest("address", name), None, address)
+
+    def _report(self, rejections: Iterable[tuple[str, Rejection]], accepted: str = "") -> None:
+        """Report each header once.
+
+        Several sources may read one header, such as the tokens of two issuers. If one of them accepts it, all is well;
+        otherwise the one that read furthest knows best what is wrong.
+        """
+        worst: dict[str, Rejection] = {}
+        for header, rejection in rejections:
+            name = header.lower()
+            known = worst.get(name)
+            if name != accepted.lower() and (known is None or _progress(rejection) > _progress(known)):
+                worst[name] = rejection
+        for rejection in worst.values():
+            self.report(rejection)
 
     def user(self, user: str, tier: str | None = None, address: Address | None = None) -> Caller:
         """The caller with a verified user id."""

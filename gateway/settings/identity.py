@@ -13,14 +13,16 @@ class Jwt:
 
     Attributes:
         policy: Which tokens are accepted.
-        claim: The claim that holds the user ID.
-        tier_claim: The claim that holds the tier; without it, tokens say nothing about tiers.
+        claim: The claim that holds the user ID, a text or a whole number. `user.id` is the member `id` of the object
+            `user`. A name with a colon, such as `https://example.com/id`, is one name. A list gives each name as it is:
+            `[user.id]` is a claim whose name has a dot, `[user, id]` the same as `user.id`.
+        tier_claim: The claim that holds the tier, named in the same way; without it, tokens say nothing about tiers.
         header: The header that holds the token, after the word Bearer.
     """
 
     policy: TokenPolicy
-    claim: str = "sub"
-    tier_claim: str | None = None
+    claim: tuple[str, ...] = ("sub",)
+    tier_claim: tuple[str, ...] | None = None
     header: str = "Authorization"
 
 

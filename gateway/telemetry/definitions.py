@@ -66,6 +66,11 @@ EVICTIONS = _counter(
 CONNECTIONS_REJECTED = _counter(
     "gateway_connections_rejected_total", "Client connections that were rejected or cut off, by cause.", "cause"
 )
+IDENTITY_REJECTED = _counter(
+    "gateway_identity_rejected_total",
+    "Tokens, API keys and forwarding headers that were not accepted, so that they identify nobody.",
+    "source", "reason",
+)  # fmt: skip
 AUDIT_LINES = _counter(
     "gateway_audit_lines_total", "Audit log lines, by whether they were written or the write failed.", "outcome"
 )

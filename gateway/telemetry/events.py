@@ -1,16 +1,25 @@
 """`Events`: where all parts of a worker report what happened; it counts and logs it."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
-from gateway.limits.identity import Caller
+from gateway.limits.identity import Caller, Rejection
 from gateway.telemetry.log import Log
 from gateway.telemetry.log_format import AccessRecord
 from gateway.telemetry.metrics import Metrics
 
 CountDecision = Callable[[str, Caller, Sequence[Demand], str, tuple[int, ...]], None]
 """Counts a decision for analytics: endpoint, caller, demands, outcome, positions of the demands that were refused."""
+_SAMPLE = 60.0
+"""Seconds between two lines of the log about the same kind of thing."""
+
+_TRUST = (
+    "if a proxy in front of the gateway sent it, add the proxy's network to identity.trusted_proxies; until then all "
+    "users behind it are limited as one"
+)
 
 
 def no_analytics(
@@ -27,16 +36,27 @@ class Events:
         metrics: The worker's metrics.
         access_log: The share of requests that get an access log line, 0 to 1.
         count: Counts decisions for analytics.
+        clock: Seconds since any instant.
     """
 
-    __slots__ = ("_access_credit", "_access_log", "_count", "_log", "_metrics")
+    __slots__ = ("_access_credit", "_access_log", "_clock", "_count", "_log", "_metrics", "_samples")
 
-    def __init__(self, log: Log, metrics: Metrics, *, access_log: float, count: CountDecision = no_analytics) -> None:
+    def __init__(
+        self,
+        log: Log,
+        metrics: Metrics,
+        *,
+        access_log: float,
+        count: CountDecision = no_analytics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._log = log
         self._metrics = metrics
         self._access_log = access_log
         self._count = count
+        self._clock = clock
         self._access_credit = 0.0  # a line is written each time it reaches 1
+        self._samples: dict[tuple[str, str], tuple[float, int]] = {}
 
     # RequestObserver
 
@@ -66,6 +86,26 @@ class Events:
     def rejected(self, cause: str) -> None:
         """A client connection was rejected or cut off."""
         self._metrics.rejected(cause)
+
+    def identity_rejected(self, rejection: Rejection) -> None:
+        """Something that names a caller was not accepted.
+
+        All are counted, and a sample is logged: of each source and reason one a minute. A peer that is not trusted is
+        logged once: it may be a proxy that is missing in the settings, or anybody who tries.
+        """
+        source, reason, why = rejection
+        self._metrics.identity_rejected(source, reason)
+        now = self._clock()
+        due, held = self._samples.get((source, reason), (-inf, 0))
+        if now < due:
+            self._samples[source, reason] = due, held + 1
+            return
+        if reason == "untrusted_peer":
+            self._samples[source, reason] = inf, 0
+            self._log.event("proxy_not_trusted", level="warning", source=source, why=why, fix=_TRUST)
+            return
+        self._samples[source, reason] = now + _SAMPLE, 0
+        self._log.event("identity_rejected", level="warning", source=source, reason=reason, why=why, unlogged=held)
 
     def served(
         self, request_id: str, endpoint: str, method: str, caller: bytes, outcome: Outcome, status: int, seconds: float

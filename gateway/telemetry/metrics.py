@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from gateway.limits.bucket import Demand
+from gateway.limits.identity import REASONS
 from gateway.telemetry import definitions
 from gateway.telemetry.definitions import MetricDefinition, MetricType
 from gateway.telemetry.exposition import Snapshot, exposition
@@ -101,6 +102,10 @@ class Metrics:
     def rejected(self, cause: str) -> None:
         """Count a client connection that was rejected or cut off."""
         self._count(definitions.CONNECTIONS_REJECTED, cause)
+
+    def identity_rejected(self, source: str, reason: str) -> None:
+        """Count a credential or header that names a caller and was not accepted."""
+        self._count(definitions.IDENTITY_REJECTED, source, reason)
 
     # Now and then.
 
@@ -233,6 +238,9 @@ class Metrics:
             (definitions.RELOADS, "applied"), (definitions.RELOADS, "rejected"),
         ):  # fmt: skip
             self._cell(metric, label)
+        for source, reasons in REASONS.items():
+            for reason in reasons:
+                self._cell(definitions.IDENTITY_REJECTED, source, reason)
 
 
 def _status_class(status: int) -> str:

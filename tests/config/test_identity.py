@@ -45,10 +45,41 @@ def test_sources_keep_their_order(folder: Path) -> None:
     keys = (TokenKey("HS256", SECRET, "a"), TokenKey("ES256", PEM, "b"))
     assert sources == (
         ApiKey({DIGEST: Claim("bob")}, "X-Key"),
-        Jwt(TokenPolicy(keys, "api", "me"), "uid", "plan", "X-Token"),
+        Jwt(TokenPolicy(keys, "api", "me"), ("uid",), ("plan",), "X-Token"),
         TrustedHeader("X-User"),
     )
     assert "0123456789abcdef" not in repr(sources)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("sub", ("sub",)),
+        ("user.id", ("user", "id")),
+        ("realm_access.user.id", ("realm_access", "user", "id")),
+        ("'https://example.com/tier'", ("https://example.com/tier",)),
+        ("urn:example:user.id", ("urn:example:user.id",)),
+        ("https://example.com", ("https://example.com",)),
+        ("[user.id]", ("user.id",)),
+        ("[user, id]", ("user", "id")),
+        ("[user, user]", ("user", "user")),
+        ("['https://example.com/user', id]", ("https://example.com/user", "id")),
+        ("[com.example.user, id]", ("com.example.user", "id")),
+        ("7", ("7",)),
+    ],
+)
+def test_a_claim_is_named_with_dots_as_a_uri_or_as_a_list(folder: Path, text: str, names: tuple[str, ...]) -> None:
+    jwt = f"{{claim: {text}, tier_claim: {text}, keys: [{{algorithm: HS256, secret_file: secret}}]}}"
+    (source,) = identity_of(folder, f"{{sources: [{{jwt: {jwt}}}]}}").sources
+    assert isinstance(source, Jwt)
+    assert (source.claim, source.tier_claim) == (names, names)
+
+
+@pytest.mark.parametrize("name", [".id", "user.", "user..id", "."])
+def test_a_claim_has_a_name_on_both_sides_of_a_dot(folder: Path, name: str) -> None:
+    jwt = f"{{claim: {name}, keys: [{{algorithm: HS256, secret_file: secret}}]}}"
+    (problem,) = gateway_problems(folder, f"identity: {{sources: [{{jwt: {jwt}}}]}}\n")
+    assert f"jwt.claim: '{name}' has a dot without a name beside it; write user.id" in problem
 
 
 def test_no_source_leaves_the_address(folder: Path) -> None:
@@ -107,6 +138,14 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
             "sources[0].trusted_header.header: 'X User' is not the name of a header",
         ),
         ("{sources: [{jwt: {}}]}", "sources[0].jwt: the key 'keys' is missing"),
+        (
+            "{sources: [{jwt: {claim: [], keys: [{algorithm: HS256, secret_file: secret}]}}]}",
+            "sources[0].jwt.claim: the list is empty",
+        ),
+        (
+            "{sources: [{jwt: {claim: {user: id}, keys: [{algorithm: HS256, secret_file: secret}]}}]}",
+            "sources[0].jwt.claim: expected a list",
+        ),
         ("{sources: [{jwt: {keys: []}}]}", "sources[0].jwt.keys: the list is empty"),
         ("{sources: [{jwt: {keys: [{}]}}]}", "sources[0].jwt.keys[0]: the key 'algorithm' is missing"),
         (

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.limits.address import LOOPBACK, Network
 from gateway.limits.bucket import Quota
-from gateway.limits.identity import ApiKey, BearerToken, Claim, Identity, TrustedHeader
+from gateway.limits.identity import ApiKey, BearerToken, Claim, Identity, Rejection, TrustedHeader
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from tests.hostile.wire import converse, recorder
@@ -17,8 +17,12 @@ GOOD = {"good": {"sub": "alice"}, "other": {"sub": "bob"}}
 KEYS = {sha256(b"key").hexdigest(): Claim("alice")}
 
 
+def verify(token: str) -> dict[str, str] | Rejection:
+    return GOOD.get(token, Rejection("jwt", "bad_signature", "the signature is wrong"))
+
+
 def identity(*trusted: Network) -> Identity:
-    return Identity((BearerToken(GOOD.get), ApiKey(KEYS), TrustedHeader("X-User-Id", "X-User-Tier")), trusted)
+    return Identity((BearerToken(verify), ApiKey(KEYS), TrustedHeader("X-User-Id", "X-User-Tier")), trusted)
 
 
 async def sent(fields: str, *trusted: Network) -> tuple[bytes, list[bytes], bytes]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.auth.admin_token import AdminVerifier
 from gateway.auth.signed_token import TokenRefusedError
 from gateway.auth.verifier import Verifier
+from gateway.limits.identity import Rejection
 from gateway.settings.control import AdminPolicy
 from gateway.settings.tokens import TokenKey, TokenPolicy
 from tests.auth.keys import ALGORITHMS, AUDIENCE, ISSUER, Pair, pair, part
@@ -135,11 +136,11 @@ def named(ring: tuple[TokenKey, ...]) -> Keys:
 @example(of(f'"aud": "{AUDIENCE}", "iss": "{ISSUER}", "exp": 1, "exp": 4102444800'))
 def test_no_token_is_a_callers_but_one_that_a_second_opinion_finds_good(offer: Offer) -> None:
     token, ring = offer
-    verifier = Verifier(TokenPolicy(ring, AUDIENCE, ISSUER))
+    verifier = Verifier(TokenPolicy(ring, AUDIENCE, ISSUER), 8190)
     found = verifier(token)
-    event("good" if found else "none")
+    event(found.reason if isinstance(found, Rejection) else "good")
     assert verifier(token) == found, "the same when it is remembered"
-    if found is not None:
+    if not isinstance(found, Rejection):
         assert callers_claims(token, named(ring), time.time()) == found
 
 
@@ -181,6 +182,6 @@ def test_a_good_token_is_good_whatever_else_it_says(
     text = f"{part(header)}.{part(claims)}"
     token = f"{text}.{sign(key, text)}"
     policy = TokenPolicy(ring, AUDIENCE, ISSUER)
-    assert Verifier(policy)(token) == claims
+    assert Verifier(policy, 8190)(token) == claims
     grant = AdminVerifier(AdminPolicy(policy, LIFETIME)).verify(token)
     assert (grant.subject, grant.id) == (subject, name)

@@ -1,5 +1,6 @@
 """Who is asking, and under what hash."""
 
+from collections.abc import Sequence
 from hashlib import sha256
 from ipaddress import IPv4Network, ip_address
 
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from gateway.limits.identity import (
+    REASONS,
     ApiKey,
     BearerToken,
     Caller,
     Claim,
     Identity,
+    Rejection,
     Sender,
     Source,
     TrustedHeader,
@@ -28,13 +31,29 @@ CLAIMS: dict[str, dict[str, object]] = {
     "other": {"email": "alice@example.test", "sub": ""},
     "list": {"sub": ["alice"], "plan": ["pro"]},
     "int": {"sub": 7, "plan": 7},
+    "whole": {"sub": 7.0, "plan": -7.0},
+    "zero": {"sub": 0, "plan": -0.0},
+    "large": {"sub": 2**53 + 1, "plan": int("1" * 400)},
+    "text": {"sub": "7.5", "plan": "007"},
+    "fraction": {"sub": 7.5},
+    "huge": {"sub": 2.0**53},
+    "not a number": {"sub": float("nan")},
+    "infinite": {"sub": float("inf")},
+    "odd tier": {"sub": "alice", "plan": 1.5},
     "none": {"sub": None, "plan": None},
     "bool": {"sub": True},
     "dict": {"sub": {"id": "alice"}},
     "odd plan": {"sub": "alice", "plan": ["pro"]},
     "empty": {},
 }
-TOKEN = BearerToken(CLAIMS.get, tier_claim="plan")
+FORGED = Rejection("jwt", "bad_signature", "the signature is wrong")
+
+
+def verify(token: str) -> dict[str, object] | Rejection:
+    return CLAIMS.get(token, FORGED)
+
+
+TOKEN = BearerToken(verify, tier_claim=("plan",))
 API_KEY = ApiKey({sha256(b"k1").hexdigest(): Claim("alice", "pro"), sha256(b"\xff\xfe").hexdigest(): Claim("raw")})
 
 
@@ -44,7 +63,12 @@ def asker(*fields: tuple[str, str], trusted: bool = True) -> Sender:
 
 def user_of(source: Source, *fields: tuple[str, str], trusted: bool = True) -> str | None:
     claim = source(asker(*fields, trusted=trusted))
-    return claim.user if claim else None
+    return claim.user if isinstance(claim, Claim) else None
+
+
+def claim_of(source: Source, *fields: tuple[str, str], trusted: bool = True) -> Claim | None:
+    claim = source(asker(*fields, trusted=trusted))
+    return claim if isinstance(claim, Claim) else None
 
 
 # A header set by a trusted proxy.
@@ -75,7 +99,7 @@ def user_of(source: Source, *fields: tuple[str, str], trusted: bool = True) -> s
     ],
 )
 def test_a_trusted_header_is_believed_when_it_stands_once(fields: list[tuple[str, str]], claim: Claim | None) -> None:
-    assert HEADER(asker(*fields)) == claim
+    assert claim_of(HEADER, *fields) == claim
 
 
 def test_a_trusted_header_of_a_stranger_is_nothing() -> None:
@@ -98,7 +122,16 @@ def test_a_trusted_header_without_a_tier_header_knows_no_tier() -> None:
         ("Bearer plain", Claim("alice")),
         ("Bearer odd plan", Claim("alice")),
         ("Bearer list", None),
-        ("Bearer int", None),
+        ("Bearer int", Claim("7", "7")),
+        ("Bearer whole", Claim("7", "-7")),
+        ("Bearer zero", Claim("0", "0")),
+        ("Bearer large", Claim("9007199254740993", "1" * 400)),
+        ("Bearer text", Claim("7.5", "007")),
+        ("Bearer fraction", None),
+        ("Bearer huge", None),
+        ("Bearer not a number", None),
+        ("Bearer infinite", None),
+        ("Bearer odd tier", Claim("alice")),
         ("Bearer none", None),
         ("Bearer bool", None),
         ("Bearer dict", None),
@@ -113,8 +146,8 @@ def test_a_trusted_header_without_a_tier_header_knows_no_tier() -> None:
         ("", None),
     ],
 )
-def test_a_token_is_believed_for_a_claim_that_is_a_string(text: str, claim: Claim | None) -> None:
-    assert TOKEN(asker(("Authorization", text), trusted=False)) == claim
+def test_a_token_is_believed_for_a_claim_that_is_a_text_or_a_whole_number(text: str, claim: Claim | None) -> None:
+    assert claim_of(TOKEN, ("Authorization", text), trusted=False) == claim
 
 
 def test_a_second_token_makes_both_nothing() -> None:
@@ -126,9 +159,33 @@ def test_no_token_is_nothing() -> None:
 
 
 def test_claim_and_header_of_a_token_can_be_chosen() -> None:
-    source = BearerToken(CLAIMS.get, claim="email", header="X-Token")
+    source = BearerToken(verify, claim=("email",), header="X-Token")
     assert source(asker(("X-Token", "Bearer other"))) == Claim("alice@example.test")
     assert user_of(source, ("Authorization", "Bearer other")) is None
+
+
+NESTED = {"user": {"id": 7, "plan": {"name": "gold"}, "": "empty"}, "user.id": "dotted", "list": [{"id": "alice"}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "user"),
+    [
+        (("user", "id"), "7"),
+        (("user", "plan", "name"), "gold"),
+        (("user.id",), "dotted"),
+        (("user", ""), "empty"),
+        (("user",), None),
+        (("user", "plan"), None),
+        (("user", "name"), None),
+        (("user", "id", "more"), None),
+        (("user.id", "id"), None),
+        (("list", "0", "id"), None),
+        (("nobody", "id"), None),
+    ],
+)
+def test_names_lead_into_objects_within_a_token(path: tuple[str, ...], user: str | None) -> None:
+    source = BearerToken(lambda _: NESTED, claim=path, tier_claim=path)
+    assert claim_of(source, ("Authorization", "Bearer x")) == (Claim(user, user) if user else None)
 
 
 # A known key.
@@ -227,6 +284,63 @@ def test_a_peer_that_nobody_knows_is_not_trusted() -> None:
     assert (caller.id, caller.address) == ("", None)
 
 
+# What is not accepted.
+
+
+def rejected(sources: Sequence[Source], *fields: tuple[str, str], trusted: bool = False) -> list[tuple[str, str]]:
+    """Source and reason of everything that was reported of one request."""
+    reports: list[Rejection] = []
+    Identity(sources, report=reports.append).identify(asker(*fields, trusted=trusted))
+    assert all(each.reason in REASONS[each.source] and each.why for each in reports)
+    return [(each.source, each.reason) for each in reports]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reports"),
+    [
+        ([], []),
+        ([("Authorization", "Bearer good")], []),
+        ([("X-Api-Key", "k1")], []),
+        ([("Authorization", "Basic eA==")], []),
+        ([("Authorization", "Bearer forged")], [("jwt", "bad_signature")]),
+        ([("Authorization", "Bearer bool")], [("jwt", "no_user")]),
+        ([("Authorization", "Bearer empty")], [("jwt", "no_user")]),
+        ([("X-Api-Key", "k2")], [("api_key", "unknown_key")]),
+        ([("X-User-Id", "mallory")], [("trusted_header", "untrusted_peer")]),
+        ([("X-Forwarded-For", "9.9.9.9")], [("x_forwarded_for", "untrusted_peer")]),
+        ([("Authorization", "Bearer good"), ("X-Forwarded-For", "9.9.9.9")], [("x_forwarded_for", "untrusted_peer")]),
+        ([("Authorization", "Bearer forged"), ("X-Api-Key", "k1")], [("jwt", "bad_signature")]),
+        (
+            [("Authorization", "Bearer forged"), ("X-Api-Key", "k2")],
+            [("jwt", "bad_signature"), ("api_key", "unknown_key")],
+        ),
+    ],
+)
+def test_what_names_a_caller_and_is_not_accepted_is_reported(
+    fields: list[tuple[str, str]], reports: list[tuple[str, str]]
+) -> None:
+    assert rejected([TOKEN, API_KEY, HEADER], *fields) == reports
+
+
+def test_what_a_trusted_proxy_says_is_not_reported() -> None:
+    assert rejected([TOKEN, HEADER], ("X-User-Id", "a"), ("X-Forwarded-For", "9.9.9.9"), trusted=True) == []
+
+
+def test_a_token_without_the_word_bearer_is_reported_unless_its_header_has_other_schemes() -> None:
+    assert rejected([BearerToken(verify, header="X-Token")], ("X-Token", "good")) == [("jwt", "malformed")]
+
+
+def test_of_two_issuers_in_one_header_the_one_that_accepts_decides() -> None:
+    other = BearerToken(lambda _: Rejection("jwt", "unknown_key", "no key has this kid"), header="authorization")
+    assert rejected([other, TOKEN], ("Authorization", "Bearer good")) == []
+
+
+def test_of_two_issuers_in_one_header_the_one_that_read_further_says_what_is_wrong() -> None:
+    other = BearerToken(lambda _: Rejection("jwt", "unknown_key", "no key has this kid"))
+    for sources in ([other, TOKEN], [TOKEN, other]):
+        assert rejected(sources, ("Authorization", "Bearer forged")) == [("jwt", "bad_signature")]
+
+
 # Digests.
 
 
@@ -294,7 +408,7 @@ def test_no_repr_tells_a_secret() -> None:
             Identity().user(secret, "pro", ip_address("203.0.113.9")),
             Caller(secret, b"digest"),
             ApiKey({secret: Claim(secret)}),
-            BearerToken({secret: {"sub": secret}}.get),
+            BearerToken(lambda _: {"sub": secret}),
         ]
     )
     assert secret not in shown

@@ -189,10 +189,13 @@ async def test_the_exempt_are_not_counted() -> None:
 async def test_an_error_that_nobody_foresaw_is_a_500_and_told_once() -> None:
     error = RuntimeError("it quotes what the client sent")
 
-    def broken(_: Sender) -> Claim | None:
-        raise error
+    class Broken:
+        header = "X-User-Id"
 
-    async with upstream() as up, proxy(up.port, identity=Identity([broken])) as running:
+        def __call__(self, _: Sender) -> Claim | None:
+            raise error
+
+    async with upstream() as up, proxy(up.port, identity=Identity([Broken()])) as running:
         async with Client.connect(running.port) as client:
             answer = await client.ask(get())
             assert (answer.status, answer.body) == (500, b"Internal Server Error\n")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.limiter.verdict import Outcome
+from gateway.limits.identity import Rejection
 from gateway.settings.log import LogPolicy
 from gateway.telemetry.events import Events
 from gateway.telemetry.log import Log, open_log
@@ -74,6 +75,42 @@ async def test_a_bypass_is_counted_at_each_limit(output: Output) -> None:
         'gateway_limit_decisions_total{limit="b",mode="normal",outcome="bypassed"} 2.0',
     ]
     assert await output.lines() == []
+
+
+async def test_what_identifies_nobody_is_counted_and_a_sample_is_logged(output: Output) -> None:
+    now = 0.0
+    events = Events(output.log, output.metrics, access_log=0.0, clock=lambda: now)
+    expired = Rejection("jwt", "expired", "the token has expired")
+    for instant in (0.0, 1.0, 59.0, 60.0, 119.0):
+        now = instant
+        events.identity_rejected(expired)
+    events.identity_rejected(Rejection("api_key", "unknown_key", "the key in X-Api-Key is unknown"))
+    assert sorted(await output.samples("gateway_identity_rejected_total")) == [
+        'gateway_identity_rejected_total{reason="expired",source="jwt"} 5.0',
+        'gateway_identity_rejected_total{reason="unknown_key",source="api_key"} 1.0',
+    ]
+    lines = [
+        (line["level"], line["source"], line["reason"], line["why"], line["unlogged"]) for line in await output.lines()
+    ]
+    assert lines == [
+        ("warning", "jwt", "expired", "the token has expired", 0),
+        ("warning", "jwt", "expired", "the token has expired", 2),
+        ("warning", "api_key", "unknown_key", "the key in X-Api-Key is unknown", 0),
+    ]
+
+
+async def test_a_peer_that_is_not_trusted_is_logged_once_with_what_to_set(output: Output) -> None:
+    now = 0.0
+    events = Events(output.log, output.metrics, access_log=0.0, clock=lambda: now)
+    for instant in (0.0, 1.0, 86_400.0):
+        now = instant
+        events.identity_rejected(Rejection("x_forwarded_for", "untrusted_peer", "it came from a stranger"))
+    assert await output.samples("gateway_identity_rejected_total") == [
+        'gateway_identity_rejected_total{reason="untrusted_peer",source="x_forwarded_for"} 3.0'
+    ]
+    (line,) = await output.lines()
+    assert (line["event"], line["level"], line["why"]) == ("proxy_not_trusted", "warning", "it came from a stranger")
+    assert "identity.trusted_proxies" in line["fix"]
 
 
 @pytest.mark.parametrize(("share", "lines"), [(1.0, 1000), (0.0, 0), (0.25, 250), (0.01, 10), (0.999, 999)])
