@@ -122,7 +122,8 @@ class Worker:
             )
             self._reload = control.reloader.reload_on_signal
 
-            reader = RequestReader(identity_headers(settings.identity), credential_headers(settings.identity))
+            who = settings.identity
+            reader = RequestReader(identity_headers(who), credential_headers(who), who.proxy_headers)
             cors = Cors(settings.cors_origins)
             proxy = Proxy(book, identity, limiter, forwarder, reader, tracing or events, control.bypass, cors)
             handle = proxy.handle if tracing is None else tracing.around(proxy.handle)

@@ -9,7 +9,7 @@ from gateway.config.entries import Entries
 from gateway.config.node import Node
 from gateway.config.problem import InvalidError
 from gateway.config.reader import Reader, reads
-from gateway.config.scalar import each, header, text
+from gateway.config.scalar import each, header, matching, text
 from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
 from gateway.config.token import POLICY_KEYS, pick_policy
@@ -109,7 +109,30 @@ def _proxies(node: Node) -> tuple[Network, ...]:
     return networks
 
 
+_proxy_header = matching(
+    r"[A-Za-z0-9!#$%&'+.^`|~-]{1,64}\*?",
+    "header",
+    "is not the name of a header; write X-Company-User, or X-Company-* for all that begin so (names with _ never pass)",
+    any_scalar=False,
+)
+
+
+def _check_proxy_headers(entries: Entries) -> None:
+    """Note a header in which clients send their credentials, and which would not reach the upstream."""
+    defaults = IdentityPolicy()
+    sources = entries.get("sources", defaults.sources) or ()
+    for name in entries.get("proxy_headers", defaults.proxy_headers) or ():
+        start = name.lower().removesuffix("*")
+        for source in sources:
+            asked = source.header.lower()
+            if not isinstance(source, TrustedHeader) and (asked.startswith(start) if "*" in name else asked == start):
+                entries.at("proxy_headers").refuse(
+                    f"{name}: clients send tokens or keys in {source.header}, see 'sources'"
+                )
+
+
 def _identity(entries: Entries) -> IdentityPolicy:
+    _check_proxy_headers(entries)
     hash_key = _HASH_KEY.pick(entries)
     if hash_key is None:
         return entries.build(IdentityPolicy)
@@ -124,7 +147,13 @@ def _identity(entries: Entries) -> IdentityPolicy:
 IDENTITY = Section(
     "identity",
     {
-        **keys_of(IdentityPolicy, leave_out=("hash_key",), sources=_sources, trusted_proxies=_proxies),
+        **keys_of(
+            IdentityPolicy,
+            leave_out=("hash_key",),
+            sources=_sources,
+            trusted_proxies=_proxies,
+            proxy_headers=each(_proxy_header),
+        ),
         **_HASH_KEY.keys,
     },
     (IdentityPolicy,),

@@ -9,9 +9,11 @@
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
+
+from gateway.proxy.proxy_headers import ProxyHeaders
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -23,19 +25,8 @@ _HOP_BY_HOP = frozenset(
 )
 _REPLACED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"})
 _NEVER_FORWARDED = frozenset({BYPASS_HEADER.lower().encode()})
-_PROXY_ONLY = frozenset(
-    b"forwarded x-real-ip x-forwarded x-forwarded-by x-forwarded-path x-forwarded-port x-forwarded-prefix "
-    b"x-forwarded-protocol x-forwarded-scheme x-forwarded-server x-forwarded-ssl x-forwarded-uri x-url-scheme "
-    b"front-end-https client-ip true-client-ip cf-connecting-ip fastly-client-ip x-client-ip x-cluster-client-ip "
-    b"x-originating-ip x-original-forwarded-for x-original-host x-original-url x-rewrite-url x-remote-addr "
-    b"x-remote-ip x-remote-user x-host".split()
-)
-"""With these, some proxies tell servers where a request came from, and its URL before they rewrote it."""
-
 _TRACE_CONTEXT = frozenset({b"traceparent", b"tracestate"})
-_NEVER_REMOVED = (
-    frozenset({b"host", b"content-length", b"authorization", b"cookie", b"expect"}) | _PROXY_ONLY | _TRACE_CONTEXT
-)
+_NEVER_REMOVED = frozenset({b"host", b"content-length", b"authorization", b"cookie", b"expect"}) | _TRACE_CONTEXT
 _OPTIONS = frozenset({b"", b"keep-alive", b"close"})
 _CHALLENGES = frozenset({b"www-authenticate", b"proxy-authenticate", b"persistent-auth"})
 _CONNECTION_SCHEME = re.compile(rb"(?:^|[\s,])(?:ntlm|negotiate|nego2|kerberos)(?=$|[\s,=])", re.IGNORECASE)
@@ -57,35 +48,45 @@ class RequestHeaders:
         identity: Names of the headers that name the caller; a client that is not a trusted proxy cannot send them, and
             no client can have them removed.
         credentials: Names of the headers with callers' credentials; no client can have them removed.
+        proxy_headers: Names of more headers that only a trusted proxy may set, see `ProxyHeaders`.
     """
 
-    __slots__ = ("_kept", "_removed", "_removed_if_untrusted", "_set_by_proxies")
+    __slots__ = ("_is_removed", "_is_removed_if_untrusted", "_kept", "_proxy_headers")
 
-    def __init__(self, identity: Iterable[str], credentials: Iterable[str] = ()) -> None:
-        identifying = frozenset(name.lower().encode() for name in identity)
-        self._removed = _HOP_BY_HOP | _REPLACED | _NEVER_FORWARDED | {b"host", b"content-length"}
-        self._removed_if_untrusted = self._removed | _PROXY_ONLY | identifying
-        self._set_by_proxies = _PROXY_ONLY | identifying | _REPLACED | {b"via"}
-        self._kept = _NEVER_REMOVED | identifying | {name.lower().encode() for name in credentials}
+    def __init__(
+        self, identity: Sequence[str], credentials: Sequence[str] = (), proxy_headers: Sequence[str] = ()
+    ) -> None:
+        set_by_proxies = ProxyHeaders((*identity, *proxy_headers), set(credentials) - set(identity))
+        removed = _HOP_BY_HOP | _REPLACED | _NEVER_FORWARDED | {b"host", b"content-length"}
+        self._proxy_headers = set_by_proxies
+        self._kept = _NEVER_REMOVED | {name.lower().encode() for name in credentials}
+
+        def is_removed(name: bytes) -> bool:
+            lower = name.lower()
+            return lower in removed or b"_" in lower
+
+        # Cached by the name as it was sent: clients send few names, and always the same.
+        self._is_removed = lru_cache(maxsize=1024)(is_removed)
+        self._is_removed_if_untrusted = lru_cache(maxsize=1024)(lambda n: is_removed(n) or n.lower() in set_by_proxies)
 
     def show_another_client(self, headers: RawHeaders) -> bool:
         """Whether these headers of a trusted peer show that it sends the request for another client."""
-        return any(name.lower() in self._set_by_proxies for name, _ in headers)
+        lowers = (name.lower() for name, _ in headers)
+        return any(lower in _REPLACED or lower == b"via" or lower in self._proxy_headers for lower in lowers)
 
     def forward(self, headers: RawHeaders, *, trusted: bool) -> list[bytes]:
         """The client's headers that go upstream, as lines without line ends."""
-        removed = self._removed if trusted else self._removed_if_untrusted
+        is_removed = self._is_removed if trusted else self._is_removed_if_untrusted
         named: frozenset[bytes] = frozenset()
         lines = []
         for name, value in headers:
-            lower = name.lower()
-            if lower in removed or b"_" in lower:
-                if lower == b"connection":
+            if is_removed(name):
+                if name.lower() == b"connection":
                     named |= named_by_connection((value,))
                 continue
             lines.append(b"%b: %b" % (name, value))
-        named -= self._kept
         if named:
+            named = frozenset(name for name in named if name not in self._kept and name not in self._proxy_headers)
             return [line for line in lines if line.partition(b":")[0].lower() not in named]
         return lines
 

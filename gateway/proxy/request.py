@@ -131,6 +131,7 @@ class RequestReader:
     Args:
         identity: Names of the headers in which a trusted proxy names the caller.
         credentials: Names of the headers with callers' own credentials: a token or a key.
+        proxy_headers: Names of more headers that only a trusted proxy may set.
 
     Attributes:
         headers: Selects the headers that go upstream.
@@ -138,8 +139,10 @@ class RequestReader:
 
     __slots__ = ("_credentials", "_identifying", "_ids", "_run", "headers")
 
-    def __init__(self, identity: Sequence[str], credentials: Sequence[str] = ()) -> None:
-        self.headers = RequestHeaders(identity, credentials)
+    def __init__(
+        self, identity: Sequence[str], credentials: Sequence[str] = (), proxy_headers: Sequence[str] = ()
+    ) -> None:
+        self.headers = RequestHeaders(identity, credentials, proxy_headers)
         self._credentials = tuple(credentials)
         self._identifying = (*credentials, *identity)
         self._run = token_hex(8)

@@ -33,9 +33,12 @@ class IdentityPolicy:
     Attributes:
         sources: Tried in this order; the client's address is always the last resort.
         trusted_proxies: Networks whose X-Forwarded-For and identity headers are trusted.
+        proxy_headers: More headers that only a trusted proxy may set, beside the many that are known (see
+            operations.md); a `*` at the end stands for any ending. From other peers they are removed.
         hash_key: Key of the hash under which user IDs are stored. All gateways on one Redis need the same one.
     """
 
     sources: tuple[TrustedHeader | Jwt | ApiKey, ...] = (TrustedHeader("X-User-Id", "X-User-Tier"),)
     trusted_proxies: tuple[Network, ...] = LOOPBACK
+    proxy_headers: tuple[str, ...] = ()
     hash_key: bytes = field(default=b"", repr=False)

@@ -103,6 +103,11 @@ def test_proxies_and_hash_key(folder: Path) -> None:
     assert "0123456789abcdef" not in repr(policy)
 
 
+def test_more_headers_are_for_proxies_alone(folder: Path) -> None:
+    policy = identity_of(folder, "{proxy_headers: [X-Company-User, x-sso-*]}")
+    assert policy.proxy_headers == ("X-Company-User", "x-sso-*")
+
+
 def test_admin_of_the_control_plane_has_keys(folder: Path) -> None:
     keys = "[{algorithm: HS256, secret_file: secret}]"
     text = f"control: {{admin: {{audience: gw, issuer: me, max_lifetime: 5m, keys: {keys}}}}}\n"
@@ -206,7 +211,22 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
         ("{sources: [{api_key: {keys_file: none.yaml}}]}", "none.yaml: cannot be read: No such file or directory"),
         ("{hash_key_file: short}", "hash_key_file: a hash key is 16 to 64 bytes long, this one has 10; make one with"),
         ("{hash_key_file: long}", "hash_key_file: a hash key is 16 to 64 bytes long, this one has 65; make one with"),
-        ("{hash_key: hunter2}", "hash_key: unknown key 'hash_key'; the keys here are hash_key_env, hash_key_file, sou"),
+        ("{hash_key: hunter2}", "hash_key: unknown key 'hash_key'; the keys here are hash_key_env, hash_key_file, pro"),
+        (
+            "{proxy_headers: ['*']}",
+            "proxy_headers[0]: '*' is not the name of a header; write X-Company-User, or X-Comp",
+        ),
+        ("{proxy_headers: [X_User]}", "proxy_headers[0]: 'X_User' is not the name of a header; write X-Company-User"),
+        ("{proxy_headers: ['X-*-Id']}", "proxy_headers[0]: 'X-*-Id' is not the name of a header; write X-Company-User"),
+        ("{proxy_headers: [X-A, X-A]}", "proxy_headers[1]: duplicate item in this list"),
+        (
+            f"{{proxy_headers: [X-Api-*], sources: [{{api_key: {{keys: [{{sha256: {DIGEST}, user: al}}]}}}}]}}",
+            "proxy_headers: X-Api-*: clients send tokens or keys in X-Api-Key, see 'sources'",
+        ),
+        (
+            "{proxy_headers: [authorization], sources: [{jwt: {keys: [{algorithm: HS256, secret_file: secret}]}}]}",
+            "proxy_headers: authorization: clients send tokens or keys in Authorization, see 'sources'",
+        ),
         ("{trusted_proxies: [10.1.1.1/8]}", "trusted_proxies[0]: '10.1.1.1/8' has bits set after its prefix (did you"),
     ],
 )

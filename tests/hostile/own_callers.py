@@ -111,6 +111,19 @@ def callers() -> Iterator[Case]:
         raw = get(b"/ok", field + b": /limited")
         yield Case(f"own-url-{field.decode().lower()}", raw, (passed(forbid_upstream_header=field.decode()),))
     for field in (
+        b"Remote-User",
+        b"X-Forwarded-Email",
+        b"X-Forwarded-Client-Cert",
+        b"X-Auth-Request-User",
+        b"SSL-Client-Verify",
+        b"X-Envoy-External-Address",
+        b"Tailscale-User-Login",
+        b"X-MS-CLIENT-PRINCIPAL",
+        b"X.Forwarded.User",
+    ):
+        raw = get(b"/ok", field + b": alice")
+        yield Case(f"own-proxy-{field.decode().lower()}", raw, (passed(forbid_upstream_header=field.decode()),))
+    for field in (
         b"TE: trailers",
         b"Keep-Alive: timeout=9",
         b"Proxy-Connection: x",

@@ -99,6 +99,7 @@ async def proxy(
     host: str = "127.0.0.1",
     scheme: str = "http",
     dns: Dns | None = None,
+    proxy_headers: Sequence[str] = (),
     **upstream: object,
 ) -> AsyncIterator[Running]:
     """Run a proxy in front of the upstream that listens on `ports`."""
@@ -112,7 +113,7 @@ async def proxy(
     forwarder = Forwarder({"default": settings}, observer, dns or Dns(), keep_rate_limits=keep_rate_limits)
     identity = identity or Identity()
     credentials = [source.header for source in identity.sources if isinstance(source, BearerToken | ApiKey)]
-    reader = RequestReader(["X-User-Id", "X-User-Tier"], credentials)
+    reader = RequestReader(["X-User-Id", "X-User-Tier"], credentials, proxy_headers)
     handler = Proxy(book, identity, limiter, forwarder, reader, observer)
     server = Server(handler.handle, intake or Intake(), observer, identity.trusts)
     (bound,) = bind(Listener(host, 0))

@@ -1,0 +1,69 @@
+"""`ProxyHeaders`: the headers with which the parts of a chain tell each other who somebody is, and where from.
+
+A server that reads one of them believes whoever wrote it. So only a trusted proxy may send them through the gateway.
+The list has what proxies, load balancers, CDNs, platforms and servers of single sign-on write. It has nothing that
+clients send on their own account: no credentials such as X-Auth-Token, and no X-Amz-Date or X-Goog-Api-Key, which look
+alike. Names that end in ``*`` stand for all that begin so.
+"""
+
+from collections.abc import Iterable
+
+_ADDRESSES = """
+    ali-cdn-real-ip cdn-src-ip cf-connecting-ip cf-connecting-ipv6 cf-pseudo-ipv4 client-ip do-connecting-ip
+    fastly-client fastly-client-ip fastly-ssl fly-client-ip fly-forwarded-* forwarded forwarded-for forwarded-for-ip
+    front-end-https incap-client-ip l5d-* proxy-client-ip remote-addr remote-host true-client-ip wl-proxy-*
+    x-akamai-* x-appengine-* x-arr-* x-azure-* x-cdn-src-ip x-cf-forwarded-url x-cf-proxy-signature x-client-ip
+    x-cluster-client-ip x-envoy-* x-forwarded x-forwarded-* x-host x-http-host-override x-nf-client-connection-ip
+    x-original-* x-originally-forwarded-for x-originating-ip x-proxyuser-ip x-real-ip x-real-port x-remote-*
+    x-rewrite-* x-scheme x-source-ip x-sucuri-clientip x-true-client-ip x-url-scheme x-user-ip x-vercel-forwarded-for
+    x-vercel-ip-* x-vercel-proxied-for x-waws-*
+"""
+"""Where a request came from, and which URL it was for before somebody rewrote it."""
+
+_CERTIFICATES = """
+    client-cert client-cert-chain ssl-client-* x-amzn-mtls-* x-client-cert* x-client-dn x-client-verify x-ssl-*
+    x-tls-client-*
+"""
+"""What TLS told a proxy of the client; the first two are RFC 9440."""
+
+_USERS = """
+    $ws* auth-user cf-access-authenticated-user-* cf-access-jwt-assertion dapr-caller-* iv-* mellon-* ms-aspnetcore-*
+    oam-* oidc-* remote-email remote-groups remote-name remote-user shib-* sm-* smuser tailscale-*
+    teleport-jwt-assertion x-amzn-lambda-context x-amzn-oidc-* x-amzn-request-context x-anonymous-consumer
+    x-apigateway-api-userinfo x-auth-email x-auth-groups x-auth-request-* x-auth-roles x-auth-subject x-auth-username
+    x-authenticated-* x-authentik-* x-consumer-* x-credential-identifier x-credential-username x-endpoint-api-*
+    x-ext-authz-* x-goog-authenticated-user-* x-goog-iap-* x-iis-windowsauthtoken x-jwt-claim-* x-jwt-payload
+    x-ms-client-principal* x-ms-token-* x-pomerium-* x-proxy-user x-sandstorm-* x-token-user-* x-userinfo x-vouch-*
+    x-webauth-*
+"""
+"""Whom a proxy, or the service it asked, took the client for."""
+
+KNOWN = tuple(f"{_ADDRESSES} {_CERTIFICATES} {_USERS}".split())
+
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
+_FOLDED = bytes(letter if letter in _LETTERS else ord("-") for letter in range(256))
+"""Some servers hand headers on as variables, in which every character but letters and digits is the same."""
+
+
+class ProxyHeaders:
+    """Tells which headers only a trusted proxy may set.
+
+    Args:
+        more: Names beyond those that are known; one that ends in ``*`` stands for all that begin so.
+        clients: Names that clients may send, although they are in the list.
+    """
+
+    __slots__ = ("_clients", "_names", "_prefixes")
+
+    def __init__(self, more: Iterable[str] = (), clients: Iterable[str] = ()) -> None:
+        names = {name.lower().encode() for name in (*KNOWN, *more)}
+        self._prefixes = tuple(name[:-1] for name in names if name.endswith(b"*"))
+        self._names = frozenset(names)
+        self._clients = frozenset(name.lower().encode() for name in clients)
+
+    def __contains__(self, name: bytes) -> bool:
+        """Whether a header, named in lower case, is one of them, or some server may take it for one."""
+        if name in self._clients:
+            return False
+        folded = name.translate(_FOLDED)
+        return folded in self._names or folded.startswith(self._prefixes) or name.startswith(self._prefixes)
