@@ -37,7 +37,10 @@ class Cors:
         }
 
     def preflight(self, method: str, headers: Mapping[str, str]) -> dict[str, str] | None:
-        """The headers of the response to a preflight; None if this is not one, or its origin is not allowed."""
+        """The headers of the response to a preflight; None if this is not one, or its origin is not allowed.
+
+        For an API of the gateway's own. A preflight for an upstream's is the upstream's to answer.
+        """
         if not self.is_on or method != "OPTIONS" or headers.get("Origin") not in self._origins:
             return None
         wanted = headers.get("Access-Control-Request-Method", "")

@@ -14,7 +14,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.headers import BYPASS_HEADER
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.request import RequestReader
-from gateway.proxy.responses import BAD_REQUEST, CONTENT_TOO_LARGE, NO_CONTENT, TOO_MANY_REQUESTS, UNAVAILABLE, Response
+from gateway.proxy.responses import BAD_REQUEST, CONTENT_TOO_LARGE, TOO_MANY_REQUESTS, UNAVAILABLE, Response
 
 Bypass = Callable[[str, str, str], Awaitable[bool]]
 """Whether a request with this bypass token, to this endpoint and from this address, is exempt from limits."""
@@ -75,11 +75,6 @@ class Proxy:
             outcome = Outcome.BAD_REQUEST
             self._observer.rejected("large_body")
             exchange.respond_and_close(CONTENT_TOO_LARGE)
-        elif self._cors is not None and (preflight := self._cors.preflight(head.method, headers)) is not None:
-            # A preflight is not charged, so it must not reach an upstream.
-            outcome = Outcome.ALLOWED
-            exchange.extra_headers = header_lines(preflight)
-            exchange.respond(NO_CONTENT)
         elif (outcome := await self._decide(exchange, rules, endpoint, caller)) is Outcome.ALLOWED:
             outcome = await self._forwarder.forward(exchange, head, endpoint.upstream, max_body)
         else:

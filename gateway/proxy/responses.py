@@ -30,7 +30,6 @@ class Response(NamedTuple):
         return b"%b%b%b\r\n%b" % (self.head, headers, last, b"" if bodiless else self.body)
 
 
-NO_CONTENT = Response(HTTPStatus.NO_CONTENT, b"HTTP/1.1 204 No Content\r\n", b"")
 BAD_REQUEST = Response.of(HTTPStatus.BAD_REQUEST)
 METHOD_NOT_ALLOWED = Response.of(HTTPStatus.METHOD_NOT_ALLOWED)
 REQUEST_TIMEOUT = Response.of(HTTPStatus.REQUEST_TIMEOUT)

@@ -41,8 +41,8 @@ class Settings:
         access_log: The share of requests that are logged: true for all, false for none, 0.01 for every hundredth in
             each worker, whatever their outcome.
         analytics: Where decisions, counted by the minute, are kept.
-        cors_origins: Origins of web pages that may read the gateway's own responses, on both ports. Responses from
-            upstreams are left as they are.
+        cors_origins: Origins of web pages that may read the gateway's own responses, such as a 429, and use the control
+            plane. Preflights on the public port are forwarded: what pages may do with the API is for upstreams to say.
         tracing: Where OpenTelemetry spans are sent; without it, nowhere.
     """
 

@@ -1,10 +1,11 @@
-"""Browsers: which pages may see our own answers, on both ports."""
+"""Browsers: which pages may see our own answers, on both ports; and whose word counts for the upstream's."""
 
 import pytest
 
 from gateway.auth.cors import Cors
-from tests.control.running import gateway, limit
-from tests.wire import Message, ask, get, upstream
+from gateway.limits.endpoint import Endpoint, Template
+from tests.control.running import ENDPOINTS, gateway, limit
+from tests.wire import Message, ask, get, says, upstream
 
 PAGE = "Origin: https://app.example"
 ASKS = ("Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: authorization, x-thing")
@@ -47,23 +48,47 @@ async def test_an_unreachable_upstream_is_an_error_that_a_page_can_see() -> None
     assert (answer.status, allowed(answer)) == (502, [b"https://app.example"])
 
 
-async def test_preflights_of_allowed_pages_are_answered_and_not_charged() -> None:
+POLICY = (
+    b"HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Origin: https://app.example\r\n"
+    b"Access-Control-Allow-Methods: GET\r\nAccess-Control-Max-Age: 60\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("page", [PAGE, "Origin: https://other.example", "Origin: null"])
+async def test_a_preflight_is_the_upstreams_to_answer_and_its_policy_is_unchanged(page: str) -> None:
     async with (
-        upstream() as api,
+        upstream(says(POLICY)) as api,
         gateway(limit("each", 1), upstream=api.port, cors_origins=("https://app.example",)) as running,
     ):
-        for _ in range(3):
-            answer = await ask(running.public, get("/v1/orders/7", PAGE, *ASKS, method="OPTIONS"))
-            assert answer.status == 204
-            assert answer.one(b"Access-Control-Allow-Methods") == b"PUT"
-            assert answer.one(b"Access-Control-Allow-Headers") == b"authorization, x-thing"
-        assert api.requests == []
-        assert (await ask(running.public, get("/v1/orders/7", PAGE))).status == 200
-        # From elsewhere it is a request like any other: otherwise OPTIONS would be a way around every limit.
-        stranger = get("/v1/orders/7", "Origin: https://evil.example", *ASKS, method="OPTIONS")
-        assert (await ask(running.public, stranger)).status == 429
-        control = await ask(running.control, get("/api/v1/check-limit", PAGE, *ASKS, method="OPTIONS"))
-    assert (control.status, allowed(control)) == (204, [b"https://app.example"])
+        answer = await ask(running.public, get("/v1/orders/7", page, *ASKS, method="OPTIONS"))
+        assert answer.raw_head == POLICY
+        # It is counted like any request: otherwise OPTIONS would be a way around every limit.
+        refused = await ask(running.public, get("/v1/orders/7", page, *ASKS, method="OPTIONS"))
+    (request,) = api.requests
+    assert request.start == b"OPTIONS /v1/orders/7 HTTP/1.1"
+    assert request.one(b"Access-Control-Request-Headers") == b"authorization, x-thing"
+    assert refused.status == 429
+    assert allowed(refused) == ([b"https://app.example"] if page == PAGE else [])
+    assert refused.all(b"Access-Control-Allow-Methods") == []
+
+
+async def test_preflights_are_free_where_an_endpoint_says_so() -> None:
+    free = Endpoint("preflight", Template.parse("/{rest...}"), frozenset({"OPTIONS"}), cost=0)
+    async with upstream() as api, gateway(limit("each", 1), upstream=api.port, endpoints=(*ENDPOINTS, free)) as running:
+        asked = (
+            [get("/v1/orders/7", PAGE, *ASKS, method="OPTIONS")] * 3
+            + [get("/v1/orders/7", PAGE)] * 2
+            + [get("/v1/orders/7", PAGE, *ASKS, method="OPTIONS")]
+        )
+        assert [(await ask(running.public, each)).status for each in asked] == [200] * 4 + [429, 200]
+
+
+async def test_the_control_plane_answers_its_own_preflights() -> None:
+    async with gateway(cors_origins=("https://app.example",)) as running:
+        own = await ask(running.control, get("/api/v1/check-limit", PAGE, *ASKS, method="OPTIONS"))
+        stranger = await ask(running.control, get("/healthz", "Origin: https://evil.example", *ASKS, method="OPTIONS"))
+    assert (own.status, allowed(own)) == (204, [b"https://app.example"])
+    assert (stranger.status, allowed(stranger)) == (405, [])
 
 
 @pytest.mark.parametrize(
