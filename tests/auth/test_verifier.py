@@ -144,6 +144,14 @@ def test_audience_and_issuer_are_checked_when_they_are_set() -> None:
     assert not is_good(verifier(signed(claims())))
 
 
+@pytest.mark.parametrize("audience", ["api", ["api", "other"], "", [], [None], 7, {"api": True}])
+def test_without_an_audience_only_tokens_for_nobody_in_particular_are_good(audience: Any) -> None:
+    found = hs256()(signed(claims(aud=audience)))
+    assert isinstance(found, Rejection)
+    assert found.reason == "wrong_audience"
+    assert is_good(hs256()(signed(claims())))
+
+
 def test_keys_are_picked_by_their_id() -> None:
     old, new = b"o" * 32, b"n" * 32
     verifier = Verifier(TokenPolicy((TokenKey("HS256", old, "old"), TokenKey("HS256", new, "new"))), LONGEST)
