@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 
@@ -18,20 +19,16 @@ _RESET = pack("ii", 1, 0)
 """Linger for 0 seconds: close() resets the connection."""
 
 
+@dataclass(slots=True, eq=False)
 class Client:
     """What an exchange needs of its connection: the peer, writing with backpressure, and the bytes of a tunnel.
 
-    Args:
-        transport: The transport to the peer.
+    Attributes:
+        transport: The transport to the peer; None once the connection is lost.
         peer: The other end.
         intake: Limits on requests.
         requests: Parses the client's bytes.
         coalescer: Carries out writes.
-
-    Attributes:
-        transport: As above; None once the connection is lost.
-        peer: As above.
-        intake: As above.
         pinned: Connections to upstreams that are used for this one only; None until there are any.
         writing_paused: Whether the transport's write buffer is full.
         on_pause: Called with True when it is full, and with False when there is room again. Set by the writer.
@@ -39,39 +36,17 @@ class Client:
         on_eof: Called when the client closes its half of a tunnel.
     """
 
-    __slots__ = (
-        "_coalescer",
-        "_drained",
-        "_requests",
-        "half_closed",
-        "intake",
-        "on_eof",
-        "on_pause",
-        "peer",
-        "pinned",
-        "transport",
-        "writing_paused",
-    )
-
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        peer: Peer,
-        intake: Intake,
-        requests: RequestParser,
-        coalescer: WriteCoalescer,
-    ) -> None:
-        self.transport: asyncio.Transport | None = transport
-        self.peer = peer
-        self.intake = intake
-        self.pinned: PinnedConnections | None = None
-        self.writing_paused = False
-        self.on_pause: Callable[[bool], None] | None = None
-        self.half_closed = False
-        self.on_eof: Callable[[], None] | None = None
-        self._requests = requests
-        self._coalescer = coalescer
-        self._drained: asyncio.Future[None] | None = None
+    transport: asyncio.Transport | None
+    peer: Peer
+    intake: Intake
+    requests: RequestParser
+    coalescer: WriteCoalescer
+    pinned: PinnedConnections | None = None
+    writing_paused: bool = False
+    on_pause: Callable[[bool], None] | None = None
+    half_closed: bool = False
+    on_eof: Callable[[], None] | None = None
+    _drained: asyncio.Future[None] | None = None
 
     @property
     def connected(self) -> bool:
@@ -81,7 +56,7 @@ class Client:
     def write(self, data: bytes) -> None:
         """Send bytes; does nothing if the connection is lost."""
         if self.transport is not None:
-            self._coalescer.write(self.transport, data)
+            self.coalescer.write(self.transport, data)
 
     async def drain(self) -> None:
         """Wait until the write buffer has room, or the connection is lost."""
@@ -109,7 +84,7 @@ class Client:
     def open_tunnel(self, on_data: Callable[[bytes], None], on_eof: Callable[[], None]) -> None:
         """Pass the client's bytes to `on_data`, and call `on_eof` when it closes its half."""
         self.on_eof = on_eof
-        self._requests.switch(on_data)
+        self.requests.switch(on_data)
         if self.half_closed:
             on_eof()
 
