@@ -79,10 +79,17 @@ class Worker:
         self._reloading: asyncio.Task[None] | None = None
         self._retired = False
 
-    def reload(self) -> None:
-        """Reload the rules in all workers; does nothing before this worker serves."""
-        if self._reload is not None:
-            self._reloading = asyncio.get_running_loop().create_task(self._reload())
+    def reload(self, done: Callable[[], None] = lambda: None) -> None:
+        """Reload the rules in all workers; does nothing before this worker serves.
+
+        Args:
+            done: Called when the rules were applied, or the reason why not has been logged.
+        """
+        if self._reload is None:
+            done()
+            return
+        self._reloading = asyncio.get_running_loop().create_task(self._reload())
+        self._reloading.add_done_callback(lambda _: done())
 
     def retire(self, stop: asyncio.Event) -> None:
         """Stop: a successor listens on the same sockets, so connections waiting there are not lost."""

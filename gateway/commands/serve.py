@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from socket import socket
 from typing import Any
 
@@ -20,6 +21,7 @@ from gateway.config.loader import Loaded
 from gateway.control.audit.log import open_audit_log
 from gateway.process.reexec import InheritedState
 from gateway.process.runtime import Runtime, WorkerContext, open_runtime
+from gateway.process.service_manager import ServiceManager
 from gateway.process.sockets import bind, probe, tls_context
 from gateway.process.supervisor import SIGNALS, Supervisor, WorkerTask
 from gateway.settings.gateway import Settings
@@ -125,7 +127,11 @@ def _supervise(
         worker = Worker(loaded, public[task.number :: count], control[task.number :: count], counters, context)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(run_until_signal(worker, task.lifeline, lambda: _report_ready(task.ready)))
+                runner.run(
+                    run_until_signal(
+                        worker, task.lifeline, lambda: _report_ready(task.ready), lambda: _report(task.reloaded)
+                    )
+                )
         except Exception as error:
             worker_log = open_plain_log(policy=loaded.settings.log, origin={"worker": task.number})
             # What fails here is our doing or the machine's: its message holds nothing that a client sent.
@@ -146,23 +152,39 @@ def _supervise(
     def log_message(text: str) -> None:
         log.event("supervisor", message=text)
 
-    return Supervisor(count, work, log_message, loaded.settings.drain_time + _STOP_MARGIN, state).run()
+    manager = ServiceManager.from_environment(log_message)
+    return Supervisor(count, work, log_message, loaded.settings.drain_time + _STOP_MARGIN, manager, state).run()
 
 
 def _report_ready(descriptor: int) -> None:
-    os.write(descriptor, b".")
+    _report(descriptor)
     os.close(descriptor)
 
 
+def _report(descriptor: int) -> None:
+    with suppress(OSError):  # the supervisor is gone, or has been replaced
+        os.write(descriptor, b".")
+
+
 async def run_until_signal(
-    worker: Worker, lifeline: int | None = None, serving: Callable[[], None] = lambda: None
+    worker: Worker,
+    lifeline: int | None = None,
+    serving: Callable[[], None] = lambda: None,
+    reloaded: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run a worker until a signal arrives, or until `lifeline` reaches its end because the supervisor is gone."""
+    """Run a worker until a signal arrives, or until `lifeline` reaches its end because the supervisor is gone.
+
+    Args:
+        worker: The worker.
+        lifeline: A descriptor of the supervisor's.
+        serving: Called once requests are taken.
+        reloaded: Called when a reload that SIGHUP asked for is over, whether it was applied or refused.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, worker.reload)
+    loop.add_signal_handler(signal.SIGHUP, worker.reload, reloaded)
     loop.add_signal_handler(signal.SIGUSR2, worker.retire, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if lifeline is not None:

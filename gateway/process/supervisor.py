@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
+from gateway.process.orphans import reap_orphans
 from gateway.process.reexec import InheritedState
-from gateway.process.worker_slot import Child, SlotWorker, WorkerSlot, describe_exit
+from gateway.process.service_manager import ServiceManager
+from gateway.process.worker_slot import Child, SlotWorker, WorkerSlot, describe_exit, is_written
 from gateway.telemetry.metrics import Cause
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
@@ -33,6 +35,7 @@ class WorkerTask(NamedTuple):
         cause: Why it was started.
         lifeline: A descriptor that reaches its end when the supervisor is gone.
         ready: A descriptor to write a byte to once the worker serves.
+        reloaded: A descriptor to write a byte to when a reload that the supervisor asked for is over.
     """
 
     number: int
@@ -40,6 +43,7 @@ class WorkerTask(NamedTuple):
     cause: Cause
     lifeline: int
     ready: int
+    reloaded: int
 
 
 class Supervisor:
@@ -57,6 +61,7 @@ class Supervisor:
         work: What a worker does, in a process of its own; it returns on SIGTERM or SIGUSR2, or when its lifeline ends.
         log: Logs a message for the operator.
         stop_timeout: Seconds after which a worker that was told to exit is killed.
+        manager: Is notified when all workers serve, when the rules are reloaded, and when the gateway stops.
         state: What a restart hands over, except for the workers started here. The workers in it were inherited, and so
             were its folders except the last.
     """
@@ -67,16 +72,22 @@ class Supervisor:
         work: Callable[[WorkerTask], None],
         log: Callable[[str], None],
         stop_timeout: float,
+        manager: ServiceManager,
         state: InheritedState,
     ) -> None:
         self._work = work
         self._log = log
         self._stop_timeout = stop_timeout
+        self._manager = manager
         self._state = state
         self._slots = [self._slot(number) for number in range(count)]
         self._surplus: list[WorkerSlot] = []
+        self._is_announced = False
+        self._has_served = bool(state.workers)
         self._stop_requested = False
         self._reload_requested = False
+        self._reloads, self._reloaded = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)  # workers write to the second
+        self._reloading: SlotWorker | None = None
         self._restart_requested = False
         self._dry_run: subprocess.Popen[bytes] | None = None
         self._dry_run_ends = 0.0
@@ -115,8 +126,8 @@ class Supervisor:
             for number, handler in previous.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(previous_wakeup)
-            os.close(wakeup)
-            os.close(write)
+            for descriptor in (wakeup, write, self._reloads, self._reloaded):
+                os.close(descriptor)
 
     # Signals: each sets a flag, and wakes the loop.
 
@@ -150,9 +161,22 @@ class Supervisor:
         for slot in self._slots:
             # One at a time, so that most of them serve at any moment.
             slot.fill(now, replace=not any(other.starting for other in self._slots))
-        if self._reload_requested:
+        self._announce_ready()
+        self._finish_reload()
+        if self._reload_requested and self._reloading is None:
             self._pass_on_reload()
         self._remove_old_folders()
+        reap_orphans(self._own_children())
+
+    def _own_children(self) -> set[int]:
+        own = {worker.pid for slot in self._all_slots for worker in slot.workers}
+        return own | {self._dry_run.pid} if self._dry_run is not None else own
+
+    def _announce_ready(self) -> None:
+        """Tell the service manager once, when the last worker of this program begins to serve."""
+        if not self._is_announced and all(slot.serving and slot.serving.is_current for slot in self._slots):
+            self._is_announced = self._has_served = True
+            self._manager.ready(len(self._slots))
 
     def _start(self, number: int, counter_set: int, cause: Cause) -> tuple[Child, int]:
         ready, write = os.pipe()
@@ -164,9 +188,9 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for number_of_signal in (*SIGNALS, signal.SIGCHLD):
                 signal.signal(number_of_signal, signal.SIG_DFL)
-            os.close(lifeline_writer)
-            os.close(ready)
-            self._work(WorkerTask(number, counter_set, cause, lifeline, write))
+            for descriptor in (lifeline_writer, ready, self._reloads):
+                os.close(descriptor)
+            self._work(WorkerTask(number, counter_set, cause, lifeline, write, self._reloaded))
 
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the worker unblocks them when it has handlers
         try:
@@ -186,9 +210,19 @@ class Supervisor:
         """Tell one worker, which tells the others. One started by this program: only they share a runtime folder."""
         for slot in self._slots:
             if slot.serving is not None and slot.serving.is_current:
+                if self._has_served:
+                    self._manager.reloading()
+                self._reloading, self._reload_requested = slot.serving, False
                 slot.serving.send(signal.SIGHUP)
-                self._reload_requested = False
                 return
+
+    def _finish_reload(self) -> None:
+        """Note that the worker that was told to reload has done so, or refused to, or is gone."""
+        is_done = is_written(self._reloads)
+        if self._reloading is not None and (is_done or self._reloading.process.exitcode is not None):
+            self._reloading = None
+            if self._has_served:
+                self._manager.ready(len(self._slots))
 
     def _sleep(self, wakeup: int, now: float) -> None:
         """Sleep until a signal arrives (SIGCHLD when a process exits), a worker serves, or a deadline passes."""
@@ -199,7 +233,7 @@ class Supervisor:
         deadlines += [self._dry_run_ends] if self._dry_run else []
         timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
         ready = [slot.starting.ready for slot in slots if slot.starting and slot.starting.ready is not None]
-        _wait(wakeup, ready, timeout)
+        _wait(wakeup, [*ready, self._reloads], timeout)
 
     def _remove_old_folders(self) -> None:
         """Remove inherited folders once no worker uses them any more."""
@@ -258,6 +292,7 @@ class Supervisor:
     # Stopping.
 
     def _stop(self, wakeup: int) -> int:
+        self._manager.stopping()
         if self._dry_run is not None:
             self._dry_run.kill()
             self._dry_run.wait()

@@ -161,7 +161,7 @@ class WorkerSlot:
     def _poll_starting(self, worker: SlotWorker, now: float) -> None:
         assert worker.ready is not None  # noqa: S101 - this program started it
         if worker.process.exitcode is None:
-            if _is_ready(worker.ready):
+            if is_written(worker.ready):
                 self._promote(worker, now)
             elif now >= worker.deadline:
                 self._log(
@@ -229,9 +229,10 @@ class WorkerSlot:
             self.starting = SlotWorker(process, counter_set, now, ready, now + _START_TIMEOUT)
 
 
-def _is_ready(descriptor: int) -> bool:
+def is_written(descriptor: int) -> bool:
+    """Whether a worker has written to a pipe; what it wrote is taken out."""
     try:
-        return os.read(descriptor, 1) != b""
+        return os.read(descriptor, 1024) != b""
     except BlockingIOError:
         return False
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.process.reexec import InheritedState
+from gateway.process.service_manager import ServiceManager
 from gateway.process.supervisor import Supervisor
 
 
@@ -21,12 +22,12 @@ def test_a_fork_that_fails_keeps_no_descriptor(monkeypatch: pytest.MonkeyPatch) 
 
     lifeline = os.pipe()
     state = InheritedState(sockets={}, counters=[], counters_layout="", lifeline=lifeline, folders=["/nowhere"])
-    supervisor = Supervisor(1, lambda _task: None, lambda _text: None, 5.0, state)
+    supervisor = Supervisor(1, lambda _task: None, lambda _text: None, 5.0, ServiceManager(None, print), state)
     before = descriptors()
     monkeypatch.setattr(os, "fork", fail)
     for _ in range(3):
         with pytest.raises(BlockingIOError):
             supervisor._start(0, 0, "start")
     assert descriptors() == before
-    for end in lifeline:
+    for end in (*lifeline, supervisor._reloads, supervisor._reloaded):
         os.close(end)
