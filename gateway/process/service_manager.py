@@ -25,7 +25,7 @@ class ServiceManager:
 
     @classmethod
     def from_environment(cls, log: Callable[[str], None]) -> "ServiceManager":
-        """The manager that the environment names. The variable stays: the program after a rolling restart needs it, too."""
+        """The manager that the environment names. The variable is kept for the program after a rolling restart."""
         return cls(os.environ.get(_VARIABLE) or None, log)
 
     def ready(self, workers: int) -> None:
