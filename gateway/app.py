@@ -17,13 +17,13 @@ from gateway.auth.cors import Cors
 from gateway.auth.identity import build_identity, credential_headers, identity_headers
 from gateway.config.loader import Loaded
 from gateway.control.app import ControlPlane
-from gateway.control.reload.workers import Workers
+from gateway.control.reload.worker_channel import Workers
 from gateway.control.status import StatusApi
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.open import open_limiter
 from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
-from gateway.process.sockets import tls_context
+from gateway.process.tls_context import tls_context
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader

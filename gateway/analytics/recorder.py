@@ -21,7 +21,7 @@ _TICK = 1.0
 _SPREAD = 5.0
 """Seconds over which the workers of all gateways spread their writes after the end of a minute."""
 
-_LONGEST_PAUSE = 10.0
+_MAX_PAUSE = 10.0
 _FLUSH_TIMEOUT = 3.0
 """Seconds for which batches are still written when the worker exits."""
 
@@ -140,7 +140,7 @@ class Recorder:
                     pause = 1.0
                 else:
                     await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
-                    pause = min(_LONGEST_PAUSE, pause * 2)
+                    pause = min(_MAX_PAUSE, pause * 2)
 
     async def _write(self) -> bool:
         """Write the oldest batch. Returns whether that succeeded."""

@@ -10,7 +10,7 @@ from gateway.analytics.batch import MINUTE
 from gateway.analytics.sink import TimeRange, Totals
 
 OUTCOMES = ("allowed", "refused", "shadow_refused", "unavailable")
-_MOST_STEPS = 120
+_MAX_STEPS = 120
 """Steps in a chart at most."""
 
 _DAY = 24 * 60
@@ -89,7 +89,7 @@ def time_range(since: int, until: int) -> TimeRange:
     """A range that begins and ends on whole minutes and includes both instants, in few enough steps for a chart."""
     since -= since % MINUTE
     until += -until % MINUTE
-    least = (until - since) / MINUTE / _MOST_STEPS
+    least = (until - since) / MINUTE / _MAX_STEPS
     step = next((step for step in _STEPS if step >= least), ceil(least / _DAY) * _DAY)
     return TimeRange(since, until, MINUTE * step)
 

@@ -20,7 +20,7 @@ from gateway.limits.rules import RuleBook
 MORE = "(more)"
 """Stands for the endpoint and the limits of decisions beyond the most groups. Their callers are not counted."""
 
-_MOST_GROUPS = 10_000
+_MAX_GROUPS = 10_000
 _CALLER_COUNTERS = 1_000
 """Counters of refused callers. Up to so many callers in a minute are counted exactly; for more see `top_k`."""
 
@@ -62,7 +62,7 @@ class Rollup:
         "_top_callers",
     )
 
-    def __init__(self, book: RuleBook, now: float, *, top_callers: int, most_groups: int = _MOST_GROUPS) -> None:
+    def __init__(self, book: RuleBook, now: float, *, top_callers: int, most_groups: int = _MAX_GROUPS) -> None:
         self._book = book
         self._tiers = Tiers()
         self._top_callers = top_callers

@@ -31,7 +31,7 @@ from gateway.settings.tokens import TokenKey
 LEEWAY = 30.0
 """Seconds by which the clocks of issuer and gateway may differ."""
 
-MOST_HELD = 1 << 25
+MAX_CACHED = 1 << 25
 """Characters of all tokens that are remembered. There may be as many as fit, or `capacity` if they are short."""
 
 _TOKEN = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)", re.ASCII)
@@ -81,7 +81,7 @@ class SignedTokens(Generic[Content]):
         accept: Checks the claims against the policy, or raises `TokenRefusedError`. Returns what to remember.
         clock: Seconds since 1970.
         max_length: Characters of a token at most.
-        capacity: Tokens remembered; the oldest is dropped first, and so it is when they are longer than `MOST_HELD`.
+        capacity: Tokens remembered; the oldest is dropped first, and so it is when they are longer than `MAX_CACHED`.
     """
 
     __slots__ = ("_accept", "_capacity", "_clock", "_good", "_held", "_keys", "_max_length", "_only_key")
@@ -116,7 +116,7 @@ class SignedTokens(Generic[Content]):
         if remembered is None:
             remembered = self._good[token] = self._verify(token)
             self._held += len(token)
-            while len(self._good) > self._capacity or self._held > MOST_HELD:
+            while len(self._good) > self._capacity or self._held > MAX_CACHED:
                 self._held -= len(self._good.popitem(last=False)[0])
         elif remembered[0] <= self._clock():
             del self._good[token]

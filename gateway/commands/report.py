@@ -23,7 +23,7 @@ from gateway.limits.identity import Identity, Sender
 from gateway.settings.identity import IdentityPolicy
 
 _CONFIG = Path("config/gateway.yaml")
-_MOST_CALLERS = 10
+_MAX_CALLERS = 10
 
 
 class _NoHeaders:
@@ -62,7 +62,7 @@ def add_report_command(commands: Any) -> None:
         "--top",
         metavar="N",
         type=_number,
-        default=_MOST_CALLERS,
+        default=_MAX_CALLERS,
         help="callers to list for each limit (default %(default)s)",
     )
     form = report.add_mutually_exclusive_group()

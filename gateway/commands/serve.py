@@ -22,8 +22,9 @@ from gateway.control.audit.log import open_audit_log
 from gateway.process.reexec import InheritedState
 from gateway.process.runtime import Runtime, WorkerContext, open_runtime
 from gateway.process.service_manager import ServiceManager
-from gateway.process.sockets import bind, probe, tls_context
+from gateway.process.sockets import bind, probe
 from gateway.process.supervisor import SIGNALS, Supervisor, WorkerTask
+from gateway.process.tls_context import tls_context
 from gateway.settings.gateway import Settings
 from gateway.settings.listener import Listener
 from gateway.settings.url import HostPort

@@ -14,7 +14,7 @@ from gateway.config.section import Section, keys_of
 from gateway.settings.analytics import Analytics, Postgres
 from gateway.settings.url import PostgresUrl
 
-_MOST_CALLERS = 1_000
+_MAX_CALLERS = 1_000
 _PASSWORD = Secret("password", "the role's password")
 
 _url = parsed(PostgresUrl.parse, "URL", string(r"^postgres(ql)?://[^/?#@\s]+@[^/?#@\s]+/[^/?#\s]+$"))
@@ -66,7 +66,7 @@ def _analytics(entries: Entries) -> Analytics:
 
 ANALYTICS = Section(
     "analytics",
-    keys_of(Analytics, folder=path, postgres=POSTGRES, top_callers=whole(1, _MOST_CALLERS)),
+    keys_of(Analytics, folder=path, postgres=POSTGRES, top_callers=whole(1, _MAX_CALLERS)),
     (Analytics,),
     _analytics,
     exclusive=(("folder", "postgres"),),

@@ -21,7 +21,7 @@ from gateway.settings.listener import Listener
 from gateway.settings.store import Store, StoreTls
 from gateway.settings.upstream import Upstream
 
-MOST_WORKERS = 1024
+MAX_WORKERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Flags:
             "control": ("control", _control(entries)),
             "store": ("store", _store(entries)),
             "rules": ("rules", existing),
-            "workers": ("workers", whole(1, MOST_WORKERS)),
+            "workers": ("workers", whole(1, MAX_WORKERS)),
         }
         for flag, (key, read) in readers.items():
             given = getattr(self, flag)

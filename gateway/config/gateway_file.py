@@ -10,7 +10,7 @@ from gateway.config.analytics import ANALYTICS
 from gateway.config.control import CONTROL
 from gateway.config.dns import DNS
 from gateway.config.entries import Entries
-from gateway.config.flags import MOST_WORKERS, Flags
+from gateway.config.flags import MAX_WORKERS, Flags
 from gateway.config.identity import IDENTITY
 from gateway.config.listener import listener
 from gateway.config.location import existing
@@ -55,7 +55,7 @@ GATEWAY = Section(
         identity=IDENTITY,
         paths=PATHS,
         rules=existing,
-        workers=whole(1, MOST_WORKERS),
+        workers=whole(1, MAX_WORKERS),
         drain_time=seconds(zero=True),
         log=LOG,
         access_log=share,

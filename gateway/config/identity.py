@@ -21,12 +21,12 @@ from gateway.settings.tokens import TokenPolicy
 AnySource = TrustedHeader | Jwt | ApiKey
 
 _ADDRESS = "client_address"
-_SHORTEST_KEY, _LONGEST_KEY = 16, 64
+_MIN_KEY_LENGTH, _MAX_KEY_LENGTH = 16, 64
 """Bytes of a hash key; BLAKE2b takes no more."""
 _HASH_KEY = Secret(
     "hash_key",
-    f"the key, {_SHORTEST_KEY} to {_LONGEST_KEY} bytes, of the hash under which user IDs are stored. All gateways on "
-    "one Redis need the same one",
+    f"the key, {_MIN_KEY_LENGTH} to {_MAX_KEY_LENGTH} bytes, of the hash under which user IDs are stored. All gateways "
+    "on one Redis need the same one",
 )
 
 HEADER = Section(
@@ -136,9 +136,9 @@ def _identity(entries: Entries) -> IdentityPolicy:
     hash_key = _HASH_KEY.pick(entries)
     if hash_key is None:
         return entries.build(IdentityPolicy)
-    if not _SHORTEST_KEY <= len(hash_key) <= _LONGEST_KEY:
+    if not _MIN_KEY_LENGTH <= len(hash_key) <= _MAX_KEY_LENGTH:
         entries.at(entries.one_of(*_HASH_KEY.pair) or "").refuse(
-            f"a hash key is {_SHORTEST_KEY} to {_LONGEST_KEY} bytes long, this one has {len(hash_key)}; "
+            f"a hash key is {_MIN_KEY_LENGTH} to {_MAX_KEY_LENGTH} bytes long, this one has {len(hash_key)}; "
             "make one with: openssl rand -hex 32"
         )
     return entries.build(IdentityPolicy, hash_key=hash_key)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-_MOST_COMPARED = 20_000
+_MAX_COMPARED = 20_000
 """Words compared in one run to find the nearest: a few seconds' worth."""
 
 
@@ -65,7 +65,7 @@ class Log:
     def nearest(self, word: str, words: Collection[str]) -> str:
         """The one of `words` that `word` is most likely a misspelling of; empty if none is near."""
         self._compared += len(words)
-        if self._compared > _MOST_COMPARED:
+        if self._compared > _MAX_COMPARED:
             return ""
         return next(iter(get_close_matches(word[:64], words, 1)), "")
 

@@ -15,7 +15,7 @@ from gateway.limits.rate import PERIODS, Rate
 
 _LARGEST_BURST = 1_000_000_000_000
 _NEARLY_A_RATE = re.compile(r"\s*([0-9]+)\s*(?:/|per)\s*([0-9]*)\s*([A-Za-z]+)\s*", re.ASCII)
-_LONGEST_RATE = 64
+_MAX_LENGTH = 64
 
 
 @reads("rate", string(rf"^\s*0*[1-9][0-9]*\s*/\s*[0-9]{{0,9}}\s*({'|'.join(PERIODS)})\s*$"))
@@ -29,7 +29,9 @@ def rate(node: Node) -> Rate:
         unit = node.source.log.nearest(form[3].lower(), PERIODS) if form else ""
         near = f"{form[1]}/{form[2]}{unit}" if form and unit else ""
         reason = (
-            str(error) if len(value) <= _LONGEST_RATE else "this is not a rate; write tokens/period, as in 100/minute"
+            str(error)
+            if len(value) <= _MAX_LENGTH
+            else "this is not a rate; write tokens/period, as in 100/minute"
         )
         raise node.refuse(reason, "" if near == value else near) from None
 

@@ -14,19 +14,19 @@ from gateway.config.reader import Reader, Schema, Value, reads, scalar, string
 
 T = TypeVar("T")
 
-_LONGEST_TEXT = 1024
+_MAX_TEXT_LENGTH = 1024
 _TRUE = {"yes", "on", "y", "true", "1"}
 _FALSE = {"no", "off", "n", "false", "0"}
 
 
-@reads("text", scalar(r"^\S(.*\S)?$", maxLength=_LONGEST_TEXT))
+@reads("text", scalar(r"^\S(.*\S)?$", maxLength=_MAX_TEXT_LENGTH))
 def text(node: Node) -> str:
     """A text that is not empty and fits on one line."""
     value = node.scalar("a text")
     if not value.strip():
         raise node.refuse("the text is empty")
-    if len(value) > _LONGEST_TEXT:
-        raise node.refuse(f"the text is longer than {_LONGEST_TEXT} characters")
+    if len(value) > _MAX_TEXT_LENGTH:
+        raise node.refuse(f"the text is longer than {_MAX_TEXT_LENGTH} characters")
     if not value.isprintable():
         raise node.refuse("the text contains a line break or a control character")
     if value != value.strip():

@@ -12,7 +12,7 @@ from gateway.config.problem import InvalidError, Log, Problem
 _DEEPEST = 32
 """Levels of nesting; libyaml's composer recurses in C, and would crash at some depth."""
 _LARGEST = 64 * 1024 * 1024
-_MOST_VALUES = 1_000_000
+_MAX_VALUES = 1_000_000
 """Values read from a file, each alias counted in full: bounds what a small file can expand to."""
 
 _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -45,7 +45,7 @@ class Source:
     log: Log
     content: bytes = field(default=b"", repr=False)
     variables: Mapping[str, str] | None = field(default=None, repr=False)
-    _left: int = field(default=_MOST_VALUES, repr=False)
+    _left: int = field(default=_MAX_VALUES, repr=False)
 
     @classmethod
     def of(cls, path: Path, log: Log, variables: Mapping[str, str] | None = None) -> "Source":

@@ -8,7 +8,7 @@ from gateway.limits.limit import Limit
 from gateway.limits.rules import Rules
 from gateway.settings.gateway import Settings
 
-_MOST_NAMES = 3
+_MAX_NAMES = 3
 """Names of a longer list that are shown in a cell."""
 
 
@@ -94,8 +94,8 @@ def _limit(limit: Limit) -> list[tuple[str, ...]]:
 
 
 def _few(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

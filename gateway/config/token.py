@@ -13,15 +13,15 @@ from gateway.config.section import Section, keys_of
 from gateway.settings.control import AdminPolicy
 from gateway.settings.tokens import TokenKey, TokenPolicy
 
-_SHORTEST_SECRET = 32
-_LONGEST_PEM = 65_536
-_SECRET = Secret("secret", f"the shared secret of HS256, at least {_SHORTEST_SECRET} bytes")
+_MIN_SECRET_LENGTH = 32
+_MAX_PEM_LENGTH = 65_536
+_SECRET = Secret("secret", f"the shared secret of HS256, at least {_MIN_SECRET_LENGTH} bytes")
 
 
 @reads("file", scalar())
 def _public_key(node: Node) -> bytes:
     with file(node).open("rb") as stream:
-        key = stream.read(_LONGEST_PEM)
+        key = stream.read(_MAX_PEM_LENGTH)
     if b"PRIVATE KEY-----" in key:
         raise node.refuse("this is a private key; the gateway only needs the public one, so keep this one elsewhere")
     if b"-----BEGIN " not in key or b"PUBLIC KEY-----" not in key:
@@ -43,9 +43,9 @@ def _key(entries: Entries) -> TokenKey:
     key = secret if algorithm == "HS256" else public_key
     if key is None:
         raise InvalidError
-    if algorithm == "HS256" and len(key) < _SHORTEST_SECRET:
+    if algorithm == "HS256" and len(key) < _MIN_SECRET_LENGTH:
         raise entries.at(source).refuse(
-            f"a secret for HS256 is at least {_SHORTEST_SECRET} bytes long, this one has {len(key)}; "
+            f"a secret for HS256 is at least {_MIN_SECRET_LENGTH} bytes long, this one has {len(key)}; "
             "make one with: openssl rand -hex 32"
         )
     _check_strength(entries.at(source), algorithm, key)

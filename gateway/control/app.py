@@ -31,7 +31,7 @@ from gateway.control.reload.api import ReloadApi, reload_for_fleet
 from gateway.control.reload.fleet import Fleet
 from gateway.control.reload.reloader import Reloader
 from gateway.control.reload.snapshot import Snapshots
-from gateway.control.reload.workers import Workers
+from gateway.control.reload.worker_channel import Workers
 from gateway.control.usage import UsageApi
 from gateway.limiter.limiter import Limiter
 from gateway.limits.identity import Identity

@@ -20,8 +20,8 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 """Where a translator shows IPv4 hosts to IPv6 ones (RFC 6052 section 2.1)."""
 
 LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
-_MOST_HOPS = 32
-_LONGEST = len("[0000:0000:0000:0000:0000:0000:000.000.000.000]:65535")
+_MAX_HOPS = 32
+_MAX_LENGTH = len("[0000:0000:0000:0000:0000:0000:000.000.000.000]:65535")
 
 
 def parse_address(text: str) -> Address | None:
@@ -31,7 +31,7 @@ def parse_address(text: str) -> Address | None:
     anything but decimal digits in IPv4 are rejected.
     """
     text = text.strip(" \t")
-    return _parse(text) if len(text) <= _LONGEST else None
+    return _parse(text) if len(text) <= _MAX_LENGTH else None
 
 
 @lru_cache(maxsize=4096)
@@ -74,8 +74,8 @@ def find_client(peer: Address | None, forwarded_for: str, trusted: Sequence[Netw
     if not forwarded_for or not belongs(peer, trusted):
         return peer
     client = peer
-    for hops, entry in enumerate(reversed(forwarded_for.rsplit(",", _MOST_HOPS))):
-        address = parse_address(entry) if hops < _MOST_HOPS else None
+    for hops, entry in enumerate(reversed(forwarded_for.rsplit(",", _MAX_HOPS))):
+        address = parse_address(entry) if hops < _MAX_HOPS else None
         if address is None:
             return peer
         client = address

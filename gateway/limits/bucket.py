@@ -25,7 +25,7 @@ from gateway.limits.rate import Rate
 LARGEST = 2**53
 """Integers below this are exact in Lua's doubles."""
 
-_LONGEST_DEBT = LARGEST // 4
+_MAX_DEBT = LARGEST // 4
 """Microseconds (about 71 years): still exact when today's date is added."""
 
 
@@ -53,7 +53,7 @@ class Quota:
             raise ValueError("a burst is at least 1")
         object.__setattr__(self, "interval", self.rate.interval)
         object.__setattr__(self, "capacity", self.burst * self.interval)
-        if self.capacity > _LONGEST_DEBT:
+        if self.capacity > _MAX_DEBT:
             raise ValueError(f"a burst of {self.burst} at {self.rate} takes more than 71 years to refill")
 
     def __str__(self) -> str:

@@ -56,7 +56,7 @@ _INVISIBLE = re.compile(
 )
 """Unicode's Default_Ignorable_Code_Point, as far as it remains in form NFKC."""
 
-_MOST_SLASHES = 256
+_MAX_SLASHES = 256
 _TURKISH = str.maketrans("\u0130\u0131", "ii")
 """Capital I with a dot and small i without one: to servers that ignore case, each is an i."""
 
@@ -75,7 +75,7 @@ class PathPolicy:
 
     def segments(self, path: str) -> tuple[str, ...] | None:
         """The canonical form of `path`, split at its slashes; None if it has to be rejected."""
-        if path.count("/") > _MOST_SLASHES:
+        if path.count("/") > _MAX_SLASHES:
             return None
         if _PLAIN.fullmatch(path) is None:
             return self._fold(path)

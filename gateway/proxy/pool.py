@@ -9,7 +9,7 @@ from weakref import WeakSet
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.resolver import Resolver
 from gateway.proxy.responses import GATEWAY_TIMEOUT, UNAVAILABLE
-from gateway.proxy.tls import TlsTransport
+from gateway.proxy.tls_transport import TlsTransport
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
 from gateway.proxy.write_coalescer import WriteCoalescer

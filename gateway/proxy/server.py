@@ -11,7 +11,7 @@ from gateway.proxy.client_connection import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.peer import peer_address
-from gateway.proxy.tls import TlsTransport
+from gateway.proxy.tls_transport import TlsTransport
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
 

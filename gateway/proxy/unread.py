@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 _PIECE = 65_536
-_MOST = 16_777_216
+_MAX_BYTES = 16_777_216
 """Bytes; a socket's buffer holds less."""
 
 
@@ -17,7 +17,7 @@ def read_unread(transport: asyncio.Transport) -> Iterator[bytes]:
     socket = transport.get_extra_info("socket")
     if socket is None:
         return
-    left = _MOST
+    left = _MAX_BYTES
     while left > 0:
         try:
             data = os.read(socket.fileno(), _PIECE)

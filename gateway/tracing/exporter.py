@@ -35,7 +35,7 @@ _BATCH, _BUFFER = 512, 8_192
 """Spans sent at a time, and buffered at most: about 3 KB each."""
 
 _LIBRARY = "opentelemetry"
-_LONGEST_MESSAGE = 300
+_MAX_MESSAGE_LENGTH = 300
 
 
 class LibraryErrors(logging.Handler):
@@ -52,7 +52,7 @@ class LibraryErrors(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record's message; its arguments come from the collector or the network, never from a client."""
         if record.levelno >= logging.WARNING and not self.first:
-            self.first = record.getMessage().partition("\n")[0][:_LONGEST_MESSAGE]
+            self.first = record.getMessage().partition("\n")[0][:_MAX_MESSAGE_LENGTH]
 
 
 class MonitoredExporter(SpanExporter):

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from gateway.auth.signed_token import MOST_HELD
+from gateway.auth.signed_token import MAX_CACHED
 from gateway.auth.verifier import Verifier
 from gateway.limits.identity import REASONS, Rejection
 from gateway.settings.tokens import TokenKey, TokenPolicy
@@ -125,8 +125,8 @@ def test_a_token_may_be_as_long_as_a_header() -> None:
 
 
 def test_long_tokens_take_no_more_memory_than_short_ones() -> None:
-    verifier = Verifier(TokenPolicy((TokenKey("HS256", SECRET),)), MOST_HELD)
-    tokens = [signed(claims(n=number, pad="x" * (MOST_HELD // 5))) for number in range(6)]
+    verifier = Verifier(TokenPolicy((TokenKey("HS256", SECRET),)), MAX_CACHED)
+    tokens = [signed(claims(n=number, pad="x" * (MAX_CACHED // 5))) for number in range(6)]
     assert all(is_good(verifier(token)) for token in [*tokens, tokens[-1]])
     remembered = verifier._tokens._good
     assert list(remembered) == tokens[-3:]

@@ -169,7 +169,7 @@ def test_a_peer_that_nobody_knows_is_not_believed() -> None:
 
 
 def test_no_chain_of_trusted_proxies_is_longer_than_the_cap() -> None:
-    hops = ["10.0.0.2"] * module._MOST_HOPS
+    hops = ["10.0.0.2"] * module._MAX_HOPS
     assert find_client(PEER, ", ".join(["10.9.9.9", *hops[1:]]), TRUSTED) == ip_address("10.9.9.9")
     assert find_client(PEER, ", ".join(["10.9.9.9", *hops]), TRUSTED) == PEER
     assert find_client(PEER, ", ".join(["9.9.9.9", *hops]), TRUSTED) == PEER
@@ -189,7 +189,7 @@ def test_only_as_many_entries_are_read_as_a_chain_can_have(monkeypatch: pytest.M
 
     monkeypatch.setattr(module, "parse_address", note)
     assert find_client(PEER, ",".join(["10.0.0.2"] * 100_000), TRUSTED) == PEER
-    assert len(read) == module._MOST_HOPS
+    assert len(read) == module._MAX_HOPS
     assert max(map(len, read)) < 20
 
 

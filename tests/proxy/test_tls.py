@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gateway.process.sockets import ListenError, tls_context
+from gateway.process.sockets import ListenError
+from gateway.process.tls_context import tls_context
 from gateway.settings.listener import Tls
 from tests.proxy.running import proxy
 from tests.wire import Client, ask, get, upstream

@@ -21,7 +21,7 @@ from gateway.auth.timestamps import timestamp
 from gateway.control.audit.chain import BrokenChainError, Entry, Link, read_line, seal
 from gateway.settings.control import Control
 
-_LONGEST_LINE = 1 << 20
+_MAX_LINE_LENGTH = 1 << 20
 
 
 class AuditLogError(Exception):
@@ -162,7 +162,7 @@ class AuditLog:
 
 def _lines(file: Path) -> Iterable[bytes]:
     with file.open("rb") as opened:
-        while line := opened.readline(_LONGEST_LINE):
+        while line := opened.readline(_MAX_LINE_LENGTH):
             yield line
 
 
@@ -170,7 +170,7 @@ def _last_line(file: Path) -> tuple[bytes, int]:
     """The last complete line of a file, and how many bytes follow it."""
     with file.open("rb") as opened:
         size = opened.seek(0, os.SEEK_END)
-        start = max(0, size - 2 * _LONGEST_LINE)
+        start = max(0, size - 2 * _MAX_LINE_LENGTH)
         opened.seek(start)
         text = opened.read()
     whole = text[: text.rfind(b"\n") + 1]

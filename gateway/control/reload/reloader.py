@@ -20,7 +20,7 @@ from gateway.config.problem import ConfigError
 from gateway.control.audit.writer import AuditWriter
 from gateway.control.errors import ControlError, ReloadFailedError, ReloadRejectedError
 from gateway.control.reload.snapshot import Snapshots
-from gateway.control.reload.workers import Message, Workers, WorkerUnresponsiveError
+from gateway.control.reload.worker_channel import Message, Workers, WorkerUnresponsiveError
 from gateway.limiter.limiter import Limiter
 from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.rules_diff import diff_rules

@@ -17,7 +17,7 @@ from typing import Any
 TIMEOUT = 10.0
 """Seconds that a worker may take to reply; reading thousands of limits takes one."""
 
-_LONGEST_LINE = 1 << 20
+_MAX_LINE_LENGTH = 1 << 20
 
 Message = dict[str, Any]
 
@@ -59,7 +59,7 @@ class Workers:
         path = self._socket(self._number)
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108 - the socket of the worker before
-        server = await asyncio.start_unix_server(serve, path, limit=_LONGEST_LINE)
+        server = await asyncio.start_unix_server(serve, path, limit=_MAX_LINE_LENGTH)
         try:
             yield
         finally:
@@ -77,7 +77,7 @@ class Workers:
 
     async def _ask(self, number: int, message: Message) -> Message | None:
         try:
-            reader, writer = await asyncio.open_unix_connection(self._socket(number), limit=_LONGEST_LINE)
+            reader, writer = await asyncio.open_unix_connection(self._socket(number), limit=_MAX_LINE_LENGTH)
         except (FileNotFoundError, ConnectionError):
             return None
         try:

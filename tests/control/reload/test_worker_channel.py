@@ -11,8 +11,8 @@ import pytest
 from gateway.app import Worker
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
-from gateway.control.reload import workers
-from gateway.control.reload.workers import Message, Workers, WorkerUnresponsiveError
+from gateway.control.reload import worker_channel
+from gateway.control.reload.worker_channel import Message, Workers, WorkerUnresponsiveError
 from gateway.process.runtime import Runtime, WorkerContext
 from gateway.process.sockets import bind
 from gateway.telemetry.shared_memory import SharedCounters
@@ -52,7 +52,7 @@ async def test_all_other_workers_are_asked_and_those_that_have_stopped_are_left_
 
 
 async def test_a_worker_that_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "TIMEOUT", 0.05)
+    monkeypatch.setattr(worker_channel, "TIMEOUT", 0.05)
     async with mute(tmp_path, 1):
         with pytest.raises(WorkerUnresponsiveError, match="worker 1 did not reply"):
             await Workers(tmp_path, 0, 2).ask({"do": "x"})
@@ -86,7 +86,7 @@ async def first_of_two(folder: Path) -> AsyncIterator[Running]:
 async def test_rules_that_one_worker_cannot_take_over_are_taken_over_by_none(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "TIMEOUT", 0.2)
+    monkeypatch.setattr(worker_channel, "TIMEOUT", 0.2)
     heard: list[str] = []
 
     async def fail(message: Message) -> Message:
