@@ -29,9 +29,7 @@ def rate(node: Node) -> Rate:
         unit = node.source.log.nearest(form[3].lower(), PERIODS) if form else ""
         near = f"{form[1]}/{form[2]}{unit}" if form and unit else ""
         reason = (
-            str(error)
-            if len(value) <= _MAX_LENGTH
-            else "this is not a rate; write tokens/period, as in 100/minute"
+            str(error) if len(value) <= _MAX_LENGTH else "this is not a rate; write tokens/period, as in 100/minute"
         )
         raise node.refuse(reason, "" if near == value else near) from None
 
