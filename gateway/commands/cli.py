@@ -20,6 +20,7 @@ from gateway.control.audit.log import AuditLogError
 from gateway.process.reexec import ReexecError
 from gateway.process.runtime import RuntimeFolderError
 from gateway.process.sockets import ListenError
+from gateway.process.state_lock import StateLockError
 from gateway.proxy.request_parser import UnsafeParserError, require_c_parser
 
 OK, FAILED, UNUSABLE = 0, 1, 2
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNUSABLE
     except (
         ListenError, RuntimeFolderError, ReexecError, UnsafeParserError, SigningError, AuditError, AuditLogError,
-        ReportError, SinkUnavailableError, OutputError,
+        ReportError, SinkUnavailableError, OutputError, StateLockError,
     ) as error:  # fmt: skip
         print_error(f"gateway: {error}")
         return FAILED

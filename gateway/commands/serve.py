@@ -23,6 +23,7 @@ from gateway.process.reexec import InheritedState
 from gateway.process.runtime import Runtime, WorkerContext, open_runtime
 from gateway.process.service_manager import ServiceManager
 from gateway.process.sockets import bind, probe
+from gateway.process.state_lock import check_state, relock_state
 from gateway.process.supervisor import SIGNALS, Supervisor, WorkerTask
 from gateway.process.tls_context import tls_context
 from gateway.settings.gateway import Settings
@@ -68,16 +69,19 @@ def _serve(options: argparse.Namespace) -> int:
         for name, listener in _listeners(settings).items():
             if name not in inherited.sockets:
                 probe(listener)
+        if settings.control.state is not None:
+            check_state(settings.control.state, inherited.locks)
         _begin_audit_log(loaded)
         with open_runtime():
             return 0
+    locks = relock_state(settings.control.state, inherited.locks if inherited else {})
     sockets = _open_sockets(settings, count, inherited)
     _begin_audit_log(loaded)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     public, control = sockets.values()
     print_unless_blocked(banner(loaded, public[0], control[0], count))
     with open_runtime() as runtime:
-        return _supervise(loaded, sockets, count, runtime, inherited)
+        return _supervise(loaded, sockets, locks, count, runtime, inherited)
 
 
 def _begin_audit_log(loaded: Loaded) -> None:
@@ -116,7 +120,12 @@ def _open_counters(layout: str, count: int, state: InheritedState | None) -> lis
 
 
 def _supervise(
-    loaded: Loaded, sockets: dict[str, list[socket]], count: int, runtime: Runtime, inherited: InheritedState | None
+    loaded: Loaded,
+    sockets: dict[str, list[socket]],
+    locks: dict[str, int],
+    count: int,
+    runtime: Runtime,
+    inherited: InheritedState | None,
 ) -> int:
     layout = f"{shared_memory.FORMAT} {definitions.LAYOUT} {count}"
     counters = _open_counters(layout, count, inherited)
@@ -146,6 +155,7 @@ def _supervise(
         counters_layout=layout,
         lifeline=inherited.lifeline if inherited else os.pipe(),
         folders=[*(inherited.folders if inherited else ()), str(runtime.folder)],
+        locks=locks,
         workers=inherited.workers if inherited else (),
     )
     log = open_plain_log(policy=loaded.settings.log, origin={"worker": "supervisor"})

@@ -1,17 +1,45 @@
 """Reads `control`."""
 
 from gateway.config.address import network
+from gateway.config.entries import Entries
 from gateway.config.listener import listener
 from gateway.config.location import path
 from gateway.config.scalar import each
+from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
 from gateway.config.token import ADMIN
 from gateway.settings.control import Control
 
+_MIN_KEY_LENGTH = 32
+_AUDIT_KEY = Secret("audit_key", f"the key, at least {_MIN_KEY_LENGTH} bytes, of the HMACs of the audit log's lines")
+
+
+def _control(entries: Entries) -> Control:
+    key = _AUDIT_KEY.pick(entries)
+    if key is not None and len(key) < _MIN_KEY_LENGTH:
+        entries.at(entries.one_of(*_AUDIT_KEY.pair) or "").refuse(
+            f"a key of the audit log has at least {_MIN_KEY_LENGTH} bytes, this one has {len(key)}; "
+            "make one with: openssl rand -hex 32"
+        )
+    return entries.build(Control, audit_key=key)
+
+
 CONTROL = Section(
     "control",
-    keys_of(Control, listen=listener(Control().listen), admin=ADMIN, check_from=each(network), state=path),
+    {
+        **keys_of(
+            Control,
+            leave_out=("audit_key",),
+            listen=listener(Control().listen),
+            admin=ADMIN,
+            check_from=each(network),
+            state=path,
+        ),
+        **_AUDIT_KEY.keys,
+    },
     (Control,),
-    lambda entries: entries.build(Control),
+    _control,
+    meanings=_AUDIT_KEY.meanings,
+    exclusive=(_AUDIT_KEY.pair,),
     about="The control plane: health, metrics, and changes at run time. Keep it where only operators can reach it.",
 )

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import NamedTuple, NoReturn
 
 _VARIABLE = "GATEWAY_INHERITED_STATE"
@@ -53,6 +53,7 @@ class InheritedState:
         lifeline: Both ends of the pipe that tells workers that the supervisor is alive.
         folders: Runtime folders, to be removed when no worker uses them any more.
         workers: Workers that are running.
+        locks: Descriptors that hold the lock on a state folder, by folder.
         dry_run: Whether this is a dry run, in which nothing is taken over.
     """
 
@@ -62,6 +63,7 @@ class InheritedState:
     lifeline: tuple[int, int]
     folders: Sequence[str]
     workers: Sequence[InheritedWorker] = ()
+    locks: Mapping[str, int] = field(default_factory=dict)
     dry_run: bool = False
 
     @classmethod
@@ -107,7 +109,8 @@ class InheritedState:
 
     @property
     def _descriptors(self) -> list[int]:
-        return [*(each for sockets in self.sockets.values() for each in sockets), *self.counters, *self.lifeline]
+        sockets = [each for opened in self.sockets.values() for each in opened]
+        return [*sockets, *self.counters, *self.lifeline, *self.locks.values()]
 
 
 def _environment(state: InheritedState) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """`Control`: the control plane, and who may change things through it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.limits.address import Network
@@ -34,6 +34,8 @@ class Control:
             it holds a copy, for a start while Redis is unavailable. Each gateway needs its own. Without it, nothing can
             be changed at run time.
         audit_size: Size at which a new audit log file is started.
+        audit_key: Key of the HMACs of the audit log's lines; without it they have plain hashes, which anyone who can
+            write the file can compute as well.
     """
 
     listen: Listener = Listener(port=8081)
@@ -41,3 +43,4 @@ class Control:
     check_from: tuple[Network, ...] = ()
     state: Path | None = None
     audit_size: Bytes = 64 << 20
+    audit_key: bytes | None = field(default=None, repr=False)

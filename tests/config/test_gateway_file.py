@@ -67,7 +67,7 @@ def test_upstream_reaches_the_settings(tmp_path: Path) -> None:
             "control: 127.0.0.1:1\n",
             (
                 "1:10: control: expected a mapping of keys to values, found a single value; its keys are admin, "
-                "audit_size, check_from, listen, state"
+                "audit_key_env, audit_key_file, audit_size, check_from, listen, state"
             ),
         ),
         ("control: {listen: 127.0.0.1:8080}\n", "1:10: control: the control plane cannot listen where the public port"),

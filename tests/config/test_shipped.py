@@ -44,6 +44,7 @@ MENTIONED = {
     "secret_env": "or secret_env",
     "password_env": "or password_env",
     "hash_key_env": "or hash_key_env",
+    "audit_key_env": "or audit_key_env",
     "folder": "or folder: analytics",
     "credential_env": "or credential_env",
 }

@@ -4,13 +4,15 @@
   until it is on disk. So lines are in order, whichever worker writes them.
 * A line without its line break was cut off by a crash before it was acknowledged. The next writer removes it, and
   records that in a line of its own.
+* When the last line was not written with this log's key, a line that says so comes first: the key was added, changed or
+  removed, or somebody else wrote the line.
 * A file that has become too large is renamed, with the sequence of its last line as a suffix. The chain goes on in a
   new file.
 """
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -18,7 +20,7 @@ from secrets import token_hex
 from typing import Any
 
 from gateway.auth.timestamps import timestamp
-from gateway.control.audit.chain import BrokenChainError, Entry, Link, read_line, seal
+from gateway.control.audit.chain import BrokenChainError, Entry, Link, is_written_with, read_line, seal
 from gateway.settings.control import Control
 
 _MAX_LINE_LENGTH = 1 << 20
@@ -30,7 +32,7 @@ class AuditLogError(Exception):
 
 def open_audit_log(control: Control) -> "AuditLog | None":
     """The audit log of a gateway; None without a folder for it."""
-    return AuditLog(control.state / "audit.jsonl", control.audit_size) if control.state else None
+    return AuditLog(control.state / "audit.jsonl", control.audit_size, control.audit_key) if control.state else None
 
 
 class AuditLog:
@@ -39,12 +41,16 @@ class AuditLog:
     Args:
         file: The path.
         max_size: Bytes after which a new file is begun.
+        key: The key of its lines' HMACs; None for plain hashes.
         clock: The time, in ISO 8601.
     """
 
-    def __init__(self, file: Path, max_size: int = 64 << 20, clock: Callable[[], str] = timestamp) -> None:
+    def __init__(
+        self, file: Path, max_size: int = 64 << 20, key: bytes | None = None, clock: Callable[[], str] = timestamp
+    ) -> None:
         self.file = file
         self._max_size = max_size
+        self._key = key
         self._clock = clock
 
     def append(self, entry: Entry, rules: str) -> Link:
@@ -56,7 +62,7 @@ class AuditLog:
         return self._append(lambda _end: entry, rules)
 
     def begin(self, rules: str) -> None:
-        """Record that a gateway starts, if it starts with other rules than were last in force.
+        """Record that a gateway starts, if its rules or its key are not those of the last line.
 
         Raises:
             AuditLogError: it could not be recorded.
@@ -73,8 +79,10 @@ class AuditLog:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._lock():
-                end, torn = self._end()
-                return self._write(end, torn, make(end), rules)
+                end, key_change, torn = self._end()
+                repair = Entry("audit.repaired", before=torn, reason="removed an incomplete line") if torn else None
+                entries = [entry for entry in (repair, key_change, make(end)) if entry is not None]
+                return self._write(end, torn, entries, rules)
         except BrokenChainError as error:
             raise AuditLogError(f"the audit log {self.file} is damaged: {error}") from error
         except OSError as error:
@@ -89,20 +97,25 @@ class AuditLog:
         finally:
             os.close(descriptor)
 
-    def _end(self) -> tuple[Link, int]:
-        """The end of the chain, and how many bytes of an incomplete line follow it."""
+    def _end(self) -> tuple[Link, Entry | None, int]:
+        """The end of the chain, what to record if it has another key, and how many bytes of a torn line follow it."""
         torn = 0
         for file in reversed(self.files()):
             line, rest = _last_line(file)
             if file == self.file:
                 torn = rest
             if line:
-                return read_line(line)[1], torn
-        return Link(token_hex(8)), torn
+                end = read_line(line)[1]
+                return end, self._key_change(end, line), torn
+        return Link(token_hex(8)), None, torn
 
-    def _write(self, end: Link, torn: int, entry: Entry | None, rules: str) -> Link:
-        entries = [Entry("audit.repaired", before=torn, reason="removed an incomplete line")] if torn else []
-        entries += [entry] if entry else []
+    def _key_change(self, end: Link, line: bytes) -> Entry | None:
+        if is_written_with(self._key, line):
+            return None
+        how = "with another key, or changed since" if end.is_keyed else "without a key"
+        return Entry("audit.key", reason=f"line {end.sequence} was written {how}")
+
+    def _write(self, end: Link, torn: int, entries: Sequence[Entry], rules: str) -> Link:
         if not entries:
             return end
         size = (self.file.stat().st_size if self.file.exists() else 0) - torn
@@ -112,7 +125,7 @@ class AuditLog:
             size = 0
         text = b""
         for each in entries:
-            line, end = seal(end, each, time=self._clock(), rules=rules)
+            line, end = seal(end, each, time=self._clock(), rules=rules, key=self._key)
             text += line
         descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

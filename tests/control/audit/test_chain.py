@@ -159,3 +159,73 @@ def test_a_log_that_an_earlier_version_wrote_is_verified_and_continued(tmp_path:
     end = verify_chain(log.lines())
     assert end is not None
     assert (end.log, end.sequence) == ("5f2ab1c09d3e4f60", 5)
+
+
+KEY, OTHER_KEY = b"k" * 32, b"o" * 32
+
+
+def keyed(path: Path, key: bytes | None = KEY) -> AuditLog:
+    return AuditLog(path / "audit.jsonl", key=key, clock=lambda: "t")
+
+
+def rewrite(lines: list[bytes], key: bytes | None) -> list[bytes]:
+    """The lines as somebody would forge them: another actor, and all hashes computed anew."""
+    records = [json.loads(line) for line in lines]
+    forged, end = [], Link(records[0]["log"])
+    for record in records:
+        entry = Entry(record["action"], record["target"], "mallory")
+        line, end = seal(end, entry, time=record["time"], rules=record["rules"], key=key)
+        forged.append(line)
+    return forged
+
+
+@given(st.integers(0, 4), st.booleans())
+def test_hashes_computed_anew_are_found_with_the_key(first_keyed: int, with_a_key: bool) -> None:
+    lines, end = [], Link("a")
+    for number in range(5):
+        key = KEY if number >= first_keyed else None
+        line, end = seal(end, Entry("reset", str(number)), time="t", rules="r", key=key)
+        lines.append(line)
+    assert verify_chain(lines, [OTHER_KEY, KEY]) == verify_chain(lines) == end
+    forged = rewrite(lines, OTHER_KEY if with_a_key else None)
+    for count in range(1, 6):
+        mixed = forged[:count] + lines[count:]
+        try:
+            found = verify_chain(mixed, [KEY])
+        except BrokenChainError:
+            continue
+        assert count == 5, "a forged beginning does not fit what follows"
+        assert found is not None
+        assert not found.is_keyed, "and a forged whole shows that it has no key"
+
+
+def test_a_line_without_a_key_after_one_with_a_key_is_found_even_without_it() -> None:
+    first, end = seal(Link("a"), Entry("reset"), time="t", rules="r", key=KEY)
+    second, _ = seal(end, Entry("reset"), time="t", rules="r")
+    with pytest.raises(BrokenChainError, match="written without a key, but the line before with one"):
+        verify_chain([first, second])
+
+
+def test_a_key_that_is_added_changed_or_removed_is_recorded_once(tmp_path: Path) -> None:
+    for key in (None, KEY, KEY, OTHER_KEY, None):
+        keyed(tmp_path, key).append(Entry("reset"), "r")
+    reasons = [each["reason"] for each in keyed(tmp_path).page(0, 99) if each["action"] == "audit.key"]
+    assert reasons == [
+        "line 1 was written without a key",
+        "line 4 was written with another key, or changed since",
+        "line 6 was written with another key, or changed since",
+    ]
+    lines = list(keyed(tmp_path).lines())
+    assert verify_chain(lines[:6], [KEY, OTHER_KEY]) is not None
+    with pytest.raises(BrokenChainError, match="the line after sequence 4: the line was changed, or"):
+        verify_chain(lines[:6], [KEY])
+
+
+def test_a_gateway_that_starts_with_a_new_key_records_it_at_once(tmp_path: Path) -> None:
+    keyed(tmp_path, None).begin("r")
+    for _ in range(2):
+        keyed(tmp_path).begin("r")
+    assert [each["action"] for each in keyed(tmp_path).page(0, 9)] == ["start", "audit.key"]
+    end = verify_chain(keyed(tmp_path).lines(), [KEY])
+    assert end is not None
+    assert end.is_keyed

@@ -196,3 +196,57 @@ def test_the_command_finds_damage_and_shows_the_rest(tmp_path: Path, capsys: pyt
     assert "line 1: the line was changed" in capsys.readouterr().err
     assert main(["audit", "show", str(file)]) == 0
     assert "the line was changed" in capsys.readouterr().out
+
+
+async def test_a_log_that_was_written_anew_is_found_with_the_key_in_the_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = b"0123456789abcdef0123456789abcdef"
+    (tmp_path / "key").write_bytes(key + b"\n")
+    (tmp_path / "old").write_bytes(b"o" * 32)
+    settings = tmp_path / "gateway.yaml"
+    settings.write_text(
+        "upstreams: {default: {urls: ['http://127.0.0.1:1']}}\ncontrol: {state: state, audit_key_file: key}\n"
+    )
+    file = tmp_path / "state" / "audit.jsonl"
+    async with gateway(control={"state": tmp_path / "state", "audit_key": key}) as running:
+        for _ in range(3):
+            assert (await running.call("GET", PATH)).status == 401
+    verify = ("audit", "verify", str(file))
+
+    def result(*options: str) -> tuple[int, str]:
+        code = main([*verify, *options])
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    good = file.read_bytes()
+    assert "The HMACs were not verified; pass --config or --key-file" in result()[1]
+    for options in (("--config", str(settings)), ("--key-file", str(tmp_path / "key"))):
+        code, text = await asyncio.to_thread(result, *options)
+        assert (code, "lines 1 to 3 are intact: none was changed, added, removed or moved;" in text) == (0, True)
+    code, text = result("--key-file", str(tmp_path / "old"))
+    assert (code, "line 1: the line was changed, or written with another key" in text) == (1, True)
+
+    file.unlink()
+    for _ in range(3):
+        AuditLog(file).append(Entry("reset"), "r")  # somebody without the key
+    code, text = result()
+    assert (code, "anyone who can write the file can compute new ones" in text) == (0, True)
+    code, text = await asyncio.to_thread(result, "--config", str(settings))
+    assert (code, "line 3, the last one, was written without a key" in text) == (1, True)
+    file.write_bytes(good)
+    assert result("--key-file", str(tmp_path / "missing"))[0] == 1
+
+
+def test_a_short_audit_key_is_refused_and_no_message_shows_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "key").write_text("hunter2hunter2")
+    settings = tmp_path / "gateway.yaml"
+    settings.write_text(
+        "upstreams: {default: {urls: ['http://127.0.0.1:1']}}\ncontrol: {state: state, audit_key_file: key}\n"
+    )
+    assert main(["check", "--config", str(settings)]) == 2
+    printed = capsys.readouterr()
+    assert "2:41: control.audit_key_file: a key of the audit log has at least 32 bytes, this one has 14" in printed.err
+    assert "hunter2" not in printed.out + printed.err
