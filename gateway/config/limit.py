@@ -71,8 +71,9 @@ LIMIT = Section(
         "tiers": "Rate and burst of users on a tier, by the tier's name; other users have the limit's own.",
         "enforce": "`false` makes a shadow limit: it counts, and never refuses.",
         "exempt": "Callers it does not count.",
-        "when_redis_is_down": "What happens while Redis is unavailable: each worker enforces its share (`local`), the "
-        "limit does not apply (`allow`), or its requests get a 503 (`refuse`).",
+        "when_redis_is_down": "What happens while Redis is unavailable: each worker enforces the whole limit from "
+        "memory (`whole`) or its share of it (`local`), the limit does not apply (`allow`), or its requests get a 503 "
+        "(`refuse`).",
     },
 )
 

@@ -49,7 +49,8 @@ class FailoverLimiter:
            from memory.
         2. A check that gets no reply is never repeated, for it may have been charged.
         3. Without a decision from Redis, each limit's `when_redis_is_down` counts: one limit with `refuse` makes the
-           request unavailable, limits with `allow` are ignored, and all others are enforced by the fallback.
+           request unavailable, limits with `allow` are ignored, and all others are enforced by the fallback, wholly or
+           this worker's share of them.
         """
         if not demands:
             return UNLIMITED

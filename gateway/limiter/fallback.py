@@ -1,12 +1,18 @@
-"""`Fallback`: one worker's share of the limits, enforced from memory while Redis is unavailable.
+"""`Fallback`: the limits, or one worker's share of them, enforced from memory while Redis is unavailable.
 
-Each of N workers has a bucket that refills at rate / N and holds burst / N. That is the shared bucket with each token
-weighing N times as much; so it is kept in that form, by the same law, and starts from the last known state. A request
-that costs more than the whole share passes when the bucket is full, and is then paid off at the share's rate.
+For a limit with ``whole``, a worker has a bucket like the shared one. For ``local``, each of N workers has one that
+refills at rate / N and holds burst / N. That is the shared bucket with each token weighing N times as much; so it is
+kept in that form, by the same law. Both start from the last known state. A request that costs more than a bucket of
+``local`` holds passes when it is full, and is then paid off at the rate of the share.
 
-What is spent here is recorded, and charged to the shared bucket when Redis is back. What does not fit into that bucket,
-because other workers spent the same tokens, stays recorded and is held against this worker's share until it fits. So a
-worker is never ahead by more than its share, however often Redis becomes unavailable: see docs/bound.md.
+What is spent here is recorded, and charged to the shared bucket when Redis is back. The worker's refill pays for it
+once the shared bucket is full, because the refill of that one is lost then: for ``local`` when Redis has been
+unavailable for as long as any bucket takes to fill, so that no token is ever counted twice; for ``whole`` as soon as
+the bucket is full by what this worker knows.
+
+What does not fit into the shared bucket, because other workers spent the same tokens, stays recorded and is held
+against the worker's own bucket until it fits. So a worker is never ahead by more than its bucket, however often Redis
+becomes unavailable: see docs/bound.md.
 """
 
 from collections import OrderedDict
@@ -14,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.limiter.last_known import LastKnown
-from gateway.limits.bucket import LARGEST, Charge, Decision, Demand, Quota, State, owe, take
+from gateway.limits.bucket import LARGEST, Charge, Decision, Demand, FailurePolicy, Quota, State, owe, take
 from gateway.redis.scripts import Debt
 
 
@@ -25,16 +31,20 @@ class _LocalBucket:
     Attributes:
         quota: The bucket's size and speed, as last charged.
         known_full_at: The instant before which Redis knew the bucket not to be full, or 0.
-        spent: Microseconds of debt, weighed as in the shared bucket, not yet charged to it.
+        spent: Microseconds of debt, weighed as in the shared bucket, not yet paid or charged to it.
+        paid_until: The instant up to which the worker's refill has been used to pay for it.
         state: The worker's own bucket.
         is_current: Whether `state` is valid; it is not after Redis was available again.
+        policy: That of the limit, as last charged: whole, or this worker's share.
     """
 
     quota: Quota
     known_full_at: int = 0
     spent: int = 0
+    paid_until: int = 0
     state: State | None = None
     is_current: bool = False
+    policy: FailurePolicy = FailurePolicy.LOCAL
 
 
 class Fallback:
@@ -49,13 +59,14 @@ class Fallback:
         evicted: Buckets dropped from which something was spent.
     """
 
-    __slots__ = ("_buckets", "_frozen_at", "_last_known", "_max", "evicted", "workers")
+    __slots__ = ("_buckets", "_frozen_at", "_last_known", "_max", "_unavailable_since", "evicted", "workers")
 
     def __init__(self, last_known: LastKnown, max_buckets: int) -> None:
         self._last_known = last_known
         self._max = max_buckets
         self._buckets: OrderedDict[bytes, _LocalBucket] = OrderedDict()
         self._frozen_at = LARGEST
+        self._unavailable_since = LARGEST
         self.workers = 1
         self.evicted = 0
 
@@ -63,8 +74,8 @@ class Fallback:
         return len(self._buckets)
 
     def take(self, demands: Sequence[Demand]) -> Decision:
-        """Charge all enforced demands to this worker's share, or none."""
-        now = min(self._last_known.clock(), self._frozen_at)
+        """Charge all enforced demands to this worker's buckets, or none."""
+        now = self._now()
         buckets = [self._open(demand, now) for demand in demands]
         weighed = [Demand(key, self._weigh(charge)) for key, charge in demands]
         decision, states = take(weighed, [bucket.state for bucket in buckets], now)
@@ -73,6 +84,9 @@ class Fallback:
                 bucket.state = state
                 bucket.spent += charge.due
         return decision
+
+    def _now(self) -> int:
+        return min(self._last_known.clock(), self._frozen_at)
 
     def _open(self, demand: Demand, now: int) -> _LocalBucket:
         key, quota = demand.key, demand.charge.quota
@@ -86,20 +100,41 @@ class Fallback:
             self._buckets.move_to_end(key)
         if bucket.quota.interval != quota.interval:
             bucket.spent = -(-bucket.spent * quota.interval // bucket.quota.interval)
-        bucket.quota = quota
+        bucket.quota, bucket.policy = quota, demand.charge.failure_policy
         if not bucket.is_current:
             known = self._last_known.buckets.state(key)
-            debt = owe(known, quota, now) + bucket.spent * self.workers
+            debt = owe(known, quota, now) + bucket.spent * self._weight(bucket.policy)
             bucket.known_full_at = 0 if known is None else known.full_at
             bucket.state = State(now + debt, quota.interval) if debt else None
             bucket.is_current = True
+        self._pay(bucket, now)
         return bucket
 
+    def _pay(self, bucket: _LocalBucket, now: int) -> None:
+        """Pay for what was spent with the refill that the shared bucket has no room for."""
+        unavailable, weight = self._unavailable_since, self._weight(bucket.policy)
+        is_whole = bucket.policy is FailurePolicy.WHOLE
+        full_at = max(unavailable, bucket.known_full_at) if is_whole else unavailable + bucket.quota.capacity
+        since = max(bucket.paid_until, full_at)
+        if now > since:
+            paid = min(bucket.spent, (now - since) // weight)
+            bucket.spent -= paid
+            bucket.paid_until = since + paid * weight if bucket.spent else now
+
+    def _weight(self, policy: FailurePolicy) -> int:
+        """How much a token weighs in the worker's own bucket."""
+        return 1 if policy is FailurePolicy.WHOLE else self.workers
+
     def _weigh(self, charge: Charge) -> Charge:
-        quota, due = charge.quota, charge.due * self.workers
+        weight = self._weight(charge.failure_policy)
+        quota, due = charge.quota, charge.due * weight
         if charge.cost <= quota.burst and due > quota.capacity:
-            quota = Quota(quota.rate, charge.cost * self.workers)
+            quota = Quota(quota.rate, charge.cost * weight)
         return charge._replace(quota=quota, due=due)
+
+    def begin(self) -> None:
+        """Redis is unavailable from now on, and not only to single checks."""
+        self._unavailable_since = min(self._unavailable_since, self._last_known.clock())
 
     def freeze(self) -> None:
         """Stop refilling: Redis is back, and its buckets refill for all workers."""
@@ -109,19 +144,24 @@ class Fallback:
         """Refill again: Redis is still unavailable after all."""
         self._frozen_at = LARGEST
 
-    def debts(self, batch_size: int, *, restore: bool = False) -> Iterator[list[Debt]]:
+    def debts(self, batch_size: int, *, first: bool = False) -> Iterator[list[Debt]]:
         """What has yet to be charged to Redis, in lists of at most `batch_size`.
 
         Args:
             batch_size: Debts in a list.
-            restore: Include buckets from which nothing was spent: Redis may have lost what they owe.
+            first: Only what exceeds the size of the worker's own bucket, so that the shared bucket has room for that of
+                every worker; and what is known of buckets from which nothing was spent: Redis may have lost it.
         """
-        debts = []
+        debts, now = [], self._now()
         for key in list(self._buckets):
             bucket = self._buckets.get(key)
-            if bucket is not None and (bucket.spent or (restore and bucket.known_full_at)):
+            if bucket is None:
+                continue
+            self._pay(bucket, now)
+            due = max(0, bucket.spent - bucket.quota.capacity // self._weight(bucket.policy)) if first else bucket.spent
+            if due or (first and bucket.known_full_at):
                 known_full_at = bucket.known_full_at if bucket.is_current else 0
-                debts.append(Debt(key, bucket.quota, bucket.spent, known_full_at))
+                debts.append(Debt(key, bucket.quota, due, known_full_at))
                 if len(debts) == batch_size:
                     yield debts
                     debts = []
@@ -137,6 +177,7 @@ class Fallback:
     def hand_back(self) -> None:
         """Let Redis decide again. Only what could not be charged to it stays recorded."""
         self.thaw()
+        self._unavailable_since = LARGEST
         self._buckets = OrderedDict((key, bucket) for key, bucket in self._buckets.items() if bucket.spent)
         for bucket in self._buckets.values():
             bucket.is_current = False

@@ -4,12 +4,13 @@ A worker sends a heartbeat every second, and learns from the reply how many work
 unavailable the same call, every fifth of a second, is the probe. It reads and writes, so a Redis that is loading,
 read-only or full does not pass for available; nor does one that replies later than checks wait for it.
 
-When Redis is back, three things happen before it decides again:
+When Redis is back, four things happen before it decides again:
 
 1. The worker's own buckets stop refilling, for those in Redis do.
-2. What was spent without Redis is charged to it.
-3. The worker waits, half a second at most, until the others have done the same. Otherwise the first worker to return
-   would find in Redis the tokens that others have spent but not yet charged.
+2. What was spent without Redis is charged to it, as far as it is more than the worker's own bucket holds.
+3. The worker waits, half a second at most, until the others have done the same. Otherwise one worker could use up the
+   room in Redis' bucket, and others would remain ahead by more than their share.
+4. The rest is charged.
 """
 
 import asyncio
@@ -87,6 +88,7 @@ class Recovery:
             await self._send_heartbeat()
         except StoreUnavailableError as error:
             self._breaker.open(monotonic())
+            self._fallback.begin()
             self._observer.redis_unavailable(str(error))
         else:
             await self._check_config()
@@ -106,6 +108,7 @@ class Recovery:
         self._available_since = None
         if self._breaker.fail(monotonic()):
             self._wake.set()
+            self._fallback.begin()
             self._observer.redis_unavailable(str(error))
 
     async def _run(self) -> None:
@@ -160,7 +163,7 @@ class Recovery:
         fallback, loop = self._fallback, asyncio.get_running_loop()
         fallback.freeze()
         try:
-            await self._reconcile(restore=True)
+            await self._reconcile(first=True)
             deadline = loop.time() + MAX_WAIT
             since = self._last_known.clock() - int(2 * PROBE_INTERVAL * 1_000_000)
             while await self._send_heartbeat(since) < fallback.workers and loop.time() < deadline:  # noqa: ASYNC110
@@ -175,9 +178,9 @@ class Recovery:
         fallback.hand_back()
         self._observer.redis_back(self._breaker.close(monotonic()) / 1_000_000)
 
-    async def _reconcile(self, *, restore: bool = False) -> None:
-        """Charge what was decided without Redis."""
-        for debts in self._fallback.debts(_BATCH_SIZE, restore=restore):
+    async def _reconcile(self, *, first: bool = False) -> None:
+        """Charge what was decided without Redis, see `Fallback.debts`."""
+        for debts in self._fallback.debts(_BATCH_SIZE, first=first):
             owed = await self._store.reconcile(debts)
             for debt, before in zip(debts, owed, strict=True):
                 self._fallback.reconcile(debt, before)

@@ -63,6 +63,8 @@ class Quota:
 class FailurePolicy(Enum):
     """What becomes of a limit while Redis is unavailable: the setting `when_redis_is_down`."""
 
+    WHOLE = "whole"
+    """Each worker enforces the whole limit from memory."""
     LOCAL = "local"
     """Each worker enforces its share of the limit from memory."""
     ALLOW = "allow"
@@ -88,7 +90,7 @@ class Charge(NamedTuple):
     cost: int
     enforced: bool
     due: int
-    failure_policy: FailurePolicy = FailurePolicy.LOCAL
+    failure_policy: FailurePolicy = FailurePolicy.WHOLE
 
     @classmethod
     def of(
@@ -98,7 +100,7 @@ class Charge(NamedTuple):
         cost: int = 1,
         *,
         enforced: bool = True,
-        failure_policy: FailurePolicy = FailurePolicy.LOCAL,
+        failure_policy: FailurePolicy = FailurePolicy.WHOLE,
     ) -> "Charge":
         """A charge of `cost` tokens on a bucket of `limit`. A cost above the burst can never be paid.
 

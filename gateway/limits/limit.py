@@ -44,7 +44,7 @@ class Limit:
     tiers: Mapping[str, Quota] = field(default_factory=dict)
     enforce: bool = True
     exempt: Exemption = Exemption()
-    when_redis_is_down: FailurePolicy = FailurePolicy.LOCAL
+    when_redis_is_down: FailurePolicy = FailurePolicy.WHOLE
 
     def applies_to(self, endpoint: str) -> bool:
         """Whether requests to `endpoint` fall under this limit."""

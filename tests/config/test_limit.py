@@ -90,7 +90,7 @@ RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
         ),
         (
             "{name: a, per: user, rate: 1/s, when_redis_is_down: open}",
-            "2:62: limits[0].when_redis_is_down: 'open' is not one of the options; write local, allow or refuse",
+            "2:62: limits[0].when_redis_is_down: 'open' is not one of the options; write whole, local, allow or refuse",
         ),
         (
             "{name: a, per: user, rate: 1/s, endpoints: [creat-order]}",

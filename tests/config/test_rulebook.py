@@ -73,7 +73,7 @@ def test_example_of_the_issue_loads_with_a_warning(tmp_path: Path) -> None:
     assert (each.per_user, each.per_endpoint) == (True, True)
     assert (total.quota.rate, total.quota.burst) == (Rate(50, 1), 50)
     assert (each.tiers["gold"].rate, each.tiers["gold"].burst) == (Rate(60, 60), 20)
-    assert (each.enforce, each.when_redis_is_down, each.exempt.networks) == (True, FailurePolicy.LOCAL, ())
+    assert (each.enforce, each.when_redis_is_down, each.exempt.networks) == (True, FailurePolicy.WHOLE, ())
 
 
 def test_all_errors_of_all_files_come_in_one_go(tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ create-order  POST     any   /v1/orders         default   5     everyone, orders
 default       any      any   (everything else)  default   1     everyone
 
 LIMIT         PER                ENDPOINTS     RATE        BURST  ENFORCED  EXEMPT  WHEN REDIS IS DOWN
-everyone      user               all           600/minute  100    yes       none    local
-orders-total  endpoint           create-order  50/s        50     yes       none    local
-orders-each   user and endpoint  create-order  10/minute   3      yes       none    local
+everyone      user               all           600/minute  100    yes       none    whole
+orders-total  endpoint           create-order  50/s        50     yes       none    whole
+orders-each   user and endpoint  create-order  10/minute   3      yes       none    whole
   tier gold                                    60/minute   20"""
     )
 

@@ -369,8 +369,8 @@ def test_a_quota_reads_as_it_is_written() -> None:
     assert str(Quota(Rate(100, 60), 20)) == "100/minute burst 20"
 
 
-def test_a_charge_carries_a_failure_policy_which_is_local_by_default() -> None:
-    assert Charge.of("limit", TEN).failure_policy is FailurePolicy.LOCAL
+def test_a_charge_carries_a_failure_policy_which_is_whole_by_default() -> None:
+    assert Charge.of("limit", TEN).failure_policy is FailurePolicy.WHOLE
     assert Charge.of("limit", TEN, failure_policy=FailurePolicy.REFUSE).failure_policy is FailurePolicy.REFUSE
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.open import open_limiter
-from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota
 from gateway.limits.rate import Rate
 from tests.redis.builders import store_of
 from tests.waiting import Lag, lag, until
@@ -26,8 +26,9 @@ USERS = 3
 PAUSE = 0.005
 """Seconds between two checks: six workers ask twenty times as often as the endpoint allows."""
 
-_ENDPOINT = Demand(b"endpoint", Charge.of("endpoint", ENDPOINT))
-_USERS = [Demand(b"user%d" % user, Charge.of("user", USER)) for user in range(USERS)]
+_LOCAL = FailurePolicy.LOCAL
+_ENDPOINT = Demand(b"endpoint", Charge.of("endpoint", ENDPOINT, failure_policy=_LOCAL))
+_USERS = [Demand(b"user%d" % user, Charge.of("user", USER, failure_policy=_LOCAL)) for user in range(USERS)]
 
 
 @dataclass
