@@ -22,6 +22,8 @@ from redis.asyncio import Redis
 from gateway.limiter.open import open_limiter
 from gateway.limits.bucket import Charge, Decision, Demand, Quota, judge
 from gateway.limits.rate import Rate
+from gateway.redis.open import connected
+from gateway.redis.poller import Poller
 from gateway.redis.scripts import TAKE, call_take
 from gateway.settings.store import Store
 from gateway.settings.url import RedisUrl
@@ -99,17 +101,19 @@ async def _measure(ask: Ask, client: "Redis", connections: int, decisions: int) 
 
 
 async def _ours(server: RedisServer, client: "Redis", connections: int, decisions: int) -> Cost:
-    limiter = open_limiter(Store(RedisUrl("redis", "127.0.0.1", server.port), deadline=5.0), _IgnoreEvents(), workers=1)
-    await limiter.start()
+    store = Store(RedisUrl("redis", "127.0.0.1", server.port), deadline=5.0)
+    async with connected(store) as checks:
+        limiter = open_limiter(store, checks, Poller(checks), _IgnoreEvents(), workers=1)
+        await limiter.start()
 
-    async def ask(demands: list[Demand]) -> bool:
-        verdict = await limiter.check(demands)
-        return verdict.allowed and not verdict.degraded
+        async def ask(demands: list[Demand]) -> bool:
+            verdict = await limiter.check(demands)
+            return verdict.allowed and not verdict.degraded
 
-    try:
-        return await _measure(ask, client, connections, decisions)
-    finally:
-        await limiter.close()
+        try:
+            return await _measure(ask, client, connections, decisions)
+        finally:
+            await limiter.close()
 
 
 async def _naive(server: RedisServer, client: "Redis", connections: int, decisions: int) -> Cost:

@@ -29,6 +29,7 @@ from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server, listen
 from gateway.redis.open import connected
+from gateway.redis.poller import Poller
 from gateway.settings.listener import BACKLOG
 from gateway.telemetry import definitions
 from gateway.telemetry.events import Events
@@ -110,7 +111,9 @@ class Worker:
             metrics = self._open_metrics(stack, log, context)
             events = self._open_events(stack, log, metrics)
 
-            limiter = open_limiter(settings.store, events, workers=context.workers)
+            checks = await stack.enter_async_context(connected(settings.store))
+            poller = Poller(checks)
+            limiter = open_limiter(settings.store, checks, poller, events, workers=context.workers)
             await limiter.start()
             stack.push_async_callback(limiter.close)
 
@@ -125,7 +128,18 @@ class Worker:
             workers = Workers(context.runtime.folder, context.number, context.workers)
             status = StatusApi(lambda: server.draining, lambda: limiter.is_degraded, metrics.scrape)
             control = ControlPlane(
-                settings, workers, context.runtime.since, book, identity, limiter, redis, events, metrics, log, status
+                settings,
+                workers,
+                context.runtime.since,
+                book,
+                identity,
+                limiter,
+                redis,
+                poller,
+                events,
+                metrics,
+                log,
+                status,
             )
             self._reload = control.reloader.reload_on_signal
 

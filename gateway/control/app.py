@@ -67,7 +67,8 @@ class ControlPlane:
         book: The rules in force.
         identity: Makes a caller of a user id.
         limiter: Decides.
-        redis: A connection of its own; None with the memory store.
+        redis: A client of its own; None with the memory store.
+        poller: Polls Redis while the control plane serves.
         events: Reports decisions.
         metrics: Of this worker.
         log: Of this process.
@@ -87,6 +88,7 @@ class ControlPlane:
         identity: Identity,
         limiter: Limiter,
         redis: RedisClient | None,
+        poller: Poller,
         events: Events,
         metrics: Metrics,
         log: Log,
@@ -108,11 +110,11 @@ class ControlPlane:
         snapshots = Snapshots(settings, workers.folder, timestamp)
         self.reloader = Reloader(snapshots, workers, book, limiter, self._audit, metrics, log, since)
         fleet = Fleet(redis, prefix, workers.folder.name, reload_for_fleet(self.reloader), log)
-        self._poller = Poller(redis)
+        self._poller = poller
         if store is not None:
-            self._poller.subscribe(store.poll, self._overrides.refresh)
+            poller.subscribe(lambda: store.poll, self._overrides.refresh)
         if redis is not None:
-            self._poller.subscribe(fleet.poll, fleet.hear)
+            poller.subscribe(lambda: fleet.poll, fleet.hear)
         self._apis: tuple[Api, ...] = (
             status,
             OpenApi(),

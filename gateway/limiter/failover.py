@@ -11,6 +11,7 @@ from gateway.limiter.verdict import UNLIMITED, Outcome, Verdict
 from gateway.limits.bucket import Decision, Demand, FailurePolicy
 from gateway.redis.clock import StoreClock
 from gateway.redis.errors import StoreUnavailableError
+from gateway.redis.poller import Poller
 from gateway.redis.store import RedisStore
 
 
@@ -20,6 +21,7 @@ class FailoverLimiter:
     Args:
         store: The buckets in Redis.
         clock: Redis' time.
+        poller: Sends the heartbeats.
         max_buckets: Buckets whose last known state is kept, and as many that are decided on from memory.
         workers: Workers of this gateway: the fleet is never taken to be smaller.
         observer: Receives what happens to Redis.
@@ -32,14 +34,21 @@ class FailoverLimiter:
     __slots__ = ("_breaker", "_recovery", "_store", "fallback", "last_known")
 
     def __init__(
-        self, store: RedisStore, clock: StoreClock, *, max_buckets: int, workers: int, observer: RedisObserver
+        self,
+        store: RedisStore,
+        clock: StoreClock,
+        poller: Poller,
+        *,
+        max_buckets: int,
+        workers: int,
+        observer: RedisObserver,
     ) -> None:
         self.last_known = LastKnown(max_buckets, clock)
         self.fallback = Fallback(self.last_known, max_buckets)
         self._store = store
         self._breaker = Breaker()
         self._recovery = Recovery(
-            store, self._breaker, self.last_known, self.fallback, workers=workers, observer=observer
+            store, poller, self._breaker, self.last_known, self.fallback, workers=workers, observer=observer
         )
 
     async def check(self, demands: Sequence[Demand]) -> Verdict:
@@ -123,7 +132,7 @@ class FailoverLimiter:
         await self._recovery.start()
 
     async def close(self) -> None:
-        """Charge to Redis what is left to charge, and disconnect."""
+        """Charge to Redis what is left to charge, and leave the fleet."""
         await self._recovery.close()
         await self._store.close()
 

@@ -1,7 +1,8 @@
 """`Recovery`: what a limiter does in the background: heartbeats, probes, and handing decisions back to Redis.
 
-A worker sends a heartbeat every second, and learns from the reply how many workers share the limits. While Redis is
-unavailable the same call, every fifth of a second, is the probe. It reads and writes, so a Redis that is loading,
+A worker sends a heartbeat every second, with one of its polls (`gateway.redis.poller`), and learns from the reply how
+many workers share the limits. While Redis is unavailable the same call, by itself and every fifth of a second, is the
+probe. It reads and writes, so a Redis that is loading,
 read-only or full does not pass for available; nor does one that replies later than checks wait for it.
 
 When Redis is back, four things happen before it decides again:
@@ -22,9 +23,12 @@ from gateway.limiter.fallback import Fallback
 from gateway.limiter.last_known import LastKnown
 from gateway.limiter.observer import RedisObserver
 from gateway.redis.cancellation import cancel_and_wait
+from gateway.redis.client import Reply
 from gateway.redis.clock import monotonic
 from gateway.redis.errors import StoreUnavailableError
-from gateway.redis.store import RedisStore
+from gateway.redis.poller import Poller
+from gateway.redis.scripts import Call
+from gateway.redis.store import Heartbeat, RedisStore
 
 HEARTBEAT_INTERVAL = 1.0
 """Seconds."""
@@ -51,6 +55,7 @@ class Recovery:
 
     Args:
         store: The buckets in Redis.
+        poller: Sends the heartbeats.
         breaker: Open while Redis is unavailable.
         last_known: What Redis last said of each bucket.
         fallback: Decides while Redis is unavailable.
@@ -61,6 +66,7 @@ class Recovery:
     def __init__(
         self,
         store: RedisStore,
+        poller: Poller,
         breaker: Breaker,
         last_known: LastKnown,
         fallback: Fallback,
@@ -79,8 +85,11 @@ class Recovery:
         self._available_since: int | None = None
         self._has_joined = False
         self._config_checked = False
+        self._polled_at = 0
+        self._polled: tuple[Reply, int] | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        poller.subscribe(self._due_heartbeat, self._hear)
 
     async def start(self) -> None:
         """Send a first heartbeat, then go on in the background."""
@@ -114,23 +123,43 @@ class Recovery:
     async def _run(self) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(PROBE_INTERVAL if self._breaker.is_open else HEARTBEAT_INTERVAL):
+                async with asyncio.timeout(PROBE_INTERVAL if self._breaker.is_open else None):
                     await self._wake.wait()
             self._wake.clear()
             try:
-                is_late = await self._is_heartbeat_late()
                 if self._breaker.is_open:
                     # A Redis that is late would be unavailable again at once; but the first call may have connected.
-                    if is_late and await self._is_heartbeat_late():
+                    if await self._is_heartbeat_late() and await self._is_heartbeat_late():
                         raise StoreUnavailableError("Redis answers, but later than the deadline of a check")  # noqa: TRY301
                     await self._recover()
                     if not self._config_checked:
                         await self._check_config()
-                elif len(self._fallback):
-                    await self._reconcile()
-                    self._fallback.hand_back()
+                else:
+                    await self._handle_polled()
             except StoreUnavailableError as error:
                 self.record_failure(error)
+
+    def _due_heartbeat(self) -> Call | None:
+        """What to send with the next poll. None if the last heartbeat is recent, and while probes are sent instead."""
+        now = monotonic()
+        if self._breaker.is_open or now - self._polled_at < HEARTBEAT_INTERVAL * 1_000_000:
+            return None
+        self._polled_at = now
+        return self._heartbeat()
+
+    async def _hear(self, reply: Reply | None) -> None:
+        """Hand a reply to the task that alone charges Redis for what was decided without it."""
+        if reply is not None:
+            self._polled = reply, self._polled_at
+            self._wake.set()
+
+    async def _handle_polled(self) -> None:
+        polled, self._polled = self._polled, None
+        if polled is not None:
+            self._note(await self._store.hear_heartbeat(*polled))
+            if len(self._fallback):
+                await self._reconcile()
+                self._fallback.hand_back()
 
     async def _is_heartbeat_late(self) -> bool:
         """Send a heartbeat; whether its reply came later than checks wait for one."""
@@ -140,19 +169,28 @@ class Recovery:
 
     async def _send_heartbeat(self, present_since: int = 0) -> int:
         """Tell Redis that this worker is alive. Returns how many workers were heard since an instant."""
-        is_stable = self._available_since is not None and monotonic() - self._available_since > WORKER_EXPIRY
-        reply = await self._store.heartbeat(
-            self._name, expiry=WORKER_EXPIRY if is_stable else 0, present_since=present_since
-        )
+        reply = await self._store.send_heartbeat(self._heartbeat(present_since))
+        self._note(reply)
+        return reply.present
+
+    def _heartbeat(self, present_since: int = 0) -> Call:
+        expiry = WORKER_EXPIRY if self._is_stable else 0
+        return self._store.heartbeat(self._name, expiry=expiry, present_since=present_since)
+
+    @property
+    def _is_stable(self) -> bool:
+        """Whether Redis has been available for so long that every other worker would have been heard."""
+        return self._available_since is not None and monotonic() - self._available_since > WORKER_EXPIRY
+
+    def _note(self, reply: Heartbeat) -> None:
         # Neither workers that return later than this one nor a Redis that lost its data make the fleet smaller.
-        if is_stable or reply.workers > self._fallback.workers:
+        if self._is_stable or reply.workers > self._fallback.workers:
             self._fallback.workers = max(reply.workers, self._min_workers)
         if self._available_since is None:
             self._available_since = monotonic()
         if self._has_joined and not reply.was_known and not self._breaker.is_open:
             self._last_known.forget()  # Redis has lost its data
         self._has_joined = True
-        return reply.present
 
     async def _check_config(self) -> None:
         self._config_checked = True

@@ -20,7 +20,7 @@ from gateway.redis.errors import StoreUnavailableError, unavailable
 from gateway.redis.scripts import Call
 
 MAX_CONNECTIONS = 8
-"""One carries the checks, one the heartbeats; the others replace those that hang."""
+"""One carries the checks, one the polls; the others replace those that hang."""
 
 Reply = list[Any] | StoreUnavailableError
 """What a script returned, or why there is no reply."""

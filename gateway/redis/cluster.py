@@ -147,10 +147,11 @@ class ClusterStore(RedisStore):
             owed |= zip([debt.key for debt in part], reply[1:], strict=True)
         return [owed[debt.key] for debt in debts]
 
-    async def heartbeat(self, worker: str, *, expiry: int, present_since: int) -> Heartbeat:
-        """Record that a worker is alive. It fails unless all masters of the Cluster answer."""
+    async def hear_heartbeat(self, reply: Reply, sent: int) -> Heartbeat:
+        """What the reply to a heartbeat says. Fails unless all masters of the Cluster respond."""
+        heartbeat = await super().hear_heartbeat(reply, sent)
         await self._client.command("PING")
-        return await super().heartbeat(worker, expiry=expiry, present_since=present_since)
+        return heartbeat
 
     def _slot(self, key: bytes) -> int:
         return key_slot(self._buckets + key)
@@ -162,7 +163,7 @@ class ClusterStore(RedisStore):
         return list(parts.values())
 
     async def close(self) -> None:
-        """Close all connections, after the refunds under way."""
+        """Wait for checks and refunds in flight."""
         await asyncio.gather(*self._refunds)
         await super().close()
 

@@ -1,4 +1,4 @@
-"""`Poller`: asks Redis for all subscribers of a worker at once, in one round trip every `POLL_INTERVAL`.
+"""`Poller`: a worker's one poll of Redis: a round trip for all subscribers every `POLL_INTERVAL`.
 
 A subscriber that still works on the last reply is left out, so none of them holds up the others.
 """
@@ -15,16 +15,17 @@ from gateway.redis.scripts import Call
 POLL_INTERVAL = 0.25
 """Seconds between two polls: what one gateway writes is known to all others well within one second."""
 
+Ask = Callable[[], Call | None]
 Hear = Callable[[Reply | None], Coroutine[Any, Any, None]]
 
 
 class _Subscriber:
-    """A script call, what handles its replies, and the handling of the last one."""
+    """What to ask, what handles the replies, and the handling of the last one."""
 
-    __slots__ = ("call", "hear", "task")
+    __slots__ = ("ask", "hear", "task")
 
-    def __init__(self, call: Call | None, hear: Hear) -> None:
-        self.call = call
+    def __init__(self, ask: Ask, hear: Hear) -> None:
+        self.ask = ask
         self.hear = hear
         self.task: asyncio.Task[None] | None = None
 
@@ -40,14 +41,14 @@ class Poller:
         self._redis = redis
         self._subscribers: list[_Subscriber] = []
 
-    def subscribe(self, call: Call | None, hear: Hear) -> None:
+    def subscribe(self, ask: Ask, hear: Hear) -> None:
         """Add a subscriber.
 
         Args:
-            call: The script to run at each poll; None if there is nothing to ask Redis.
+            ask: Returns the script to run with this poll; None if there is nothing to ask Redis.
             hear: Handles each reply, or why there is none; gets None if nothing was asked. It must not raise.
         """
-        self._subscribers.append(_Subscriber(call, hear))
+        self._subscribers.append(_Subscriber(ask, hear))
 
     @asynccontextmanager
     async def polling(self) -> AsyncIterator[None]:
@@ -68,8 +69,9 @@ class Poller:
 
     async def _poll(self) -> None:
         idle = [each for each in self._subscribers if each.task is None or each.task.done()]
-        calls = [each.call for each in idle if each.call is not None]
+        asked = [(each, each.ask()) for each in idle]
+        calls = [call for _, call in asked if call is not None]
         replies = iter(await self._redis.run(calls) if self._redis is not None and calls else ())
-        for each in idle:
-            reply = next(replies) if each.call is not None else None
+        for each, call in asked:
+            reply = next(replies) if call is not None else None
             each.task = asyncio.create_task(each.hear(reply))

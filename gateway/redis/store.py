@@ -9,7 +9,7 @@ from gateway.redis.clock import StoreClock, monotonic
 from gateway.redis.coalescer import Check, Coalescer
 from gateway.redis.config_check import check_config
 from gateway.redis.errors import StoreUnavailableError
-from gateway.redis.scripts import Debt, call_heartbeat, call_reconcile, call_take
+from gateway.redis.scripts import Call, Debt, call_heartbeat, call_reconcile, call_take
 
 
 class Heartbeat(NamedTuple):
@@ -30,7 +30,7 @@ class RedisStore:
     """Buckets on one Redis server, or on the master of several.
 
     Args:
-        client: Runs the scripts.
+        client: Runs the scripts; whoever opened it closes it, after the store.
         clock: Updated with Redis' time from each reply.
         prefix: What our keys start with.
         deadline: Seconds that a check waits at most.
@@ -107,19 +107,32 @@ class RedisStore:
             raise reply
         return reply[1:]
 
-    async def heartbeat(self, worker: str, *, expiry: int, present_since: int) -> Heartbeat:
-        """Record that a worker is alive.
+    def heartbeat(self, worker: str, *, expiry: int, present_since: int = 0) -> Call:
+        """The call that records that a worker is alive; `hear_heartbeat` handles its reply.
 
         Args:
             worker: Its name.
             expiry: Microseconds after which a silent worker is removed from the fleet; 0 removes none.
             present_since: The instant, by Redis' clock, since which a worker must have been heard to be present.
+        """
+        return call_heartbeat(self._fleet, worker, expiry, present_since)
+
+    async def send_heartbeat(self, call: Call) -> Heartbeat:
+        """Send a heartbeat by itself.
 
         Raises:
             StoreUnavailableError: Redis cannot be read or written.
         """
         sent = monotonic()
-        (reply,) = await self._client.run([call_heartbeat(self._fleet, worker, expiry, present_since)])
+        (reply,) = await self._client.run([call])
+        return await self.hear_heartbeat(reply, sent)
+
+    async def hear_heartbeat(self, reply: Reply, sent: int) -> Heartbeat:
+        """What the reply to a heartbeat says, which was sent at an instant by `monotonic`.
+
+        Raises:
+            StoreUnavailableError: Redis cannot be read or written.
+        """
         if isinstance(reply, StoreUnavailableError):
             raise reply
         now, workers, present, was_known = reply
@@ -148,6 +161,5 @@ class RedisStore:
             await self._client.command("DEL", self._buckets + key)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Wait for checks in flight."""
         await self._coalescer.close()
-        await self._client.close()

@@ -7,12 +7,14 @@ from typing import Any
 
 from gateway.limiter.failover import FailoverLimiter
 from gateway.limiter.limiter import Limiter
+from gateway.limiter.observer import RedisObserver
 from gateway.limiter.open import open_limiter
 from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota
 from gateway.limits.rate import Rate
 from gateway.redis.client import PooledClient, RedisClient
 from gateway.redis.clock import StoreClock
-from gateway.redis.open import open_client
+from gateway.redis.open import connected, open_client
+from gateway.redis.poller import Poller
 from gateway.redis.store import RedisStore
 from gateway.settings.store import Sentinel, Store
 from gateway.settings.url import HostPort, RedisUrl
@@ -81,29 +83,34 @@ def client_of(url: str) -> RedisClient:
 
 @asynccontextmanager
 async def redis_store(url: str, *, prefix: str = "gateway", deadline: float = PATIENT) -> AsyncIterator[RedisStore]:
-    store = RedisStore(client_of(url), StoreClock(), prefix=prefix, deadline=deadline)
+    client = client_of(url)
+    store = RedisStore(client, StoreClock(), prefix=prefix, deadline=deadline)
     try:
         yield store
     finally:
         await store.close()
+        await client.close()
 
 
 @asynccontextmanager
 async def limiter(
     url: str | None,
-    observer: Recorder | None = None,
+    observer: RedisObserver | None = None,
     *,
     workers: int = 1,
     **settings: Any,
 ) -> AsyncIterator[Limiter]:
     settings = {"deadline": PATIENT, **settings}
     store = store_of(url, **settings) if url else Store(**settings)
-    opened = open_limiter(store, observer or Recorder(), workers=workers)
-    await opened.start()
-    try:
-        yield opened
-    finally:
-        await opened.close()
+    async with connected(store) as client:
+        poller = Poller(client)
+        opened = open_limiter(store, client, poller, observer or Recorder(), workers=workers)
+        await opened.start()
+        try:
+            async with poller.polling():
+                yield opened
+        finally:
+            await opened.close()
 
 
 def failover_of(opened: Limiter) -> FailoverLimiter:

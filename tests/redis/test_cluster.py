@@ -33,11 +33,13 @@ def url_of(nodes: list[RedisServer]) -> str:
 
 @asynccontextmanager
 async def cluster_store(nodes: list[RedisServer]) -> AsyncIterator[ClusterStore]:
-    store = ClusterStore(client_of(url_of(nodes)), StoreClock(), prefix="gateway", deadline=5.0)
+    client = client_of(url_of(nodes))
+    store = ClusterStore(client, StoreClock(), prefix="gateway", deadline=5.0)
     try:
         yield store
     finally:
         await store.close()
+        await client.close()
 
 
 async def test_a_cluster_keeps_every_guarantee(nodes: list[RedisServer]) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from gateway.limiter.open import open_limiter
 from gateway.redis.client import RedisClient, Reply
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.poller import Poller
 from gateway.redis.scripts import Call, Script
-from tests.redis.builders import client_of
+from tests.redis.builders import Recorder, client_of, store_of
 from tests.redis.clusters import redis_cluster
 from tests.redis_server import redis_server
 from tests.waiting import eventually
@@ -49,6 +50,9 @@ class Subscriber:
         self.may_finish = asyncio.Event()
         self.may_finish.set()
 
+    def ask(self) -> Call:
+        return self.call
+
     async def hear(self, reply: Reply | None) -> None:
         self.heard.append(reply)
         await self.may_finish.wait()
@@ -72,7 +76,7 @@ async def polled(url: str, *names: str) -> AsyncIterator[tuple[Recorded, list[Su
     client, subscribers = Recorded(client_of(url)), [Subscriber(name) for name in names]
     poller = Poller(client)
     for each in subscribers:
-        poller.subscribe(each.call, each.hear)
+        poller.subscribe(each.ask, each.hear)
     async with poller.polling():
         yield client, subscribers
     await client.close()
@@ -119,9 +123,26 @@ async def test_without_an_answer_subscribers_hear_why_and_afterwards_hear_answer
                 pass
 
 
+async def test_the_heartbeats_of_a_limiter_go_along_with_the_polls() -> None:
+    async with redis_server() as redis:
+        client, other = Recorded(client_of(redis.url)), Subscriber("other")
+        poller = Poller(client)
+        limiter = open_limiter(store_of(redis.url), client, poller, Recorder(), workers=1)
+        poller.subscribe(other.ask, other.hear)
+        await limiter.start()
+        assert client.runs == [[b"gateway:fleet"]]
+        async with poller.polling():
+            while client.runs.count([b"gateway:fleet", b"other"]) < 3:
+                assert await other.next() == other.expected
+        assert client.runs.count([b"gateway:fleet"]) == 1
+        assert len(client.runs) > 6
+        await limiter.close()
+        await client.close()
+
+
 async def test_with_nothing_to_ask_subscribers_are_called_all_the_same() -> None:
     subscriber = Subscriber("a")
     poller = Poller(None)
-    poller.subscribe(None, subscriber.hear)
+    poller.subscribe(lambda: None, subscriber.hear)
     async with poller.polling():
         assert await subscriber.next() is None

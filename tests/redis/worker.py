@@ -14,10 +14,10 @@ import time
 from dataclasses import dataclass, field
 
 from gateway.limiter.limiter import Limiter
-from gateway.limiter.open import open_limiter
 from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota
 from gateway.limits.rate import Rate
-from tests.redis.builders import store_of
+from gateway.settings.store import Store
+from tests.redis.builders import limiter
 from tests.waiting import Lag, lag, until
 
 ENDPOINT = Quota(Rate(50, 1), 100)
@@ -103,8 +103,11 @@ async def main(url: str, workers: int) -> None:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     report = Report()
-    limiter = open_limiter(store_of(url), report, workers=2)
-    await limiter.start()
+    async with limiter(url, report, workers=2, deadline=Store().deadline) as opened:
+        await serve(opened, report, workers, reader)
+
+
+async def serve(limiter: Limiter, report: Report, workers: int, reader: asyncio.StreamReader) -> None:
     await until(lambda: limiter.workers == workers)
     task: asyncio.Task[None] | None = None
     send("ready")
@@ -118,7 +121,6 @@ async def main(url: str, workers: int) -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             send(vars(report))
-    await limiter.close()
 
 
 if __name__ == "__main__":

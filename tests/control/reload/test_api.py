@@ -10,14 +10,13 @@ from typing import Any
 
 from gateway.control.audit.chain import verify_chain
 from gateway.control.audit.log import AuditLog
-from gateway.limiter.open import open_limiter
 from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.rate import Rate
 from tests.auth.keys import token
 from tests.control.fleet import RULES, Gateway, fleet_member
 from tests.control.overrides.test_api import override, put
 from tests.control.running import Answer
-from tests.redis.builders import Recorder, store_of
+from tests.redis.builders import limiter
 from tests.redis_server import redis_server
 from tests.waiting import eventually
 from tests.wire import OK, Client, Conversation, get, upstream
@@ -310,9 +309,7 @@ async def test_under_load_no_request_fails_and_no_decision_mixes_old_and_new(tmp
 
 async def redis_spent(url: str, limit: str) -> int:
     """Tokens missing from a limit's shared bucket, as Redis holds it."""
-    limiter = open_limiter(store_of(url), Recorder(), workers=1)
-    await limiter.start()
     charge = Charge.of(limit, Quota(Rate(1, 60), BURST_UNDER_LOAD), 0)
-    verdict = await limiter.check([Demand(f"{limit}:order:*".encode(), charge)])
-    await limiter.close()
+    async with limiter(url) as opened:
+        verdict = await opened.check([Demand(f"{limit}:order:*".encode(), charge)])
     return -(-verdict.decision.owed[0] // charge.quota.interval)
