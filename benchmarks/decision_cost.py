@@ -19,7 +19,7 @@ from typing import NamedTuple
 import uvloop
 from redis.asyncio import Redis
 
-from gateway.limiter.open import open_limiter
+from gateway.limiter.limiter import open_limiter
 from gateway.limits.bucket import Charge, Decision, Demand, Quota, judge
 from gateway.limits.rate import Rate
 from gateway.redis.open import connected

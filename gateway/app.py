@@ -19,8 +19,7 @@ from gateway.config.loader import Loaded
 from gateway.control.app import ControlPlane
 from gateway.control.reload.worker_channel import Workers
 from gateway.control.status import StatusApi
-from gateway.limiter.limiter import Limiter
-from gateway.limiter.open import open_limiter
+from gateway.limiter.limiter import Limiter, open_limiter
 from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
 from gateway.process.tls_context import tls_context
@@ -37,8 +36,7 @@ from gateway.telemetry.log import Log, open_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.shared_memory import SharedCounters
 from gateway.telemetry.stdlib_handler import StdlibHandler
-from gateway.tracing.open import open_tracer
-from gateway.tracing.traced import TracedForwarder, TracingObserver
+from gateway.tracing.traced import TracedForwarder, TracingObserver, open_tracer
 
 
 def tune_garbage_collector() -> None:

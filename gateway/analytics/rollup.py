@@ -5,17 +5,47 @@ the minute is over. All names come from the configuration, so there are few grou
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
 from gateway.analytics.batch import Batch, Hit, Row, minute_of
-from gateway.analytics.tiers import Tiers
 from gateway.analytics.top_k import TopK
 from gateway.limits.bucket import Charge, Demand
 from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit
+from gateway.limits.override import Override
 from gateway.limits.rules import RuleBook
+
+NONE = ""
+"""No tier."""
+
+OTHER = "(other)"
+"""A tier that no limit names: whatever a token or header calls it, the caller is charged as without a tier."""
+
+
+class Tiers:
+    """The tiers that some limits name.
+
+    Args:
+        limits: All active limits.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self, limits: Iterable[Limit] = ()) -> None:
+        self._known = frozenset(name for limit in limits for name in limit.tiers)
+
+    def of(self, endpoint: str, caller: Caller, overrides: Mapping[bytes, Override]) -> str:
+        """The name of a caller's tier at an endpoint: one that a limit names, `NONE` or `OTHER`."""
+        tier = caller.tier
+        override = overrides.get(caller.digest)
+        if override is not None and override.tier is not None and override.covers(endpoint):
+            tier = override.tier
+        if not tier:
+            return NONE
+        return tier if tier in self._known else OTHER
+
 
 MORE = "(more)"
 """Stands for the endpoint and the limits of decisions beyond the most groups. Their callers are not counted."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from gateway.commands.console import print_error
 from gateway.commands.flags import add_config_flags, load_config
-from gateway.commands.workers import worker_count
 from gateway.config.summary import summary
+from gateway.process.processors import worker_count
 
 
 def add_check_command(commands: Any) -> None:

@@ -16,9 +16,9 @@ from gateway.analytics.open import open_sink
 from gateway.app import Worker
 from gateway.commands.console import print_unless_blocked
 from gateway.commands.flags import add_config_flags, load_config
-from gateway.commands.workers import worker_count
 from gateway.config.loader import Loaded
 from gateway.control.audit.log import open_audit_log
+from gateway.process.processors import worker_count
 from gateway.process.reexec import InheritedState
 from gateway.process.runtime import Runtime, WorkerContext, open_runtime
 from gateway.process.service_manager import ServiceManager

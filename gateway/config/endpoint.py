@@ -14,8 +14,7 @@ from gateway.config.problem import InvalidError
 from gateway.config.reader import reads, scalar, string
 from gateway.config.scalar import each, name, text
 from gateway.config.section import Section
-from gateway.limits.endpoint import DEFAULT, Endpoint, Template
-from gateway.limits.method import METHODS
+from gateway.limits.endpoint import DEFAULT, METHODS, Endpoint, Template
 from gateway.settings.url import HostPort, bracketed
 
 _ALL = {"*", "ANY", "ALL", "ANYTHING", "EVERY", "_"}

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from gateway.limiter.breaker import Breaker
 from gateway.limiter.fallback import Fallback
 from gateway.limiter.last_known import LastKnown
-from gateway.limiter.observer import RedisObserver
-from gateway.limiter.recovery import Recovery
+from gateway.limiter.recovery import Recovery, RedisObserver
 from gateway.limiter.verdict import UNLIMITED, Outcome, Verdict
 from gateway.limits.bucket import Decision, Demand, FailurePolicy
 from gateway.redis.clock import StoreClock

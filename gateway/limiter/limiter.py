@@ -1,14 +1,23 @@
-"""`Limiter`: may this request pass? `MemoryLimiter` and `FailoverLimiter` are the two that decide."""
+"""`Limiter`: may this request pass? `open_limiter` makes the one that the settings ask for."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
+from gateway.limiter.failover import FailoverLimiter
+from gateway.limiter.memory import MemoryLimiter
+from gateway.limiter.recovery import RedisObserver
 from gateway.limiter.verdict import Verdict
 from gateway.limits.bucket import Demand
+from gateway.redis.client import RedisClient
+from gateway.redis.clock import StoreClock
+from gateway.redis.cluster import ClusterStore
+from gateway.redis.poller import Poller
+from gateway.redis.store import RedisStore
+from gateway.settings.store import Store
 
 
 class Limiter(Protocol):
-    """Decides on requests."""
+    """Decides on requests: `MemoryLimiter` without Redis, `FailoverLimiter` with it."""
 
     async def check(self, demands: Sequence[Demand]) -> Verdict:
         """Charge all buckets of a request, or none. Never fails."""
@@ -44,3 +53,25 @@ class Limiter(Protocol):
 
     async def close(self) -> None:
         """Stop what runs in the background, and disconnect."""
+
+
+def open_limiter(
+    settings: Store, client: RedisClient | None, poller: Poller, observer: RedisObserver, *, workers: int
+) -> Limiter:
+    """Make a limiter. Call it within a running event loop; nothing connects before `start`.
+
+    Args:
+        settings: Where buckets are stored.
+        client: Carries the checks; None with the memory store. It is closed after the limiter.
+        poller: Polls with `client`, and sends the heartbeats. It stops before the limiter is closed.
+        observer: Receives what happens to Redis.
+        workers: Workers of this gateway: the fleet is never taken to be smaller.
+    """
+    clock = StoreClock()
+    if client is None:
+        return MemoryLimiter(settings.max_buckets, clock)
+    store_class = ClusterStore if settings.cluster else RedisStore
+    store = store_class(
+        client, clock, prefix=settings.prefix, deadline=settings.deadline, on_reply=observer.redis_answered
+    )
+    return FailoverLimiter(store, clock, poller, max_buckets=settings.max_buckets, workers=workers, observer=observer)

@@ -16,19 +16,38 @@ When Redis is back, four things happen before it decides again:
 
 import asyncio
 from contextlib import suppress
+from typing import Protocol
 from uuid import uuid4
 
 from gateway.limiter.breaker import Breaker
 from gateway.limiter.fallback import Fallback
 from gateway.limiter.last_known import LastKnown
-from gateway.limiter.observer import RedisObserver
-from gateway.redis.cancellation import cancel_and_wait
 from gateway.redis.client import Reply
 from gateway.redis.clock import monotonic
 from gateway.redis.errors import StoreUnavailableError
-from gateway.redis.poller import Poller
+from gateway.redis.poller import Poller, cancel_and_wait
 from gateway.redis.scripts import Call
 from gateway.redis.store import Heartbeat, RedisStore
+
+
+class RedisObserver(Protocol):
+    """What a limiter reports about Redis: one call for each change or round trip, none for each request.
+
+    `gateway.telemetry` implements it, a room above this one.
+    """
+
+    def redis_misconfigured(self, warning: str) -> None:
+        """Redis has a setting that may lose buckets or refuse writes."""
+
+    def redis_answered(self, checks: int, seconds: float) -> None:
+        """Redis decided on so many checks in one round trip."""
+
+    def redis_unavailable(self, reason: str) -> None:
+        """From now on this worker decides without Redis."""
+
+    def redis_back(self, seconds: float) -> None:
+        """This worker decides with Redis again, after so many seconds without."""
+
 
 HEARTBEAT_INTERVAL = 1.0
 """Seconds."""

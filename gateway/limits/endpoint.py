@@ -1,4 +1,4 @@
-"""`Endpoint`: a named set of requests, and the path template that selects them."""
+"""`Endpoint`: a named set of requests, with the methods and the path template that select them."""
 
 import re
 from dataclasses import dataclass
@@ -6,6 +6,15 @@ from typing import Self
 
 DEFAULT = "default"
 """Name of the endpoint of all requests that match no other."""
+
+METHODS = frozenset({
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY",
+    "ACL", "BIND", "COPY", "LINK", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "REBIND", "SEARCH", "UNBIND",
+    "UNLINK", "UNLOCK",  # WebDAV and its extensions
+    "CHECKOUT", "MERGE", "MKACTIVITY", "MKCALENDAR", "REPORT",  # versions and calendars (RFC 3253, RFC 4791)
+    "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE",  # UPnP and caches
+})  # fmt: skip
+"""Methods that the parser takes and the proxy forwards. Any other gets a 400 or 405, whatever the rules say."""
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,:=@-]+")

@@ -1,4 +1,6 @@
-"""How many processors this process may use: by its affinity, and by the CPU quota of its control groups.
+"""How many workers a gateway has: by default one for each processor that it may use.
+
+That depends on the affinity of the process, and on the CPU quota of its control groups.
 
 A container's quota is a limit on CPU time, not on processors: every processor of the host is seen in it. More workers
 than the quota has room for are throttled all at once, in the middle of requests.
@@ -10,6 +12,9 @@ from collections.abc import Iterator
 from math import ceil
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+
+from gateway.config.flags import MAX_WORKERS
+from gateway.settings.gateway import Settings
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
@@ -79,3 +84,10 @@ def _quota(folder: Path) -> float | None:
         return int(quota) / int(period) if int(quota) > 0 else None
     except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+def worker_count(settings: Settings) -> int:
+    """As many as the settings say; else one with the memory store, and one for each usable processor with Redis."""
+    if settings.workers is not None:
+        return settings.workers
+    return 1 if settings.store.url is None else min(usable_processors(), MAX_WORKERS)

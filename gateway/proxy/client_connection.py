@@ -17,15 +17,14 @@ from gateway.limits.address import Address
 from gateway.proxy.client import HALF_CLOSE_TIMEOUT, Client
 from gateway.proxy.connection_state import CLOSED, FINISHING, HALF_CLOSED, LINGERING, OPEN, TRANSITIONS, State
 from gateway.proxy.deadline import Deadline
-from gateway.proxy.discard import discard_rest
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.lingering_close import LingeringClose
-from gateway.proxy.min_data_rate import MinDataRate
+from gateway.proxy.min_data_rate import MinDataRate, SendRate
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.peer import Peer, peer_address
+from gateway.proxy.request_body import discard_rest
 from gateway.proxy.request_parser import RequestParser
 from gateway.proxy.responses import BAD_REQUEST, INTERNAL_ERROR, REQUEST_TIMEOUT, UNAVAILABLE, Response
-from gateway.proxy.send_rate import SendRate
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
 

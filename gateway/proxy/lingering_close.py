@@ -9,7 +9,7 @@ the middle of a body may have to send all of it before it reads: it may go on fo
 import asyncio
 
 from gateway.proxy.deadline import Deadline
-from gateway.proxy.send_rate import SendRate
+from gateway.proxy.min_data_rate import SendRate
 from gateway.settings.intake import Intake
 
 LINGER = 1.0

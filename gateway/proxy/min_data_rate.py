@@ -1,5 +1,6 @@
-"""`MinDataRate`: how long to go on waiting for a slow client."""
+"""`MinDataRate`: how long to go on waiting for a slow client; `SendRate` applies it to what is sent to one."""
 
+import asyncio
 from collections.abc import Callable
 
 
@@ -34,3 +35,34 @@ class MinDataRate:
         left = self._left - (self._clock() - self._since) + moved / self._rate
         self._left = left = min(max(left, 0.0), self._most)
         return left
+
+
+class SendRate:
+    """Measures how fast the write buffer of a transport empties.
+
+    Args:
+        transport: Whose buffer.
+        least: The rate below which the client times out.
+    """
+
+    __slots__ = ("_least", "_transport", "_unsent")
+
+    def __init__(self, transport: asyncio.Transport, least: MinDataRate) -> None:
+        self._transport = transport
+        self._least = least
+        self._unsent = 0
+
+    def begin(self) -> float:
+        """Start measuring. Returns for how many seconds to wait at most."""
+        self._unsent = self._transport.get_write_buffer_size()
+        return self._least.begin()
+
+    def end(self) -> float:
+        """Stop measuring. Returns for how many seconds to go on waiting; 0 when the client is too slow."""
+        before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
+        return self._least.end(max(before - self._unsent, 0))
+
+    @property
+    def sent_all(self) -> bool:
+        """Whether the buffer was empty when it was last measured."""
+        return not self._unsent

@@ -1,8 +1,8 @@
-"""`BodyUpload`: sends a request's body to the upstream."""
+"""Request bodies: `BodyUpload` sends one to the upstream, `discard_rest` discards what nobody has read of one."""
 
 import asyncio
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from gateway.limiter.verdict import Outcome
 from gateway.proxy.exchange import Exchange
@@ -11,6 +11,7 @@ from gateway.proxy.observer import RequestObserver
 from gateway.proxy.responses import BAD_REQUEST, CONTENT_TOO_LARGE, GATEWAY_TIMEOUT, REQUEST_TIMEOUT
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
+from gateway.settings.intake import Intake
 from gateway.settings.upstream import Upstream
 
 _LATE_TIMEOUT = 1.0
@@ -111,3 +112,26 @@ class BodyUpload:
             raise ForwardError("the upstream did not read the request body in time", GATEWAY_TIMEOUT) from None
         finally:
             self._draining = None
+
+
+async def discard_rest(body: StreamReader, intake: Intake, observer: RequestObserver) -> bool:
+    """Discard the rest of a body whose request has its response. Returns whether the body is complete.
+
+    This does not wait for the client to read the response: it may not do so before it has sent everything.
+    """
+    rate = MinDataRate(asyncio.get_running_loop().time, intake.body_timeout, intake.least_rate)
+    left = intake.max_discard
+    try:
+        async with asyncio.timeout(intake.discard_timeout):
+            while not body.is_eof() and left >= 0:
+                async with asyncio.timeout(rate.begin()):
+                    size = len(await body.readany())
+                rate.end(size)
+                left -= size
+    except TimeoutError:
+        observer.rejected("slow_body")
+    except (web.RequestPayloadError, RuntimeError, OSError):
+        return False  # it is malformed, or the connection is lost
+    if left < 0:
+        observer.rejected("large_body")
+    return body.is_eof()

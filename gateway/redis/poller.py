@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gateway.redis.cancellation import cancel_and_wait
 from gateway.redis.client import RedisClient, Reply
 from gateway.redis.scripts import Call
 
 POLL_INTERVAL = 0.25
 """Seconds between two polls: what one gateway writes is known to all others well within one second."""
+
+_CANCEL_INTERVAL = 0.1
+"""Seconds between two cancellations of the same task."""
 
 Ask = Callable[[], Call | None]
 Hear = Callable[[Reply | None], Coroutine[Any, Any, None]]
@@ -75,3 +77,13 @@ class Poller:
         for each, call in asked:
             reply = next(replies) if call is not None else None
             each.task = asyncio.create_task(each.hear(reply))
+
+
+async def cancel_and_wait(task: asyncio.Task[None]) -> None:
+    """Cancel a task that talks to Redis, and wait until it has ended.
+
+    One cancellation may not be enough: before Python 3.12, `asyncio.wait_for`, which redis-py uses, can swallow it.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_INTERVAL)

@@ -4,10 +4,13 @@ Without tracing none of this is in the path of a request. With it, the current t
 observers are not passed the request.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
+from gateway import __version__
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller
@@ -16,7 +19,9 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.request import RequestHead
 from gateway.settings.dns import Dns
+from gateway.settings.tracing import Tracing
 from gateway.settings.upstream import Upstream
+from gateway.telemetry.log import Log
 
 if TYPE_CHECKING:  # OpenTelemetry is an extra
     from gateway.tracing.spans import RequestTrace, RequestTracer
@@ -141,3 +146,18 @@ def _replace_trace_headers(exchange: Exchange, headers: Sequence[tuple[bytes, by
     message = exchange.message
     kept = [header for header in message.raw_headers if header[0].lower() not in _TRACE_HEADERS]
     exchange.message = message._replace(raw_headers=(*kept, *headers))
+
+
+@asynccontextmanager
+async def open_tracer(tracing: Tracing, log: Log) -> AsyncIterator["RequestTracer"]:
+    """Open a tracer whose spans are exported by a thread of its own."""
+    # Imported here because they need an extra; the configuration has checked that it is installed.
+    from gateway.tracing.exporter import OtlpExporter  # noqa: PLC0415
+    from gateway.tracing.spans import RequestTracer  # noqa: PLC0415
+
+    headers = {tracing.credential_header: tracing.credential} if tracing.credential else {}
+    exporter = OtlpExporter(tracing.endpoint, log, tracing.ca, headers)
+    try:
+        yield RequestTracer(exporter.processor, tracing.sample, tracing.service, __version__, str(uuid4()))
+    finally:
+        await exporter.close()

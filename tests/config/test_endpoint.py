@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.limits.method import METHODS
+from gateway.limits.endpoint import METHODS
 from tests.config.reading import load_rules_text, rules_problems
 
 

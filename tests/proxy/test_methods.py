@@ -3,7 +3,7 @@
 import pytest
 from aiohttp.hdrs import METH_ALL
 
-from gateway.limits.method import METHODS
+from gateway.limits.endpoint import METHODS
 from tests.proxy.running import proxy
 from tests.wire import ask, get, upstream
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.limiter.failover import FailoverLimiter
-from gateway.limiter.limiter import Limiter
-from gateway.limiter.observer import RedisObserver
-from gateway.limiter.open import open_limiter
+from gateway.limiter.limiter import Limiter, open_limiter
+from gateway.limiter.recovery import RedisObserver
 from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota
 from gateway.limits.rate import Rate
 from gateway.redis.client import PooledClient, RedisClient

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.limiter.open import open_limiter
+from gateway.limiter.limiter import open_limiter
 from gateway.redis.client import RedisClient, Reply
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.poller import Poller
