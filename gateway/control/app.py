@@ -20,8 +20,8 @@ from gateway.control.audit.writer import AuditWriter, Head
 from gateway.control.bypass import Bypass
 from gateway.control.check_limit import CheckLimitApi
 from gateway.control.http.cors import CorsHeaders
-from gateway.control.http.json_body import MAX_BODY
 from gateway.control.http.problem import Problems
+from gateway.control.http.request import MAX_BODY
 from gateway.control.openapi import OpenApi
 from gateway.control.overrides.api import OverridesApi
 from gateway.control.overrides.file import FileOverrideStore, OverrideFile

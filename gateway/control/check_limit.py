@@ -8,8 +8,7 @@ from aiohttp import web
 from gateway.auth.grant import Scope
 from gateway.auth.guard import Guard
 from gateway.auth.timestamps import format_timestamp, now
-from gateway.control.http.authorization import address_of, authorize
-from gateway.control.http.json_body import read_json_body
+from gateway.control.http.request import address_of, authorize, read_json_body
 from gateway.control.json_object import JsonObject
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome, Verdict

@@ -10,9 +10,8 @@ from gateway.auth.grant import Scope
 from gateway.auth.guard import Guard
 from gateway.auth.timestamps import format_timestamp
 from gateway.control.audit.writer import AuditWriter
-from gateway.control.http.authorization import authorize
 from gateway.control.http.problem import Problem
-from gateway.control.http.query import allow_only, query_string, user_in_path
+from gateway.control.http.request import allow_only, authorize, query_string, user_in_path
 from gateway.control.overrides.sync import OverrideSync
 from gateway.limiter.limiter import Limiter
 from gateway.limits.bucket import Demand

@@ -5,8 +5,7 @@ from aiohttp import web
 from gateway.auth.grant import Scope
 from gateway.auth.guard import Guard
 from gateway.control.audit.writer import AuditWriter
-from gateway.control.http.authorization import authorize
-from gateway.control.http.query import allow_only, query_integer
+from gateway.control.http.request import allow_only, authorize, query_integer
 
 
 class AuditApi:

@@ -8,9 +8,14 @@ from gateway.auth.grant import Scope
 from gateway.auth.guard import Guard
 from gateway.auth.timestamps import now, timestamp
 from gateway.control.errors import NoOverrideError
-from gateway.control.http.authorization import authorize
-from gateway.control.http.json_body import read_json_body
-from gateway.control.http.query import allow_only, query_integer, query_string, user_in_path
+from gateway.control.http.request import (
+    allow_only,
+    authorize,
+    query_integer,
+    query_string,
+    read_json_body,
+    user_in_path,
+)
 from gateway.control.overrides.model import OverrideRecord, read_override
 from gateway.control.overrides.sync import OverrideSync
 from gateway.limits.identity import Identity

@@ -7,9 +7,8 @@ from aiohttp import web
 from gateway.auth.grant import Actor, Scope
 from gateway.auth.guard import Guard
 from gateway.control.errors import ControlError
-from gateway.control.http.authorization import authorize
 from gateway.control.http.problem import problem_of
-from gateway.control.http.query import allow_only, query_flag
+from gateway.control.http.request import allow_only, authorize, query_flag
 from gateway.control.reload.fleet import Fleet, Reload
 from gateway.control.reload.reloader import Reloader
 from gateway.limits.rules import RuleBook

@@ -1,0 +1,130 @@
+"""Reads what a request to the control plane has: its bearer token, parameters (each at most once) and JSON body."""
+
+import re
+from http import HTTPStatus
+
+from aiohttp import web
+
+from gateway.auth.grant import Actor, Scope
+from gateway.auth.guard import Attempt, Guard, Refusal
+from gateway.auth.strict_json import StrictJsonError, parse_strict_json
+from gateway.control.http.problem import Problem
+from gateway.control.json_object import JsonObject
+from gateway.limits.address import Address, parse_address
+
+MAX_BODY = 65_536
+"""Bytes of a body; the largest that makes sense is an override."""
+
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
+_MAX_USER = 256
+
+
+async def authorize(request: web.Request, guard: Guard, scope: Scope) -> Actor:
+    """Who sent a request, if their bearer token (RFC 6750 section 2.1) permits `scope`.
+
+    Raises:
+        AccessDeniedError: as `Guard.admit`; also without exactly one token.
+    """
+    resource, source = request.match_info.route.resource, str(address_of(request))
+    attempt = Attempt(request.method, resource.canonical if resource is not None else "", source, scope)
+    headers = request.headers.getall("Authorization", [])
+    if len(headers) != 1:
+        await guard.refuse(Refusal(attempt, "several Authorization headers" if headers else "no Authorization header"))
+    scheme, _, token = headers[0].partition(" ")
+    if scheme.lower() != "bearer":
+        await guard.refuse(Refusal(attempt, "the Authorization header holds no bearer token"))
+    return Actor.of(await guard.admit(token, attempt), source)
+
+
+def address_of(request: web.Request) -> Address | None:
+    """The address at the other end of a request's connection; None if it is unknown."""
+    return parse_address((request.remote or "").partition("%")[0])
+
+
+def allow_only(request: web.Request, *names: str) -> None:
+    """Refuse other parameters: a misspelled ``dry_run`` must not do what it was to prevent.
+
+    Raises:
+        Problem: 400; there is another one.
+    """
+    if not request.query.keys() <= set(names):
+        raise Problem(HTTPStatus.BAD_REQUEST, f"unknown query parameter; known are {', '.join(names)}")
+
+
+def query_integer(request: web.Request, name: str, default: int, least: int, most: int) -> int:
+    """An integer.
+
+    Raises:
+        Problem: 400; it is not one, out of range, or given twice.
+    """
+    values = request.query.getall(name, [])
+    if not values:
+        return default
+    if len(values) > 1 or _INTEGER.fullmatch(values[0]) is None or not least <= int(values[0]) <= most:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be an integer from {least} to {most}, given once")
+    return int(values[0])
+
+
+def query_flag(request: web.Request, name: str) -> bool:
+    """``true`` or ``false``; false if it is missing.
+
+    Raises:
+        Problem: 400; it is something else, or given twice.
+    """
+    values = request.query.getall(name, ["false"])
+    if len(values) > 1 or values[0] not in {"true", "false"}:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be true or false, given once")
+    return values[0] == "true"
+
+
+def query_string(request: web.Request, name: str, max_length: int = _MAX_USER) -> str | None:
+    """A string; None if it is missing.
+
+    Raises:
+        Problem: 400; it is empty, too long, or given twice.
+    """
+    values = request.query.getall(name, [])
+    if len(values) > 1 or any(not 0 < len(value) <= max_length for value in values):
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be a string of 1 to {max_length} characters, given once")
+    return values[0] if values else None
+
+
+def user_in_path(request: web.Request) -> str:
+    """The user id in a request's path.
+
+    Raises:
+        Problem: 400; it cannot be one.
+    """
+    user = request.match_info["user"]
+    if not 0 < len(user) <= _MAX_USER or not _is_unicode(user):
+        raise Problem(HTTPStatus.BAD_REQUEST, f"a user id must be a string of 1 to {_MAX_USER} characters in UTF-8")
+    return user
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+async def read_json_body(request: web.Request) -> JsonObject:
+    """The JSON object in a request's body.
+
+    Raises:
+        Problem: 415 if it is sent as something else, 413 if it is too large, 400 if it is not a strict JSON object.
+    """
+    if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json in UTF-8")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must not have a Content-Encoding")
+    try:
+        document = parse_strict_json(await request.read())
+    except web.HTTPRequestEntityTooLarge:
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY} bytes") from None
+    except StrictJsonError as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not strict JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise Problem(HTTPStatus.BAD_REQUEST, "the body is not a JSON object")
+    return JsonObject(document)
