@@ -58,7 +58,7 @@ def _holders(node: Node) -> dict[str, Claim]:
 
 @reads("file", scalar())
 def _holders_file(node: Node) -> dict[str, Claim]:
-    source = Source.of(path(node), node.source.log)
+    source = Source.of(path(node), node.source.findings)
     return _holders(Node(source, source.compose()))
 
 

@@ -46,7 +46,7 @@ class Flags:
 
     def apply(self, entries: Entries) -> None:
         """Put the flags that were given in place of what `gateway.yaml` has."""
-        log = entries.node.source.log
+        findings = entries.node.source.findings
         readers: dict[str, tuple[str, Callable[[Node], Any]]] = {
             "upstream": ("upstreams", _upstream(entries)),
             "listen": ("listen", listener(entries.values.get("listen", Listener()))),
@@ -58,7 +58,7 @@ class Flags:
         for flag, (key, read) in readers.items():
             given = getattr(self, flag)
             if given is not None:
-                source = Source(f"--{flag}", Path(), log)
+                source = Source(f"--{flag}", Path(), findings)
                 entries.put(key, Node(source, yaml.ScalarNode("tag:yaml.org,2002:str", given)), read)
 
 

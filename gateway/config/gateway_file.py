@@ -16,7 +16,7 @@ from gateway.config.listener import listener
 from gateway.config.location import existing
 from gateway.config.node import Node
 from gateway.config.number import seconds, share, whole
-from gateway.config.problem import InvalidError, Log, Problem
+from gateway.config.problem import Findings, InvalidError, Problem
 from gateway.config.scalar import choice, each
 from gateway.config.section import Section, keys_of
 from gateway.config.source import Source
@@ -69,38 +69,38 @@ GATEWAY = Section(
 )
 
 
-def gateway_file(file: Path | None, flags: Flags, log: Log) -> Entries:
+def gateway_file(file: Path | None, flags: Flags, findings: Findings) -> Entries:
     """Read the settings, from a file or from none, and check that they go together.
 
     Returns:
-        What `GATEWAY` builds the settings from, if the log has no problem in the end.
+        What `GATEWAY` builds the settings from, if no problem was found.
     """
-    from_file = _read(file, log)
-    entries = from_file or Entries(_nothing(file, log), GATEWAY.keys)
+    from_file = _read(file, findings)
+    entries = from_file or Entries(_nothing(file, findings), GATEWAY.keys)
     flags.apply(entries)
     if file is None and "upstreams" not in entries:
-        log.problems.append(Problem("--upstream", 0, 0, "", "say where the API is, or name a file with --config"))
+        findings.problems.append(Problem("--upstream", 0, 0, "", "say where the API is, or name a file with --config"))
     elif from_file and "upstreams" not in entries:
         entries.node.refuse("the key 'upstreams' is missing: where is the API?")
     if "rules" not in entries:
         name = str(file) if file else "--rules"
-        log.warnings.append(Problem(name, 0, 0, "", "no rules are named, so nothing is limited"))
+        findings.warnings.append(Problem(name, 0, 0, "", "no rules are named, so nothing is limited"))
     _check(entries)
     return entries
 
 
-def _read(file: Path | None, log: Log) -> Entries | None:
+def _read(file: Path | None, findings: Findings) -> Entries | None:
     if file is None:
         return None
-    source = Source.of(file, log, os.environ)
+    source = Source.of(file, findings, os.environ)
     try:
         return Entries(Node(source, source.compose()), GATEWAY.keys)
     except InvalidError:
         return None
 
 
-def _nothing(file: Path | None, log: Log) -> Node:
-    return Node(Source(str(file or "gateway.yaml"), Path(), log), yaml.MappingNode("tag:yaml.org,2002:map", []))
+def _nothing(file: Path | None, findings: Findings) -> Node:
+    return Node(Source(str(file or "gateway.yaml"), Path(), findings), yaml.MappingNode("tag:yaml.org,2002:map", []))
 
 
 def _check(entries: Entries) -> None:

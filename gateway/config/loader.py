@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.config.flags import Flags
 from gateway.config.gateway_file import GATEWAY, gateway_file
-from gateway.config.problem import Log, Problem
+from gateway.config.problem import Findings, Problem
 from gateway.config.rulebook import read_rules
 from gateway.limits.path import PathPolicy
 from gateway.limits.rules import Rules
@@ -50,12 +50,12 @@ def load(path: Path | None = None, flags: Flags | None = None) -> Loaded:
     Raises:
         ConfigError: with all problems of all files.
     """
-    log = Log()
-    entries = gateway_file(path, flags or Flags(), log)
+    findings = Findings()
+    entries = gateway_file(path, flags or Flags(), findings)
     where: Path | None = entries.values.get("rules")
     paths: PathPolicy = entries.values.get("paths", PathPolicy())
-    rules = Rules(paths=paths) if where is None else read_rules(where, paths, entries.values.get("upstreams"), log)
-    warnings = log.verdict()
+    rules = Rules(paths=paths) if where is None else read_rules(where, paths, entries.values.get("upstreams"), findings)
+    warnings = findings.result()
     return Loaded(GATEWAY.build(entries), rules, warnings)
 
 
@@ -67,6 +67,6 @@ def load_rules(settings: Settings) -> Reloaded:
     """
     if settings.rules is None:
         return Reloaded(Rules(paths=settings.paths))
-    log = Log()
-    rules = read_rules(settings.rules, settings.paths, settings.upstreams, log)
-    return Reloaded(rules, log.verdict())
+    findings = Findings()
+    rules = read_rules(settings.rules, settings.paths, settings.upstreams, findings)
+    return Reloaded(rules, findings.result())

@@ -47,16 +47,16 @@ class Node:
 
     def refuse(self, message: str, hint: str = "") -> InvalidError:
         """Note that this value cannot be used. The caller raises what is returned, or continues without the value."""
-        self.source.log.problems.append(self.problem(message, hint))
+        self.source.findings.problems.append(self.problem(message, hint))
         return InvalidError()
 
     def warn(self, message: str) -> None:
         """Note that this value can be used, but may not be intended."""
-        self.source.log.warnings.append(self.problem(message))
+        self.source.findings.warnings.append(self.problem(message))
 
     def nearest(self, word: str, words: Collection[str]) -> str:
         """The one of `words` nearest to `word`, quoted; empty when none is near."""
-        near = self.source.log.nearest(word, words)
+        near = self.source.findings.nearest(word, words)
         return repr(near) if near else ""
 
     @property

@@ -1,4 +1,4 @@
-"""`Problem`: what is wrong in a file, where, and how to fix it; and the log that collects problems.
+"""`Problem`: what is wrong in a file, where, and how to fix it; `Findings` collects them.
 
 A value that cannot be used is noted and left out, and reading continues, so that one run reports everything.
 """
@@ -51,11 +51,11 @@ class ConfigError(Exception):
 
 
 class InvalidError(Exception):
-    """A value cannot be used; why has been noted in the log."""
+    """A value cannot be used; why has been noted in the findings."""
 
 
 @dataclass(slots=True)
-class Log:
+class Findings:
     """The problems and warnings found while reading."""
 
     problems: list[Problem] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Log:
             return ""
         return next(iter(get_close_matches(word[:64], words, 1)), "")
 
-    def verdict(self) -> tuple[Problem, ...]:
+    def result(self) -> tuple[Problem, ...]:
         """The warnings.
 
         Raises:

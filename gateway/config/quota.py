@@ -26,7 +26,7 @@ def rate(node: Node) -> Rate:
         return Rate.parse(value)
     except ValueError as error:
         form = _NEARLY_A_RATE.fullmatch(value)
-        unit = node.source.log.nearest(form[3].lower(), PERIODS) if form else ""
+        unit = node.source.findings.nearest(form[3].lower(), PERIODS) if form else ""
         near = f"{form[1]}/{form[2]}{unit}" if form and unit else ""
         reason = (
             str(error) if len(value) <= _MAX_LENGTH else "this is not a rate; write tokens/period, as in 100/minute"

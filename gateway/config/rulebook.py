@@ -10,7 +10,7 @@ from gateway.config.entries import Entries
 from gateway.config.limit import EXEMPT, LIMIT, Limits
 from gateway.config.node import Node
 from gateway.config.other_host import warn_of_other_hosts
-from gateway.config.problem import InvalidError, Log, Problem
+from gateway.config.problem import Findings, InvalidError, Problem
 from gateway.config.reader import reads
 from gateway.config.section import Section
 from gateway.config.source import Source
@@ -38,19 +38,19 @@ RULES = Section(
 _SUFFIXES = (".yaml", ".yml")
 
 
-def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None, log: Log) -> Rules:
+def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None, findings: Findings) -> Rules:
     """Read a rule file, or all files of a folder that end in .yaml or .yml, in the order of their names.
 
     Args:
         path: The file or folder.
         paths: How a request's path is read.
         upstreams: Names of the upstreams that endpoints may name; None when they are not known.
-        log: Where problems are noted. With any in it, the rules returned are empty.
+        findings: Where problems are noted. If there are any, the rules returned are empty.
     """
     revision = sha256()
     files: list[Entries] = []
-    for file in _files(path, log):
-        source = Source.of(file, log)
+    for file in _files(path, findings):
+        source = Source.of(file, findings)
         with suppress(InvalidError):
             files.append(RULES(Node(source, source.compose(may_be_blank=True))))
         revision.update(source.content)
@@ -65,7 +65,7 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
     router = Router(endpoints.known.values(), case_sensitive=paths.case_sensitive)
     endpoints.note_clashes(router.clashes)
     warn_of_other_hosts(endpoints, limits.known.values(), router)
-    if log.problems:
+    if findings.problems:
         return Rules(paths=paths)
     return Rules(endpoints.known.values(), limits.known.values(), paths=paths, revision=revision.hexdigest()[:12])
 
@@ -74,14 +74,14 @@ def _items(files: Iterable[Entries], key: str) -> list[Node]:
     return [item for file in files for item in file.values.get(key, ())]
 
 
-def _files(path: Path, log: Log) -> list[Path]:
+def _files(path: Path, findings: Findings) -> list[Path]:
     try:
         if not path.is_dir():
             return [path]
         found = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES and not file.name.startswith("."))
     except OSError as error:
-        log.problems.append(Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}"))
+        findings.problems.append(Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}"))
         return []
     if not found:
-        log.problems.append(Problem(str(path), 0, 0, "", "no file in this folder ends in .yaml"))
+        findings.problems.append(Problem(str(path), 0, 0, "", "no file in this folder ends in .yaml"))
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from gateway.config.problem import InvalidError, Log, Problem
+from gateway.config.problem import Findings, InvalidError, Problem
 
 _DEEPEST = 32
 """Levels of nesting; libyaml's composer recurses in C, and would crash at some depth."""
@@ -35,22 +35,22 @@ class Source:
     Attributes:
         name: As the operator named it; or a flag.
         folder: What paths in it are relative to.
-        log: Where problems are noted.
+        findings: Where problems are noted.
         content: The file's bytes, once it has been read.
         variables: What ``${NAME}`` in its values stands for; None if it means nothing there.
     """
 
     name: str
     folder: Path
-    log: Log
+    findings: Findings
     content: bytes = field(default=b"", repr=False)
     variables: Mapping[str, str] | None = field(default=None, repr=False)
     _left: int = field(default=_MAX_VALUES, repr=False)
 
     @classmethod
-    def of(cls, path: Path, log: Log, variables: Mapping[str, str] | None = None) -> "Source":
+    def of(cls, path: Path, findings: Findings, variables: Mapping[str, str] | None = None) -> "Source":
         """The file at `path`."""
-        return cls(str(path), path.parent, log, variables=variables)
+        return cls(str(path), path.parent, findings, variables=variables)
 
     def spend(self, values: int) -> bool:
         """Count values as read. Returns whether the file has not expanded to too many."""
@@ -77,7 +77,7 @@ class Source:
             raise self._refuse(f"not YAML: {error}") from None
         if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
             if may_be_blank and "#" in text:
-                self.log.warnings.append(Problem(self.name, 0, 0, "", "the file has nothing but comments"))
+                self.findings.warnings.append(Problem(self.name, 0, 0, "", "the file has nothing but comments"))
                 return yaml.MappingNode("tag:yaml.org,2002:map", [])
             raise self._refuse("the file is empty")
         return node
@@ -105,7 +105,7 @@ class Source:
         return text
 
     def _refuse(self, message: str, line: int = 0, column: int = 0) -> InvalidError:
-        self.log.problems.append(Problem(self.name, line, column, "", message))
+        self.findings.problems.append(Problem(self.name, line, column, "", message))
         return InvalidError()
 
     def _misread(self, error: yaml.MarkedYAMLError) -> InvalidError:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
 from gateway.config.node import Node
-from gateway.config.problem import ConfigError, Log
+from gateway.config.problem import ConfigError, Findings
 from gateway.config.reader import Reader
 from gateway.config.source import Source
 
@@ -23,7 +23,7 @@ def read(reader: Reader[object], text: str) -> object:
     """What a reader makes of a value in `conf/test.yaml`."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     assert node is not None
-    return reader(Node(Source("test.yaml", Path("conf"), Log()), node))
+    return reader(Node(Source("test.yaml", Path("conf"), Findings()), node))
 
 
 def load_rules_text(folder: Path, text: str | bytes) -> Loaded:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.problem import ConfigError, Log, Problem
+from gateway.config.problem import ConfigError, Findings, Problem
 
 
 @pytest.mark.parametrize(
@@ -20,5 +20,5 @@ def test_problem_is_one_line(problem: Problem, text: str) -> None:
 def test_problems_come_in_the_order_of_files_and_lines() -> None:
     places = [("b", 1, 1), ("a", 10, 1), ("a", 2, 9), ("a", 2, 3)]
     with pytest.raises(ConfigError) as error:
-        Log([Problem(*place, "", "bad") for place in places]).verdict()
+        Findings([Problem(*place, "", "bad") for place in places]).result()
     assert [(each.file, each.line, each.column) for each in error.value.problems] == sorted(places)
