@@ -21,8 +21,8 @@ _ALL = {"*", "ANY", "ALL", "ANYTHING", "EVERY", "_"}
 """How other products write that all methods are meant."""
 _ESCAPE = "%(24|28|2[Aa]|2[Bb]|3[Aa])"
 _LITERAL = rf"(?![$:(])([A-Za-z0-9._~!$&'()+,:=@-]|{_ESCAPE})*([A-Za-z0-9_~!&'()+,:=@-]|{_ESCAPE})"
-_HOLE = r"\{[A-Za-z_][A-Za-z0-9_]*\}"
-_REST = r"/\{[A-Za-z_][A-Za-z0-9_]*\.\.\.\}"
+_PARAMETER = r"\{[A-Za-z_][A-Za-z0-9_]*\}"
+_OPEN_END = r"/\{[A-Za-z_][A-Za-z0-9_]*\.\.\.\}"
 _HOST_PATTERN = re.compile(r"[*{}<>()^$~\\]|^[.:][^:]")
 _NO_PORT = -1
 _HIGHEST_COST = 1_000_000
@@ -59,7 +59,7 @@ def _methods(node: Node) -> frozenset[str]:
     return frozenset(_listed(node))
 
 
-@reads("path", string(rf"^(/|(/({_LITERAL}|{_HOLE}))+({_REST})?|{_REST})$"))
+@reads("path", string(rf"^(/|(/({_LITERAL}|{_PARAMETER}))+({_OPEN_END})?|{_OPEN_END})$"))
 def _path(node: Node) -> Template:
     value = text(node)
     try:

@@ -17,7 +17,10 @@ _EXACT = 2.0**53
 
 
 class Headers(Protocol):
-    """A request's headers by name, in any case; multidict has several classes of this form."""
+    """A request's headers by name, in any case.
+
+    multidict has several classes of this form; this room imports nothing but Python.
+    """
 
     def getall(self, name: str, default: Sequence[str], /) -> Sequence[str]:
         """All values of a header, in order."""
@@ -45,7 +48,7 @@ class Caller(NamedTuple):
         id: The user id in the clear; empty for a caller known by address only, so that no address passes for a user.
             It is not in the repr, and must not be in any log, key or label.
         digest: The id as a keyed hash, 32 hex digits, for keys and logs.
-        tier: The user's plan; None if the source does not name one.
+        tier: The user's tier; None if the source does not name one.
         address: The client's address.
     """
 
@@ -96,7 +99,7 @@ _FORWARDED_BY_STRANGER = Rejection(
 )
 
 
-class Source(Protocol):
+class IdentitySource(Protocol):
     """Identifies a sender: `TrustedHeader`, `BearerToken` or `ApiKey`."""
 
     @property
@@ -220,7 +223,7 @@ class Identity:
         ValueError: the hash key is too long.
     """
 
-    sources: Sequence[Source] = (TrustedHeader("X-User-Id", "X-User-Tier"),)
+    sources: Sequence[IdentitySource] = (TrustedHeader("X-User-Id", "X-User-Tier"),)
     trusted_proxies: tuple[Network, ...] = LOOPBACK
     hash_key: bytes = field(default=b"", repr=False)
     report: Callable[[Rejection], object] = field(default=unreported, repr=False, compare=False)

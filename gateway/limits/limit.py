@@ -30,7 +30,7 @@ class Limit:
         per_endpoint: Each endpoint has a bucket of its own.
         quota: Rate and burst.
         endpoints: Names of the endpoints it applies to; empty for all, the default endpoint included.
-        tiers: Quotas of users on a plan, by the plan's name; users on none of these plans get `quota`.
+        tiers: Quotas of users in a tier, by the tier's name; users in none of these tiers get `quota`.
         enforce: False for a shadow limit, which counts and never refuses.
         exempt: To whom it does not apply.
         when_redis_is_down: What becomes of it while Redis is unavailable.

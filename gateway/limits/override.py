@@ -21,7 +21,7 @@ class Effect(Enum):
     QUOTA = "quota"
     """Another rate and burst in limits per user; what was spent stays spent."""
     TIER = "tier"
-    """Another plan than the identity source names."""
+    """Another tier than the identity source names."""
     EXEMPT = "exempt"
     """No limit applies."""
     BLOCK = "block"

@@ -29,7 +29,7 @@ class _Node:
 
 _ANY_METHOD = ""
 
-_REST = sys.maxsize
+_OPEN_END = sys.maxsize
 """A depth beyond all segments: the template's open end matches the rest of the path."""
 
 
@@ -93,7 +93,7 @@ def _descend(root: _Node, method: str, segments: Sequence[str]) -> Endpoint | No
         node, depth = ways.pop()
         if depth < end:
             if node.rests:
-                ways.append((node, _REST))
+                ways.append((node, _OPEN_END))
             if node.parameter is not None:
                 ways.append((node.parameter, depth + 1))
             literal = node.literals.get(segments[depth])

@@ -23,7 +23,7 @@ class _CompiledLimit(NamedTuple):
         key: The bucket's key; for a limit per user, the caller's digest is appended.
         by_user: Whether it is.
         charge: What a request costs.
-        tiers: What it costs users on a plan.
+        tiers: What it costs users in a tier.
         has_exempt: Whether anybody is exempt.
     """
 

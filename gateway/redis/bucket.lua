@@ -6,7 +6,8 @@
 -- A key expires at full_at, rounded up to a millisecond: a bucket that is full has no key.
 -- To look at one: GET it. To fill it: DEL it.
 --
--- <prefix>:fleet is a sorted set: the workers of all gateways, scored by when they were last heard (same clock).
+-- <prefix>:fleet is a sorted set: the workers of the fleet (all gateways on this Redis), scored by when they were last
+-- heard (same clock).
 --
 -- Lua's numbers are doubles. Whole numbers below 2^53 are exact in them as long as nothing rounds on the way: hence
 -- math.fmod rather than %, string.format('%.0f') rather than tostring. Redis itself writes numbers with 17 digits.

@@ -1,6 +1,6 @@
 -- Records that a worker is alive, and counts the workers.
 --
--- KEYS[1]  the fleet.
+-- KEYS[1]  the workers of the fleet, see bucket.lua.
 -- ARGV     the worker's name; how long a worker may be silent before it is removed, or 0 to remove none;
 --          the instant since which a worker must have been heard to count as present (all in microseconds).
 -- Returns  now, workers in the fleet, those present, and 1 if this worker was in the fleet before.

@@ -16,9 +16,9 @@ from gateway.limits.identity import (
     Caller,
     Claim,
     Identity,
+    IdentitySource,
     Rejection,
     Sender,
-    Source,
     TrustedHeader,
 )
 
@@ -61,12 +61,12 @@ def asker(*fields: tuple[str, str], trusted: bool = True) -> Sender:
     return Sender(LOCAL if trusted else STRANGER, trusted, CIMultiDict(fields))
 
 
-def user_of(source: Source, *fields: tuple[str, str], trusted: bool = True) -> str | None:
+def user_of(source: IdentitySource, *fields: tuple[str, str], trusted: bool = True) -> str | None:
     claim = source(asker(*fields, trusted=trusted))
     return claim.user if isinstance(claim, Claim) else None
 
 
-def claim_of(source: Source, *fields: tuple[str, str], trusted: bool = True) -> Claim | None:
+def claim_of(source: IdentitySource, *fields: tuple[str, str], trusted: bool = True) -> Claim | None:
     claim = source(asker(*fields, trusted=trusted))
     return claim if isinstance(claim, Claim) else None
 
@@ -287,7 +287,9 @@ def test_a_peer_that_nobody_knows_is_not_trusted() -> None:
 # What is not accepted.
 
 
-def rejected(sources: Sequence[Source], *fields: tuple[str, str], trusted: bool = False) -> list[tuple[str, str]]:
+def rejected(
+    sources: Sequence[IdentitySource], *fields: tuple[str, str], trusted: bool = False
+) -> list[tuple[str, str]]:
     """Source and reason of everything that was reported of one request."""
     reports: list[Rejection] = []
     Identity(sources, report=reports.append).identify(asker(*fields, trusted=trusted))
