@@ -12,15 +12,14 @@ from typing import NamedTuple, NoReturn
 
 from gateway.process.orphans import reap_orphans
 from gateway.process.reexec import InheritedState
+from gateway.process.rolling_restart import RollingRestart
 from gateway.process.service_manager import ServiceManager
-from gateway.process.worker_slot import Child, SlotWorker, WorkerSlot, describe_exit, is_written
+from gateway.process.worker_slot import Child, SlotWorker, WorkerSlot, is_written
 from gateway.telemetry.metrics import Cause
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 """The signals that are handled. They are blocked until a handler is installed, so that none is lost and none ends a
 process halfway."""
-
-_DRY_RUN_TIMEOUT = 60.0
 
 _KILL_TIMEOUT = 2.0
 """Seconds in which a worker that was killed is gone, and its sockets with it."""
@@ -88,9 +87,7 @@ class Supervisor:
         self._reload_requested = False
         self._reloads, self._reloaded = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)  # workers write to the second
         self._reloading: SlotWorker | None = None
-        self._restart_requested = False
-        self._dry_run: subprocess.Popen[bytes] | None = None
-        self._dry_run_ends = 0.0
+        self._restart = RollingRestart(self._start_dry_run, self._reexec, log)
 
     def _slot(self, number: int) -> WorkerSlot:
         return WorkerSlot(number, self._start, self._log, self._stop_timeout)
@@ -109,7 +106,7 @@ class Supervisor:
             signal.SIGTERM: self._request_stop,
             signal.SIGINT: self._request_stop,
             signal.SIGHUP: self._request_reload,
-            signal.SIGUSR2: self._request_restart,
+            signal.SIGUSR2: self._restart.request,
             signal.SIGCHLD: _wake_up,
         }
         previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -137,9 +134,6 @@ class Supervisor:
     def _request_reload(self, _signal: int, _frame: object) -> None:
         self._reload_requested = True
 
-    def _request_restart(self, _signal: int, _frame: object) -> None:
-        self._restart_requested = True
-
     # Workers.
 
     def _adopt_workers(self) -> None:
@@ -157,7 +151,7 @@ class Supervisor:
     def _poll(self, now: float) -> None:
         for slot in self._all_slots:
             slot.poll(now)
-        self._advance_restart(now)
+        self._restart.advance(now, may_replace=all(slot.starting is None for slot in self._slots))
         for slot in self._slots:
             # One at a time, so that most of them serve at any moment.
             slot.fill(now, replace=not any(other.starting for other in self._slots))
@@ -170,7 +164,8 @@ class Supervisor:
 
     def _own_children(self) -> set[int]:
         own = {worker.pid for slot in self._all_slots for worker in slot.workers}
-        return own | {self._dry_run.pid} if self._dry_run is not None else own
+        dry_run = self._restart.dry_run_pid
+        return own if dry_run is None else own | {dry_run}
 
     def _announce_ready(self) -> None:
         """Tell the service manager once, when the last worker of this program begins to serve."""
@@ -230,7 +225,7 @@ class Supervisor:
         deadlines = [slot.start_at for slot in self._slots if slot.start_at > now]
         deadlines += [slot.starting.deadline for slot in slots if slot.starting]
         deadlines += [slot.retiring.deadline for slot in slots if slot.retiring]
-        deadlines += [self._dry_run_ends] if self._dry_run else []
+        deadlines += [self._restart.deadline] if self._restart.deadline is not None else []
         timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
         ready = [slot.starting.ready for slot in slots if slot.starting and slot.starting.ready is not None]
         _wait(wakeup, [*ready, self._reloads], timeout)
@@ -246,37 +241,8 @@ class Supervisor:
             if is_done:
                 self._log("restart: done, all old workers have exited")
 
-    # The rolling restart.
-
-    def _advance_restart(self, now: float) -> None:
-        no_worker_starts = all(slot.starting is None for slot in self._slots)
-        if self._dry_run is not None:
-            code = self._dry_run.poll()
-            if code is None:
-                if now >= self._dry_run_ends:
-                    self._dry_run.kill()
-                    self._dry_run_ends = now + _DRY_RUN_TIMEOUT
-            elif code:
-                self._dry_run = None
-                self._refuse_restart(f"the dry run ended with {describe_exit(code)}")
-            elif no_worker_starts:
-                self._dry_run = None
-                self._reexec()
-        # Perhaps requested during a dry run that failed: what is on disk may have been repaired by then.
-        if self._dry_run is None and self._restart_requested and no_worker_starts:
-            self._restart_requested = False
-            self._start_dry_run(now)
-
-    def _start_dry_run(self, now: float) -> None:
-        self._log("restart: dry run with the program and the settings that are on disk now")
-        try:
-            self._dry_run = self._state.start_dry_run()
-        except OSError as error:
-            self._refuse_restart(f"the dry run cannot be started: {error}")
-        self._dry_run_ends = now + _DRY_RUN_TIMEOUT
-
-    def _refuse_restart(self, reason: str) -> None:
-        self._log(f"restart refused: {reason}; everything goes on as before")
+    def _start_dry_run(self) -> subprocess.Popen[bytes]:
+        return self._state.start_dry_run()
 
     def _reexec(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what arrives now is for the new program
@@ -284,8 +250,6 @@ class Supervisor:
             if not self._stop_requested:
                 workers = [worker for slot in self._all_slots for worker in slot.inheritable]
                 replace(self._state, workers=workers).reexec()
-        except OSError as error:
-            self._refuse_restart(str(error))
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
@@ -293,9 +257,7 @@ class Supervisor:
 
     def _stop(self, wakeup: int) -> int:
         self._manager.stopping()
-        if self._dry_run is not None:
-            self._dry_run.kill()
-            self._dry_run.wait()
+        self._restart.stop()
         running = [(slot.number, worker) for slot in self._all_slots for worker in slot.workers]
         for _, worker in running:
             worker.send(signal.SIGTERM)
