@@ -157,7 +157,7 @@ async def test_a_gateway_ends_by_itself_though_collector_database_log_and_a_clie
     os.close(write)
 
 
-async def test_no_secret_is_in_a_log_a_metric_an_answer_or_the_audit_log(tmp_path: Path) -> None:
+async def test_no_secret_is_in_a_log_a_metric_a_response_or_the_audit_log(tmp_path: Path) -> None:
     password, other = "correct-horse-battery", "staple-battery-horse"
     async with redis_server("--requirepass", password) as redis, upstream() as up:
         store = redis.url.replace("redis://", f"redis://:{password}@")

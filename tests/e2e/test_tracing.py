@@ -123,7 +123,7 @@ async def test_an_upstream_that_is_away_is_an_error_in_both_spans(tmp_path: Path
 
 
 @pytest.mark.parametrize(("status", "server_code"), [(404, Status.STATUS_CODE_UNSET), (503, Status.STATUS_CODE_ERROR)])
-async def test_an_answer_of_4xx_is_an_error_of_the_client_span_only_and_5xx_of_both(
+async def test_a_response_of_4xx_is_an_error_of_the_client_span_only_and_5xx_of_both(
     status: int, server_code: int, tmp_path: Path
 ) -> None:
     answer = OK.replace(b"200 OK", b"%d Why" % status)

@@ -20,8 +20,8 @@ from gateway.limits.identity import Identity, Sender
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.settings.intake import Intake
-from tests.hostile.answers import Answer, BrokenAnswerError, read_answers
 from tests.hostile.case import Case
+from tests.hostile.responses import Answer, BrokenResponseError, read_responses
 from tests.hostile.strict import Request, read_strictly, read_with_h11
 from tests.hostile.wire import converse, recorder
 from tests.proxy.running import Seen, proxy
@@ -98,11 +98,11 @@ def _intake(pieces: int) -> Intake:
 
 def _read_answers(raw: bytes, methods: list[bytes], case: Case) -> list[Answer]:
     if methods or not case.raw.lstrip().startswith(b"HEAD "):
-        return read_answers(raw, methods)
+        return read_responses(raw, methods)
     try:
-        return read_answers(raw, [b"HEAD"])
-    except BrokenAnswerError:
-        return read_answers(raw, [])  # it could not be read, so nobody knows that it was a HEAD
+        return read_responses(raw, [b"HEAD"])
+    except BrokenResponseError:
+        return read_responses(raw, [])  # it could not be read, so nobody knows that it was a HEAD
 
 
 def _buckets(seen: Seen, paid: list[int]) -> list[str]:

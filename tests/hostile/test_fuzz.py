@@ -118,7 +118,7 @@ async def told(pieces: list[bytes], method: str) -> Notes:
 
 @examples(500)
 @given(damaged(REPLIES), st.lists(st.integers(0, 500), max_size=5), st.sampled_from(["GET", "HEAD"]))
-def test_an_answer_is_read_alike_however_it_is_cut_and_ends_once(raw: bytes, places: list[int], method: str) -> None:
+def test_a_response_is_read_alike_however_it_is_cut_and_ends_once(raw: bytes, places: list[int], method: str) -> None:
     whole, pieces = asyncio.run(told([raw], method)), asyncio.run(told(cut(raw, places), method))
     assert whole.ends == pieces.ends == 1
     assert whole.told == pieces.told

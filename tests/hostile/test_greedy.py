@@ -178,7 +178,7 @@ async def _endlessly(client: Client, data: bytes) -> None:
             await asyncio.sleep(0)
 
 
-async def test_a_client_that_does_not_take_its_answer_is_cut_off() -> None:
+async def test_a_client_that_does_not_take_its_response_is_cut_off() -> None:
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + b"x" * 50_000_000
     async with (
         upstream(says(raw)) as up,
@@ -190,7 +190,7 @@ async def test_a_client_that_does_not_take_its_answer_is_cut_off() -> None:
         assert running.seen.causes == ["slow_reader"]
 
 
-async def test_pipelined_answers_that_nobody_takes_are_not_piled_up() -> None:
+async def test_pipelined_responses_that_nobody_takes_are_not_piled_up() -> None:
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" + b"x" * 20_000
     async with (
         upstream(says(raw)) as up,

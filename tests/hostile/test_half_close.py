@@ -9,7 +9,7 @@ import trustme
 from gateway.proxy import client_connection as client_module
 from gateway.proxy.connection_state import HALF_CLOSED
 from gateway.proxy.lingering_close import LINGER
-from tests.hostile.answers import read_answers
+from tests.hostile.responses import read_responses
 from tests.hostile.test_leaving import settled
 from tests.hostile.wire import converse
 from tests.proxy.running import proxy
@@ -34,18 +34,18 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r
     ],
     ids=["get", "length", "chunked", "three", "forty", "bad behind", "bad", "half a head behind"],
 )
-async def test_behind_whole_requests_each_gets_its_answer_and_then_the_close(raw: bytes, statuses: list[int]) -> None:
+async def test_behind_whole_requests_each_gets_its_response_and_then_the_close(raw: bytes, statuses: list[int]) -> None:
     async with upstream() as up, proxy(up.port) as running:
         async with at_most(LINGER):
             heard = await converse(running.port, [raw], half_close=True)
-        answers = read_answers(heard.raw, [])
+        answers = read_responses(heard.raw, [])
         assert [answer.status for answer in answers] == statuses
         assert [answer.says_close for answer in answers] == [False] * (len(statuses) - 1) + [True]
         await settled(running)
     assert len(up.requests) == statuses.count(200)
 
 
-async def test_an_answer_that_begins_later_arrives_whole() -> None:
+async def test_a_response_that_begins_later_arrives_whole() -> None:
     """The half is closed while the upstream works; what comes then is more than sockets hold."""
     asked, go = asyncio.Event(), asyncio.Event()
 
@@ -93,7 +93,7 @@ async def test_one_that_is_gone_holds_the_upstream_for_a_while_only(monkeypatch:
         await settled(running)
 
 
-async def test_one_that_is_gone_is_noticed_when_the_answer_goes_on() -> None:
+async def test_one_that_is_gone_is_noticed_when_the_response_goes_on() -> None:
     async def endless(talk: Conversation) -> None:
         await talk.request()
         await talk.send(b"HTTP/1.1 200 OK\r\n\r\n")

@@ -86,7 +86,7 @@ async def test_what_is_sent_behind_a_request_to_switch_is_not_piled_up() -> None
         assert len(connection._requests._tail or b"") < 1_000_000
 
 
-async def test_the_last_answer_is_read_before_the_reset_that_unread_bytes_cause() -> None:
+async def test_the_last_response_is_read_before_the_reset_that_unread_bytes_cause() -> None:
     async with upstream() as up, proxy(up.port) as running:
         for _ in range(50):
             async with Client.connect(running.port) as client:

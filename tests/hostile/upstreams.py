@@ -58,7 +58,7 @@ _STARTER = {
 
 def starter() -> Iterator[Reply]:
     """The 19 answers that this corpus began with."""
-    for line in (FOLDER / "starter_answers.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (FOLDER / "starter_responses.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         method = row["request"].split(" ")[0].encode()
         yield Reply(row["id"], b64decode(row["upstream_raw_b64"]), _STARTER[row["id"]], row["upstream_then"], method)

@@ -19,7 +19,7 @@ def unused_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def test_an_answer_arrives_as_the_upstream_sent_it() -> None:
+async def test_a_response_arrives_as_the_upstream_sent_it() -> None:
     raw = b"HTTP/1.1 203 Fine By Me\r\nX-One: 1\r\nx-one: 2\r\nSet-Cookie: a=b; c\r\nContent-Length: 5\r\n\r\nhello"
     async with upstream(says(raw)) as up, proxy(up.port) as running, Client.connect(running.port) as client:
         answer = await client.ask(get())
@@ -88,7 +88,7 @@ async def test_a_compressed_body_is_not_touched_either_way() -> None:
     assert answer.one(b"content-encoding") == b"gzip"
 
 
-async def test_a_chunked_answer_arrives_chunked_with_its_pieces_as_they_come() -> None:
+async def test_a_chunked_response_arrives_chunked_with_its_pieces_as_they_come() -> None:
     seen = asyncio.Event()
 
     async def script(talk: Conversation) -> None:
@@ -122,7 +122,7 @@ async def test_server_sent_events_pass_at_once() -> None:
             await client.reader.readuntil(b"data: 2\n\n")
 
 
-async def test_an_answer_that_ends_with_its_connection_is_whole() -> None:
+async def test_a_response_that_ends_with_its_connection_is_whole() -> None:
     async def script(talk: Conversation) -> None:
         await talk.request()
         await talk.send(b"HTTP/1.1 200 OK\r\n\r\nall of it")
@@ -151,7 +151,7 @@ async def test_http_1_0_is_answered_without_chunks_and_closed() -> None:
         ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", []),
     ],
 )
-async def test_answers_without_a_body_leave_both_connections_usable(
+async def test_responses_without_a_body_leave_both_connections_usable(
     method: str, raw: bytes, length: list[bytes]
 ) -> None:
     async with upstream(says(raw)) as up, proxy(up.port) as running, Client.connect(running.port) as client:
@@ -176,7 +176,7 @@ async def test_an_expected_100_continue_is_the_upstreams() -> None:
         assert (await client.ask(b"body")).status == 200
 
 
-async def test_early_hints_pass_before_the_answer() -> None:
+async def test_early_hints_pass_before_the_response() -> None:
     raw = b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>\r\n\r\n" + OK
     async with upstream(says(raw)) as up, proxy(up.port) as running, Client.connect(running.port) as client:
         hints = await client.ask(get())
@@ -277,7 +277,7 @@ async def test_an_upstream_that_stops_in_the_middle_breaks_the_connection_off() 
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 10", b"Transfer-Encoding: chunked"])
-async def test_half_an_answer_is_not_taken_for_a_whole_one(framing: bytes) -> None:
+async def test_half_a_response_is_not_taken_for_a_whole_one(framing: bytes) -> None:
     async def half(talk: Conversation) -> None:
         await talk.request()
         await talk.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n4\r\nhalf")
@@ -302,7 +302,7 @@ async def test_half_an_answer_is_not_taken_for_a_whole_one(framing: bytes) -> No
     ],
     ids=["nonsense", "two lengths", "bad length", "unasked switch", "long head", "many fields", "interim flood"],
 )
-async def test_a_broken_answer_is_a_502_or_a_broken_connection_and_never_reaches_the_next_client(raw: bytes) -> None:
+async def test_a_broken_response_is_a_502_or_a_broken_connection_and_never_reaches_the_next_client(raw: bytes) -> None:
     async def script(talk: Conversation) -> None:
         request = await talk.request()
         await talk.send(raw if request.start.startswith(b"GET /broken ") else OK)
@@ -367,7 +367,7 @@ async def test_a_client_that_leaves_takes_its_upstream_connection_with_it() -> N
             await left.wait()
 
 
-async def test_a_connection_whose_answer_nobody_waits_for_any_more_is_not_used_again() -> None:
+async def test_a_connection_whose_response_nobody_waits_for_any_more_is_not_used_again() -> None:
     asked, left = asyncio.Event(), asyncio.Event()
 
     async def script(talk: Conversation) -> None:
@@ -422,7 +422,7 @@ async def test_a_slow_upstream_holds_the_client_back_and_loses_nothing() -> None
         assert (await client.answer()).status == 200
 
 
-async def test_an_answer_may_come_before_the_body_has_been_read() -> None:
+async def test_a_response_may_come_before_the_body_has_been_read() -> None:
     async def script(talk: Conversation) -> None:
         await talk.reader.readuntil(b"\r\n\r\n")
         await talk.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")

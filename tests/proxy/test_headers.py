@@ -130,7 +130,7 @@ async def test_an_upstreams_own_rate_limit_fields_are_removed() -> None:
     assert answer.fields == [(b"X-Mine", b"1"), (b"Content-Length", b"0")]
 
 
-async def test_retry_after_of_an_answer_that_is_no_429_says_nothing_of_limits_and_stays() -> None:
+async def test_retry_after_of_a_response_that_is_no_429_says_nothing_of_limits_and_stays() -> None:
     async with upstream(says(RATE_LIMITED % b"503 Maintenance")) as up, proxy(up.port) as running:
         answer = await ask(running.port, get())
     assert answer.fields == [(b"Retry-After", b"9"), (b"X-Mine", b"1"), (b"Content-Length", b"0")]
@@ -143,7 +143,7 @@ async def test_a_setting_keeps_an_upstreams_own_rate_limit_fields() -> None:
     assert answer.raw_head == raw
 
 
-async def test_hop_by_hop_fields_of_an_answer_end_here() -> None:
+async def test_hop_by_hop_fields_of_a_response_end_here() -> None:
     raw = (
         b"HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Foo\r\nX-Foo: 1\r\nKeep-Alive: timeout=5\r\n"
         b"Upgrade: h2c\r\nTrailer: X\r\nX-Mine: 1\r\nContent-Length: 0\r\n\r\n"

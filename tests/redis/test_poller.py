@@ -110,7 +110,7 @@ async def test_a_busy_subscriber_is_left_out_and_holds_up_nobody() -> None:
         assert await busy.next() == busy.expected
 
 
-async def test_without_an_answer_subscribers_hear_why_and_afterwards_hear_answers_again() -> None:
+async def test_without_a_reply_subscribers_hear_why_and_afterwards_hear_replies_again() -> None:
     async with redis_server() as redis, polled(redis.url, "a", "b") as (_, subscribers):
         assert await subscribers[0].next() == subscribers[0].expected
         redis.kill()

@@ -73,7 +73,7 @@ async def test_a_slow_upload_sees_its_refusal() -> None:
     assert b"\r\nConnection: close\r\n" in heard
 
 
-async def test_behind_a_small_body_that_comes_after_the_answer_the_connection_goes_on() -> None:
+async def test_behind_a_small_body_that_comes_after_the_response_the_connection_goes_on() -> None:
     async with (
         upstream() as up,
         proxy(up.port, **RULES) as running,  # type: ignore[arg-type]
@@ -136,7 +136,7 @@ async def test_a_client_that_waits_for_100_continue_is_told_to_close() -> None:
     assert len(up.requests) == 1
 
 
-async def test_http_1_0_is_told_and_gets_its_answer() -> None:
+async def test_http_1_0_is_told_and_gets_its_response() -> None:
     request = b"POST /refused HTTP/1.0\r\nHost: gw.test\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000
     async with upstream() as up, proxy(up.port, **RULES) as running:  # type: ignore[arg-type]
         heard = await asyncio.to_thread(blocking, running.port, request)
@@ -161,7 +161,7 @@ async def test_a_request_pipelined_behind_a_refused_body_is_answered_or_the_clos
 @pytest.mark.parametrize(
     "intake", [Intake(max_discard=1_000_000), Intake(discard_timeout=0.5)], ids=["max_discard", "discard_timeout"]
 )
-async def test_what_is_taken_behind_an_answer_has_a_bound(intake: Intake) -> None:
+async def test_what_is_taken_behind_a_response_has_a_bound(intake: Intake) -> None:
     async def flood(port: int) -> None:
         async with Client.connect(port) as client:
             await client.send(post("/refused", "Content-Length: 10000000000"))
@@ -234,7 +234,7 @@ async def test_an_upstream_that_answers_first_and_then_reads_gets_the_whole_body
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("then", ["closes", "resets", "stops reading"])
-async def test_whatever_an_upstream_does_behind_its_early_answer_no_request_behind_it_is_lost(
+async def test_whatever_an_upstream_does_behind_its_early_response_no_request_behind_it_is_lost(
     framing: str, then: str
 ) -> None:
     over = asyncio.Event()
@@ -306,7 +306,7 @@ async def test_when_an_upstream_closes_before_the_last_bytes_of_a_body_the_conne
 
 
 @pytest.mark.parametrize("over_tls", [False, True], ids=["http", "https"])
-async def test_an_answer_is_read_before_the_failure_to_write_counts(keys: Keys, *, over_tls: bool) -> None:
+async def test_a_response_is_read_before_the_failure_to_write_counts(keys: Keys, *, over_tls: bool) -> None:
     """An upstream that closes on a body resets the connection: what it said before lies there, unread."""
 
     async def script(talk: Conversation) -> None:

@@ -8,7 +8,7 @@ import h11
 import pytest
 
 from gateway.settings.intake import Intake
-from tests.hostile.answers import read_answers
+from tests.hostile.responses import read_responses
 from tests.hostile.upstreams import BAD, CUT, Reply, own, starter
 from tests.hostile.wire import OK, converse, in_bytes
 from tests.proxy.running import proxy
@@ -77,7 +77,7 @@ def _second_opinion(raw: bytes, method: bytes) -> str:
 
 @pytest.mark.parametrize("cut", ["whole", "in bytes"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_an_answer_is_whole_or_none_and_never_the_next_clients(case: Reply, cut: str) -> None:
+async def test_a_response_is_whole_or_none_and_never_the_next_clients(case: Reply, cut: str) -> None:
     pieces = [case.raw] if cut == "whole" else in_bytes(case.raw)
 
     async def script(talk: Conversation) -> None:
@@ -89,7 +89,7 @@ async def test_an_answer_is_whole_or_none_and_never_the_next_clients(case: Reply
     ):
         async with asyncio.timeout(DEADLINE):
             heard = await converse(running.port, [_request(case)])
-            answers = read_answers(heard.raw, [case.method])
+            answers = read_responses(heard.raw, [case.method])
             final = [answer for answer in answers if answer.status >= 200]
             assert len(final) <= 1
             seen = CUT
@@ -102,4 +102,4 @@ async def test_an_answer_is_whole_or_none_and_never_the_next_clients(case: Reply
                 following = await converse(
                     running.port, [b"GET /next HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n"]
                 )
-                assert [answer.body for answer in read_answers(following.raw, [])] == [b"ok"]
+                assert [answer.body for answer in read_responses(following.raw, [])] == [b"ok"]

@@ -7,7 +7,7 @@ _LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\t\x20-\x7e\x80-\xff]*)")
 
 
-class BrokenAnswerError(ValueError):
+class BrokenResponseError(ValueError):
     """A client could read this in more ways than one, or in none."""
 
 
@@ -26,7 +26,7 @@ class Answer:
         return b"close" in self.all("Connection")
 
 
-def read_answers(stream: bytes, methods: list[bytes]) -> list[Answer]:
+def read_responses(stream: bytes, methods: list[bytes]) -> list[Answer]:
     """Read all that a client was sent on a connection.
 
     Args:
@@ -34,7 +34,7 @@ def read_answers(stream: bytes, methods: list[bytes]) -> list[Answer]:
         methods: Of the requests that are answered; GET where they are more.
 
     Raises:
-        BrokenAnswerError: it is no sequence of answers.
+        BrokenResponseError: it is no sequence of answers.
     """
     answers: list[Answer] = []
     final = 0
@@ -43,12 +43,12 @@ def read_answers(stream: bytes, methods: list[bytes]) -> list[Answer]:
         line, *lines = head.split(b"\r\n")
         start = _LINE.fullmatch(line)
         if not end or start is None:
-            raise BrokenAnswerError(f"{line[:200]!r}")
+            raise BrokenResponseError(f"{line[:200]!r}")
         fields = []
         for text in lines:
             form = _FIELD.fullmatch(text)
             if form is None:
-                raise BrokenAnswerError(f"field line {text[:200]!r}")
+                raise BrokenResponseError(f"field line {text[:200]!r}")
             fields.append((form[1], form[2]))
         status = int(start[1])
         method = methods[final] if final < len(methods) else b"GET"
@@ -64,22 +64,22 @@ def _body(
     lengths = [value for name, value in fields if name.lower() == b"content-length"]
     codings = [value for name, value in fields if name.lower() == b"transfer-encoding"]
     if len(lengths) + len(codings) > 1:
-        raise BrokenAnswerError(f"framed twice: {fields!r}")
+        raise BrokenResponseError(f"framed twice: {fields!r}")
     if status == 101:
         return rest, True, b""
     if status < 200 or status == 204:
         if lengths or codings:
-            raise BrokenAnswerError(f"a {status} with framing")
+            raise BrokenResponseError(f"a {status} with framing")
         return b"", True, rest
     if status == 304 or method == b"HEAD":
         return b"", True, rest
     if codings:
         if codings != [b"chunked"]:
-            raise BrokenAnswerError(f"transfer coding {codings!r}")
+            raise BrokenResponseError(f"transfer coding {codings!r}")
         return _chunks(rest)
     if lengths:
         if re.fullmatch(rb"0|[1-9][0-9]{0,18}", lengths[0]) is None:
-            raise BrokenAnswerError(f"length {lengths!r}")
+            raise BrokenResponseError(f"length {lengths!r}")
         length = int(lengths[0])
         return rest[:length], len(rest) >= length, rest[length:]
     return rest, True, b""
@@ -92,12 +92,12 @@ def _chunks(rest: bytes) -> tuple[bytes, bool, bytes]:
         if not end:
             return b"".join(body), False, b""
         if re.fullmatch(rb"[0-9a-f]{1,8}", line) is None:
-            raise BrokenAnswerError(f"chunk size {line!r}")
+            raise BrokenResponseError(f"chunk size {line!r}")
         size = int(line, 16)
         if len(rest) < size + 2:
             return b"".join([*body, rest[:size]]), False, b""
         if rest[size : size + 2] != b"\r\n":
-            raise BrokenAnswerError("no line end behind a chunk")
+            raise BrokenResponseError("no line end behind a chunk")
         if not size:
             return b"".join(body), True, rest[2:]
         body.append(rest[:size])
