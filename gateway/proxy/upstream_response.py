@@ -43,7 +43,7 @@ class Framing(Enum):
 
 
 class ResponseReader(Protocol):
-    """Receives a response as it comes."""
+    """Receives a response as it comes: a `ResponseRelay`, which knows the connection, which must not know it."""
 
     def interim(self, status: int, reason: bytes, headers: RawHeaders) -> None:
         """A 1xx response other than 101: the final one follows."""
