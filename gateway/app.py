@@ -164,7 +164,10 @@ class Worker:
                 for site in sites:
                     await site.stop()
             for each in listening:
-                each.close()
+                if self._retired:
+                    each.close()
+                else:
+                    await each.finish()
             aborted = await server.drain(settings.drain_time)
             if aborted:
                 log.event("drain_time_over", level="warning", connections=aborted)

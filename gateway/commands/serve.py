@@ -22,7 +22,7 @@ from gateway.process.processors import worker_count
 from gateway.process.reexec import InheritedState
 from gateway.process.runtime import Runtime, WorkerContext, open_runtime
 from gateway.process.service_manager import ServiceManager
-from gateway.process.sockets import bind, probe
+from gateway.process.sockets import bind, close_sockets, probe
 from gateway.process.state_lock import check_state, relock_state
 from gateway.process.supervisor import SIGNALS, Supervisor, WorkerTask
 from gateway.process.tls_context import tls_context
@@ -134,7 +134,10 @@ def _supervise(
     def work(task: WorkerTask) -> None:
         os.environ.setdefault("UV_THREADPOOL_SIZE", _LIBUV_THREADS)
         context = WorkerContext(runtime, task.number, count, task.counter_set, task.cause)
-        worker = Worker(loaded, public[task.number :: count], control[task.number :: count], counters, context)
+        mine = slice(task.number, None, count)
+        # Another worker's socket would go on listening here when that worker has closed it.
+        close_sockets(each for opened in (public, control) for each in opened if each not in opened[mine])
+        worker = Worker(loaded, public[mine], control[mine], counters, context)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(
@@ -164,7 +167,10 @@ def _supervise(
         log.event("supervisor", message=text)
 
     manager = ServiceManager.from_environment(log_message)
-    return Supervisor(count, work, log_message, loaded.settings.drain_time + _STOP_MARGIN, manager, state).run()
+    stop_timeout = loaded.settings.drain_time + _STOP_MARGIN
+    return Supervisor(
+        count, work, log_message, stop_timeout, manager, state, lambda: close_sockets([*public, *control])
+    ).run()
 
 
 def _report_ready(descriptor: int) -> None:

@@ -3,11 +3,13 @@
 Each worker has its own socket on each port (SO_REUSEPORT), opened and held open by the supervisor. A worker that dies
 takes no waiting connection with it: its successor inherits the socket. In a rolling restart the supervisor keeps its
 sockets too, and closes none as long as its address is listened on, because connections waiting on a socket would go
-with it. When there are fewer workers than sockets, a worker serves several.
+with it. When the gateway stops, it closes them first: a worker accepts what waits on its socket and closes the last
+copy, so that later clients are refused at once instead of waiting for nobody. When there are fewer workers than
+sockets, a worker serves several.
 """
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gateway.settings.listener import BACKLOG, Listener
 from gateway.settings.url import HostPort
@@ -41,6 +43,12 @@ def bind(listener: Listener, copies: int = 1, inherited: Sequence[socket.socket]
     except OSError as error:
         raise _unusable(listener, error) from error
     return sockets
+
+
+def close_sockets(sockets: Iterable[socket.socket]) -> None:
+    """Close sockets in this process; those that other processes hold go on listening."""
+    for each in sockets:
+        each.close()
 
 
 def probe(listener: Listener) -> Address:

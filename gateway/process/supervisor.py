@@ -63,6 +63,7 @@ class Supervisor:
         manager: Is notified when all workers serve, when the rules are reloaded, and when the gateway stops.
         state: What a restart hands over, except for the workers started here. The workers in it were inherited, and so
             were its folders except the last.
+        stop_listening: Closes this process' listening sockets.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Supervisor:
         stop_timeout: float,
         manager: ServiceManager,
         state: InheritedState,
+        stop_listening: Callable[[], None] = lambda: None,
     ) -> None:
         self._work = work
         self._log = log
         self._stop_timeout = stop_timeout
         self._manager = manager
         self._state = state
+        self._stop_listening = stop_listening
         self._slots = [self._slot(number) for number in range(count)]
         self._surplus: list[WorkerSlot] = []
         self._is_announced = False
@@ -257,6 +260,7 @@ class Supervisor:
 
     def _stop(self, wakeup: int) -> int:
         self._manager.stopping()
+        self._stop_listening()
         self._restart.stop()
         running = [(slot.number, worker) for slot in self._all_slots for worker in slot.workers]
         for _, worker in running:

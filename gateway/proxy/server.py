@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from socket import socket
 from ssl import SSLContext
 from typing import Any
@@ -24,12 +25,61 @@ _ACCEPT_PAUSE = 1.0
 
 async def listen(
     server: "Server", listening: socket, intake: Intake, observer: RequestObserver, tls: SSLContext | None, backlog: int
-) -> "asyncio.Server | TlsAcceptor":
-    """Accept connections for `server` on a bound socket, until `close`; `backlog` of them may wait in the kernel."""
+) -> "Acceptor | TlsAcceptor":
+    """Accept connections for `server` on a bound socket, until `close` or `finish`.
+
+    Args:
+        server: Makes connections, and counts them.
+        listening: The socket.
+        intake: Limits on connections.
+        observer: Notified of connections that were rejected, or whose handshake failed.
+        tls: Certificate and key; None for plain HTTP.
+        backlog: How many connections may wait in the kernel.
+    """
     listening.listen(backlog)
     if tls is not None:
         return TlsAcceptor(server, listening, intake, observer, tls)
-    return await asyncio.get_running_loop().create_server(server, sock=listening, backlog=backlog)
+    accepting = await asyncio.get_running_loop().create_server(server, sock=listening, backlog=backlog)
+    return Acceptor(server, listening, accepting)
+
+
+class Acceptor:
+    """Accepts connections.
+
+    Args:
+        server: Makes connections.
+        listening: A socket that listens.
+        accepting: What accepts connections on it.
+    """
+
+    __slots__ = ("_accepting", "_listening", "_server")
+
+    def __init__(self, server: "Server", listening: socket, accepting: asyncio.Server) -> None:
+        self._server = server
+        self._listening = listening
+        self._accepting = accepting
+
+    def close(self) -> None:
+        """Accept no more; connections that wait are left to another process that listens on the same socket."""
+        self._accepting.close()
+
+    async def finish(self) -> None:
+        """Accept those that wait, and no more: the kernel would reset them if the last process closed its socket."""
+        waiting = self._listening.dup()
+        self._accepting.close()
+        loop = asyncio.get_running_loop()
+        for accepted, _ in _accept_waiting(waiting):
+            accepted.setblocking(False)
+            await loop.connect_accepted_socket(self._server, accepted)
+
+
+def _accept_waiting(listening: socket) -> list[tuple[socket, Any]]:
+    """Accept all connections that wait on a socket, and close it."""
+    found = []
+    with listening, suppress(OSError):  # there are no more, or there is no descriptor for another
+        while True:
+            found.append(listening.accept())
+    return found
 
 
 class Server:
@@ -172,10 +222,20 @@ class TlsAcceptor:
 
     def close(self) -> None:
         """Accept no more; existing connections and their handshakes go on."""
+        self._stop_accepting()
+        self._listening.close()
+
+    async def finish(self) -> None:
+        """As `Acceptor.finish`."""
+        self._stop_accepting()
+        for accepted, name in _accept_waiting(self._listening):
+            self._begin(accepted, name)
+
+    def _stop_accepting(self) -> None:
         if self._pause is not None:
             self._pause.cancel()
-        self._loop.remove_reader(self._listening)
-        self._listening.close()
+        if self._listening.fileno() >= 0:  # else it is closed
+            self._loop.remove_reader(self._listening)
 
     def _open(self) -> None:
         self._pause = None

@@ -14,7 +14,7 @@ import pytest
 
 from tests.kit.process import Process, cli, gateway, run
 from tests.redis_server import free_port, redis_server
-from tests.waiting import DEADLINE, eventually
+from tests.waiting import DEADLINE, eventually, until
 from tests.wire import OK, Client, Conversation, ask, get, upstream
 
 RULES = """
@@ -267,3 +267,41 @@ async def test_workers_do_not_outlive_their_supervisor() -> None:
             process.signal(signal.SIGKILL)
             await process.ends()  # the output ends when the last of them has closed it
             assert process.output.count("worker_draining") == 2
+
+
+async def test_new_clients_are_served_or_refused_while_it_stops_and_never_left_waiting() -> None:
+    """A connection that waits in the kernel when the last socket is closed would be reset."""
+    asked, go = asyncio.Event(), asyncio.Event()
+    served = 0
+
+    async def script(talk: Conversation) -> None:
+        while True:
+            if b"/slow" in (await talk.request()).start:
+                asked.set()
+                await go.wait()
+            await talk.send(OK)
+
+    async def come_anew(port: int) -> None:
+        nonlocal served
+        while True:
+            try:
+                answer = await ask(port, get())
+            except ConnectionRefusedError:
+                return
+            assert answer.status == 200
+            served += 1
+
+    async with redis_server() as redis, upstream(script) as up:
+        arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url, "--workers", "2")
+        async with gateway(*arguments) as (process, public, _), Client.connect(public) as slow:
+            await process.says(r"(?s)worker_serving.*worker_serving")
+            await slow.send(get("/slow"))
+            async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as group:
+                await asked.wait()
+                for _ in range(16):
+                    group.create_task(come_anew(public))
+                await until(lambda: served >= 500)
+                process.signal(signal.SIGTERM)
+            go.set()
+            assert (await slow.answer()).status == 200
+            assert await process.ends() == 0

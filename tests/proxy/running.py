@@ -17,7 +17,7 @@ from gateway.process.sockets import bind
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
-from gateway.proxy.server import Server, listen
+from gateway.proxy.server import Acceptor, Server, TlsAcceptor, listen
 from gateway.redis.clock import StoreClock
 from gateway.settings.dns import Dns
 from gateway.settings.intake import Intake
@@ -84,6 +84,7 @@ class Running:
     server: Server
     book: RuleBook
     seen: Seen
+    listening: Acceptor | TlsAcceptor
 
 
 @asynccontextmanager
@@ -120,7 +121,7 @@ async def proxy(
     port = bound.getsockname()[1]
     listening = await listen(server, bound, intake or Intake(), observer, ssl, 1024)
     try:
-        yield Running(port, server, book, observer)
+        yield Running(port, server, book, observer, listening)
     finally:
         listening.close()
         await server.shutdown(0.1)
