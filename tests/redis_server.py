@@ -92,6 +92,10 @@ class RedisServer:
         version: One of `binaries`; None for the preferred one.
         environment: Variables for the process.
         sentinel: Whether it is a Sentinel; `options` then begin with its configuration file.
+
+    Attributes:
+        folder: As given.
+        environment: All variables of the process; a change counts from its next start on.
     """
 
     def __init__(
@@ -106,9 +110,9 @@ class RedisServer:
         self.path = folder / "redis.sock"
         self.log: list[bytes] = []
         self._binary = binaries()[version] if version else next(iter(binaries().values()))
-        self._folder = folder
+        self.folder = folder
         self._options = options
-        self._environment = {**os.environ, **(environment or {})}
+        self.environment = {**os.environ, **(environment or {})}
         self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -135,12 +139,12 @@ class RedisServer:
         options = ["--port", str(self.port)]
         if not self._sentinel:
             options += ["--bind", "127.0.0.1", "--unixsocket", str(self.path), "--save", "", "--appendonly", "no"]
-            options += ["--dir", str(self._folder), *self._options]
+            options += ["--dir", str(self.folder), *self._options]
             command = [str(self._binary), *options]
         else:
             command = [str(self._binary), self._options[0], "--sentinel", *options, *self._options[1:]]
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environment, cwd=self._folder
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.environment, cwd=self.folder
         )
         self._is_ready = False
         self._ended_or_ready.clear()
