@@ -65,7 +65,8 @@ class BodyUpload:
 
     async def run(self) -> None:
         """Send the body, and wait for the response from then on."""
-        connection, upstream = self._connection, self._upstream
+        connection, upstream, requests = self._connection, self._upstream, self._exchange.client.requests
+        connection.on_pause = requests.hold
         try:
             while data := await self._read():
                 connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
@@ -78,6 +79,9 @@ class BodyUpload:
             if self._chunked:
                 connection.write(b"0\r\n\r\n")
             connection.expect(upstream.head_timeout, upstream.idle_timeout)
+        finally:
+            connection.on_pause = None
+            requests.hold(held=False)
 
     def shorten_timeout(self) -> None:
         """The response is complete: an upstream that reads nothing for a second now will read no more."""

@@ -73,6 +73,7 @@ class RequestParser(BaseProtocol):
         "_content",
         "_head_size",
         "_http",
+        "_is_held",
         "_last",
         "_max_head",
         "_on_data",
@@ -108,6 +109,7 @@ class RequestParser(BaseProtocol):
         self._on_data: Callable[[bytes], None] | None = None
         self._body_is_full = False
         self._queue_is_full = False  # or the tail
+        self._is_held = False
         self.queue: deque[Parsed] = deque()
         self.begun = False
         self.done = False
@@ -157,9 +159,19 @@ class RequestParser(BaseProtocol):
             self.data_received(b"")
         self._resume_if_drained()
 
+    def hold(self, held: bool) -> None:
+        """Stop reading while what has been read of a body waits for the upstream to take it; or go on."""
+        if held is self._is_held:
+            return
+        self._is_held = held
+        if not held:
+            self._resume_if_drained()
+        elif self.transport is not None:
+            self.transport.pause_reading()
+
     def _resume_if_drained(self) -> None:
         self._queue_is_full = self._queue_is_full and self._is_full()
-        if not (self._body_is_full or self._queue_is_full) and self.transport is not None:
+        if not (self._body_is_full or self._queue_is_full or self._is_held) and self.transport is not None:
             self.transport.resume_reading()
 
     def _is_full(self) -> bool:

@@ -423,6 +423,34 @@ async def test_a_slow_upstream_holds_the_client_back_and_loses_nothing() -> None
 
 
 async def test_a_response_may_come_before_the_body_has_been_read() -> None:
+async def test_while_the_upstream_reads_nothing_no_more_is_read_of_the_client() -> None:
+    """What waits to be written is all that is held of the body: a slow upload takes one piece of memory, not two."""
+    size = 40_000_000  # more than the kernel holds
+    go = asyncio.Event()
+
+    async def script(talk: Conversation) -> None:
+        await talk.reader.readuntil(b"\r\n\r\n")
+        await go.wait()
+        await talk.reader.readexactly(size)
+        await talk.send(OK)
+
+    async with upstream(script) as up, proxy(up.port) as running, Client.connect(running.port) as client:
+        client.writer.write(b"PUT / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+        await until(lambda: any(each._requests._is_held for each in running.server.connections))
+        (connection,) = running.server.connections
+        exchange = connection._exchange
+        assert exchange is not None
+        read = -1
+        while read != exchange.body.total_bytes:  # until nothing moves any more
+            read = exchange.body.total_bytes
+            await asyncio.sleep(0.1)
+        assert exchange.body._size <= 65_536
+        assert client.writer.transport.get_write_buffer_size() > 0
+        go.set()
+        assert (await client.answer()).status == 200
+
+
+async def test_an_answer_may_come_before_the_body_has_been_read() -> None:
     async def script(talk: Conversation) -> None:
         await talk.reader.readuntil(b"\r\n\r\n")
         await talk.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
