@@ -422,7 +422,6 @@ async def test_a_slow_upstream_holds_the_client_back_and_loses_nothing() -> None
         assert (await client.answer()).status == 200
 
 
-async def test_a_response_may_come_before_the_body_has_been_read() -> None:
 async def test_while_the_upstream_reads_nothing_no_more_is_read_of_the_client() -> None:
     """What waits to be written is all that is held of the body: a slow upload takes one piece of memory, not two."""
     size = 40_000_000  # more than the kernel holds
@@ -450,7 +449,7 @@ async def test_while_the_upstream_reads_nothing_no_more_is_read_of_the_client() 
         assert (await client.answer()).status == 200
 
 
-async def test_an_answer_may_come_before_the_body_has_been_read() -> None:
+async def test_a_response_may_come_before_the_body_has_been_read() -> None:
     async def script(talk: Conversation) -> None:
         await talk.reader.readuntil(b"\r\n\r\n")
         await talk.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
