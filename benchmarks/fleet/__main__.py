@@ -1,6 +1,6 @@
 """Plays faults to a fleet, through HTTP, and keeps the books on every request.
 
-    python -m benchmarks.fleet                    each fault once, about three minutes
+    python -m benchmarks.fleet                    each fault once, some three minutes
     python -m benchmarks.fleet --minutes 60       as long as that, in a random order
     python -m benchmarks.fleet --seed 7           with other random choices; the seed is printed
     python -m benchmarks.fleet --only redis       those whose names have a word
@@ -117,7 +117,10 @@ class Player:
         calm, bad = Latency.of(records, "calm"), Latency.of(records, "fault")
         waits = ["-"] * 4
         if calm is not None and bad is not None:
-            waits = [f"{calm.p50:.1f}", f"{bad.p50:.1f}", f"{calm.p99:.1f}", f"{bad.p99:.1f}"]
+            waits = [
+                f"{calm.p50:.1f}", f"{bad.p50:.1f} (x {bad.p50 / calm.p50:.1f})",
+                f"{calm.p99:.1f}", f"{bad.p99:.1f} (x {bad.p99 / calm.p99:.1f})",
+            ]  # fmt: skip
         verdict = "; ".join([f"FAILED ({len(found)})" if found else "ok", *episode.notes])
         self.rows.append(
             [
