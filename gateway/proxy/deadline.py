@@ -35,6 +35,12 @@ class Deadline:
             self._due = at
             self._timer = self._loop.call_at(at, self._look)
 
+    def stop(self) -> float:
+        """Do not call back until it is set again. Returns the seconds that were left; 0 if it was not set."""
+        left = max(self._at - self._loop.time(), 0.0) if self._at else 0.0
+        self._at = 0.0
+        return left
+
     def clear(self) -> None:
         """Do not call back until it is set again."""
         self._at = 0.0

@@ -3,11 +3,14 @@
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.proxy.upstream_response import (
+    WITHOUT_CONTENT,
     AmbiguousFramingError,
     ForwardError,
     Framing,
     RawHeaders,
     ResponseReader,
+    announces_content,
+    persists,
     read_framing,
 )
 
@@ -29,9 +32,11 @@ class ResponseParser:
         reader: Receives the current response; None when no response is expected.
         reusable: Whether the connection can carry another request once the current response is complete.
         switched: Whether the connection has been switched to another protocol.
+        progressed: Whether the last bytes completed the head of the final response, or had content.
     """
 
     __slots__ = (
+        "_chunked_head",
         "_framing",
         "_headers",
         "_http",
@@ -41,6 +46,7 @@ class ResponseParser:
         "_overhead",
         "_reason",
         "_status",
+        "progressed",
         "reader",
         "reusable",
         "switched",
@@ -51,6 +57,7 @@ class ResponseParser:
         self.reader: ResponseReader | None = None
         self.reusable = True
         self.switched = False
+        self.progressed = False
         self._begin("", may_switch=False)
 
     def _begin(self, method: str, *, may_switch: bool) -> None:
@@ -59,6 +66,7 @@ class ResponseParser:
         self._status = 0
         self._reason = b""
         self._headers: RawHeaders = []
+        self._chunked_head = False  # of a response to HEAD
         self._framing = Framing.NONE
         self._overhead = 0
         self._interim = 0
@@ -73,6 +81,11 @@ class ResponseParser:
         """Whether no byte of the response has come."""
         return self._status == 0 and self._overhead == 0
 
+    @property
+    def in_body(self) -> bool:
+        """Whether the head of the final response is complete."""
+        return self._status >= _FINAL or self.switched
+
     def feed(self, data: bytes) -> bool:
         """Parse bytes of the response. Returns whether it is complete.
 
@@ -82,17 +95,23 @@ class ResponseParser:
         if self.switched and self.reader is not None:
             self.reader.piece(data)
             self.reader.flush()
+            self.progressed = True
             return False
+        self.progressed = False
         self._overhead += len(data)
         try:
             self._http.feed_data(data)
         except HttpParserUpgrade as upgrade:
             self._switch(data[upgrade.args[0] :])
         except HttpParserError as error:
-            raise ForwardError(f"the upstream's response is malformed: {error}") from error
+            cause = error.__context__  # what one of our callbacks found
+            why = cause if isinstance(cause, HttpParserError) else error
+            raise ForwardError(f"the upstream's response is malformed: {why}") from error
         else:
             if self._overhead > _MAX_OVERHEAD and self.reader is not None:
                 raise ForwardError("the head or the trailers of the upstream's response are too large")
+            if self._chunked_head and not data.endswith(b"\r\n\r\n"):
+                self.reusable = False  # the beginning of a chunk may have been parsed after the head
         if self.reader is None:
             return True
         self.reader.flush()
@@ -161,14 +180,27 @@ class ResponseParser:
             self._framing, length = read_framing(self._method, status, headers, self._http.get_http_version())
         except AmbiguousFramingError as error:
             raise HttpParserError(f"{error} is ambiguous") from error
-        self.reusable = self._http.should_keep_alive() and self._framing is not Framing.CLOSE
-        if status == _NO_CONTENT and length:
-            self.reusable = False  # a Content-Length where there is no body
-        reader.head(status, reason, headers, self._framing, length)
+        self.progressed = True
         if self._method == "HEAD" and status >= _FINAL:
-            # llhttp would wait for the body that Content-Length announces, so a new parser goes on after this head.
-            self._http = HttpResponseParser(self)
-            self._end(reader)
+            self._end_at_head(reader, reason, headers, length)
+            return
+        self.reusable = self._http.should_keep_alive() and self._framing is not Framing.CLOSE
+        if status == _NO_CONTENT and announces_content(headers):
+            self.reusable = False  # if the content comes, it would be taken for the next response
+        reader.head(status, reason, headers, self._framing, length)
+
+    def _end_at_head(self, reader: ResponseReader, reason: bytes, headers: RawHeaders, length: bytes) -> None:
+        """End a response to HEAD: llhttp does not know the method, and would wait for a body.
+
+        A new parser goes on with the next bytes. The old one goes on with those after the head, if there are any: a
+        body that should not be there. Then the connection cannot be used again.
+        """
+        self.reusable = persists(headers, self._http.get_http_version())
+        if self._status not in WITHOUT_CONTENT:  # which llhttp knows itself
+            self._chunked_head = any(name.lower() == b"transfer-encoding" for name, _ in headers)
+        reader.head(self._status, reason, headers, self._framing, length)
+        self._http = HttpResponseParser(self)
+        self._end(reader)
 
     def _check(self, status: int, headers: RawHeaders) -> None:
         if not _MIN_STATUS <= status <= _MAX_STATUS:
@@ -182,11 +214,14 @@ class ResponseParser:
             raise HttpParserError("an interim response has a body")
         self._overhead = 0
         if self.reader is not None:
+            self.progressed = True
             self.reader.piece(data)
         else:
             self.reusable = False  # a body after a response that has none
 
     def on_message_complete(self) -> None:
+        if self._chunked_head:
+            self.reusable = False  # a last chunk after the head of a response to HEAD
         if self.reader is not None and self._status >= _FINAL:
             if not self._http.should_keep_alive():
                 self.reusable = False  # llhttp obeys a Connection trailer, and would parse no more

@@ -3,6 +3,9 @@
 A connection calls its `ResponseReader` as a response comes in. It can be used again if the response is complete, keeps
 to its framing, and leaves the connection open. Anything else (unsolicited bytes, a malformed head, an early end) closes
 the connection, so that no response can run into the next one.
+
+The head of a response has until its deadline, however many bytes of it, or interim responses, come before. After it,
+only content moves the deadline: an upstream that sends chunk extensions or trailers byte by byte holds nobody up.
 """
 
 import asyncio
@@ -45,6 +48,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._deadline = Deadline(loop, self._expire)
         self._idle_timeout = 0.0
+        self._left = 0.0  # seconds for the head, while reading is paused
         self._drained: asyncio.Future[None] | None = None
         self._writing_paused = False
         self._used = False
@@ -108,10 +112,17 @@ class UpstreamConnection(asyncio.Protocol):
             self._drained = self._loop.create_future()
             await self._drained
 
-    def expect(self, first: float, then: float) -> None:
-        """Wait for the response: `first` seconds for the first bytes, and `then` seconds between any two."""
-        self._idle_timeout = then
-        self._deadline.set(first)
+    def expect(self, head: float, idle: float) -> None:
+        """Wait for the response: `head` seconds for its whole head, then `idle` seconds between two pieces of its body.
+
+        If the head has come already, only `idle` counts.
+        """
+        self._idle_timeout = idle
+        seconds = idle if self._parser.in_body else head
+        if self._reading_paused:
+            self._left = seconds
+        else:
+            self._deadline.set(seconds)
 
     def pause(self, paused: bool) -> None:
         """Pause reading while the client is slow, or resume it."""
@@ -120,11 +131,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._reading_paused = paused
         if paused:
             self._transport.pause_reading()
-            self._deadline.clear()  # now the client's timeout counts
+            self._left = self._deadline.stop()  # now the client's timeout counts
         else:
             self._transport.resume_reading()
             if self._idle_timeout:
-                self._deadline.set(self._idle_timeout)
+                self._deadline.set(self._idle_timeout if self._parser.in_body else self._left)
 
     def hang_up(self, error: ForwardError) -> None:
         """End the exchange with an error, and close the connection."""
@@ -174,8 +185,10 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
         elif self._parser.reader is None:
             self.close()
+        elif self._parser.in_body:
+            self.hang_up(ForwardError("the upstream stopped in the middle of its response", GATEWAY_TIMEOUT))
         else:
-            self.hang_up(ForwardError("the upstream did not respond in time", GATEWAY_TIMEOUT))
+            self.hang_up(ForwardError("the upstream did not send the head of its response in time", GATEWAY_TIMEOUT))
 
     # Called by asyncio.
 
@@ -187,11 +200,12 @@ class UpstreamConnection(asyncio.Protocol):
             if not self.closing:
                 self.close()  # unsolicited bytes
             return
-        if self._idle_timeout:
-            self._deadline.set(self._idle_timeout)
+        parser = self._parser
         try:
-            if self._parser.feed(data):
+            if parser.feed(data):
                 self._stop_waiting()
+            elif parser.progressed and self._idle_timeout and not self._reading_paused:
+                self._deadline.set(self._idle_timeout)
         except ForwardError as error:
             self.hang_up(error)
 

@@ -68,7 +68,8 @@ class ResponseReader(Protocol):
 
 
 _SWITCHING = 101
-_WITHOUT_BODY = (204, 304)
+WITHOUT_CONTENT = (204, 304)
+"""Statuses of responses that never have content."""
 
 
 class AmbiguousFramingError(ValueError):
@@ -96,8 +97,28 @@ def read_framing(method: str, status: int, headers: RawHeaders, version: str) ->
             chunked = True
     if chunked and length is not None:
         raise AmbiguousFramingError("Content-Length and Transfer-Encoding")
-    if method == "HEAD" or status in _WITHOUT_BODY or status == _SWITCHING:
+    if method == "HEAD" or status in WITHOUT_CONTENT or status == _SWITCHING:
         return Framing.NONE, length or b""
     if chunked:
         return Framing.CHUNKED, b""
     return (Framing.CLOSE, b"") if length is None else (Framing.LENGTH, length)
+
+
+def announces_content(headers: RawHeaders) -> bool:
+    """Whether there would be content after a head with these headers, if its status allowed it."""
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"transfer-encoding" or (lower == b"content-length" and value.strip(b"0")):
+            return True
+    return False
+
+
+def persists(headers: RawHeaders, version: str) -> bool:
+    """Whether the connection stays open after this response (RFC 9112 section 9.3)."""
+    options = {
+        option.strip(b" \t").lower()
+        for name, value in headers
+        if name.lower() == b"connection"
+        for option in value.split(b",")
+    }
+    return b"close" not in options and (version == "1.1" or b"keep-alive" in options)

@@ -149,6 +149,22 @@ async def test_http_1_0_is_answered_without_chunks_and_closed() -> None:
         ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", []),
         ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\nETag: x\r\n\r\n", [b"500"]),
         ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", []),
+        ("HEAD", b"HTTP/1.1 200 OK\r\n\r\n", []),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", [b"0"]),
+        ("HEAD", b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\n", [b"5"]),
+        ("HEAD", b"HTTP/1.1 404 Not Found\r\n\r\n", []),
+        ("HEAD", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", []),
+        ("HEAD", b"HTTP/1.1 204 No Content\r\n\r\n", []),
+        ("HEAD", b"HTTP/1.1 205 Reset Content\r\n\r\n", []),
+        ("HEAD", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n", [b"500"]),
+        ("HEAD", b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", []),
+        ("GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", []),
+        ("DELETE", b"HTTP/1.1 204 No Content\r\nContent-Length: 00\r\n\r\n", []),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\n\r\n", []),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\n\r\n", [b"0"]),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", []),
+        ("GET", b"HTTP/1.0 304 Not Modified\r\nConnection: keep-alive\r\n\r\n", []),
+        ("GET", b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n", [b"0"]),
     ],
 )
 async def test_responses_without_a_body_leave_both_connections_usable(
@@ -158,8 +174,64 @@ async def test_responses_without_a_body_leave_both_connections_usable(
         for _ in range(3):
             await client.send(get(method=method))
             answer = await client.answer(bodiless=True)
+            if answer.status == 103:
+                answer = await client.answer(bodiless=True)
             assert answer.all(b"content-length") == length
     assert up.connections == 1
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
+@pytest.mark.parametrize(
+    ("method", "raw", "extra"),
+    [
+        ("HEAD", b"HTTP/1.1 200 OK\r\n\r\n", b"hello"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"hello"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", OK),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\nX: y\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"5\r\nhello\r\n0\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\n\r\n", OK),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", b"hello"),
+        ("GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", OK),
+        ("GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", b""),
+        ("GET", b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", b""),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b"hello"),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"),
+        ("GET", b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n", b"hello"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b""),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nConnection: x, Close\r\n\r\n", b""),
+        ("HEAD", b"HTTP/1.0 200 OK\r\n\r\n", b""),
+        ("GET", b"HTTP/1.0 204 No Content\r\nContent-Length: 0\r\n\r\n", b""),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n", b""),
+    ],
+)
+async def test_what_follows_an_answer_without_a_body_is_never_the_next_answer(
+    method: str, raw: bytes, extra: bytes, *, later: bool
+) -> None:
+    async def script(talk: Conversation) -> None:
+        await talk.request()
+        if later:
+            await talk.send(raw)
+            await answered.wait()
+            await talk.send(extra)
+        else:
+            await talk.send(raw + extra)
+        assert await talk.reader.read() == b""
+        closed.set()
+
+    answered, closed = asyncio.Event(), asyncio.Event()
+    async with upstream(script) as up, proxy(up.port) as running, Client.connect(running.port) as client:
+        await client.send(get(method=method))
+        first = await client.answer(bodiless=True)
+        assert first.start.split(b" ", 1)[1] == raw.split(b"\r\n")[0].split(b" ", 1)[1]
+        answered.set()
+        async with asyncio.timeout(DEADLINE):
+            await closed.wait()
+        await client.send(get("/next", method=method))
+        again = await client.answer(bodiless=True)
+        assert again.start == first.start
+    assert up.connections == 2
 
 
 async def test_an_expected_100_continue_is_the_upstreams() -> None:
