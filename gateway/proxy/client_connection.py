@@ -25,6 +25,7 @@ from gateway.proxy.peer import Peer, peer_address
 from gateway.proxy.request_body import discard_rest
 from gateway.proxy.request_parser import RequestParser
 from gateway.proxy.responses import BAD_REQUEST, INTERNAL_ERROR, REQUEST_TIMEOUT, UNAVAILABLE, Response
+from gateway.proxy.unread import read_unread
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
 
@@ -136,6 +137,10 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, by either side."""
+        if exc is not None and self._task is not None and self.client.on_eof is not None and self._linger is None:
+            # A failed write closes it at once, but what the client sent into its tunnel before is still in the socket.
+            for data in read_unread(self._transport):
+                self._requests.data_received(data)
         self._enter(CLOSED)
         self._deadline.cancel()
         if self._task is None:
@@ -319,7 +324,6 @@ class ClientConnection(asyncio.Protocol):
         if self._requests.holds_part_of_a_head():
             self._requests.stop(REQUEST_TIMEOUT)
         elif left > 0:
-            self._requests.begun = False  # empty lines before a head are not part of it
             self._deadline.set(left)
             return
         else:

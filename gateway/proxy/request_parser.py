@@ -18,6 +18,9 @@ Parsed = tuple[RawRequestMessage, StreamReader]
 _BUFFER = 65_536
 """Bytes to buffer of a body while the upstream is slow, and of what follows a request to switch protocols."""
 
+_TOO_MANY_HEADERS = "Too many headers received"
+"""The message of aiohttp's error, which has no class of its own."""
+
 _MAX_QUEUED = 32
 _RESUME_AT = 16
 """Length of the queue at which reading stops, and at which it resumes."""
@@ -181,7 +184,8 @@ class RequestParser(BaseProtocol):
         try:
             self._read(data)
         except HttpProcessingError as error:
-            self.stop(HEAD_TOO_LARGE if isinstance(error, LineTooLong) else BAD_REQUEST)
+            too_large = isinstance(error, LineTooLong) or error.message == _TOO_MANY_HEADERS
+            self.stop(HEAD_TOO_LARGE if too_large else BAD_REQUEST)
 
     def _read(self, data: bytes) -> None:
         queue = self.queue
@@ -204,7 +208,7 @@ class RequestParser(BaseProtocol):
                 return
             data = b""
         if data:
-            self.begun = True
+            self.begun = self.begun or bool(data.strip(b"\r\n"))  # empty lines before a head are not part of it
             self._head_size = seen
             if seen > self._max_head:
                 raise LineTooLong(b"", self._max_head)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tests.hostile.case import Case
-from tests.hostile.own import CANARY, NEXT, PASSED, REFUSED, get, passed, post
+from tests.hostile.own import CANARY, NEXT, PASSED, REFUSED, TOO_LARGE, get, passed, post
 
 
 def sequences() -> Iterator[Case]:
@@ -67,8 +67,12 @@ def sequences() -> Iterator[Case]:
         "own-expect-10", post(b"hello", b"Content-Length: 5", b"Expect: 100-continue").replace(b"1.1", b"1.0"), (once,)
     )
     yield Case("own-many-fields", get(b"/ok", *[b"X: y"] * 90), (PASSED,))
-    yield Case("own-too-many-fields", get(b"/ok", *[b"X: y"] * 120) + CANARY, (REFUSED,))
-    yield Case("own-large-head", get(b"/ok", *[b"X: " + b"y" * 7000] * 12) + CANARY, (REFUSED,))
+    yield Case("own-too-many-fields", get(b"/ok", *[b"X: y"] * 120) + CANARY, (TOO_LARGE,))
+    yield Case("own-one-field-too-many", get(b"/ok", *[b"X: y"] * 100) + CANARY, (TOO_LARGE,))  # Host is the first
+    yield Case("own-too-many-names", get(b"/ok", *[b"X-%d: y" % n for n in range(200)]) + CANARY, (TOO_LARGE,))
+    yield Case("own-too-many-fields-unfinished", get(b"/ok", *[b"X: y"] * 120)[:-2], (TOO_LARGE,))
+    yield Case("own-large-head", get(b"/ok", *[b"X: " + b"y" * 7000] * 12) + CANARY, (TOO_LARGE,))
+    yield Case("own-large-field", get(b"/ok", b"X: " + b"y" * 9000) + CANARY, (TOO_LARGE,))
     yield Case("own-get-body", get(b"/ok", b"Content-Length: 5") + b"hello" + NEXT, (passed(upstream=2),))
     yield Case(
         "own-delete-chunked",
