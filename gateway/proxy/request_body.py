@@ -72,7 +72,9 @@ class BodyUpload:
                 connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
                 await self._drain()
         except ForwardError as error:
-            if error.outcome is Outcome.BAD_REQUEST:
+            # A response that is complete may have promised that the connection goes on: then the rest of a body that is
+            # too large is discarded, within the limits for that.
+            if error.outcome is Outcome.BAD_REQUEST and error.response is not CONTENT_TOO_LARGE:
                 self._exchange.keep_alive = False
             connection.hang_up(error)
         else:
@@ -99,7 +101,7 @@ class BodyUpload:
             raise ForwardError(
                 "the client stalled while sending the request body", REQUEST_TIMEOUT, Outcome.BAD_REQUEST
             ) from None
-        except (web.RequestPayloadError, OSError, RuntimeError) as error:
+        except (web.RequestPayloadError, OSError) as error:
             raise ForwardError("the request body is malformed", BAD_REQUEST, Outcome.BAD_REQUEST) from error
         self._rate.end(len(data))
         self._left -= len(data)
@@ -134,7 +136,7 @@ async def discard_rest(body: StreamReader, intake: Intake, observer: RequestObse
                 left -= size
     except TimeoutError:
         observer.rejected("slow_body")
-    except (web.RequestPayloadError, RuntimeError, OSError):
+    except (web.RequestPayloadError, OSError):
         return False  # it is malformed, or the connection is lost
     if left < 0:
         observer.rejected("large_body")

@@ -202,6 +202,31 @@ async def test_a_client_that_leaves_in_the_rest_of_a_body_leaves_nothing_behind(
 # The upstream's.
 
 
+async def test_a_body_over_max_body_after_a_response_that_goes_on_costs_the_next_request_nothing() -> None:
+    """A body of unknown length was begun, and the response said nothing of a close: it cannot be a 413 any more."""
+
+    async def script(talk: Conversation) -> None:
+        head = await talk.reader.readuntil(b"\r\n\r\n")
+        await talk.send(UNAUTHORIZED if b"chunked" in head else OK)
+        if b"chunked" in head:
+            assert not (await talk.reader.read()).endswith(b"0\r\n\r\n")  # no whole request
+
+    chunk = b"400\r\n" + b"x" * 1_024 + b"\r\n"
+    async with (
+        upstream(script) as up,
+        proxy(up.port, intake=Intake(max_body=10_000)) as running,
+        Client.connect(running.port) as client,
+    ):
+        answer = await client.ask(post("/", "Transfer-Encoding: chunked"))
+        assert (answer.status, says_close(answer)) == (401, False)
+        for _ in range(20):
+            await client.send(chunk)
+        await until(lambda: running.seen.causes == ["large_body"])
+        await client.send(chunk * 20 + b"0\r\n\r\n" + get("/next"))
+        assert (await client.answer()).status == 200
+        assert running.seen.causes == ["large_body"]
+
+
 async def _body(talk: Conversation, head: bytes) -> int:
     """Read a body to its end."""
     if b"chunked" in head:

@@ -308,6 +308,24 @@ async def test_an_upstream_that_is_not_there_is_a_502() -> None:
         assert (await client.ask(get())).status == 502
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        (b"X: y\r\n" * 255, 200),
+        (b"X: y\r\n" * 256, 502),
+        (b"X: " + b"y" * 60_000 + b"\r\n", 200),
+        (b"X: " + b"y" * 70_000 + b"\r\n", 502),
+        (b"X: %b\r\n" % (b"y" * 7_000) * 10, 502),
+    ],
+    ids=["many", "too many", "large", "too large", "too large together"],
+)
+async def test_a_response_with_too_many_or_too_large_headers_is_a_502(fields: bytes, status: int) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + fields + b"\r\n"
+    async with upstream(says(raw)) as up, proxy(up.port) as running, Client.connect(running.port, limit=2**20) as client:
+        for _ in range(2):
+            assert (await client.ask(get())).status == status
+
+
 async def test_why_an_address_cannot_be_reached_is_said_once_until_it_can() -> None:
     port = unused_port()
     async with proxy(port) as running:

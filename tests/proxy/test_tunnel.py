@@ -1,6 +1,8 @@
 """WebSockets pass, spoken by libraries nobody here wrote."""
 
 import asyncio
+import select
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -123,6 +125,32 @@ async def test_a_client_that_leaves_takes_the_upstream_with_it() -> None:
             assert (await client.ask(get("/", *HANDSHAKE))).status == 101
         async with asyncio.timeout(DEADLINE):
             await left.wait()
+
+
+async def test_what_a_client_sent_before_a_write_to_it_failed_reaches_the_upstream() -> None:
+    """A failed write closes the transport at once, before the loop has read what is in the socket."""
+    last = b"last" * 5_000  # a reset discards what the system has not sent yet
+    got = asyncio.get_running_loop().create_future()
+
+    async def script(talk: Conversation) -> None:
+        await talk.request()
+        await talk.send(SWITCHED + b"not read by the client")
+        got.set_result(await talk.reader.read())
+
+    async with upstream(script) as up, proxy(up.port) as running:
+        loop = asyncio.get_running_loop()
+        with socket.create_connection(("127.0.0.1", running.port)) as client:
+            client.setblocking(False)
+            client.sendall(get("/", *HANDSHAKE))
+            await loop.sock_recv(client, 12)
+            await until(lambda: select.select([client], [], [], 0)[0])
+            (connection,) = running.server.connections
+            await until(lambda: connection.client.on_eof)
+            client.sendall(last)  # from here to the write the loop does not run
+        connection.client.write(b"nobody reads this")
+        connection.client.coalescer.flush()
+        async with asyncio.timeout(DEADLINE):
+            assert await got == last
 
 
 async def test_when_an_upstream_declines_nothing_behind_the_request_is_read_as_another() -> None:
