@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from socket import socket
+from socket import gethostname, socket
 
 from gateway import __version__
 from gateway.analytics.open import open_sink
@@ -27,8 +27,10 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server, listen
+from gateway.proxy.via import Via, pseudonym
 from gateway.redis.open import connected
 from gateway.redis.poller import Poller
+from gateway.settings.gateway import Settings
 from gateway.settings.listener import BACKLOG
 from gateway.telemetry import definitions
 from gateway.telemetry.events import Events
@@ -142,7 +144,14 @@ class Worker:
             self._reload = control.reloader.reload_on_signal
 
             who = settings.identity
-            reader = RequestReader(identity_headers(who), credential_headers(who), who.proxy_headers)
+            reader = RequestReader(
+                identity_headers(who),
+                credential_headers(who),
+                who.proxy_headers,
+                _via(settings),
+                events.loop_detected,
+                events.header_dropped,
+            )
             cors = Cors(settings.cors_origins)
             proxy = Proxy(book, identity, limiter, forwarder, reader, tracing or events, control.bypass, cors)
             handle = proxy.handle if tracing is None else tracing.around(proxy.handle)
@@ -222,3 +231,11 @@ class Worker:
         metrics.watch(definitions.LOCAL_BUCKETS, lambda: limiter.held)
         metrics.watch(definitions.EVICTIONS, lambda: limiter.evicted)
         metrics.watch(definitions.CONNECTIONS, lambda: server.held)
+
+
+def _via(settings: Settings) -> Via | None:
+    """The gateway's Via header; all its workers have the same."""
+    if settings.via in {"off", "false"}:
+        return None
+    urls = [upstream.urls for upstream in settings.upstreams.values()]
+    return Via(pseudonym(gethostname(), settings.listen, urls) if settings.via == "auto" else settings.via)

@@ -17,7 +17,7 @@ from gateway.config.location import existing
 from gateway.config.node import Node
 from gateway.config.number import seconds, share, whole
 from gateway.config.problem import Findings, InvalidError, Problem
-from gateway.config.scalar import choice, each
+from gateway.config.scalar import choice, each, matching
 from gateway.config.section import Section, keys_of
 from gateway.config.source import Source
 from gateway.config.store import STORE
@@ -34,6 +34,7 @@ from gateway.settings.listener import Listener
 from gateway.settings.log import LogPolicy
 from gateway.settings.store import Store
 
+_VIA_NAME = "[A-Za-z0-9._-]{1,64}"
 PATHS = Section(
     "paths",
     keys_of(PathPolicy, encoded_slash=choice("reject", "pass")),
@@ -62,6 +63,11 @@ GATEWAY = Section(
         analytics=ANALYTICS,
         cors_origins=each(web_origin),
         tracing=TRACING,
+        via=matching(
+            _VIA_NAME,
+            "name, `auto` or `off`",
+            "is not a name for Via; write at most 64 of A-Z, a-z, 0-9, '.', '_' and '-', or auto, or off",
+        ),
     ),
     (Settings,),
     lambda entries: entries.build(Settings),

@@ -9,7 +9,7 @@
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 
@@ -49,12 +49,18 @@ class RequestHeaders:
             no client can have them removed.
         credentials: Names of the headers with callers' credentials; no client can have them removed.
         proxy_headers: Names of more headers that only a trusted proxy may set, see `ProxyHeaders`.
+        dropped: Called with a name that is removed because of its underscore. A few thousand names later, it may be
+            called with the same one again.
     """
 
     __slots__ = ("_is_removed", "_is_removed_if_untrusted", "_kept", "_proxy_headers")
 
     def __init__(
-        self, identity: Sequence[str], credentials: Sequence[str] = (), proxy_headers: Sequence[str] = ()
+        self,
+        identity: Sequence[str],
+        credentials: Sequence[str] = (),
+        proxy_headers: Sequence[str] = (),
+        dropped: Callable[[str], None] = lambda _: None,
     ) -> None:
         set_by_proxies = ProxyHeaders((*identity, *proxy_headers), set(credentials) - set(identity))
         removed = _HOP_BY_HOP | _REPLACED | _NEVER_FORWARDED | {b"host", b"content-length"}
@@ -63,7 +69,10 @@ class RequestHeaders:
 
         def is_removed(name: bytes) -> bool:
             lower = name.lower()
-            return lower in removed or b"_" in lower
+            if b"_" in lower:
+                dropped(name.decode(errors="replace"))
+                return True
+            return lower in removed
 
         # Cached by the name as it was sent: clients send few names, and always the same.
         self._is_removed = lru_cache(maxsize=1024)(is_removed)

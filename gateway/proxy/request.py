@@ -1,18 +1,25 @@
 """`RequestHead`: the head of a request, read once for matching, charging and forwarding."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from secrets import token_hex
 
 from aiohttp import HttpVersion10, HttpVersion11
-from aiohttp.hdrs import AUTHORIZATION, PROXY_AUTHORIZATION
+from aiohttp.hdrs import AUTHORIZATION, PROXY_AUTHORIZATION, VIA
 
 from gateway.limits.address import LOOPBACK, belongs
 from gateway.proxy.exchange import Exchange, declared_length
 from gateway.proxy.headers import RequestHeaders, names_connection_scheme
-from gateway.proxy.responses import BAD_REQUEST, METHOD_NOT_ALLOWED, VERSION_NOT_SUPPORTED, Response
+from gateway.proxy.responses import (
+    BAD_REQUEST,
+    LOOP_DETECTED,
+    METHOD_NOT_ALLOWED,
+    VERSION_NOT_SUPPORTED,
+    Response,
+)
 from gateway.proxy.target import Target, parse_target
+from gateway.proxy.via import Via
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
 
@@ -74,8 +81,18 @@ class RequestHead:
             lines.append(b"Content-Length: %d" % self.length)
         if self.wants_websocket:
             lines.append(b"Connection: upgrade\r\nUpgrade: websocket")
-        lines.append(b"\r\n")
+        lines.append(self._end(lines))
         return b"\r\n".join(lines)
+
+    def _end(self, lines: list[bytes]) -> bytes:
+        """Our Via header, with those that came before it, and the empty line that ends the head."""
+        via, message = self._reader.via, self._exchange.message
+        if via is None:
+            return b"\r\n"
+        if VIA not in message.headers:
+            return via.end_of_head(message)
+        lines[:] = [line for line in lines if line[:4].lower() != b"via:"]
+        return via.append(message.headers.getall(VIA), message)
 
     @property
     def wants_websocket(self) -> bool:
@@ -125,6 +142,10 @@ class RequestHead:
         return f"{text}\r\nX-Forwarded-Host: {host}" if host else text
 
 
+def _ignore(_: str) -> None:
+    """Report to nobody."""
+
+
 class RequestReader:
     """Reads the heads of requests, and rejects those that must not be served.
 
@@ -132,17 +153,30 @@ class RequestReader:
         identity: Names of the headers in which a trusted proxy names the caller.
         credentials: Names of the headers with callers' own credentials: a token or a key.
         proxy_headers: Names of more headers that only a trusted proxy may set.
+        via: The gateway's own Via header; without it, requests go on with the one they came with, and loops are not
+            detected.
+        looped: Called with the Via header of a request that has passed this gateway before.
+        dropped: Called with the name of a header that is not forwarded because of its underscore; not each time.
 
     Attributes:
         headers: Selects the headers that go upstream.
+        via: As above.
     """
 
-    __slots__ = ("_credentials", "_identifying", "_ids", "_run", "headers")
+    __slots__ = ("_credentials", "_identifying", "_ids", "_looped", "_run", "headers", "via")
 
     def __init__(
-        self, identity: Sequence[str], credentials: Sequence[str] = (), proxy_headers: Sequence[str] = ()
+        self,
+        identity: Sequence[str],
+        credentials: Sequence[str] = (),
+        proxy_headers: Sequence[str] = (),
+        via: Via | None = None,
+        looped: Callable[[str], None] = _ignore,
+        dropped: Callable[[str], None] = _ignore,
     ) -> None:
-        self.headers = RequestHeaders(identity, credentials, proxy_headers)
+        self.headers = RequestHeaders(identity, credentials, proxy_headers, dropped)
+        self.via = via
+        self._looped = looped
         self._credentials = tuple(credentials)
         self._identifying = (*credentials, *identity)
         self._run = token_hex(8)
@@ -160,6 +194,9 @@ class RequestReader:
             return BAD_REQUEST  # RFC 9112 section 6.1: forwarding would lose the coding, or HTTP/1.0 has none
         if self._names_two_callers(exchange):
             return BAD_REQUEST
+        if self.via is not None and VIA in message.headers and self.via.is_in(values := message.headers.getall(VIA)):
+            self._looped(", ".join(values))
+            return LOOP_DETECTED
         target = parse_target(message.path, message.headers.getall("Host", ()))
         return BAD_REQUEST if target is None else RequestHead(exchange, target, self)
 

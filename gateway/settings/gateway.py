@@ -44,6 +44,10 @@ class Settings:
         cors_origins: Origins of web pages that may read the gateway's own responses, such as a 429, and use the control
             plane. Preflights on the public port are forwarded: what pages may do with the API is for upstreams to say.
         tracing: Where OpenTelemetry spans are sent; without it, nowhere.
+        via: The gateway's name in the Via header of requests to upstreams. A request that comes with it has passed the
+            gateway before, and gets a 508. `auto` makes a name of the host's name, the address to listen on and the
+            upstreams; `off` adds no Via and detects no loop. Gateways that pass requests on to each other need
+            different names.
     """
 
     upstreams: Mapping[str, Upstream]
@@ -63,6 +67,7 @@ class Settings:
     analytics: Analytics = Analytics()
     cors_origins: tuple[str, ...] = ()
     tracing: Tracing | None = None
+    via: str = "auto"
 
     @classmethod
     def of_one(cls, upstream: Origin) -> "Settings":

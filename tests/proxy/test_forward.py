@@ -321,7 +321,11 @@ async def test_an_upstream_that_is_not_there_is_a_502() -> None:
 )
 async def test_a_response_with_too_many_or_too_large_headers_is_a_502(fields: bytes, status: int) -> None:
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + fields + b"\r\n"
-    async with upstream(says(raw)) as up, proxy(up.port) as running, Client.connect(running.port, limit=2**20) as client:
+    async with (
+        upstream(says(raw)) as up,
+        proxy(up.port) as running,
+        Client.connect(running.port, limit=2**20) as client,
+    ):
         for _ in range(2):
             assert (await client.ask(get())).status == status
 

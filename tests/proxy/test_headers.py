@@ -56,6 +56,13 @@ async def test_connection_cannot_take_away_what_others_rely_on(name: str) -> Non
     assert request.all(name.encode()) != []
 
 
+async def test_a_name_that_is_dropped_for_its_underscore_is_reported_once() -> None:
+    async with upstream() as up, proxy(up.port) as running:
+        for _ in range(3):
+            assert (await ask(running.port, get("/", "X_Api_Version: 2", "X-Api-Version: 2"))).status == 200
+        assert running.seen.dropped == ["X_Api_Version"]
+
+
 async def test_names_with_an_underscore_are_dropped() -> None:
     request = await seen("X_User_Id: mallory", "X_Forwarded_For: 203.0.113.1")
     assert not any(b"_" in name for name, _ in request.fields)

@@ -113,6 +113,34 @@ async def test_a_peer_that_is_not_trusted_is_logged_once_with_what_to_set(output
     assert "identity.trusted_proxies" in line["fix"]
 
 
+async def test_a_loop_is_counted_each_time_and_logged_once_a_minute(output: Output) -> None:
+    now = 0.0
+    events = Events(output.log, output.metrics, access_log=0.0, clock=lambda: now)
+    for instant in (0.0, 1.0, 2.0, 61.0):
+        now = instant
+        events.loop_detected("1.1 edge, 1.1 " + "x" * 1_000)
+    assert await output.samples("gateway_connections_rejected_total") == [
+        'gateway_connections_rejected_total{cause="loop"} 4.0'
+    ]
+    first, second = await output.lines()
+    assert (first["event"], first["level"], first["unlogged"], second["unlogged"]) == ("loop_detected", "error", 0, 2)
+    assert first["via"].startswith("1.1 edge, 1.1 xxx")
+    assert len(first["via"]) == 256
+
+
+async def test_a_dropped_header_is_logged_once_and_names_that_clients_invent_do_not_fill_the_log(
+    output: Output,
+) -> None:
+    events = Events(output.log, output.metrics, access_log=0.0)
+    for name in ("X_Api_Version", "x_api_version", *(f"x_{number}" for number in range(1_000)), "X_Api_Version"):
+        events.header_dropped(name)
+    lines = await output.lines()
+    assert [line["name"] for line in lines[:2]] == ["X_Api_Version", "x_0"]
+    assert len(lines) == 32
+    assert (lines[0]["event"], lines[0]["level"]) == ("header_dropped", "warning")
+    assert "hyphens" in lines[0]["fix"]
+
+
 @pytest.mark.parametrize(("share", "lines"), [(1.0, 1000), (0.0, 0), (0.25, 250), (0.01, 10), (0.999, 999)])
 async def test_the_access_log_has_its_share_of_all_requests(output: Output, share: float, lines: int) -> None:
     events = Events(output.log, output.metrics, access_log=share)
