@@ -1,12 +1,15 @@
-"""Of all tests: which process runs which, and that one whose tool is missing is skipped, or fails."""
+"""Of all tests: which process runs which, that one whose tool is missing is skipped or fails, and their own ports."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.outside_tools import TOOLS
+from tests.reserved_port import ReservedPort
 
 TOGETHER = {"tests/limiter/test_bound.py"}
 """Files whose tests look at one thing that takes long to make."""
@@ -39,3 +42,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if os.environ.get("REQUIRE_TOOLS", "0") not in {"", "0"}:
                 pytest.fail(f"REQUIRE_TOOLS is set, and {tool.absence}", pytrace=False)
             pytest.skip(tool.absence)
+
+
+@pytest.fixture
+def reserve() -> Iterator[Callable[[], int]]:
+    """Reserve a port until the end of the test."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(ReservedPort()).number

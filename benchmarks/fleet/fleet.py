@@ -17,7 +17,8 @@ from gateway.auth.grant import Scope
 from gateway.auth.signing import SigningKey, issue, make_key, read_key
 from tests.kit.process import Process
 from tests.redis.fault_proxy import FaultProxy, fault_proxy
-from tests.redis_server import RedisServer, free_port, redis_server
+from tests.redis_server import RedisServer, redis_server
+from tests.reserved_port import ReservedPort
 from tests.waiting import DEADLINE, until
 from tests.wire import ask, get
 
@@ -75,8 +76,8 @@ class Upstream:
         journal: The file in which it notes the requests that it has carried out; see `origin`.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, name: str, port: int) -> None:
+        self.port = port
         self.journal = folder / f"{name}.journal"
         self._stack = AsyncExitStack()
         self._process: Process | None = None
@@ -108,9 +109,11 @@ class Gateway:
         redis: The wire to Redis, which is its own.
     """
 
-    def __init__(self, name: str, folder: Path, redis: FaultProxy, orders: int, shaky: int) -> None:
+    def __init__(
+        self, name: str, folder: Path, port: int, control: int, redis: FaultProxy, orders: int, shaky: int
+    ) -> None:
         self.name = name
-        self.port, self.control = free_port(), free_port()
+        self.port, self.control = port, control
         self.folder = folder / name
         self.log = self.folder / "log"
         self.redis = redis
@@ -281,14 +284,16 @@ async def fleet() -> AsyncIterator[Fleet]:
         folder = Path(name)
         admin = read_key(make_key("HS256", folder / "admin").private)
         (folder / "hash").write_text("0123456789abcdef")
-        orders, shaky = Upstream(folder, "orders"), Upstream(folder, "shaky")
         async with AsyncExitStack() as stack:
+            ports = iter([stack.enter_context(ReservedPort()).number for _ in range(6)])
+            orders, shaky = (Upstream(folder, name, next(ports)) for name in ("orders", "shaky"))
             redis = await stack.enter_async_context(redis_server("--appendonly", "yes", "--appendfsync", "no"))
             wires = [await stack.enter_async_context(fault_proxy(redis.port)) for _ in range(2)]
             for upstream in (orders, shaky):
                 stack.push_async_callback(upstream.kill)
             first, second = (
-                Gateway(name, folder, wire, orders.port, shaky.port) for name, wire in zip("ab", wires, strict=True)
+                Gateway(name, folder, next(ports), next(ports), wire, orders.port, shaky.port)
+                for name, wire in zip("ab", wires, strict=True)
             )
             for gateway in (first, second):
                 stack.push_async_callback(gateway.close)

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from benchmarks.fleet.clients import OTHERS
 from benchmarks.fleet.episode import Episode
 from benchmarks.fleet.fleet import WORKERS
-from tests.redis_server import free_port
+from tests.reserved_port import ReservedPort
 from tests.set_clock import SetClock
 
 
@@ -92,9 +92,10 @@ async def redis_out_of_memory(episode: Episode) -> None:
 async def redis_read_only(episode: Episode) -> None:
     episode.full_buckets = 2
     async with _operator(episode) as client:
-        await client.replicaof("127.0.0.1", str(free_port()))
-        await asyncio.sleep(episode.seconds)
-        await client.replicaof("NO", "ONE")
+        with ReservedPort() as nobody:
+            await client.replicaof("127.0.0.1", str(nobody.number))
+            await asyncio.sleep(episode.seconds)
+            await client.replicaof("NO", "ONE")
 
 
 async def redis_password_changed(episode: Episode) -> None:

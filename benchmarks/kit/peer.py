@@ -14,7 +14,8 @@ from typing import NamedTuple
 from benchmarks.kit.machine import CORES, is_running, on
 from benchmarks.kit.programs import ENVIRONMENT, PYTHON, find, version
 from tests.kit.process import ROOT, Process
-from tests.redis_server import RedisServer, free_port, redis_server
+from tests.redis_server import RedisServer, redis_server
+from tests.reserved_port import ReservedPort
 
 _FOLDER = Path(__file__).parents[1] / "peers"
 _START_TIMEOUT = 15.0
@@ -117,7 +118,7 @@ async def start(
         redis = await stack.enter_async_context(redis_server()) if peer.redis else None
         script = (_FOLDER / "bucket.lua").read_text()
         known = {
-            "port": free_port(), "spare": free_port(), "unused": free_port(), "unused_too": free_port(),
+            **{name: stack.enter_context(ReservedPort()).number for name in ("port", "spare", "unused", "unused_too")},
             "origin": origin, "redis": redis.port if redis else 0, "store": redis.url if redis else "memory",
             "sha": hashlib.sha1(script.encode()).hexdigest(), "folder": folder, "python": PYTHON,
             **limits.user.values("user"), **limits.endpoint.values("endpoint"), **peer.values, **values,

@@ -16,7 +16,8 @@ from benchmarks.soak.clients import EXEMPT
 from gateway.auth.grant import Scope
 from gateway.auth.signing import SigningKey, issue, make_key, read_key
 from tests.kit.process import Process, cli, ports
-from tests.redis_server import RedisServer, free_port, redis_server
+from tests.redis_server import RedisServer, redis_server
+from tests.reserved_port import ReservedPort
 from tests.waiting import DEADLINE
 from tests.wire import Client, ask, get
 
@@ -87,9 +88,8 @@ class Environment:
 @asynccontextmanager
 async def environment() -> AsyncIterator[Environment]:
     """Run it while the block runs."""
-    upstream = free_port()
-    with TemporaryDirectory(prefix="soak-") as name:
-        folder = Path(name)
+    with TemporaryDirectory(prefix="soak-") as name, ReservedPort() as port:
+        folder, upstream = Path(name), port.number
         async with (
             redis_server() as redis,
             Process.start(sys.executable, "-m", "benchmarks.kit.origin", str(upstream)),

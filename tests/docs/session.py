@@ -26,7 +26,8 @@ from tests.config.reading import write_certificates
 from tests.docs import curl
 from tests.docs.pages import Block, Command, File, commands
 from tests.kit.process import Process
-from tests.redis_server import binaries, free_port
+from tests.redis_server import binaries
+from tests.reserved_port import ReservedPort
 
 _PORT = re.compile(r"(?:127\.0\.0\.1|localhost|0\.0\.0\.0|\[::1\]):([0-9]{4,5})")
 _USUAL = {8080, 8081}
@@ -56,9 +57,9 @@ class Session:
     def __init__(self, folder: Path, page: Path) -> None:
         self._folder = folder
         named = {int(port) for port in _PORT.findall(page.read_text())} | _USUAL
-        self._ports = {port: free_port() for port in sorted(named)}
         self._jobs: dict[int, Process] = {}
         self._stack = AsyncExitStack()
+        self._ports = {port: self._stack.enter_context(ReservedPort()).number for port in sorted(named)}
         tools = folder / ".tools"
         tools.mkdir()
         script = _GATEWAY.format(python=sys.executable, public=self._ports[8080], control=self._ports[8081])

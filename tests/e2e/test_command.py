@@ -3,12 +3,12 @@
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.kit.process import ROOT, Process, cli, gateway, run
-from tests.redis_server import free_port
 from tests.waiting import DEADLINE
 from tests.wire import Client, ask, get, upstream
 
@@ -124,16 +124,15 @@ async def test_it_refuses_to_start_without_the_c_parser() -> None:
         assert "Traceback" not in process.output
 
 
-async def test_the_demo_tells_what_to_try_and_it_is_true(tmp_path: Path) -> None:
+async def test_the_demo_tells_what_to_try_and_it_is_true(tmp_path: Path, reserve: Callable[[], int]) -> None:
     """The shipped configuration, on ports that are free here."""
     config = tmp_path / "config"
     config.mkdir()
     text = (ROOT / "config/gateway.yaml").read_text()
-    for port in ("8080", "8081", "9000"):
-        async with upstream() as free:  # a port that was free a moment ago
-            text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free.port}")
-    (config / "gateway.yaml").write_text(text)
     (config / "rules").symlink_to(ROOT / "config/rules")
+    for port in ("8080", "8081", "9000"):
+        text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{reserve()}")
+    (config / "gateway.yaml").write_text(text)
     async with Process.start(*cli("demo", "--config", config / "gateway.yaml")) as process:
         await process.says("Ctrl-C stops the demo")
         found = await process.says(r"curl -i http://127\.0\.0\.1:(\d+)(/\S+)")
@@ -149,9 +148,9 @@ async def test_the_demo_tells_what_to_try_and_it_is_true(tmp_path: Path) -> None
         assert "Traceback" not in process.output
 
 
-async def test_it_runs_with_its_standard_streams_closed() -> None:
+async def test_it_runs_with_its_standard_streams_closed(reserve: Callable[[], int]) -> None:
     """No socket of ours may land on descriptor 2, where libraries write."""
-    port = free_port()
+    port = reserve()
     serve = f"{sys.executable} -m gateway serve --upstream $0 --listen 127.0.0.1:{port} --control 127.0.0.1:0"
     command = f"exec {serve} <&- >&- 2>&-"
     async with upstream() as up, Process.start("sh", "-c", command, f"http://127.0.0.1:{up.port}") as process:

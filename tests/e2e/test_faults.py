@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from redis.asyncio import Redis
 from tests.auth.keys import claims, pair, signed, token
 from tests.control.fleet import fleet_member
 from tests.kit.process import Process, gateway
-from tests.redis_server import free_port, redis_server
+from tests.redis_server import redis_server
 from tests.waiting import DEADLINE, Lag, eventually, lag, until
 from tests.wire import OK, Client, Conversation, ask, get, upstream
 
@@ -98,9 +99,11 @@ async def test_without_descriptors_it_refuses_and_recovers_and_does_not_spin() -
         assert await process.ends() == 0
 
 
-async def test_a_gateway_ends_by_itself_though_collector_database_log_and_a_client_all_hang(tmp_path: Path) -> None:
+async def test_a_gateway_ends_by_itself_though_collector_database_log_and_a_client_all_hang(
+    tmp_path: Path, reserve: Callable[[], int]
+) -> None:
     """It waits for one after the other, and the supervisor for all of them."""
-    port, control = free_port(), free_port()
+    port, control = reserve(), reserve()
     asked, spans, rows = asyncio.Event(), asyncio.Event(), asyncio.Event()
     read, write = os.pipe()
 

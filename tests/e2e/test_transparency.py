@@ -4,7 +4,7 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 
 from tests.kit.process import Process, gateway
 from tests.wheels import shipped
-from tests.wire import Client, Message, get, upstream
+from tests.wire import Client, Message, get
 
 HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding"}
 UNPACK = {b"gzip": gzip.decompress, b"deflate": zlib.decompress, b"br": brotlicffi.decompress}
@@ -128,13 +128,14 @@ http {{
 
 
 @pytest.mark.parametrize(("via", "more"), [("auto", "gzip_proxied any;"), ("off", "")], ids=["via", "no via"])
-async def test_nginx_answers_as_if_nobody_stood_in_between(tmp_path: Path, via: str, more: str) -> None:
+async def test_nginx_answers_as_if_nobody_stood_in_between(
+    tmp_path: Path, via: str, more: str, reserve: Callable[[], int]
+) -> None:
     """By default nginx does not compress responses to requests with Via."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site/small.txt").write_text("small")
     (tmp_path / "site/large.bin").write_bytes(bytes(range(256)) * 8000)
-    async with upstream() as free:
-        direct = free.port
+    direct = reserve()
     (tmp_path / "nginx.conf").write_text(NGINX.format(folder=tmp_path, port=direct, more=more))
     (tmp_path / "gateway.yaml").write_text(
         f"upstreams: {{default: {{urls: [http://127.0.0.1:{direct}]}}}}\nvia: {via}\n"

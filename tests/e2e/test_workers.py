@@ -6,6 +6,7 @@ import re
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.kit.process import Process, cli, gateway, run
-from tests.redis_server import free_port, redis_server
+from tests.redis_server import redis_server
 from tests.waiting import DEADLINE, eventually, until
 from tests.wire import OK, Client, Conversation, ask, get, upstream
 
@@ -90,9 +91,9 @@ async def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on() -> Non
 
 
 @pytest.mark.parametrize("reader", ["closed", "full"])
-async def test_a_worker_is_replaced_though_nobody_reads_the_log(reader: str) -> None:
+async def test_a_worker_is_replaced_though_nobody_reads_the_log(reader: str, reserve: Callable[[], int]) -> None:
     """The supervisor has to say that a worker has ended; nobody hears it, and it goes on."""
-    port, control = free_port(), free_port()
+    port, control = reserve(), reserve()
     read, write = os.pipe()
     if reader == "full":
         os.set_blocking(write, False)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -11,12 +12,6 @@ from gateway.settings.intake import Intake
 from tests.proxy.running import proxy
 from tests.waiting import DEADLINE, until
 from tests.wire import OK, Client, Conversation, ask, get, says, upstream
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_a_response_arrives_as_the_upstream_sent_it() -> None:
@@ -301,8 +296,8 @@ async def test_a_repeatable_request_is_repeated_once_only() -> None:
         assert [request.start for request in up.requests].count(b"GET /again HTTP/1.1") == 2
 
 
-async def test_an_upstream_that_is_not_there_is_a_502() -> None:
-    async with proxy(unused_port()) as running, Client.connect(running.port) as client:
+async def test_an_upstream_that_is_not_there_is_a_502(reserve: Callable[[], int]) -> None:
+    async with proxy(reserve()) as running, Client.connect(running.port) as client:
         answer = await client.ask(get())
         assert (answer.status, answer.body) == (502, b"Bad Gateway\n")
         assert (await client.ask(get())).status == 502
@@ -330,8 +325,8 @@ async def test_a_response_with_too_many_or_too_large_headers_is_a_502(fields: by
             assert (await client.ask(get())).status == status
 
 
-async def test_why_an_address_cannot_be_reached_is_said_once_until_it_can() -> None:
-    port = unused_port()
+async def test_why_an_address_cannot_be_reached_is_said_once_until_it_can(reserve: Callable[[], int]) -> None:
+    port = reserve()
     async with proxy(port) as running:
         for _ in range(3):
             assert (await ask(running.port, get())).status == 502
@@ -422,9 +417,8 @@ async def test_bytes_that_nobody_asked_for_never_reach_the_next_client() -> None
     assert up.connections == 3
 
 
-async def test_addresses_are_taken_in_turn_and_a_dead_one_is_left_out() -> None:
-    dead = unused_port()
-    async with upstream() as one, upstream() as two, proxy(one.port, dead, two.port) as running:
+async def test_addresses_are_taken_in_turn_and_a_dead_one_is_left_out(reserve: Callable[[], int]) -> None:
+    async with upstream() as one, upstream() as two, proxy(one.port, reserve(), two.port) as running:
         for _ in range(30):
             assert (await ask(running.port, get())).status == 200
     assert len(one.requests) + len(two.requests) == 30

@@ -1,6 +1,8 @@
 """Upstreams given by name: where connections go, and what a client is told when they go nowhere."""
 
 import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -9,8 +11,9 @@ import trustme
 from gateway.settings.url import Origin
 from tests.name_server import SERVER_FAILURE, asking, name_server
 from tests.proxy.running import proxy
+from tests.reserved_port import ReservedPort
 from tests.waiting import eventually, until
-from tests.wire import OK, Conversation, ask, get, upstream
+from tests.wire import OK, Conversation, Script, Upstream, ask, get, upstream
 
 CLOSING = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
@@ -21,6 +24,17 @@ async def once(talk: Conversation) -> None:
     await talk.send(CLOSING)
 
 
+@asynccontextmanager
+async def both(script: Script) -> AsyncIterator[tuple[Upstream, Upstream]]:
+    """Upstreams on the same port of two addresses."""
+    with ReservedPort() as port:
+        async with (
+            upstream(script, port=port.number) as one,
+            upstream(script, host="127.0.0.2", port=port.number) as other,
+        ):
+            yield one, other
+
+
 def at(port: int, name: str = "api.test", scheme: Literal["http", "https"] = "http") -> tuple[Origin, ...]:
     return (Origin(scheme, name, port),)
 
@@ -28,8 +42,7 @@ def at(port: int, name: str = "api.test", scheme: Literal["http", "https"] = "ht
 async def test_a_new_connection_goes_where_the_name_leads_by_now() -> None:
     async with (
         name_server() as names,
-        upstream(once) as old,
-        upstream(once, host="127.0.0.2", port=old.port) as new,
+        both(once) as (old, new),
         proxy(urls=at(old.port), dns=asking(names, max_ttl=0.05)) as running,
     ):
         names.addresses["api.test"] = ["127.0.0.1"]
@@ -66,11 +79,12 @@ async def test_requests_go_on_while_the_name_server_fails() -> None:
         assert running.seen.unreachable == []
 
 
-async def test_an_address_that_refuses_is_followed_by_the_next_of_the_name() -> None:
+async def test_an_address_that_refuses_is_followed_by_the_next_of_the_name(reserve: Callable[[], int]) -> None:
+    port = reserve()
     async with (
         name_server() as names,
-        upstream(once, host="127.0.0.2") as up,
-        proxy(urls=at(up.port), dns=asking(names)) as running,
+        upstream(once, host="127.0.0.2", port=port),
+        proxy(urls=at(port), dns=asking(names)) as running,
     ):
         names.addresses["api.test"] = ["127.0.0.1", "127.0.0.2"]
         for _ in range(4):
@@ -81,8 +95,7 @@ async def test_an_address_that_refuses_is_followed_by_the_next_of_the_name() -> 
 async def test_connections_are_spread_over_the_addresses_of_a_name() -> None:
     async with (
         name_server() as names,
-        upstream(once) as one,
-        upstream(once, host="127.0.0.2", port=one.port) as other,
+        both(once) as (one, other),
         proxy(urls=at(one.port), dns=asking(names)) as running,
     ):
         names.addresses["api.test"] = ["127.0.0.1", "127.0.0.2"]

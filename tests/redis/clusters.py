@@ -29,7 +29,7 @@ async def redis_cluster(*options: str) -> AsyncIterator[list[RedisServer]]:
             yield nodes
         finally:
             for node in nodes:
-                node.kill()
+                node.close()
 
 
 async def _join(nodes: list[RedisServer]) -> None:
@@ -84,4 +84,4 @@ async def sentinel_group() -> AsyncIterator[tuple[RedisServer, RedisServer, Redi
             yield master, replica, sentinel
         finally:
             for server in servers:
-                server.kill()
+                server.close()

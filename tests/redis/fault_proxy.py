@@ -6,6 +6,8 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.reserved_port import ReservedPort
+
 
 class FaultProxy:
     """Forwards bytes in both directions.
@@ -18,8 +20,8 @@ class FaultProxy:
         replies: Pieces of replies seen.
     """
 
-    def __init__(self, target: int) -> None:
-        self.port = 0
+    def __init__(self, port: int, target: int) -> None:
+        self.port = port
         self.delay = 0.0
         self.reset_after: int | None = None
         self.is_hung = False
@@ -34,9 +36,8 @@ class FaultProxy:
         return f"redis://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Accept connections, on the same port as before."""
+        """Accept connections."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """Reset all connections and refuse new ones."""
@@ -102,9 +103,10 @@ class FaultProxy:
 @asynccontextmanager
 async def fault_proxy(target: int) -> AsyncIterator[FaultProxy]:
     """A sound cable to a port."""
-    proxy = FaultProxy(target)
-    await proxy.start()
-    try:
-        yield proxy
-    finally:
-        await proxy.cut()
+    with ReservedPort() as port:
+        proxy = FaultProxy(port.number, target)
+        await proxy.start()
+        try:
+            yield proxy
+        finally:
+            await proxy.cut()

@@ -14,7 +14,8 @@ from gateway.redis.config_check import NO_EVICTION, NOTHING_KEPT, OTHER_EVICTION
 from gateway.settings.store import StoreTls
 from tests.redis.builders import Recorder, demand, limiter
 from tests.redis.clusters import redis_cluster, sentinel_group
-from tests.redis_server import free_port, redis_server, with_tls
+from tests.redis_server import redis_server, with_tls
+from tests.reserved_port import ReservedPort
 from tests.tls_front import tls_front
 from tests.waiting import DEADLINE, eventually, until
 
@@ -82,11 +83,11 @@ async def redis_behind_a_tls_front(certificates: Path) -> AsyncIterator[int]:
 @asynccontextmanager
 async def redis_with_tls(certificates: Path) -> AsyncIterator[int]:
     """A Redis that speaks TLS itself, and asks for a certificate."""
-    port = free_port()
     files = {"ca-cert-file": "ca.pem", "cert-file": "server.pem", "key-file": "server.key"}
     options = [word for name, file in files.items() for word in (f"--tls-{name}", str(certificates / file))]
-    async with redis_server("--tls-port", str(port), *options, version=with_tls()[0]):
-        yield port
+    with ReservedPort() as port:
+        async with redis_server("--tls-port", str(port.number), *options, version=with_tls()[0]):
+            yield port.number
 
 
 @pytest.mark.parametrize("opened_tls", [redis_behind_a_tls_front, *([redis_with_tls] if with_tls() else [])])

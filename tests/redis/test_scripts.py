@@ -26,7 +26,7 @@ def redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         client.script_load(script.text)
     yield client
     client.close()
-    server.kill()
+    server.close()
 
 
 def run(redis: "Redis", call: Call) -> list[int]:
