@@ -5,6 +5,7 @@ failure meets, and from what has a bound in time is taken off what the machine h
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -52,29 +53,65 @@ class Lag:
 
     def __init__(self) -> None:
         self.late: list[tuple[float, float]] = []
+        self._began, self._used = monotonic(), process_time()
 
     async def watch(self) -> None:
         """Measure until cancelled."""
         while True:
-            began, used = monotonic(), process_time()
+            self._began, self._used = monotonic(), process_time()
             await asyncio.sleep(_TICK)
-            ended = monotonic()
-            if (late := ended - began - _TICK - (process_time() - used)) > _GRAIN:
-                self.late.append((ended, late))
+            self.look()
+
+    def look(self) -> None:
+        """Note by how much the timer is late, if it is; whoever asks may run before it does."""
+        ended, used = monotonic(), process_time()
+        if (late := ended - self._began - _TICK - (used - self._used)) > _GRAIN:
+            self.late.append((ended, late))
+            self._began, self._used = ended - _TICK, used
 
     @property
     def worst(self) -> float:
         """Seconds, at a time."""
+        self.look()
         return max((late for _, late in self.late), default=0.0)
 
     def since(self, instant: float) -> float:
         """Seconds in sum, since an instant of the monotonic clock."""
+        self.look()
         found = 0.0
         for ended, late in reversed(self.late):
             if ended < instant:
                 break
             found += late
         return found
+
+
+class Wait:
+    """What passes from now on, for this process or another one."""
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._schedstat = Path(f"/proc/{pid or os.getpid()}/schedstat")
+        self._began, self._queued = monotonic(), self._read()
+
+    def _read(self) -> float:
+        try:
+            return int(self._schedstat.read_text().split()[1]) / 1e9
+        except (OSError, IndexError):
+            return 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds."""
+        return monotonic() - self._began
+
+    @property
+    def queued(self) -> float:
+        """Seconds that its first thread could have run and had no processor; 0 where the kernel does not count."""
+        return max(0.0, self._read() - self._queued)
+
+    def held_up(self, lag: Lag) -> float:
+        """Seconds that the machine held up this process: by its timers or by the kernel's count, whichever saw more."""
+        return max(lag.since(self._began), self.queued)
 
 
 @asynccontextmanager
@@ -85,7 +122,7 @@ async def lag() -> AsyncIterator[Lag]:
     try:
         yield found
     finally:
-        await asyncio.sleep(0)  # a timer that is over by now is heard
+        found.look()
         watching.cancel()
 
 
@@ -96,20 +133,13 @@ async def at_most(seconds: float, *pids: int) -> AsyncIterator[None]:
     Raises:
         TooSlowError: It did.
     """
-    began, queued = monotonic(), sum(map(_queued, pids))
+    own, others = Wait(), [Wait(pid) for pid in pids]
     async with lag() as found:
         yield
-    took, held_up = monotonic() - began, found.since(began) + sum(map(_queued, pids)) - queued
+    took = own.elapsed
+    held_up = own.held_up(found) + sum(other.queued for other in others)
     if took - held_up > seconds:
         raise TooSlowError(f"{took:.3f} s, of which {held_up:.3f} s are the machine's; allowed are {seconds} s")
-
-
-def _queued(pid: int) -> float:
-    """Seconds that a process' first thread could have run and had no processor; 0 where the kernel does not count."""
-    try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, IndexError):
-        return 0.0
 
 
 async def within(seconds: float, attempt: Callable[[], Awaitable[object]]) -> None:

@@ -179,17 +179,18 @@ def test_most_of_the_limit_is_still_admitted_while_redis_is_unavailable(outage: 
 
 def test_not_one_request_fails_or_waits(outage: Outage) -> None:
     assert [report.failed for report in outage.reports] == [[]] * WORKERS
-    # The deadline is 50 ms; the rest is two dozen processes on the same machine.
+    # The deadline is 50 ms. What two dozen processes on the same machine keep each other waiting is taken off.
     assert max(report.slowest for report in outage.reports) < 0.5
     assert sum(report.degraded for report in outage.reports) > 0
     assert sum(report.refused for report in outage.reports) > 0
 
 
 def test_workers_agree_again_within_a_second(outage: Outage) -> None:
+    # Whoever is held up keeps the others waiting. Of the last outage; one of a fraction of a second may have passed
+    # unnoticed.
+    held_up = sum(late for report in outage.reports for ended, late in report.late if ended >= outage.back[-1])
     for report in outage.reports:
         assert len(report.lost) == len(report.back)
-        # Of the last outage; one of a fraction of a second may have passed unnoticed.
-        held_up = sum(late for ended, late in report.late if ended >= outage.back[-1])
         assert report.back[-1] - outage.back[-1] < 1.0 + held_up
     # And all take a bucket for full at the same instant, to the microsecond.
     for bucket in zip(*outage.looks, strict=True):

@@ -18,7 +18,7 @@ from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota
 from gateway.limits.rate import Rate
 from gateway.settings.store import Store
 from tests.redis.builders import limiter
-from tests.waiting import Lag, lag, until
+from tests.waiting import Lag, Wait, lag, until
 
 ENDPOINT = Quota(Rate(50, 1), 100)
 USER = Quota(Rate(30, 1), 40)
@@ -68,14 +68,14 @@ async def _check(limiter: Limiter, report: Report, held_up: Lag) -> None:
     number = 0
     while True:
         user = number % USERS
-        start = time.monotonic()
+        wait = Wait()
         try:
             verdict = await limiter.check([_USERS[user], _ENDPOINT])
         except Exception as error:  # noqa: BLE001 - any at all would have been a 5xx
             report.failed.append(repr(error))
         else:
             now = time.monotonic()
-            report.slowest = max(report.slowest, now - start - held_up.since(start))
+            report.slowest = max(report.slowest, wait.elapsed - wait.held_up(held_up))
             report.degraded += verdict.degraded
             if verdict.allowed:
                 report.admitted.append((now, user))
