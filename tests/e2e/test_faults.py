@@ -6,7 +6,6 @@ import re
 import resource
 import signal
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from tests.auth.keys import claims, pair, signed, token
 from tests.control.fleet import fleet_member
 from tests.kit.process import Process, gateway
 from tests.redis_server import redis_server
-from tests.waiting import DEADLINE, Lag, eventually, lag, until
+from tests.waiting import DEADLINE, Lag, Wait, eventually, lag, until
 from tests.wire import OK, Client, Conversation, ask, get, upstream
 
 RULES = """
@@ -40,14 +39,14 @@ async def test_a_worker_that_is_stopped_for_a_second_takes_no_other_along_and_do
     stop = asyncio.Event()
     waits: list[list[float]] = []
 
-    async def client(port: int, held_up: Lag) -> None:
+    async def client(port: int, held_up: Lag, other: Wait) -> None:
         slowest: list[float] = []
         waits.append(slowest)
         async with Client.connect(port) as connection:
             while not stop.is_set():
-                began = time.monotonic()
+                own, queued = Wait(), other.queued
                 assert (await connection.ask(get())).status == 200
-                slowest.append(time.monotonic() - began - held_up.since(began))
+                slowest.append(own.elapsed - own.held_up(held_up) - (other.queued - queued))
 
     async with redis_server() as redis, upstream() as up:
         (tmp_path / "gateway.yaml").write_text(
@@ -56,11 +55,11 @@ async def test_a_worker_that_is_stopped_for_a_second_takes_no_other_along_and_do
         )
         async with gateway("--config", tmp_path / "gateway.yaml") as (process, public, control):
             await process.says(r"(?s)worker_serving.*worker_serving")
+            worker, other = process.children
             async with lag() as held_up, asyncio.TaskGroup() as group:
                 for _ in range(16):
-                    group.create_task(client(public, held_up))
+                    group.create_task(client(public, held_up, Wait(other)))
                 await until(lambda: len(up.requests) >= 500)
-                worker = process.children[0]
                 os.kill(worker, signal.SIGSTOP)
                 await asyncio.sleep(2.0)  # the fault
                 os.kill(worker, signal.SIGCONT)

@@ -106,7 +106,7 @@ async def test_bytes_that_trickle_in_do_not_move_the_deadline_of_a_head() -> Non
 
 
 async def test_empty_lines_in_front_of_a_head_do_not_stretch_its_deadline() -> None:
-    intake = Intake(head_timeout=0.2, idle_timeout=2 * DEADLINE)
+    intake = Intake(head_timeout=1.0, idle_timeout=2 * DEADLINE)
     async with upstream() as up, proxy(up.port, intake=intake) as running, Client.connect(running.port) as client:
         await until(lambda: running.server.connections)
         (connection,) = running.server.connections

@@ -107,7 +107,7 @@ async def test_buckets_are_told_apart_by_their_keys(store: Store) -> None:
 async def test_a_changed_rate_keeps_the_tokens_that_were_spent(store: Store) -> None:
     await store.take([demand(rate="1/h", burst=10, cost=4)])
     decision = await store.take([demand(rate="2/h", burst=10, cost=0)])
-    assert 4 * 1_800_000_000 - 1_000_000 <= decision.owed[0] <= 4 * 1_800_000_000
+    assert 4 * 1_800_000_000 - 60_000_000 <= decision.owed[0] <= 4 * 1_800_000_000
 
 
 async def test_a_reset_bucket_is_full(store: Store) -> None:

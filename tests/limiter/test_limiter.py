@@ -78,9 +78,8 @@ async def test_a_remembered_refusal_ends_when_the_store_says_so() -> None:
     async with redis_server() as server, limiter(server.url) as opened:
         brief = [demand(rate="20/s", burst=1)]
         for _ in range(5):
-            assert (await opened.check(brief)).allowed
-            refused = await opened.check(brief)
-            assert not refused.allowed
+            while (refused := await opened.check(brief)).allowed:
+                pass  # at once again, unless the machine takes longer between two checks than a token does
             await until(lambda: failover_of(opened).last_known.refuse(brief) is None)
             assert 0 < refused.decision.owed[0] <= 50_000
 
@@ -192,11 +191,11 @@ async def test_a_share_below_one_token_still_lets_one_through() -> None:
 async def test_a_request_that_outweighs_the_share_is_paid_off_at_the_rate_of_the_share() -> None:
     async with redis_server() as server, limiter(server.url, workers=10) as opened:
         await kill(server, opened)
-        fast = [demand(rate="100/s", burst=1)]
-        assert (await opened.check(fast)).allowed
-        verdict = await opened.check(fast)
+        slow = [demand(rate="1/min", burst=1)]
+        assert (await opened.check(slow)).allowed
+        verdict = await opened.check(slow)
         assert not verdict.allowed
-        assert 50_000 < verdict.decision.owed[0] <= 100_000
+        assert 540_000_000 < verdict.decision.owed[0] <= 600_000_000
 
 
 async def test_a_bucket_known_to_be_empty_stays_empty() -> None:
