@@ -4,7 +4,6 @@ import io
 import os
 import select
 import sys
-from contextlib import suppress
 
 _STDOUT, _STDERR = 1, 2
 _READER_TIMEOUT = 100
@@ -38,9 +37,12 @@ def print_output(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """Print to standard error, if somebody reads there."""
-    with suppress(OSError):
+    """Print to standard error, if somebody reads there, before the command ends."""
+    try:
         print(text, file=sys.stderr, flush=True)
+    except OSError:
+        # As above: a second failure at exit would replace the exit code by Python's own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDERR)
 
 
 def print_unless_blocked(text: str) -> None:
