@@ -144,18 +144,19 @@ async def test_a_server_that_hangs_is_waited_for_for_a_bounded_time(
 ) -> None:
     writing = sink_at(postgres, database)
     await writing.put(batch(1))
-    monkeypatch.setattr("gateway.analytics.postgres._WRITE_TIMEOUT", 0.3)
-    monkeypatch.setattr("gateway.analytics.postgres._CONNECT_TIMEOUT", 0.3)
     postgres.pause()
     try:
         one = batch(1)
         async with at_most(3):
+            monkeypatch.setattr("gateway.analytics.postgres._WRITE_TIMEOUT", 0.3)
+            monkeypatch.setattr("gateway.analytics.postgres._CONNECT_TIMEOUT", 0.3)
             for _ in range(2):  # on the connection there is, and on one that does not come about
                 with pytest.raises(SinkUnavailableError, match="did not respond in time"):
                     await writing.put(one)
             await writing.close()
     finally:
         postgres.resume()
+        monkeypatch.undo()
     await writing.put(one)
     assert await stored(writing) == (2, {})
     await writing.close()
