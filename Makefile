@@ -47,7 +47,7 @@ lint: .venv/installed ## Style, types and the import contract
 .PHONY: test
 test: lint ## All checks and tests, those against a real redis-server included; installs what they need
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 3
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m pytest -n 3
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	@$(BIN)/python -m tests.outside_tools --missing

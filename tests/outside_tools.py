@@ -44,6 +44,8 @@ _ALL = (
     ),
     Tool("go", "golang-go", "Go's HTTP server as an upstream: early responses, and https that closes its connections"),
     Tool("node", "nodejs", "Node's HTTP server as an upstream, and its keep-alive agent as a client"),
+    Tool("systemd-analyze", "systemd", "whether systemd reads the unit in deploy/"),
+    Tool("unshare", "util-linux", "the gateway as process 1, and names from an /etc/hosts of its own"),
 )
 TOOLS = {tool.program: tool for tool in _ALL}
 """By program."""

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import re
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -99,8 +98,6 @@ async def machine(folder: Path, *, hosts: str = "", resolv_conf: str = "") -> As
     address = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.53"  # port 53 is of this test alone there
     (folder / "hosts").write_text(hosts)
     (folder / "resolv.conf").write_text(f"nameserver {address}\n{resolv_conf}")
-    if shutil.which("unshare") is None:
-        pytest.skip("unshare is not installed (Debian: apt-get install util-linux)")
     probe = await asyncio.create_subprocess_exec(
         "unshare", "--mount", "mount", "--bind", folder / "hosts", "/etc/hosts", stderr=asyncio.subprocess.DEVNULL
     )
@@ -124,6 +121,7 @@ def rules(folder: Path, *paths: str) -> str:
     return "rules: rules.yaml\n"
 
 
+@pytest.mark.needs("unshare")
 async def test_names_are_found_by_the_files_of_the_machine(tmp_path: Path) -> None:
     """/etc/hosts, and of /etc/resolv.conf the name server, the search domains and `ndots`: those of a pod here."""
     pod = "search shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
@@ -152,6 +150,7 @@ async def test_names_are_found_by_the_files_of_the_machine(tmp_path: Path) -> No
             assert {(await task).status for task in waiting} == {504}
 
 
+@pytest.mark.needs("unshare")
 async def test_a_database_whose_name_hangs_does_not_keep_redis_from_being_reached(tmp_path: Path) -> None:
     slow = "options timeout:30 attempts:1\n"
     async with upstream() as up, redis_server() as redis, machine(tmp_path, resolv_conf=slow) as here:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -139,7 +138,7 @@ def test_the_unit_matches_what_the_gateway_does() -> None:
     assert int(service["TimeoutStopSec"]) > 30 + 10, "drain_time, and what a worker may take after it"
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.needs("systemd-analyze")
 def test_systemd_reads_the_unit(tmp_path: Path) -> None:
     command = tmp_path / "gateway"
     command.touch(mode=0o755)
