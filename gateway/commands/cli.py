@@ -10,7 +10,10 @@ from gateway.auth.signing import SigningError
 from gateway.commands.audit import AuditError, add_audit_commands
 from gateway.commands.check import add_check_command
 from gateway.commands.console import OutputError, escape_unprintable, print_error, print_output
+from gateway.commands.control_client import ControlClientError
 from gateway.commands.demo import add_demo_command
+from gateway.commands.operate import add_operate_commands
+from gateway.commands.override import add_override_commands
 from gateway.commands.report import ReportError, add_report_command
 from gateway.commands.schema import add_schema_command
 from gateway.commands.serve import add_serve_command
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNUSABLE
     except (
         ListenError, RuntimeFolderError, ReexecError, UnsafeParserError, SigningError, AuditError, AuditLogError,
-        ReportError, SinkUnavailableError, OutputError, StateLockError,
+        ReportError, SinkUnavailableError, OutputError, StateLockError, ControlClientError,
     ) as error:  # fmt: skip
         print_error(f"gateway: {error}")
         return FAILED
@@ -86,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_serve_command(commands)
     add_check_command(commands)
+    add_operate_commands(commands)
+    add_override_commands(commands)
     add_token_commands(commands)
     add_audit_commands(commands)
     add_report_command(commands)

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, get_args
 
@@ -78,19 +79,51 @@ def _keygen(options: argparse.Namespace) -> str:
 
 def _issue(options: argparse.Namespace) -> str:
     policy = load(options.config).settings.control.admin
-    if policy is None or policy.tokens.audience is None or policy.tokens.issuer is None:
-        raise SigningError(f"{options.config} has no section control.admin, so this gateway accepts no tokens")
-    if options.ttl > policy.max_lifetime:
+    if policy is not None and options.ttl > policy.max_lifetime:
         raise SigningError(f"--ttl is longer than control.admin.max_lifetime, {policy.max_lifetime:.0f} s")
-    signing, verifying = _select_keys(policy, options.key, options.kid)
+    return issue_token(
+        options.config, policy, options.key, options.kid,
+        subject=options.subject, scopes=options.scope, now=int(time.time()), lifetime=options.ttl,
+    )  # fmt: skip
+
+
+def issue_token(
+    config: Path,
+    policy: AdminPolicy | None,
+    private: Path | None,
+    kid: str | None,
+    *,
+    subject: str,
+    scopes: Collection[Scope],
+    now: int,
+    lifetime: int,
+) -> str:
+    """Make a token that a gateway accepts.
+
+    Args:
+        config: The gateway's settings, for messages.
+        policy: Which tokens it accepts; None for none.
+        private: The private key; None for the usual one, or the shared secret in the policy.
+        kid: The gateway's key; None for the one that matches.
+        subject: Who will bear it.
+        scopes: What it permits.
+        now: Seconds since 1970.
+        lifetime: Seconds; no more than the policy accepts.
+
+    Raises:
+        SigningError: there is no key for it.
+    """
+    if policy is None or policy.tokens.audience is None or policy.tokens.issuer is None:
+        raise SigningError(f"{config} has no section control.admin, so this gateway accepts no tokens")
+    signing, verifying = _select_keys(policy, private, kid)
     return issue(
         signing,
-        subject=options.subject,
-        scopes=options.scope,
+        subject=subject,
+        scopes=scopes,
         audience=policy.tokens.audience,
         issuer=policy.tokens.issuer,
-        now=int(time.time()),
-        lifetime=options.ttl,
+        now=now,
+        lifetime=min(lifetime, int(policy.max_lifetime)),
         kid=verifying.kid,
     )
 

@@ -59,6 +59,18 @@ def load(path: Path | None = None, flags: Flags | None = None) -> Loaded:
     return Loaded(GATEWAY.build(entries), rules, warnings)
 
 
+def load_settings(path: Path) -> Settings:
+    """Read `gateway.yaml` without the rules it names.
+
+    Raises:
+        ConfigError: with all problems of the file.
+    """
+    log = Log()
+    entries = gateway_file(path, Flags(), log)
+    log.verdict()
+    return GATEWAY.build(entries)
+
+
 def load_rules(settings: Settings) -> Reloaded:
     """Read the rules again, for the current settings.
 

@@ -1,0 +1,208 @@
+"""`ControlClient`: asks a running gateway's control listener, with a token that is given or made for the occasion."""
+
+import argparse
+import http.client
+import json
+import os
+import re
+import ssl
+import time
+from getpass import getuser
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from gateway.auth.grant import Scope
+from gateway.commands.token import issue_token
+from gateway.config.loader import load_settings
+from gateway.settings.control import Control
+from gateway.settings.listener import Listener
+from gateway.settings.url import Origin
+
+_CONFIG = Path("config/gateway.yaml")
+_TOKEN_VARIABLE = "GATEWAY_TOKEN"  # noqa: S105 - the name of a variable
+_TIMEOUT = 30.0
+"""Seconds that the gateway may take; the rest of a fleet has 15 to reload."""
+
+_TOKEN_LIFETIME = 60
+_EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
+
+
+class ControlClientError(Exception):
+    """The gateway could not be asked, or has refused. The message says which."""
+
+
+class Response(NamedTuple):
+    """What the gateway has answered.
+
+    Attributes:
+        status: The HTTP status.
+        text: The body.
+    """
+
+    status: int
+    text: str
+
+    def document(self) -> Any:
+        """The body, which is JSON.
+
+        Raises:
+            ControlClientError: it is not; something else listens there.
+        """
+        try:
+            return json.loads(self.text) if self.text else {}
+        except ValueError:
+            raise ControlClientError("the answer is not JSON; is this the gateway's control listener?") from None
+
+
+def add_client_flags(command: argparse.ArgumentParser) -> None:
+    """Add the flags that say which gateway is asked, and with which token."""
+    command.add_argument(
+        "--config", metavar="FILE", type=Path, default=_CONFIG, help="the gateway's settings (default %(default)s)"
+    )
+    command.add_argument(
+        "--url", metavar="URL", type=_origin, help="the control listener (default: control.listen in the settings)"
+    )
+    command.add_argument(
+        "--ca", metavar="FILE", type=Path, help="certificates to trust (default: the control listener's own)"
+    )
+    command.add_argument(
+        "--token-file", metavar="FILE", type=Path,
+        help=f"a token (default: {_TOKEN_VARIABLE} in the environment, else one is made with --key)",
+    )  # fmt: skip
+    command.add_argument(
+        "--key", metavar="FILE", type=Path,
+        help="the private key (default: secrets/admin.key; for HS256, the secret from the settings)",
+    )  # fmt: skip
+    command.add_argument("--kid", help="id of the gateway's key to sign for (default: the one that matches --key)")
+    command.add_argument(
+        "--subject", help="who asks, for the audit log, if a token is made (default: the name of this user)"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _origin(text: str) -> Origin:
+    try:
+        return Origin.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not http://HOST:PORT or https://HOST:PORT") from None
+
+
+def target_path(target: str) -> str:
+    """A target's part of a path: a user id, or ``address/`` and an address or network."""
+    kind, slash, name = target.partition("/")
+    return f"address/{quote(name, safe='')}" if slash and kind == "address" else quote(target, safe="")
+
+
+class ControlClient:
+    """Asks one gateway.
+
+    Args:
+        options: The flags of `add_client_flags`.
+        scopes: What a token that is made permits: no more than the command needs.
+
+    Raises:
+        ControlClientError: it is not known where to ask, or the token cannot be read.
+        ConfigError: the settings are needed and cannot be used.
+        SigningError: no token can be made.
+    """
+
+    def __init__(self, options: argparse.Namespace, *scopes: Scope) -> None:
+        given = _given_token(options.token_file)
+        control = None if given and options.url else load_settings(options.config).control
+        self._origin: Origin = options.url or _origin_of(_require(control).listen)
+        self._tls = _tls(self._origin, options.ca, control)
+        self._token = given or issue_token(
+            options.config, _require(control).admin, options.key, options.kid,
+            subject=options.subject or getuser(), scopes=scopes, now=int(time.time()), lifetime=_TOKEN_LIFETIME,
+        )  # fmt: skip
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The document that the gateway answers with.
+
+        Raises:
+            ControlClientError: it cannot be reached, or has refused.
+        """
+        response = self.get(method, path, body)
+        if response.status >= http.client.BAD_REQUEST:
+            raise ControlClientError(_refusal(response))
+        return response.document()
+
+    def get(self, method: str, path: str, body: Any = None) -> Response:
+        """The answer, whatever its status.
+
+        Raises:
+            ControlClientError: the gateway cannot be reached.
+        """
+        origin = self._origin
+        if self._tls is None:
+            connection = http.client.HTTPConnection(origin.host, origin.port, timeout=_TIMEOUT)
+        else:
+            connection = http.client.HTTPSConnection(origin.host, origin.port, timeout=_TIMEOUT, context=self._tls)
+        headers = {"Authorization": f"Bearer {self._token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            return Response(answer.status, answer.read().decode(errors="replace"))
+        except (OSError, http.client.HTTPException) as error:
+            raise ControlClientError(f"no answer from the control listener at {origin}: {error}") from error
+        finally:
+            connection.close()
+
+
+def _require(control: Control | None) -> Control:
+    assert control is not None  # noqa: S101 - the settings are read unless both URL and token are given
+    return control
+
+
+def _given_token(path: Path | None) -> str:
+    try:
+        token = path.read_text().strip() if path is not None else os.environ.get(_TOKEN_VARIABLE, "").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ControlClientError(f"--token-file {path} cannot be read: {error}") from error
+    if path is not None and not token:
+        raise ControlClientError(f"--token-file {path} is empty")
+    if not token.isprintable() or not token.isascii():
+        raise ControlClientError(f"{f'--token-file {path}' if path else _TOKEN_VARIABLE} does not hold a token")
+    return token
+
+
+def _origin_of(listen: Listener) -> Origin:
+    if not listen.port:
+        raise ControlClientError("control.listen has port 0, which is any free port; say which with --url")
+    return Origin("https" if listen.tls else "http", _EVERY_INTERFACE.get(listen.host, listen.host), listen.port)
+
+
+def _tls(origin: Origin, ca: Path | None, control: Control | None) -> ssl.SSLContext | None:
+    """What verifies the gateway. Without `ca`, only the very certificate in the settings is trusted, by any name."""
+    if origin.scheme == "http":
+        return None
+    own = control.listen.tls if control is not None else None
+    try:
+        if ca is not None or own is None:
+            return ssl.create_default_context(cafile=ca)
+        found = _CERTIFICATE.search(own.certificate.read_text())
+        context = ssl.create_default_context(cadata=found[0] if found else "")
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise ControlClientError(f"{ca or (own and own.certificate)} cannot be used: {error}") from error
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _refusal(response: Response) -> str:
+    document = response.document()
+    problem = document if isinstance(document, dict) else {}
+    lines = [f"{problem.get('title', 'refused')} ({response.status})"]
+    if problem.get("detail"):
+        lines[0] += f": {problem['detail']}"
+    for name in ("errors", "problems"):
+        lines += [f"  {_error(each)}" for each in problem.get(name, ())]
+    return "\n".join(lines)
+
+
+def _error(each: Any) -> str:
+    return ": ".join(map(str, each.values())) if isinstance(each, dict) else str(each)

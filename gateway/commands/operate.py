@@ -1,0 +1,137 @@
+"""`gateway reload`, `gateway usage` and `gateway status`: ask a running gateway to reload, what is left, how it is."""
+
+import argparse
+import json
+from typing import Any
+from urllib.parse import quote
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.auth.grant import Scope
+from gateway.commands.console import print_output
+from gateway.commands.control_client import ControlClient, ControlClientError, add_client_flags, target_path
+from gateway.telemetry.definitions import CONNECTIONS, FLEET, REDIS_UP, RULES, WORKER_UP
+
+_OK = 200
+_DEGRADED = "Redis is unavailable; these are the worker's own buckets"
+_GAUGES = {WORKER_UP: "up", REDIS_UP: "redis", FLEET: "fleet", CONNECTIONS: "connections"}
+
+
+def add_operate_commands(commands: Any) -> None:
+    """Add them to argparse's subcommands. They raise `ControlClientError`."""
+    reload = commands.add_parser(
+        "reload", help="have a running gateway read its rules again",
+        description="Have a running gateway read its rule files again. It applies them in every worker or in none.",
+    )  # fmt: skip
+    reload.add_argument("--dry-run", action="store_true", help="only show what would change")
+    reload.add_argument("--fleet", action="store_true", help="then the other gateways on the same Redis, too")
+    add_client_flags(reload)
+    reload.set_defaults(run=_reload)
+
+    usage = commands.add_parser("usage", help="show what a user has left", description="Show what a user has left.")
+    usage.add_argument("target", help="a user id, or address/IP")
+    usage.add_argument("--tier", help="as a user of this tier")
+    add_client_flags(usage)
+    usage.set_defaults(render=_usage)
+
+    status = commands.add_parser(
+        "status", help="show a running gateway's workers, rules and Redis",
+        description="Show a running gateway's workers, the revision of its rules, and whether it decides with Redis.",
+    )  # fmt: skip
+    add_client_flags(status)
+    status.set_defaults(render=_status)
+
+
+def _reload(options: argparse.Namespace) -> int:
+    flags = "&".join(f"{name}=true" for name in ("dry_run", "fleet") if getattr(options, name))
+    result = ControlClient(options, Scope.RELOAD).call("POST", f"/api/v1/admin/reload{flags and '?'}{flags}")
+    print_output(json.dumps(result) if options.json else "\n".join(_reload_lines(result)))
+    late = [name for name, other in result.get("gateways", {}).items() if not other or other["status"] != _OK]
+    if late:
+        raise ControlClientError(f"not every gateway has reloaded: {', '.join(late)}")
+    return 0
+
+
+def _reload_lines(result: dict[str, Any]) -> list[str]:
+    verb = "would be" if result["dry_run"] else "are"
+    lines = [f"rules {result['revision']} {verb} in force, before {result['previous']}"]
+    for kind, changes in result["changed"].items():
+        lines += [f"  {kind} {change}: {', '.join(map(_change, names))}" for change, names in changes.items() if names]
+    lines += [f"  warning: {warning}" for warning in result["warnings"]]
+    for name, other in result.get("gateways", {}).items():
+        said = (other.get("revision") or other.get("detail") or other["status"]) if other else "no answer"
+        lines.append(f"  gateway {name}: {said}")
+    return lines
+
+
+def _change(change: Any) -> str:
+    """What was added, removed or changed: a name, and of a change each key as it was and as it is."""
+    if not isinstance(change, dict):
+        return str(change)
+    before, after = change.get("before", {}), change.get("after", {})
+    keys = [f"{key} {before.get(key)} -> {after.get(key)}" for key in {**before, **after}]
+    return f"{change['name']} ({', '.join(keys)})" if keys else str(change["name"])
+
+
+def _usage(options: argparse.Namespace) -> str:
+    query = f"?tier={quote(options.tier, safe='')}" if options.tier is not None else ""
+    client = ControlClient(options, Scope.READ_LIMITS)
+    result = client.call("GET", f"/api/v1/admin/usage/{target_path(options.target)}{query}")
+    if options.json:
+        return json.dumps(result)
+    lines = [_bucket_line(bucket) for bucket in result["buckets"]] or ["no limit has a bucket for this target"]
+    return "\n".join([*lines, *[_DEGRADED] * result["degraded"]])
+
+
+def _bucket_line(bucket: dict[str, Any]) -> str:
+    name = f"{bucket['limit']} at {bucket['endpoint']}" if bucket["endpoint"] else bucket["limit"]
+    shadow = "" if bucket["enforced"] else "  (not enforced)"
+    left = f"{bucket['remaining']} of {bucket['burst']} left"
+    return f"{name}  {left}  rate {bucket['rate']}  full at {bucket['reset_at']}{shadow}"
+
+
+def _status(options: argparse.Namespace) -> str:
+    client = ControlClient(options, Scope.READ_LIMITS)
+    rules = client.call("GET", "/api/v1/admin/rules")
+    ready = client.get("GET", "/readyz").document()["status"]
+    workers = _workers(client.get("GET", "/metrics").text)
+    result = {
+        "status": ready,
+        "revision": rules["revision"],
+        "since": rules["since"],
+        "endpoints": len(rules["endpoints"]),
+        "limits": len(rules["limits"]),
+        "workers": workers,
+    }
+    if options.json:
+        return json.dumps(result)
+    counts = f"{result['endpoints']} endpoints, {result['limits']} limits"
+    head = f"{ready}; rules {rules['revision']} since {rules['since']}: {counts}"
+    return "\n".join([head, *(_worker_line(worker, rules["revision"]) for worker in workers)])
+
+
+def _workers(exposition: str) -> list[dict[str, Any]]:
+    """The workers, by number, as the metrics describe them."""
+    workers: dict[str, dict[str, Any]] = {}
+    names = {definition.name: key for definition, key in _GAUGES.items()}
+    for family in text_string_to_metric_families(exposition):
+        for sample in family.samples:
+            number = sample.labels.get("worker")
+            if number is None:
+                continue
+            worker = workers.setdefault(number, {"worker": int(number)})
+            if sample.name == RULES.name and sample.value:
+                worker["revision"] = sample.labels["revision"]
+            elif (key := names.get(sample.name)) is not None:
+                worker[key] = bool(sample.value) if key in {"up", "redis"} else int(sample.value)
+    return [worker for _, worker in sorted(workers.items(), key=lambda item: int(item[0]))]
+
+
+def _worker_line(worker: dict[str, Any], revision: str) -> str:
+    if not worker.get("up"):
+        return f"  worker {worker['worker']}  down"
+    redis = {True: "with Redis", False: "Redis is unavailable", None: "in memory"}[worker.get("redis")]
+    fleet = f"  sees {worker['fleet']} workers in the fleet" if worker.get("fleet") else ""
+    own = worker.get("revision", revision)
+    stale = f"  RULES {own}" if own != revision else ""
+    return f"  worker {worker['worker']}  up  decides {redis}{fleet}  {worker.get('connections', 0)} connections{stale}"

@@ -1,0 +1,118 @@
+"""`gateway override`: set, list and remove the overrides of a running gateway."""
+
+import argparse
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+from gateway.auth.grant import Scope
+from gateway.auth.timestamps import format_timestamp, now
+from gateway.commands.control_client import ControlClient, add_client_flags, target_path
+from gateway.limits.duration import parse_duration
+
+_OVERRIDES = "/api/v1/admin/overrides"
+_PAGE = 1000
+_TARGET = "a user id, or address/IP"
+
+
+def add_override_commands(commands: Any) -> None:
+    """Add `override` to argparse's subcommands. Its `render` returns what to print, or raises `ControlClientError`."""
+    override = commands.add_parser(
+        "override",
+        help="set, list and remove overrides in a running gateway",
+        description="Set, list and remove overrides in a running gateway.",
+    )
+    kinds = override.add_subparsers(required=True, metavar="set|list|rm")
+
+    setting = kinds.add_parser("set", help="set an override", description="Set an override, in the place of any other.")
+    setting.add_argument("target", help=_TARGET)
+    effect = setting.add_mutually_exclusive_group(required=True)
+    effect.add_argument("--rate", help="another rate, such as 100/minute")
+    effect.add_argument("--tier", help="another tier")
+    effect.add_argument("--exempt", action="store_true", help="no limit applies")
+    effect.add_argument("--block", action="store_true", help="every request is refused")
+    setting.add_argument("--burst", type=int, help="with --rate (default: the number of the rate)")
+    setting.add_argument(
+        "--limit", action="append", default=[], metavar="NAME", help="with --rate: only this limit; may be repeated"
+    )
+    setting.add_argument(
+        "--endpoint", action="append", default=[], metavar="NAME", help="only this endpoint; may be repeated"
+    )
+    setting.add_argument(
+        "--for", required=True, dest="lifetime", type=_duration, metavar="TIME", help="such as 60s, 7d"
+    )
+    setting.add_argument("--reason", required=True, help="why; appears in the audit log")
+    add_client_flags(setting)
+    setting.set_defaults(render=_set)
+
+    listing = kinds.add_parser("list", help="list the overrides", description="List the overrides in force.")
+    add_client_flags(listing)
+    listing.set_defaults(render=_list)
+
+    removing = kinds.add_parser("rm", help="remove an override", description="Remove an override.")
+    removing.add_argument("target", help=_TARGET)
+    add_client_flags(removing)
+    removing.set_defaults(render=_remove)
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is {error}") from None
+
+
+def _set(options: argparse.Namespace) -> str:
+    client = ControlClient(options, Scope.WRITE_LIMITS)
+    document = client.call("PUT", f"{_OVERRIDES}/{target_path(options.target)}", _body(options))
+    return json.dumps(document) if options.json else _line(document)
+
+
+def _body(options: argparse.Namespace) -> dict[str, Any]:
+    body: dict[str, Any] = {"reason": options.reason}
+    body["expires_at"] = format_timestamp(now() + int(options.lifetime * 1_000_000))
+    if options.rate is not None:
+        number = options.rate.partition("/")[0]
+        default = int(number) if number.isascii() and number.isdigit() else 1  # the gateway says what is wrong with it
+        body |= {"effect": "quota", "rate": options.rate, "burst": default if options.burst is None else options.burst}
+    elif options.tier is not None:
+        body |= {"effect": "tier", "tier": options.tier}
+    else:
+        body["effect"] = "exempt" if options.exempt else "block"
+    if options.rate is None and options.burst is not None:
+        body["burst"] = options.burst  # refused by the gateway, by name
+    if options.limit:
+        body["limits"] = options.limit
+    if options.endpoint:
+        body["endpoints"] = options.endpoint
+    return body
+
+
+def _list(options: argparse.Namespace) -> str:
+    client = ControlClient(options, Scope.READ_LIMITS)
+    overrides: list[dict[str, Any]] = []
+    after: str | None = ""
+    while after is not None:
+        query = {"limit": _PAGE} | ({"after": after} if after else {})
+        page = client.call("GET", f"{_OVERRIDES}?{urlencode(query)}")
+        overrides += page["overrides"]
+        after = page["next"]
+    if options.json:
+        return json.dumps({"overrides": overrides})
+    return "\n".join(map(_line, overrides)) or "no overrides"
+
+
+def _remove(options: argparse.Namespace) -> str:
+    ControlClient(options, Scope.WRITE_LIMITS).call("DELETE", f"{_OVERRIDES}/{target_path(options.target)}")
+    return json.dumps({"removed": options.target}) if options.json else f"{options.target}: the override is removed"
+
+
+def _line(override: dict[str, Any]) -> str:
+    effect = override["effect"]
+    if effect == "quota":
+        effect = f"{override['rate']} burst {override['burst']}"
+    elif effect == "tier":
+        effect = f"tier {override['tier']}"
+    where = "".join(f" {name} {', '.join(override[name])}" for name in ("limits", "endpoints") if name in override)
+    target = override.get("user") or f"address/{override.get('address')}"
+    return f"{target}  {effect}{where}  until {override['expires_at']}  {override['reason']} (by {override['set_by']})"

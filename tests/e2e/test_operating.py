@@ -1,0 +1,128 @@
+"""`gateway reload`, `override`, `usage` and `status`, typed by an operator next to a running gateway."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.kit.process import Process, cli, gateway, run
+from tests.wire import ask, get, upstream
+
+RULES = """\
+endpoints: [{name: orders, path: /orders}]
+limits: [{name: everyone, per: user, rate: 2/day, burst: 2}]
+"""
+SETTINGS = """\
+control:
+  state: state
+  admin:
+    audience: rate-limiting-gateway
+    issuer: operations
+    keys: [{kid: admin, algorithm: ALGORITHM, FILE}]
+upstreams: {default: {urls: ["http://127.0.0.1:PORT"]}}
+rules: rules.yaml
+"""
+KEYS = {"EdDSA": "public_key_file: secrets/admin.pem", "HS256": "secret_file: secrets/admin.key"}
+
+
+class Operated(NamedTuple):
+    """A gateway, and the folder that its operator works in."""
+
+    process: Process
+    folder: Path
+    public: int
+    control: int
+
+    async def says(self, *command: str, code: int = 0) -> str:
+        """What a command prints."""
+        flags = ("--config", "gateway.yaml", "--url", f"http://127.0.0.1:{self.control}")
+        ended, output = await run(*cli(*command, *flags), cwd=self.folder)
+        assert ended == code, output
+        return output
+
+    async def statuses(self, user: str, count: int) -> list[int]:
+        return [(await ask(self.public, get("/orders", f"X-User-Id: {user}"))).status for _ in range(count)]
+
+
+@asynccontextmanager
+async def operated(folder: Path, algorithm: str = "EdDSA") -> AsyncIterator[Operated]:
+    code, output = await run(*cli("token", "keygen", "--algorithm", algorithm), cwd=folder)
+    assert code == 0, output
+    (folder / "rules.yaml").write_text(RULES)
+    async with upstream() as up:
+        settings = SETTINGS.replace("ALGORITHM", algorithm).replace("FILE", KEYS[algorithm])
+        (folder / "gateway.yaml").write_text(settings.replace("PORT", str(up.port)))
+        async with gateway("--config", folder / "gateway.yaml") as (process, public, control):
+            yield Operated(process, folder, public, control)
+
+
+@pytest.mark.parametrize("algorithm", KEYS)
+async def test_an_override_is_set_listed_and_removed_with_a_token_made_from_the_key(
+    algorithm: str, tmp_path: Path
+) -> None:
+    async with operated(tmp_path, algorithm) as running:
+        assert await running.says("override", "list") == "no overrides\n"
+        said = await running.says("override", "set", "ana", "--block", "--for", "60s", "--reason", "abuse")
+        assert said.startswith("ana  block  until ")
+        assert await running.statuses("ana", 1) == [429]
+        more = ("--rate", "6000/minute", "--for", "1h", "--reason", "sale", "--json")
+        said = json.loads(await running.says("override", "set", "ana", *more))
+        assert (said["rate"], said["burst"]) == ("6000/minute", 6000)
+        assert await running.statuses("ana", 5) == [200] * 5
+        listed = json.loads(await running.says("override", "list", "--json"))
+        assert [each["user"] for each in listed["overrides"]] == ["ana"]
+        assert await running.says("override", "rm", "ana") == "ana: the override is removed\n"
+        assert "(404)" in await running.says("override", "rm", "ana", code=1)
+
+
+async def test_what_a_user_has_left_and_how_the_gateway_is(tmp_path: Path) -> None:
+    async with operated(tmp_path) as running:
+        assert await running.statuses("ana", 1) == [200]
+        assert (await running.says("usage", "ana")).startswith("everyone  1 of 2 left  rate 2/day  full at ")
+        usage = json.loads(await running.says("usage", "ana", "--json"))
+        assert usage["buckets"][0]["remaining"] == 1
+        status = json.loads(await running.says("status", "--json"))
+        assert (status["status"], status["limits"], len(status["workers"])) == ("ready", 1, 1)
+        assert status["workers"][0]["up"] is True
+        assert f"ready; rules {status['revision']} since " in await running.says("status")
+
+
+async def test_a_reload_shows_what_changes_and_what_is_wrong_with_the_files(tmp_path: Path) -> None:
+    async with operated(tmp_path) as running:
+        (tmp_path / "rules.yaml").write_text(RULES.replace("burst: 2", "burst: 3"))
+        assert "would be in force" in await running.says("reload", "--dry-run")
+        said = await running.says("reload")
+        assert "limits changed: everyone (burst 2 -> 3)" in said
+        assert await running.statuses("ana", 4) == [200, 200, 200, 429]
+        (tmp_path / "rules.yaml").write_text("limits: 7\n")
+        assert "rules.yaml:1:" in await running.says("reload", code=1)
+        # Broken rules on disk keep nobody from blocking a user.
+        await running.says("override", "set", "eve", "--block", "--for", "1m", "--reason", "abuse")
+
+
+async def test_a_token_that_is_given_needs_no_settings_and_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with operated(tmp_path) as running:
+        issue = ("token", "issue", "--config", "gateway.yaml", "--subject", "ana", "--scope", "limits:read")
+        code, token = await run(*cli(*issue), cwd=tmp_path)
+        assert code == 0, token
+        (tmp_path / "token").write_text(token)
+        (tmp_path / "gateway.yaml").unlink()
+        assert "everyone" in await running.says("usage", "ana", "--token-file", "token")
+        blocking = ("override", "set", "ana", "--block", "--for", "1m", "--reason", "abuse", "--token-file", "token")
+        assert "(403)" in await running.says(*blocking, code=1)
+        monkeypatch.setenv("GATEWAY_TOKEN", token.strip())
+        assert "everyone" in await running.says("usage", "ana")
+
+
+async def test_without_a_gateway_the_command_says_where_it_asked(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a.b.c")
+    code, output = await run(
+        *cli("status", "--url", "http://127.0.0.1:1", "--token-file", "token"), cwd=tmp_path
+    )  # fmt: skip
+    assert code == 1
+    assert output.startswith("gateway: no answer from the control listener at http://127.0.0.1:1: ")
