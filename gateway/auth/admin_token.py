@@ -4,7 +4,8 @@ It is stricter than what identifies a caller. Beyond what `signed_token` asks of
 
 * ``exp``, ``iat``, ``aud``, ``iss``, ``sub`` and ``jti`` are there. ``aud`` and ``iss`` are strings, and exactly ours:
   a token for several services could be used by each of them, so it is refused (RFC 8725 section 3.9).
-* From ``iat`` to ``exp`` is no longer than the policy allows.
+* From ``iat`` to ``exp`` is no longer than the key allows, or else the policy.
+* It permits what its ``scope`` names, as far as its key may permit that.
 * ``sub`` and ``jti`` are printable, because the audit log names them.
 * ``scope``, if there, is one string of words separated by spaces (RFC 8693 section 4.2).
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from gateway.auth.grant import Grant
 from gateway.auth.signed_token import Claims, SignedTokens, TokenRefusedError, numeric_date
 from gateway.settings.control import AdminPolicy
+from gateway.settings.tokens import TokenKey
 
 _MAX_LENGTH = 4096
 _CAPACITY = 1024
@@ -45,7 +47,7 @@ class AdminVerifier:
         """
         return self._tokens.verify(token)
 
-    def _accept(self, claims: Claims) -> Grant:
+    def _accept(self, claims: Claims, key: TokenKey) -> Grant:
         tokens = self._policy.tokens
         missing = [name for name in _REQUIRED if name not in claims]
         if missing:
@@ -55,12 +57,18 @@ class AdminVerifier:
         if claims["iss"] != tokens.issuer:
             raise TokenRefusedError("iss is another issuer", "wrong_issuer")
         expires_at = numeric_date(claims, "exp")
-        if not 0 < expires_at - numeric_date(claims, "iat") <= self._policy.max_lifetime:
-            raise TokenRefusedError("the token's lifetime is not between 0 and control.admin.max_lifetime")
+        longest, setting = self._policy.max_lifetime, "control.admin.max_lifetime"
+        if key.longest is not None:
+            longest, setting = key.longest, "the key's longest"
+        if not 0 < expires_at - numeric_date(claims, "iat") <= longest:
+            raise TokenRefusedError(f"the token's lifetime is not between 0 and {setting}")
         scope = claims.get("scope", "")
         if not isinstance(scope, str):
             raise TokenRefusedError("scope is not a string")
-        return Grant(_name(claims, "sub"), _name(claims, "jti"), frozenset(scope.split(" ")), expires_at)
+        scopes = frozenset(scope.split(" "))
+        if key.scopes:
+            scopes &= frozenset[str](key.scopes)
+        return Grant(_name(claims, "sub"), _name(claims, "jti"), scopes, expires_at)
 
 
 def _name(claims: Claims, name: str) -> str:

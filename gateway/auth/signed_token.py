@@ -69,6 +69,7 @@ class _Key(NamedTuple):
     """A key, prepared once."""
 
     name: str
+    setting: TokenKey
     algorithm: Any
     prepared: Any
 
@@ -78,7 +79,8 @@ class SignedTokens(Generic[Content]):
 
     Args:
         keys: The keys that issuers sign with.
-        accept: Checks the claims against the policy, or raises `TokenRefusedError`. Returns what to remember.
+        accept: Checks the claims against the policy and the key that signed them, or raises `TokenRefusedError`.
+            Returns what to remember.
         clock: Seconds since 1970.
         max_length: Characters of a token at most.
         capacity: Tokens remembered; the oldest is dropped first, and so it is when they are longer than `MAX_CACHED`.
@@ -89,7 +91,7 @@ class SignedTokens(Generic[Content]):
     def __init__(
         self,
         keys: Sequence[TokenKey],
-        accept: Callable[[Claims], Content],
+        accept: Callable[[Claims, TokenKey], Content],
         clock: Callable[[], float],
         *,
         max_length: int,
@@ -136,7 +138,7 @@ class SignedTokens(Generic[Content]):
             raise TokenRefusedError("the signature is wrong", "bad_signature")
         claims = _object(_decode(parts[2]), "payload")
         expires = _check_times(claims, self._clock())
-        return expires, self._accept(claims)
+        return expires, self._accept(claims, key.setting)
 
     def _key(self, header: Claims) -> _Key:
         if "crit" in header:
@@ -155,7 +157,7 @@ class SignedTokens(Generic[Content]):
 
 def _prepare(key: TokenKey) -> _Key:
     algorithm = jwt.get_algorithm_by_name(key.algorithm)
-    return _Key(key.algorithm, algorithm, algorithm.prepare_key(key.key))
+    return _Key(key.algorithm, key, algorithm, algorithm.prepare_key(key.key))
 
 
 def _decode(part: str) -> bytes:

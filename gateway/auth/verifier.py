@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.auth.signed_token import Claims, SignedTokens, TokenRefusedError
 from gateway.limits.identity import Rejection
-from gateway.settings.tokens import TokenPolicy
+from gateway.settings.tokens import TokenKey, TokenPolicy
 
 _CAPACITY = 4096
 
@@ -37,7 +37,7 @@ class Verifier:
         except TokenRefusedError as error:
             return Rejection("jwt", error.reason, str(error))
 
-    def _accept(self, claims: Claims) -> Mapping[str, object]:
+    def _accept(self, claims: Claims, _key: TokenKey) -> Mapping[str, object]:
         policy, audience = self._policy, claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
         if policy.audience not in audiences if policy.audience is not None else audience is not None:

@@ -24,7 +24,6 @@ _TOKEN_VARIABLE = "GATEWAY_TOKEN"  # noqa: S105 - the name of a variable
 _TIMEOUT = 30.0
 """Seconds that the gateway may take; the rest of a fleet has 15 to reload."""
 
-_TOKEN_LIFETIME = 60
 _EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 
@@ -115,7 +114,7 @@ class ControlClient:
         self._tls = _tls(self._origin, options.ca, control)
         self._token = given or issue_token(
             options.config, _require(control).admin, options.key, options.kid,
-            subject=options.subject or getuser(), scopes=scopes, now=int(time.time()), lifetime=_TOKEN_LIFETIME,
+            subject=options.subject or getuser(), scopes=scopes, now=int(time.time()),
         )  # fmt: skip
 
     def call(self, method: str, path: str, body: Any = None) -> Any:

@@ -16,6 +16,9 @@ from gateway.settings.tokens import TokenKey
 _CONFIG = Path("config/gateway.yaml")
 _STEM = Path("secrets/admin")
 
+_ONE_REQUEST = 60
+"""Seconds that a token lives that is made for one request."""
+
 
 def add_token_commands(commands: Any) -> None:
     """Add `token` to argparse's subcommands. Its `render` returns what to print.
@@ -79,8 +82,6 @@ def _keygen(options: argparse.Namespace) -> str:
 
 def _issue(options: argparse.Namespace) -> str:
     policy = load(options.config).settings.control.admin
-    if policy is not None and options.ttl > policy.max_lifetime:
-        raise SigningError(f"--ttl is longer than control.admin.max_lifetime, {policy.max_lifetime:.0f} s")
     return issue_token(
         options.config, policy, options.key, options.kid,
         subject=options.subject, scopes=options.scope, now=int(time.time()), lifetime=options.ttl,
@@ -96,7 +97,7 @@ def issue_token(
     subject: str,
     scopes: Collection[Scope],
     now: int,
-    lifetime: int,
+    lifetime: int | None = None,
 ) -> str:
     """Make a token that a gateway accepts.
 
@@ -108,14 +109,17 @@ def issue_token(
         subject: Who will bear it.
         scopes: What it permits.
         now: Seconds since 1970.
-        lifetime: Seconds; no more than the policy accepts.
+        lifetime: Seconds; without it, enough for one request.
 
     Raises:
-        SigningError: there is no key for it.
+        SigningError: there is no key for it, or the key may not sign such a token.
     """
     if policy is None or policy.tokens.audience is None or policy.tokens.issuer is None:
         raise SigningError(f"{config} has no section control.admin, so this gateway accepts no tokens")
     signing, verifying = _select_keys(policy, private, kid)
+    if lifetime is None:
+        lifetime = int(min(_ONE_REQUEST, verifying.longest or policy.max_lifetime))
+    _check_key(policy, verifying, scopes, lifetime)
     return issue(
         signing,
         subject=subject,
@@ -123,9 +127,20 @@ def issue_token(
         audience=policy.tokens.audience,
         issuer=policy.tokens.issuer,
         now=now,
-        lifetime=min(lifetime, int(policy.max_lifetime)),
+        lifetime=lifetime,
         kid=verifying.kid,
     )
+
+
+def _check_key(policy: AdminPolicy, key: TokenKey, scopes: Collection[Scope], lifetime: int) -> None:
+    longest, setting = policy.max_lifetime, "control.admin.max_lifetime"
+    if key.longest is not None:
+        longest, setting = key.longest, "the key's longest in control.admin.keys"
+    if lifetime > longest:
+        raise SigningError(f"--ttl is longer than {setting}, {longest:.0f} s")
+    beyond = [scope.value for scope in scopes if key.scopes and scope.value not in key.scopes]
+    if beyond:
+        raise SigningError(f"this key may not permit {', '.join(beyond)}; its scopes are {', '.join(key.scopes)}")
 
 
 def _select_keys(policy: AdminPolicy, private: Path | None, kid: str | None) -> tuple[SigningKey, TokenKey]:

@@ -1,17 +1,20 @@
 """Reads which JSON Web Tokens are accepted: keys, audience, issuer."""
 
+from typing import Any, get_args
+
 import jwt
 
 from gateway.config.entries import Entries
 from gateway.config.location import file
 from gateway.config.node import Node
+from gateway.config.number import seconds
 from gateway.config.problem import InvalidError
-from gateway.config.reader import reads, scalar
+from gateway.config.reader import Reader, reads, scalar
 from gateway.config.scalar import choice, each, text
 from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
 from gateway.settings.control import AdminPolicy
-from gateway.settings.tokens import TokenKey, TokenPolicy
+from gateway.settings.tokens import ScopeName, TokenKey, TokenPolicy
 
 _MIN_SECRET_LENGTH = 32
 _MAX_PEM_LENGTH = 65_536
@@ -63,31 +66,46 @@ def _check_strength(node: Node, algorithm: str, key: bytes) -> None:
         raise node.refuse(f"this key is too short for {algorithm}; make another with: gateway token keygen")
 
 
-KEY = Section(
-    "control.admin.keys",
-    {
-        "kid": text,
-        "algorithm": choice("HS256", "RS256", "ES256", "EdDSA"),
-        **_SECRET.keys,
-        "public_key_file": _public_key,
-    },
-    (TokenKey,),
-    _key,
-    required=("algorithm",),
-    about="A list of the keys that a token may be signed with. The key fixes the algorithm; what a token's header "
-    "claims is ignored. `identity.sources.jwt.keys` has the same keys.",
-    meanings={
-        **_SECRET.meanings,
-        "public_key_file": "A file that holds the public key of the other algorithms, in PEM.",
-    },
-    exclusive=(_SECRET.pair, ("secret_file", "public_key_file"), ("secret_env", "public_key_file")),
-)
+def _section(path: str, **more: Reader[Any]) -> Section[TokenKey]:
+    return Section(
+        path,
+        {
+            "kid": text,
+            "algorithm": choice("HS256", "RS256", "ES256", "EdDSA"),
+            **_SECRET.keys,
+            "public_key_file": _public_key,
+            **more,
+        },
+        (TokenKey,),
+        _key,
+        required=("algorithm",),
+        about="A list of the keys that a token may be signed with. The key fixes the algorithm; what a token's header "
+        "claims is ignored.",
+        meanings={
+            **_SECRET.meanings,
+            "public_key_file": "A file that holds the public key of the other algorithms, in PEM.",
+        },
+        exclusive=(_SECRET.pair, ("secret_file", "public_key_file"), ("secret_env", "public_key_file")),
+    )
+
+
+KEY = _section("identity.sources.jwt.keys")
+ADMIN_KEY = _section("control.admin.keys", scopes=each(choice(*get_args(ScopeName)), least=1), longest=seconds())
 
 
 @reads("list of sections", {"type": "array", "items": KEY, "minItems": 1})
 def token_keys(node: Node) -> tuple[TokenKey, ...]:
     """The keys, each with its own `kid` unless there is only one."""
-    keys = each(KEY, least=1)(node)
+    return _with_kids(node, KEY)
+
+
+@reads("list of sections", {"type": "array", "items": ADMIN_KEY, "minItems": 1})
+def _admin_keys(node: Node) -> tuple[TokenKey, ...]:
+    return _with_kids(node, ADMIN_KEY)
+
+
+def _with_kids(node: Node, section: Section[TokenKey]) -> tuple[TokenKey, ...]:
+    keys = each(section, least=1)(node)
     kids = [key.kid for key in keys]
     if len(keys) > 1 and None in kids:
         node.refuse("with more than one key, each needs a 'kid' that tokens select it by")
@@ -120,7 +138,7 @@ def _admin(entries: Entries) -> AdminPolicy:
 
 ADMIN = Section(
     "control.admin",
-    {**keys_of(AdminPolicy, leave_out=("tokens",)), **POLICY_KEYS},
+    {**keys_of(AdminPolicy, leave_out=("tokens",)), **POLICY_KEYS, "keys": _admin_keys},
     (AdminPolicy, TokenPolicy),
     _admin,
     required=("keys", "audience", "issuer"),

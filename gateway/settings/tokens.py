@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+ScopeName = Literal["check", "limits:read", "limits:write", "reload", "audit:read", "bypass"]
+
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
@@ -12,11 +14,16 @@ class TokenKey:
         algorithm: The only algorithm this key is used with.
         key: For HS256 the shared secret, at least 32 bytes (RFC 7518 section 3.2); otherwise the public key in PEM.
         kid: The key ID in a token's header that selects this key; optional when there is only one key.
+        scopes: All that a token signed with this key can permit; without it, everything. Of admin keys only.
+        longest: The longest time accepted between `iat` and `exp` of a token signed with this key, instead of
+            `max_lifetime`. Of admin keys only.
     """
 
     algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"]
     key: bytes = field(repr=False)
     kid: str | None = None
+    scopes: tuple[ScopeName, ...] = ()
+    longest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

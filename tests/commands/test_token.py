@@ -69,6 +69,22 @@ def test_the_key_is_selected_by_its_type_or_its_kid(folder: Path, capsys: pytest
         assert verifier().verify(capsys.readouterr().out.strip()).covers(Scope.CHECK)
 
 
+def test_a_key_for_a_service_signs_long_tokens_for_its_scopes_and_no_others(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["token", "keygen"])
+    configure(folder, key("EdDSA").replace("}", ", scopes: [check], longest: 30d}"))
+    capsys.readouterr()
+    asking = ["token", "issue", "--subject", "shop", "--scope", "check"]
+    assert main([*asking, "--ttl", "30d"]) == 0
+    assert verifier().verify(capsys.readouterr().out.strip()).scopes == {"check"}
+    assert main([*asking, "--ttl", "31d"]) == 1
+    assert "--ttl is longer than the key's longest" in capsys.readouterr().err
+    assert main([*asking, "--scope", "limits:write"]) == 1
+    error = "gateway: this key may not permit limits:write; its scopes are check\n"
+    assert capsys.readouterr().err == error
+
+
 def test_a_key_is_never_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token", "keygen"]) == 0
     before = (folder / "secrets/admin.key").read_bytes()

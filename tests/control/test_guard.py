@@ -1,8 +1,14 @@
 """Who may: over a socket, with every attack on tokens there is, and nothing told to whoever tries."""
 
+import time
+from dataclasses import replace
+from typing import get_args
+
 import pytest
 
+from gateway.auth.grant import Scope
 from gateway.auth.signing import Algorithm
+from gateway.settings.tokens import ScopeName
 from tests.auth.attacks import ATTACKS
 from tests.auth.keys import ALGORITHMS, pair, policy, token
 from tests.control.running import CHECK, gateway, read, request
@@ -50,6 +56,17 @@ async def test_keys_of_all_kinds_are_good_at_once(algorithm: Algorithm) -> None:
         assert (await running.call("POST", PATH, GOOD, token=good)).status == 200
 
 
+async def test_a_key_that_may_only_ask_permits_nothing_else_whatever_its_tokens_say() -> None:
+    only_ask = replace(pair().token_key(), scopes=("check",), longest=86_400.0)
+    now = int(time.time())
+    day = token("check limits:write", iat=now, exp=now + 86_400)
+    async with gateway(control={"admin": policy(only_ask)}) as running:
+        assert (await running.call("POST", PATH, GOOD, token=day)).status == 200
+        assert (await running.call("POST", "/api/v1/admin/reset/ana", token=day)).status == 403
+        longer = token("check", iat=now, exp=now + 86_401)
+        assert (await running.call("POST", PATH, GOOD, token=longer)).status == 401
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -69,6 +86,10 @@ async def test_a_token_is_accepted_in_one_place_and_one_form(fields: list[str]) 
     async with gateway() as running:
         assert (await running.call("POST", PATH, GOOD, fields=fields)).status == 401
         assert (await running.call("POST", f"{PATH}?access_token={CHECK}", GOOD, fields=fields)).status == 401
+
+
+def test_a_key_can_be_given_each_scope() -> None:
+    assert set(get_args(ScopeName)) == {scope.value for scope in Scope}
 
 
 async def test_guessing_is_slowed_down_and_nobody_with_a_good_token_is() -> None:
