@@ -55,6 +55,8 @@ class Supervisor:
     new worker listens on the sockets of an old one before that one is told to retire. If the dry run fails, everything
     goes on as before.
 
+    A second SIGTERM or SIGINT kills the workers that are still finishing requests.
+
     Args:
         count: How many workers.
         work: What a worker does, in a process of its own; it returns on SIGTERM or SIGUSR2, or when its lifeline ends.
@@ -87,6 +89,7 @@ class Supervisor:
         self._is_announced = False
         self._has_served = bool(state.workers)
         self._stop_requested = False
+        self._kill_requested = False
         self._reload_requested = False
         self._reloads, self._reloaded = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)  # workers write to the second
         self._reloading: SlotWorker | None = None
@@ -132,6 +135,7 @@ class Supervisor:
     # Signals: each sets a flag, and wakes the loop.
 
     def _request_stop(self, _signal: int, _frame: object) -> None:
+        self._kill_requested = self._stop_requested  # whoever asks twice does not want to wait
         self._stop_requested = True
 
     def _request_reload(self, _signal: int, _frame: object) -> None:
@@ -266,11 +270,12 @@ class Supervisor:
         for _, worker in running:
             worker.send(signal.SIGTERM)
         workers = [worker for _, worker in running]
-        if _all_exit(workers, wakeup, self._stop_timeout):
+        if _all_exit(workers, wakeup, self._stop_timeout, lambda: self._kill_requested):
             return 0
+        why = "was told to exit twice" if self._kill_requested else f"did not exit in {self._stop_timeout:.0f} s"
         for number, worker in running:
             if worker.process.exitcode is None:
-                self._log(f"worker {number} (pid {worker.pid}) did not exit in {self._stop_timeout:.0f} s, killing it")
+                self._log(f"worker {number} (pid {worker.pid}) {why}, killing it")
                 worker.send(signal.SIGKILL)
         _all_exit(workers, wakeup, _KILL_TIMEOUT)
         return 1
@@ -286,12 +291,14 @@ def _run_and_exit(worker: Callable[[], None]) -> NoReturn:
         os._exit(code)
 
 
-def _all_exit(workers: Sequence[SlotWorker], wakeup: int, timeout: float) -> bool:
-    """Wait for processes to exit. Returns whether all did in time."""
+def _all_exit(
+    workers: Sequence[SlotWorker], wakeup: int, timeout: float, give_up: Callable[[], bool] = lambda: False
+) -> bool:
+    """Wait for processes to exit. Returns whether all did in time, and before `give_up`."""
     deadline = time.monotonic() + timeout
     while any(worker.process.exitcode is None for worker in workers):
         remaining = deadline - time.monotonic()
-        if remaining <= 0:
+        if remaining <= 0 or give_up():
             return False
         _wait(wakeup, (), remaining)
     return True
