@@ -65,9 +65,9 @@ def load_settings(path: Path) -> Settings:
     Raises:
         ConfigError: with all problems of the file.
     """
-    log = Log()
-    entries = gateway_file(path, Flags(), log)
-    log.verdict()
+    findings = Findings()
+    entries = gateway_file(path, Flags(), findings)
+    findings.result()
     return GATEWAY.build(entries)
 
 
