@@ -31,7 +31,10 @@ control:
   admin: {{audience: gateway, issuer: soak, keys: [{{algorithm: HS256, secret_file: admin.key}}]}}
 upstreams: {{default: {{urls: [http://127.0.0.1:{upstream}]}}}}
 store: {{url: '{redis}'}}
-identity: {{hash_key_file: hash}}
+identity:
+  sources: [{{trusted_header: {{header: X-User-Id}}}}]
+  trusted_proxies: [127.0.0.1]
+  hash_key_file: hash
 rules: rules.yaml
 workers: {workers}
 drain_time: 5s

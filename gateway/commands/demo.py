@@ -12,7 +12,7 @@ import uvloop
 from aiohttp import web
 
 from gateway.app import Worker
-from gateway.commands.console import print_unless_blocked
+from gateway.commands.console import print_error, print_unless_blocked
 from gateway.commands.serve import address_of, banner, run_until_signal
 from gateway.config.loader import load
 from gateway.process.sockets import bind
@@ -27,13 +27,15 @@ def add_demo_command(commands: Any) -> None:
         description="Run the gateway in front of a small upstream of its own, to try it out.",
     )
     demo.add_argument(
-        "--config", metavar="FILE", type=Path, default=Path("config/gateway.yaml"), help="(default %(default)s)"
+        "--config", metavar="FILE", type=Path, default=Path("config/demo.yaml"), help="(default %(default)s)"
     )
     demo.set_defaults(run=_demo)
 
 
 def _demo(options: argparse.Namespace) -> int:
     loaded = load(options.config)
+    for warning in loaded.warnings:
+        print_error(f"warning: {warning}")
     settings = loaded.settings
     public, control = bind(settings.listen), bind(settings.control.listen)
     upstream = settings.upstreams["default"].urls[0]

@@ -153,8 +153,34 @@ def _check_proxy_headers(entries: Entries) -> None:
                 )
 
 
+def _check_trusted_headers(entries: Entries) -> None:
+    """Note a header that nobody may set, and warn of one that whoever reaches a trusted proxy may be able to set."""
+    defaults = IdentityPolicy()
+    headers = [
+        name
+        for source in entries.get("sources", defaults.sources) or ()
+        if isinstance(source, TrustedHeader)
+        for name in (source.header, source.tier_header)
+        if name
+    ]
+    proxies = entries.get("trusted_proxies", defaults.trusted_proxies)
+    if not headers or proxies is None:
+        return
+    if not proxies:
+        entries.at("sources").refuse(
+            f"{headers[0]} is believed from nobody: name the proxies that set it in 'trusted_proxies'"
+        )
+        return
+    entries.at("sources").warn(
+        f"{' and '.join(headers)}: believed from {', '.join(map(str, proxies))}. The proxy there must set or clear "
+        "them in every request; if it passes on what clients send, any client can claim to be any user. "
+        "docs/front-proxies.md shows how"
+    )
+
+
 def _identity(entries: Entries) -> IdentityPolicy:
     _check_proxy_headers(entries)
+    _check_trusted_headers(entries)
     hash_key = _HASH_KEY.pick(entries)
     if hash_key is None:
         return entries.build(IdentityPolicy)

@@ -40,7 +40,7 @@ def test_sources_keep_their_order(folder: Path) -> None:
         "{jwt: {header: X-Token, claim: uid, tier_claim: plan, audience: api, issuer: me, "
         "keys: [{kid: a, algorithm: HS256, secret_file: secret}, "
         "{kid: b, algorithm: ES256, public_key_file: public.pem}]}}, "
-        "{trusted_header: {header: X-User}}, client_address]}",
+        "{trusted_header: {header: X-User}}, client_address], trusted_proxies: [127.0.0.1]}",
     ).sources
     keys = (TokenKey("HS256", SECRET, "a"), TokenKey("ES256", PEM, "b"))
     assert sources == (
@@ -134,7 +134,7 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
             "sources[0].header: unknown kind of source; write trusted_header, jwt, api_key (did you mean 'trusted",
         ),
         (
-            "{sources: [client_address, {trusted_header: {header: X}}]}",
+            "{sources: [client_address, {trusted_header: {header: X}}], trusted_proxies: [10.0.0.1]}",
             "sources[0]: every caller has an address, so the sources after this one are never tried; put it last",
         ),
         ("{sources: [{trusted_header: {}}]}", "sources[0].trusted_header: the key 'header' is missing"),
@@ -234,3 +234,22 @@ def test_mistake_is_told_without_showing_a_secret(folder: Path, text: str, probl
     (found,) = gateway_problems(folder, f"identity: {text}\n")
     assert problem in found
     assert "hunter2" not in found
+
+
+def test_by_default_no_header_and_no_proxy_is_believed(folder: Path) -> None:
+    policy = load_gateway_text(folder, "").settings.identity
+    assert (policy.sources, policy.trusted_proxies) == ((), ())
+
+
+def test_a_trusted_header_that_nobody_may_set_is_an_error(folder: Path) -> None:
+    for proxies in ("", ", trusted_proxies: []"):
+        (problem,) = gateway_problems(
+            folder, f"identity: {{sources: [{{trusted_header: {{header: X-User}}}}]{proxies}}}\n"
+        )
+        assert "X-User is believed from nobody: name the proxies that set it in 'trusted_proxies'" in str(problem)
+
+
+def test_a_trusted_header_is_warned_of_with_what_the_proxy_has_to_do(folder: Path) -> None:
+    sources = "[{trusted_header: {header: X-User, tier_header: X-Plan}}]"
+    (warning,) = gateway_warnings(folder, f"identity: {{sources: {sources}, trusted_proxies: [10.0.0.0/8]}}\n")
+    assert "X-User and X-Plan: believed from 10.0.0.0/8. The proxy there must set or clear them" in str(warning)

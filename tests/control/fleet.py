@@ -51,7 +51,8 @@ def _set_up(folder: Path, upstream: int, store: str, workers: int, rules: str | 
     (folder / "gateway.yaml").write_text(
         f"upstreams: {{default: {{urls: [http://127.0.0.1:{upstream}]}}}}\n"
         f"store: {{url: '{store}', deadline: 5s}}\nworkers: {workers}\nrules: rules.yaml\ndrain_time: 2s\n"
-        "identity: {hash_key_file: hash}\n"
+        "identity:\n  sources: [{trusted_header: {header: X-User-Id, tier_header: X-User-Tier}}]\n"
+        "  trusted_proxies: [127.0.0.1]\n  hash_key_file: hash\n"
         f"control:\n  state: state\n  admin: {{audience: {AUDIENCE}, issuer: '{ISSUER}', keys: "
         f"[{{algorithm: HS256, secret_file: secret}}]}}\n{more}"
     )

@@ -9,8 +9,10 @@ from typing import Any
 
 from gateway.app import Worker
 from gateway.config.loader import Loaded
+from gateway.limits.address import LOOPBACK
 from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.endpoint import Endpoint, Template
+from gateway.limits.identity import TrustedHeader
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
@@ -100,7 +102,7 @@ def settings(
     plain = Settings.of_one(Origin("http", "127.0.0.1", upstream))
     plane = Control(**{"listen": Listener(port=0), "admin": policy(), **(control or {})})
     where = Store(RedisUrl.parse(store), deadline=PATIENT) if store else Store()
-    identity = IdentityPolicy(hash_key=b"0123456789abcdef")
+    identity = IdentityPolicy((TrustedHeader("X-User-Id", "X-User-Tier"),), LOOPBACK, hash_key=b"0123456789abcdef")
     return replace(
         plain, listen=Listener(port=0), control=plane, store=where, identity=identity, drain_time=1.0, **more
     )

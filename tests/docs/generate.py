@@ -48,7 +48,7 @@ Every key of `gateway.yaml`. The rule files have their own page: [rules.md](rule
 _DEFAULTS = {
     ("listen", "port"): "`8080`, `8081` for `control.listen`",
     ("store", "url"): "`memory`",
-    ("identity", "sources"): "`trusted_header` with `X-User-Id` and `X-User-Tier`",
+    ("identity", "sources"): "`client_address`",
 }
 """Defaults that need more words than their value."""
 

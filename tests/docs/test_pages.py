@@ -11,7 +11,7 @@ from tests.docs.pages import PAGES, ROOT, File, anchors, blocks, links
 from tests.docs.sections import sections_in
 from tests.docs.session import Session
 
-LANGUAGES = {"console", "sh", "yaml", "text", "json", "python", "lua", "mermaid", "ini"}
+LANGUAGES = {"console", "sh", "yaml", "text", "json", "python", "lua", "mermaid", "ini", "nginx", "caddy", "haproxy"}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 

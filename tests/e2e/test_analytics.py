@@ -35,7 +35,10 @@ def settings(folder: Path, port: int, analytics: str, *more: str) -> Path:
     lines = [
         f"upstreams: {{default: {{urls: ['http://127.0.0.1:{port}']}}}}",
         "rules: rules.yaml",
-        "identity: {hash_key_env: HASH_KEY}",
+        "identity:",
+        "  hash_key_env: HASH_KEY",
+        "  trusted_proxies: [127.0.0.1]",
+        "  sources: [{trusted_header: {header: X-User-Id, tier_header: X-User-Tier}}]",
         f"analytics: {{{analytics}}}",
         *more,
     ]

@@ -48,6 +48,8 @@ async def test_rules_without_limits_are_named_and_said_to_limit_nothing(tmp_path
 async def test_ipv4_clients_behind_a_translator_have_buckets_of_their_own(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
+    settings = tmp_path / "gateway.yaml"
+    settings.write_text("identity: {trusted_proxies: [127.0.0.1]}\n")
     sources = [
         "64:ff9b::192.0.2.1",
         "64:ff9b::192.0.2.2",
@@ -58,7 +60,7 @@ async def test_ipv4_clients_behind_a_translator_have_buckets_of_their_own(tmp_pa
     ]
     async with (
         upstream() as up,
-        gateway("--upstream", f"http://127.0.0.1:{up.port}", "--rules", str(rules)) as (_, public, _),
+        gateway("--upstream", f"http://127.0.0.1:{up.port}", "--rules", rules, "--config", settings) as (_, public, _),
     ):
         asked = [await ask(public, get("/once", f"X-Forwarded-For: {source}")) for source in sources]
         assert [response.status for response in asked] == [200, 200, 429, 429, 200, 429]

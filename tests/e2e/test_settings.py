@@ -68,6 +68,7 @@ identity:
     - api_key: {{keys: [{{sha256: {sha256(b"the-key").hexdigest()}, user: keyholder}}]}}
     - trusted_header: {{header: X-User-Id}}
     - client_address
+  trusted_proxies: [127.0.0.1]
 """
         )
         token = jwt.encode({"sub": "tokenholder", "plan": "gold", "exp": 4_000_000_000}, SECRET, algorithm="HS256")
