@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from gateway.config.loader import load
+from gateway.config.problem import ConfigError
 from tests.kit.process import ROOT, run
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -153,7 +154,7 @@ def test_settings_load_as_a_pod_has_them(rules: Path, tmp_path: Path) -> None:
         for file, text in files.items():
             (data / file).write_text(text)
             (etc / name / file).symlink_to(f"..data/{file}")
-    (etc / "gateway.yaml").write_text((BASE / "gateway.yaml").read_text())
+    (etc / "gateway.yaml").write_text((EXAMPLE / "gateway.yaml").read_text())
 
     loaded = load(etc / "gateway.yaml")
     assert ["control plane listens on 0.0.0.0" in str(warning) for warning in loaded.warnings] == [True]
@@ -175,6 +176,25 @@ def test_settings_load_as_a_pod_has_them(rules: Path, tmp_path: Path) -> None:
     assert {mount["name"] for mount in mounted.values()} == {volume["name"] for volume in spec["volumes"]} | claims
     pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     assert spec["terminationGracePeriodSeconds"] > pause + settings.drain_time + 10
+
+
+def test_the_base_does_not_start_before_it_is_said_who_is_in_front(tmp_path: Path) -> None:
+    base, example = ((folder / "gateway.yaml").read_text() for folder in (BASE, EXAMPLE))
+    (tmp_path / "secrets").mkdir()
+    for name in ("redis-password", "hash-key", "admin-key"):
+        (tmp_path / "secrets" / name).write_text("x" * 64)
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "all.yaml").write_text((BASE / "rules" / "all.yaml").read_text())
+    file = tmp_path / "gateway.yaml"
+    file.write_text(base)
+    with pytest.raises(ConfigError, match=r"identity\.trusted_proxies") as refused:
+        load(file)
+    assert len(refused.value.problems) == 1
+    file.write_text(base.replace("[the-networks-of-your-ingress]", "[]"))
+    load(file)
+    chosen = [line for line in example.splitlines() if not line.lstrip().startswith("#")]
+    template = [line for line in base.splitlines() if not line.lstrip().startswith("#")]
+    assert [line for line in chosen if line not in template] == ["  trusted_proxies: [10.244.0.0/16]"]
 
 
 def test_redis_of_the_example_is_that_of_compose() -> None:
