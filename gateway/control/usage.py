@@ -11,7 +11,7 @@ from gateway.auth.guard import Guard
 from gateway.auth.timestamps import format_timestamp
 from gateway.control.audit.writer import AuditWriter
 from gateway.control.http.problem import Problem
-from gateway.control.http.request import allow_only, authorize, query_string, user_in_path
+from gateway.control.http.request import allow_only, authorize, query_string, user_in_path, user_to_change
 from gateway.control.overrides.sync import OverrideSync
 from gateway.limiter.limiter import Limiter
 from gateway.limits.bucket import Demand
@@ -79,7 +79,7 @@ class UsageApi:
 
     async def _reset(self, request: web.Request) -> web.Response:
         actor = await authorize(request, self._guard, Scope.WRITE_LIMITS)
-        user = user_in_path(request)
+        user = user_to_change(request)
         caller = self._identity.user(user)
         # Every bucket the user may have, including those that an override replaces at present.
         keys = [demand.key for demand, _ in _own_buckets(self._book.current.with_overrides({}), caller)]

@@ -101,6 +101,22 @@ def user_in_path(request: web.Request) -> str:
     return user
 
 
+def user_to_change(request: web.Request) -> str:
+    """The user id in the path of a request that changes something for that user.
+
+    Raises:
+        Problem: 400; it cannot be one, or is an address: callers known by address have no user id, so a change would
+            be stored and never have an effect.
+    """
+    user = user_in_path(request)
+    if parse_address(user.partition("/")[0]) is not None:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            "this is an address, not a user id; nothing can be changed for a single address here",
+        )
+    return user
+
+
 def _is_unicode(text: str) -> bool:
     try:
         text.encode()

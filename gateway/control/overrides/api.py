@@ -15,6 +15,7 @@ from gateway.control.http.request import (
     query_string,
     read_json_body,
     user_in_path,
+    user_to_change,
 )
 from gateway.control.overrides.model import OverrideRecord, read_override
 from gateway.control.overrides.sync import OverrideSync
@@ -69,9 +70,10 @@ class OverridesApi:
 
     async def _set(self, request: web.Request) -> web.Response:
         actor = await authorize(request, self._guard, Scope.WRITE_LIMITS)
+        user = user_to_change(request)
         digest = self._digest(request)
         override = read_override(await read_json_body(request), self._book.current, now())
-        record = OverrideRecord(user_in_path(request), override, actor.subject, timestamp())
+        record = OverrideRecord(user, override, actor.subject, timestamp())
         is_new = await self._overrides.put(digest, record, actor)
         return web.json_response(record.document(), status=201 if is_new else 200)
 
