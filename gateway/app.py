@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from socket import gethostname, socket
+from ssl import SSLContext
 
 from gateway import __version__
 from gateway.analytics.open import open_sink
@@ -22,6 +23,7 @@ from gateway.control.status import StatusApi
 from gateway.limiter.limiter import Limiter, open_limiter
 from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
+from gateway.process.sockets import Bound
 from gateway.process.tls_context import tls_context
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
@@ -51,6 +53,11 @@ def tune_garbage_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+def _with_tls(bound: Bound) -> list[tuple[socket, SSLContext | None]]:
+    """Every socket, and what it serves TLS with."""
+    return [(each, tls_context(listener.tls)) for listener, sockets in bound.items() for each in sockets]
+
+
 class Worker:
     """One process of the gateway: the data plane on its public sockets, the control plane on others.
 
@@ -65,8 +72,8 @@ class Worker:
     def __init__(
         self,
         loaded: Loaded,
-        public: Sequence[socket],
-        control: Sequence[socket],
+        public: Bound,
+        control: Bound,
         counters: Sequence[SharedCounters],
         context: WorkerContext | None = None,
     ) -> None:
@@ -158,11 +165,11 @@ class Worker:
             server = Server(handle, settings.intake, events, identity.trusts)
             self._watch(metrics, limiter, server)
 
-            sites = await stack.enter_async_context(
-                control.serve(self._control, tls_context(settings.control.listen.tls))
-            )
-            tls = tls_context(settings.listen.tls)
-            listening = [await listen(server, public, settings.intake, events, tls, BACKLOG) for public in self._public]
+            sites = await stack.enter_async_context(control.serve(_with_tls(self._control)))
+            listening = [
+                await listen(server, public, settings.intake, events, tls, BACKLOG)
+                for public, tls in _with_tls(self._public)
+            ]
             tune_garbage_collector()
             log.event("worker_serving", revision=book.current.revision)
             serving()

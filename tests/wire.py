@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from tests.waiting import DEADLINE
@@ -70,8 +71,12 @@ class Client:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, port: int, host: str = "127.0.0.1", **options: object) -> AsyncIterator[Self]:
-        reader, writer = await asyncio.open_connection(host, port, **options)  # type: ignore[arg-type]
+    async def connect(cls, port: int | Path, host: str = "127.0.0.1", **options: object) -> AsyncIterator[Self]:
+        """Connect to a port, or to the Unix socket at a path."""
+        if isinstance(port, Path):
+            reader, writer = await asyncio.open_unix_connection(port, **options)  # type: ignore[arg-type]
+        else:
+            reader, writer = await asyncio.open_connection(host, port, **options)  # type: ignore[arg-type]
         try:
             yield cls(reader, writer)
         finally:
@@ -98,7 +103,7 @@ class Client:
                 return b""
 
 
-async def ask(port: int, data: bytes, host: str = "127.0.0.1") -> Message:
+async def ask(port: int | Path, data: bytes, host: str = "127.0.0.1") -> Message:
     """One request on a connection of its own."""
     async with Client.connect(port, host) as client:
         return await client.ask(data)
@@ -159,9 +164,12 @@ class Upstream:
 
 @asynccontextmanager
 async def upstream(
-    script: Script = always_ok, *, port: int = 0, host: str = "127.0.0.1", **options: object
+    script: Script = always_ok, *, port: int | Path = 0, host: str = "127.0.0.1", **options: object
 ) -> AsyncIterator[Upstream]:
-    """Serve `script` on every connection while the block runs; the connection is closed when the script ends."""
+    """Serve `script` on every connection while the block runs; the connection is closed when the script ends.
+
+    A path instead of a port is that of a Unix socket.
+    """
     served = Upstream()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -178,8 +186,11 @@ async def upstream(
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(talk, host, port, limit=2**20, **options)  # type: ignore[arg-type]
-    served.port = server.sockets[0].getsockname()[1]
+    if isinstance(port, Path):
+        server = await asyncio.start_unix_server(talk, port, limit=2**20, **options)
+    else:
+        server = await asyncio.start_server(talk, host, port, limit=2**20, **options)  # type: ignore[arg-type]
+        served.port = server.sockets[0].getsockname()[1]
     try:
         yield served
     finally:

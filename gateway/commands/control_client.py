@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import socket
 import ssl
 import time
 from getpass import getuser
@@ -110,8 +111,10 @@ class ControlClient:
     def __init__(self, options: argparse.Namespace, *scopes: Scope) -> None:
         given = _given_token(options.token_file)
         control = None if given and options.url else load_settings(options.config).control
-        self._origin: Origin = options.url or _origin_of(_require(control).listen)
-        self._tls = _tls(self._origin, options.ca, control)
+        listener = None if control is None else _listener_of(control)
+        self._origin: Origin = options.url or _origin_of(listener)
+        self._unix = None if options.url or listener is None else listener.unix
+        self._tls = _tls(self._origin, options.ca, listener)
         self._token = given or issue_token(
             options.config, _require(control).admin, options.key, options.kid,
             subject=options.subject or getuser(), scopes=scopes, now=int(time.time()),
@@ -135,7 +138,10 @@ class ControlClient:
             ControlClientError: the gateway cannot be reached.
         """
         origin = self._origin
-        if self._tls is None:
+        connection: http.client.HTTPConnection
+        if self._unix:
+            connection = _UnixConnection(self._unix, _TIMEOUT)
+        elif self._tls is None:
             connection = http.client.HTTPConnection(origin.host, origin.port, timeout=_TIMEOUT)
         else:
             connection = http.client.HTTPSConnection(origin.host, origin.port, timeout=_TIMEOUT, context=self._tls)
@@ -147,7 +153,9 @@ class ControlClient:
             answer = connection.getresponse()
             return Response(answer.status, answer.read().decode(errors="replace"))
         except (OSError, http.client.HTTPException) as error:
-            raise ControlClientError(f"no answer from the control listener at {origin}: {error}") from error
+            raise ControlClientError(
+                f"no response from the control listener at {self._unix or origin}: {error}"
+            ) from error
         finally:
             connection.close()
 
@@ -169,17 +177,41 @@ def _given_token(path: Path | None) -> str:
     return token
 
 
-def _origin_of(listen: Listener) -> Origin:
+class _UnixConnection(http.client.HTTPConnection):
+    """A connection to a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _listener_of(control: Control) -> Listener:
+    """The one to ask: the first address, else the first Unix socket without TLS."""
+    addresses = [each for each in control.listen if each.unix is None]
+    return next(iter([*addresses, *(each for each in control.listen if each.tls is None), *control.listen]))
+
+
+def _origin_of(listen: Listener | None) -> Origin:
+    assert listen is not None  # noqa: S101 - the settings are read unless a URL is given
+    if listen.unix:
+        if listen.tls:
+            raise ControlClientError("control.listen has only Unix sockets with TLS; add one without")
+        return Origin("http", "localhost", 80)
     if not listen.port:
         raise ControlClientError("control.listen has port 0, which is any free port; say which with --url")
     return Origin("https" if listen.tls else "http", _EVERY_INTERFACE.get(listen.host, listen.host), listen.port)
 
 
-def _tls(origin: Origin, ca: Path | None, control: Control | None) -> ssl.SSLContext | None:
+def _tls(origin: Origin, ca: Path | None, listener: Listener | None) -> ssl.SSLContext | None:
     """What verifies the gateway. Without `ca`, only the very certificate in the settings is trusted, by any name."""
     if origin.scheme == "http":
         return None
-    own = control.listen.tls if control is not None else None
+    own = listener.tls if listener is not None else None
     try:
         if ca is not None or own is None:
             return ssl.create_default_context(cafile=ca)

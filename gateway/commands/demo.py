@@ -37,10 +37,11 @@ def _demo(options: argparse.Namespace) -> int:
     for warning in loaded.warnings:
         print_error(f"warning: {warning}")
     settings = loaded.settings
-    public, control = bind(settings.listen), bind(settings.control.listen)
+    public = {listener: bind(listener) for listener in settings.listen}
+    control = {listener: bind(listener) for listener in settings.control.listen}
     upstream = settings.upstreams["default"].urls[0]
-    base_url = f"http://{address_of(public[0])}"
-    print_unless_blocked(banner(loaded, public[0], control[0], 1))
+    base_url = f"http://{address_of(next(iter(public.values()))[0])}"
+    print_unless_blocked(banner(loaded, public, control, 1))
     print_unless_blocked(
         f"""
 Try it in another terminal. This is answered 200 by the demo upstream:

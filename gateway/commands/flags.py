@@ -12,8 +12,18 @@ def add_config_flags(command: argparse.ArgumentParser) -> None:
     """Add the flags that override `gateway.yaml`."""
     command.add_argument("--config", metavar="FILE", type=Path, help="gateway.yaml; without it, the defaults")
     command.add_argument("--upstream", metavar="URL", help="where requests go, such as http://127.0.0.1:9000")
-    command.add_argument("--listen", metavar="HOST:PORT", help="the public listener (default 127.0.0.1:8080)")
-    command.add_argument("--control", metavar="HOST:PORT", help="the control plane's listener (default 127.0.0.1:8081)")
+    command.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        action="append",
+        help="a public listener, or unix:/PATH; repeat it for more (default 127.0.0.1:8080)",
+    )
+    command.add_argument(
+        "--control",
+        metavar="HOST:PORT",
+        action="append",
+        help="a listener of the control plane, likewise (default 127.0.0.1:8081)",
+    )
     command.add_argument("--store", metavar="memory|redis://...", help="where buckets are kept (default memory)")
     command.add_argument("--rules", metavar="FILE", help="rules.yaml, or a folder of rule files")
     command.add_argument(

@@ -4,9 +4,9 @@ import argparse
 import asyncio
 import os
 import signal
-from collections.abc import Callable
-from contextlib import suppress
-from socket import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from socket import AF_UNIX, socket
 from typing import Any
 
 import uvloop
@@ -22,7 +22,7 @@ from gateway.process.processors import worker_count
 from gateway.process.reexec import InheritedState
 from gateway.process.runtime import Runtime, WorkerContext, open_runtime
 from gateway.process.service_manager import ServiceManager
-from gateway.process.sockets import bind, close_sockets, probe
+from gateway.process.sockets import Bound, bind, close, close_sockets, discard, of_worker, probe
 from gateway.process.state_lock import check_state, relock_state
 from gateway.process.supervisor import SIGNALS, Supervisor, WorkerTask
 from gateway.process.tls_context import tls_context
@@ -61,8 +61,8 @@ def _serve(options: argparse.Namespace) -> int:
     loaded = load_config(options, print_unless_blocked)
     settings = loaded.settings
     count = worker_count(settings)
-    tls_context(settings.listen.tls)
-    tls_context(settings.control.listen.tls)
+    for listener in (*settings.listen, *settings.control.listen):
+        tls_context(listener.tls)
     if settings.analytics.is_on:
         open_sink(settings.analytics)  # what it needs is installed, or is reported as missing now
     if inherited is not None and inherited.dry_run:
@@ -75,13 +75,17 @@ def _serve(options: argparse.Namespace) -> int:
         with open_runtime():
             return 0
     locks = relock_state(settings.control.state, inherited.locks if inherited else {})
-    sockets = _open_sockets(settings, count, inherited)
-    _begin_audit_log(loaded)
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    public, control = sockets.values()
-    print_unless_blocked(banner(loaded, public[0], control[0], count))
-    with open_runtime() as runtime:
-        return _supervise(loaded, sockets, locks, count, runtime, inherited)
+    with ExitStack() as stack:
+        sockets = _open_sockets(settings, count, inherited, stack)
+        _begin_audit_log(loaded)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        public, control = (
+            _by_listener(settings.listen, "public", sockets),
+            _by_listener(settings.control.listen, "control", sockets),
+        )
+        print_unless_blocked(banner(loaded, public, control, count))
+        runtime = stack.enter_context(open_runtime())
+        return _supervise(loaded, sockets, locks, public, control, count, runtime, inherited)
 
 
 def _begin_audit_log(loaded: Loaded) -> None:
@@ -93,11 +97,23 @@ def _begin_audit_log(loaded: Loaded) -> None:
 def _listeners(settings: Settings) -> dict[str, Listener]:
     """The listeners, by the names they have in `InheritedState`."""
     pairs = (("public", settings.listen), ("control", settings.control.listen))
-    return {f"{name} {listener.host} {listener.port}": listener for name, listener in pairs}
+    return {_name_of(plane, listener): listener for plane, listeners in pairs for listener in listeners}
 
 
-def _open_sockets(settings: Settings, count: int, state: InheritedState | None) -> dict[str, list[socket]]:
-    """The listening sockets, by listener. Inherited ones that are no longer needed are closed."""
+def _name_of(plane: str, listener: Listener) -> str:
+    if listener.unix:
+        return f"{plane} unix:{listener.unix}"
+    return f"{plane} {listener.host} {listener.port}{'' if listener.ipv6_only else ' dual'}"
+
+
+def _by_listener(listeners: Sequence[Listener], plane: str, sockets: Mapping[str, Sequence[socket]]) -> Bound:
+    return {listener: sockets[_name_of(plane, listener)] for listener in listeners}
+
+
+def _open_sockets(
+    settings: Settings, count: int, state: InheritedState | None, stack: ExitStack
+) -> dict[str, list[socket]]:
+    """The listening sockets, by listener; `stack` closes them. Inherited ones that are no longer needed are closed."""
     inherited = {
         name: [socket(fileno=descriptor) for descriptor in descriptors]
         for name, descriptors in (state.sockets if state else {}).items()
@@ -105,9 +121,12 @@ def _open_sockets(settings: Settings, count: int, state: InheritedState | None) 
     listeners = _listeners(settings)
     for name, sockets in inherited.items():
         if name not in listeners:
-            for each in sockets:
-                each.close()
-    return {name: bind(listener, count, inherited.get(name, ())) for name, listener in listeners.items()}
+            discard(sockets)
+    opened = {}
+    for name, listener in listeners.items():
+        opened[name] = bind(listener, count, inherited.get(name, ()))
+        stack.callback(close, listener, opened[name])
+    return opened
 
 
 def _open_counters(layout: str, count: int, state: InheritedState | None) -> list[SharedCounters]:
@@ -121,23 +140,25 @@ def _open_counters(layout: str, count: int, state: InheritedState | None) -> lis
 
 def _supervise(
     loaded: Loaded,
-    sockets: dict[str, list[socket]],
-    locks: dict[str, int],
+    sockets: Mapping[str, Sequence[socket]],
+    locks: Mapping[str, int],
+    public: Bound,
+    control: Bound,
     count: int,
     runtime: Runtime,
     inherited: InheritedState | None,
 ) -> int:
     layout = f"{shared_memory.FORMAT} {definitions.LAYOUT} {count}"
     counters = _open_counters(layout, count, inherited)
-    public, control = sockets.values()
 
     def work(task: WorkerTask) -> None:
         os.environ.setdefault("UV_THREADPOOL_SIZE", _LIBUV_THREADS)
         context = WorkerContext(runtime, task.number, count, task.counter_set, task.cause)
-        mine = slice(task.number, None, count)
+        mine = of_worker(public, task.number, count), of_worker(control, task.number, count)
         # Another worker's socket would go on listening here when that worker has closed it.
-        close_sockets(each for opened in (public, control) for each in opened if each not in opened[mine])
-        worker = Worker(loaded, public[mine], control[mine], counters, context)
+        kept = {each for bound in mine for opened in bound.values() for each in opened}
+        close_sockets(each for opened in sockets.values() for each in opened if each not in kept)
+        worker = Worker(loaded, *mine, counters, context)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(
@@ -168,9 +189,8 @@ def _supervise(
 
     manager = ServiceManager.from_environment(log_message)
     stop_timeout = loaded.settings.drain_time + _STOP_MARGIN
-    return Supervisor(
-        count, work, log_message, stop_timeout, manager, state, lambda: close_sockets([*public, *control])
-    ).run()
+    listening = [each for opened in sockets.values() for each in opened]
+    return Supervisor(count, work, log_message, stop_timeout, manager, state, lambda: close_sockets(listening)).run()
 
 
 def _report_ready(descriptor: int) -> None:
@@ -214,7 +234,7 @@ def _stop_without_supervisor(loop: asyncio.AbstractEventLoop, lifeline: int, sto
     stop.set()
 
 
-def banner(loaded: Loaded, public: socket, control: socket, workers: int) -> str:
+def banner(loaded: Loaded, public: Bound, control: Bound, workers: int) -> str:
     """What is printed at the start: where the gateway listens, and what is in force."""
     settings, rules = loaded.settings, loaded.rules
     upstreams = ", ".join(str(url) for upstream in settings.upstreams.values() for url in upstream.urls)
@@ -226,19 +246,25 @@ def banner(loaded: Loaded, public: socket, control: socket, workers: int) -> str
     if settings.rules and not rules.limits:
         in_force += ": NOTHING IS LIMITED. Write limits: into the rules"
     return (
-        f"gateway {__version__} on {_url(settings.listen, public)} in front of {upstreams}\n"
-        f"  control  {_url(settings.control.listen, control)}\n"
+        f"gateway {__version__} on {_urls(public)} in front of {upstreams}\n"
+        f"  control  {_urls(control)}\n"
         f"  store    {settings.store}\n"
         f"  workers  {workers}\n"
         f"  rules    {in_force}"
     )
 
 
+def _urls(bound: Bound) -> str:
+    return ", ".join(_url(listener, sockets[0]) for listener, sockets in bound.items())
+
+
 def _url(listener: Listener, opened: socket) -> str:
+    if opened.family == AF_UNIX:
+        return f"{listener.address}{' with TLS' if listener.tls else ''}"
     return f"{'https' if listener.tls else 'http'}://{address_of(opened)}"
 
 
 def address_of(opened: socket) -> str:
-    """Where a socket listens, as ``host:port``."""
+    """Where a TCP socket listens, as ``host:port``."""
     host, port, *_ = opened.getsockname()
     return str(HostPort(host, port))

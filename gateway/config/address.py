@@ -1,18 +1,19 @@
 """Readers of addresses: networks, hosts and ports, origins."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 from gateway.config.node import Node, quote
 from gateway.config.reader import Value, reads, string
-from gateway.config.scalar import matching, parsed, text
-from gateway.limits.address import Network
+from gateway.config.scalar import each, matching, parsed, text
+from gateway.limits.address import UNIX, Network, Unix
 from gateway.settings.url import HostPort, Origin
 
 HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)"
 """A host, as far as a pattern tells."""
 
 host_port = parsed(HostPort.parse, "HOST:PORT", string(f"^{HOST}:[0-9]{{1,5}}$"))
-origin = parsed(Origin.parse, "URL", string(r"^https?://[^/?#@\s]+/?$"))
+origin = parsed(Origin.parse, "URL", string(r"^(https?://[^/?#@\s]+/?|unix:(//)?/.*[^/])$"))
 web_origin = matching(
     r"https?://([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[1-9][0-9]{0,4})?",
     "web origin",
@@ -29,7 +30,10 @@ def server(default_port: int) -> Value[HostPort]:
     )
 
 
-@reads("network", string(r"^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$"))
+_NETWORK = "[0-9A-Fa-f.:]+(/[0-9]{1,3})?"
+
+
+@reads("network", string(f"^{_NETWORK}$"))
 def network(node: Node) -> Network:
     """A network, ``10.0.0.0/8`` or ``2001:db8::/32``, or a single address."""
     value = text(node)
@@ -42,3 +46,12 @@ def network(node: Node) -> Network:
     except ValueError:
         raise node.refuse(f"{quote(value)} is not a network; write 10.0.0.0/8, 2001:db8::/32 or an address") from None
     raise node.refuse(f"{quote(value)} has bits set after its prefix", near)
+
+
+@reads("network", string(f"^({_NETWORK}|{UNIX})$"))
+def _network_or_unix(node: Node) -> Network | Unix:
+    """A network, or the word for all peers on Unix sockets."""
+    return UNIX if node.is_scalar and text(node) == UNIX else network(node)
+
+
+networks_or_unix = replace(each(_network_or_unix), words="list of networks, or `unix`")

@@ -1,10 +1,9 @@
 """Reads `control`."""
 
-from gateway.config.address import network
+from gateway.config.address import networks_or_unix
 from gateway.config.entries import Entries
-from gateway.config.listener import listener
+from gateway.config.listener import listeners
 from gateway.config.location import path
-from gateway.config.scalar import each
 from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
 from gateway.config.token import ADMIN
@@ -30,9 +29,9 @@ CONTROL = Section(
         **keys_of(
             Control,
             leave_out=("audit_key",),
-            listen=listener(Control().listen),
+            listen=listeners(Control().listen[0]),
             admin=ADMIN,
-            check_from=each(network),
+            check_from=networks_or_unix,
             state=path,
         ),
         **_AUDIT_KEY.keys,

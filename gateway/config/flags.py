@@ -1,6 +1,6 @@
 """`Flags`: command-line flags that override `gateway.yaml`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import yaml
 
 from gateway.config.address import origin
 from gateway.config.entries import Entries
-from gateway.config.listener import listener
+from gateway.config.listener import listeners
 from gateway.config.location import existing
 from gateway.config.node import Node
 from gateway.config.number import whole
@@ -30,16 +30,16 @@ class Flags:
 
     Attributes:
         upstream: URL of the upstream called ``default``; its other settings stay.
-        listen: Address of the public port; its TLS settings stay.
-        control: Address of the control plane; its TLS settings and keys stay.
+        listen: Addresses of the public port; its TLS settings stay.
+        control: Addresses of the control plane; its TLS settings and keys stay.
         store: ``memory`` or a URL. Replaces everything about where Redis is and how to log in.
         rules: File or folder of rules, relative to the working directory.
         workers: Number of worker processes.
     """
 
     upstream: str | None = None
-    listen: str | None = None
-    control: str | None = None
+    listen: Sequence[str] | None = None
+    control: Sequence[str] | None = None
     store: str | None = None
     rules: str | None = None
     workers: str | None = None
@@ -49,7 +49,7 @@ class Flags:
         findings = entries.node.source.findings
         readers: dict[str, tuple[str, Callable[[Node], Any]]] = {
             "upstream": ("upstreams", _upstream(entries)),
-            "listen": ("listen", listener(entries.values.get("listen", Listener()))),
+            "listen": ("listen", _listen(entries.values.get("listen", ()), Listener())),
             "control": ("control", _control(entries)),
             "store": ("store", _store(entries)),
             "rules": ("rules", existing),
@@ -58,8 +58,27 @@ class Flags:
         for flag, (key, read) in readers.items():
             given = getattr(self, flag)
             if given is not None:
-                source = Source(f"--{flag}", Path(), findings)
-                entries.put(key, Node(source, yaml.ScalarNode("tag:yaml.org,2002:str", given)), read)
+                entries.put(key, Node(Source(f"--{flag}", Path(), findings), _as_yaml(given)), read)
+
+
+def _as_yaml(given: str | Sequence[str]) -> yaml.Node:
+    if isinstance(given, str):
+        return yaml.ScalarNode("tag:yaml.org,2002:str", given)
+    if len(given) == 1:
+        return _as_yaml(given[0])
+    return yaml.SequenceNode("tag:yaml.org,2002:seq", [_as_yaml(each) for each in given])
+
+
+def _listen(before: Sequence[Listener], default: Listener) -> Callable[[Node], tuple[Listener, ...]]:
+    """Reads addresses that replace those of the file, and serve TLS as those did."""
+    tls = {each.tls for each in before} or {None}
+
+    def read(node: Node) -> tuple[Listener, ...]:
+        if len(tls) > 1:
+            raise node.refuse("the listeners in the file differ in their TLS settings; change the addresses there")
+        return listeners(replace(default, tls=next(iter(tls))))(node)
+
+    return read
 
 
 def _upstream(entries: Entries) -> Callable[[Node], dict[str, Upstream]]:
@@ -73,7 +92,8 @@ def _upstream(entries: Entries) -> Callable[[Node], dict[str, Upstream]]:
 
 def _control(entries: Entries) -> Callable[[Node], Control]:
     control: Control = entries.values.get("control", Control())
-    return lambda node: replace(control, listen=listener(control.listen)(node))
+    read = _listen(control.listen, Control().listen[0])
+    return lambda node: replace(control, listen=read(node))
 
 
 def _store(entries: Entries) -> Callable[[Node], Store]:

@@ -1,6 +1,7 @@
 """Reads `gateway.yaml`, with the command line's flags in place of what it has."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -12,7 +13,7 @@ from gateway.config.dns import DNS
 from gateway.config.entries import Entries
 from gateway.config.flags import MAX_WORKERS, Flags
 from gateway.config.identity import IDENTITY
-from gateway.config.listener import listener
+from gateway.config.listener import listeners
 from gateway.config.location import existing
 from gateway.config.node import Node
 from gateway.config.number import seconds, share, whole
@@ -47,7 +48,7 @@ GATEWAY = Section(
     "",
     keys_of(
         Settings,
-        listen=listener(Listener()),
+        listen=listeners(Listener()),
         control=CONTROL,
         upstreams=upstreams,
         dns=DNS,
@@ -118,7 +119,7 @@ def _check(entries: Entries) -> None:
             f"each process has its own memory store, so {workers} workers would let {workers} times every limit "
             "through; use Redis, or one worker"
         )
-    _check_listeners(entries.get("listen", Listener()), entries.get("control", Control()), entries)
+    _check_listeners(entries.get("listen", (Listener(),)) or (), entries.get("control", Control()), entries)
     identity = entries.get("identity", IdentityPolicy())
     analytics = entries.get("analytics", Analytics())
     if not identity or identity.hash_key:
@@ -133,13 +134,12 @@ def _check(entries: Entries) -> None:
         )
 
 
-def _check_listeners(public: Listener | None, control: Control | None, entries: Entries) -> None:
-    if not public or not control:
-        return
-    host, port = control.listen.host, control.listen.port
-    if port and (public.host, public.port) == (host, port):
-        entries.at("control").refuse("the control plane cannot listen where the public port does")
-    if host != "localhost" and not belongs(parse_address(host), LOOPBACK):
-        entries.at("control").warn(
-            f"the control plane listens on {host}, where other machines may reach it; allow only those that should"
-        )
+def _check_listeners(public: Sequence[Listener], control: Control | None, entries: Entries) -> None:
+    for listener in control.listen if control else ():
+        if any(listener.overlaps(each) and (listener.unix or listener.port) for each in public):
+            entries.at("control").refuse("the control plane cannot listen where the public port does")
+        host = listener.host
+        if not listener.unix and host != "localhost" and not belongs(parse_address(host), LOOPBACK):
+            entries.at("control").warn(
+                f"the control plane listens on {host}, where other machines may reach it; allow only those that should"
+            )

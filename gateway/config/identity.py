@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gateway.config.address import network
+from gateway.config.address import networks_or_unix
 from gateway.config.api_key import API_KEY
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
@@ -12,7 +12,7 @@ from gateway.config.scalar import each, header, matching, text
 from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
 from gateway.config.token import POLICY_KEYS, pick_policy
-from gateway.limits.address import Network
+from gateway.limits.address import Network, Unix
 from gateway.limits.identity import ApiKey, TrustedHeader
 from gateway.settings.identity import IdentityPolicy, Jwt
 from gateway.settings.tokens import TokenPolicy
@@ -119,14 +119,11 @@ def _sources(node: Node) -> tuple[AnySource, ...]:
     return tuple(sources)
 
 
-_networks = each(network)
-
-
-@reads(_networks.words, _networks.schema, _networks.show)
-def _proxies(node: Node) -> tuple[Network, ...]:
-    networks = _networks(node)
+@reads(networks_or_unix.words, networks_or_unix.schema, networks_or_unix.show)
+def _proxies(node: Node) -> tuple[Network | Unix, ...]:
+    networks = networks_or_unix(node)
     for trusted in networks:
-        if trusted.prefixlen == 0:
+        if not isinstance(trusted, str) and trusted.prefixlen == 0:
             node.warn(f"{trusted} is everybody: any client can then claim to be any user")
     return networks
 

@@ -70,6 +70,11 @@ class Node:
         """Whether this is neither a list nor a mapping."""
         return isinstance(self.yaml, yaml.ScalarNode)
 
+    @property
+    def is_list(self) -> bool:
+        """Whether this is a list."""
+        return isinstance(self.yaml, yaml.SequenceNode)
+
     def scalar(self, expected: str) -> str:
         """The value as it is written, without its quotes, and with the values of the variables it names.
 

@@ -41,8 +41,11 @@ def summary(loaded: Loaded, workers: int) -> str:
 def _settings(loaded: Loaded, workers: int) -> list[tuple[str, str]]:
     settings, rules = loaded.settings, loaded.rules
     return [
-        ("listen", f"{settings.listen}"),
-        ("control", f"{settings.control.listen}{'' if settings.control.admin else ', read-only: no admin keys'}"),
+        *(("listen", str(each)) for each in settings.listen),
+        *(
+            ("control", f"{each}{'' if settings.control.admin else ', read-only: no admin keys'}")
+            for each in settings.control.listen
+        ),
         ("store", str(settings.store)),
         ("workers", f"{workers}{_why(settings)}"),
         *([("analytics", str(settings.analytics))] if settings.analytics.is_on else []),

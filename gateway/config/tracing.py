@@ -18,6 +18,7 @@ from gateway.settings.url import Origin
 
 _PACKAGES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 _URL = re.compile(r"([a-z]*://[^/?#]*)(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?", re.ASCII)
+_HTTP = re.compile(r"https?://(?!unix:)")
 _HEADER_VALUE = re.compile(rb"[!-~](?:[ -~]{0,4094}[!-~])?")
 _CREDENTIAL = Secret("credential", "the whole value of the credential header")
 
@@ -28,6 +29,8 @@ def _endpoint(node: Node) -> str:
     parts = _URL.fullmatch(value)
     if parts is None:
         raise node.refuse("a collector is http://HOST:PORT/PATH or https://HOST:PORT/PATH, without ? and #")
+    if _HTTP.match(parts[1]) is None:
+        raise node.refuse("a collector is http://HOST:PORT or https://HOST:PORT")
     try:
         origin = Origin.parse(parts[1])
     except ValueError as error:

@@ -22,6 +22,7 @@ from gateway.control.check_limit import CheckLimitApi
 from gateway.control.http.cors import CorsHeaders
 from gateway.control.http.problem import Problems
 from gateway.control.http.request import MAX_BODY
+from gateway.control.http.site import SocketSite
 from gateway.control.openapi import OpenApi
 from gateway.control.overrides.api import OverridesApi
 from gateway.control.overrides.file import FileOverrideStore, OverrideFile
@@ -141,8 +142,11 @@ class ControlPlane:
             await self._audit.record_refusal(Actor.of(grant, source), f"{method} {route}", refusal.reason)
 
     @asynccontextmanager
-    async def serve(self, sockets: Iterable[socket], tls: SSLContext | None) -> AsyncIterator[list[web.SockSite]]:
-        """Serve on sockets while the block runs. Yields the listening sites, which can be stopped early."""
+    async def serve(self, sockets: Iterable[tuple[socket, SSLContext | None]]) -> AsyncIterator[list[SocketSite]]:
+        """Serve on sockets, each with TLS or without, while the block runs.
+
+        Yields the listening sites, which can be stopped early.
+        """
         app = web.Application(
             middlewares=[CorsHeaders(self._cors).middleware, Problems(self._log).middleware], client_max_size=MAX_BODY
         )
@@ -156,7 +160,7 @@ class ControlPlane:
             runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            sites = [web.SockSite(runner, listening, ssl_context=tls, backlog=BACKLOG) for listening in sockets]
+            sites = [SocketSite(runner, listening, tls, BACKLOG) for listening, tls in sockets]
             for site in sites:
                 await site.start()
             yield sites

@@ -12,7 +12,7 @@ from gateway.control.http.request import address_of, authorize, read_json_body
 from gateway.control.json_object import JsonObject
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome, Verdict
-from gateway.limits.address import Network, belongs
+from gateway.limits.address import Network, Unix, belongs
 from gateway.limits.bucket import Demand
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity
@@ -30,7 +30,7 @@ class CheckLimitApi:
 
     Args:
         guard: Admits callers with scope ``check``.
-        open_to: Networks whose callers need no token.
+        open_to: Networks, and perhaps Unix sockets, whose callers need no token.
         book: The rules in force.
         identity: Makes a caller of a user id.
         limiter: Decides.
@@ -40,7 +40,7 @@ class CheckLimitApi:
     def __init__(
         self,
         guard: Guard,
-        open_to: Sequence[Network],
+        open_to: Sequence[Network | Unix],
         book: RuleBook,
         identity: Identity,
         limiter: Limiter,

@@ -7,19 +7,29 @@ The rules for X-Forwarded-For:
   trusted proxy is skipped; the first that is not is the client. If all are trusted, the leftmost is the client.
 * If an entry on the way is not an address, nothing further left can be believed, and the peer is the client. The same
   holds if there are more trusted proxies than any real chain has.
+
+A peer on a Unix socket has no address. The word `UNIX` stands for all of them, as an address and among networks.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final, Literal
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+
+Unix = Literal["unix"]
+UNIX: Final[Unix] = "unix"
+"""The other end of a Unix socket."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 """Where a translator shows IPv4 hosts to IPv6 ones (RFC 6052 section 2.1)."""
 
 LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+LOCAL: tuple[Network | Unix, ...] = (*LOOPBACK, UNIX)
+"""This machine."""
+
 _MAX_HOPS = 32
 _MAX_LENGTH = len("[0000:0000:0000:0000:0000:0000:000.000.000.000]:65535")
 
@@ -58,12 +68,16 @@ def _is_port(text: str) -> bool:
     return text[:1] == ":" and digits.isascii() and digits.isdigit() and len(digits) <= 5  # noqa: PLR2004
 
 
-def belongs(address: Address | None, networks: Sequence[Network]) -> bool:
+def belongs(address: Address | Unix | None, networks: Sequence[Network | Unix]) -> bool:
     """Whether `address` lies in one of `networks`."""
-    return address is not None and any(address in network for network in networks)
+    if address is None or isinstance(address, str):
+        return address in networks
+    return any(address in network for network in networks if not isinstance(network, str))
 
 
-def find_client(peer: Address | None, forwarded_for: str, trusted: Sequence[Network]) -> Address | None:
+def find_client(
+    peer: Address | Unix | None, forwarded_for: str, trusted: Sequence[Network | Unix]
+) -> Address | Unix | None:
     """The client's address, by the rules above.
 
     Args:
@@ -85,14 +99,16 @@ def find_client(peer: Address | None, forwarded_for: str, trusted: Sequence[Netw
 
 
 @lru_cache(maxsize=4096)
-def group(address: Address) -> str:
+def group(address: Address | Unix) -> str:
     """The name under which an address is limited: an IPv4 address is one client, and so is an IPv6 /64.
+
+    All clients on Unix sockets are one.
 
     A single IPv6 customer commonly gets a /64 (RFC 6177), so it could pose as many clients under a longer prefix. But
     behind a translator all of IPv4 is one /64, so an address there is grouped by the IPv4 address that it holds. Trust
     is in the address as it came: anybody may write 64:ff9b::10.0.0.1.
     """
-    if isinstance(address, IPv4Address):
+    if isinstance(address, (IPv4Address, str)):
         return str(address)
     if address in _NAT64:
         return str(IPv4Address(int(address) & 0xFFFFFFFF))

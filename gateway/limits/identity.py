@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
 from typing import NamedTuple, Protocol
 
-from gateway.limits.address import LOOPBACK, Address, Network, belongs, find_client, group
+from gateway.limits.address import LOCAL, Address, Network, Unix, belongs, find_client, group
 
 _EXACT = 2.0**53
 """A float below it that is a whole number has the digits that were sent."""
@@ -36,7 +36,7 @@ class Sender(NamedTuple):
         headers: The request's headers.
     """
 
-    peer: Address | None
+    peer: Address | Unix | None
     trusted: bool
     headers: Headers
 
@@ -49,13 +49,13 @@ class Caller(NamedTuple):
             It is not in the repr, and must not be in any log, key or label.
         digest: The id as a keyed hash, 32 hex digits, for keys and logs.
         tier: The user's tier; None if the source does not name one.
-        address: The client's address.
+        address: The client's address; None if it is unknown.
     """
 
     id: str
     digest: bytes
     tier: str | None = None
-    address: Address | None = None
+    address: Address | Unix | None = None
 
     def __repr__(self) -> str:
         return f"Caller(digest={self.digest!r}, tier={self.tier!r})"
@@ -215,7 +215,7 @@ class Identity:
 
     Attributes:
         sources: In the order in which they are tried. The client's address is used when none finds the caller.
-        trusted_proxies: Networks whose X-Forwarded-For and identity headers are believed.
+        trusted_proxies: Networks, and perhaps Unix sockets, whose X-Forwarded-For and identity headers are believed.
         hash_key: Key of the hash of user ids, up to 64 bytes. All gateways on one Redis need the same one.
         report: Is told what was not accepted.
 
@@ -224,7 +224,7 @@ class Identity:
     """
 
     sources: Sequence[IdentitySource] = (TrustedHeader("X-User-Id", "X-User-Tier"),)
-    trusted_proxies: tuple[Network, ...] = LOOPBACK
+    trusted_proxies: tuple[Network | Unix, ...] = LOCAL
     hash_key: bytes = field(default=b"", repr=False)
     report: Callable[[Rejection], object] = field(default=unreported, repr=False, compare=False)
     _hashes: Mapping[str, blake2b] = field(init=False, repr=False, compare=False)
@@ -235,7 +235,7 @@ class Identity:
         kinds = {kind: blake2b(digest_size=16, key=self.hash_key, person=kind.encode()) for kind in ("user", "address")}
         object.__setattr__(self, "_hashes", kinds)
 
-    def trusts(self, peer: Address | None) -> bool:
+    def trusts(self, peer: Address | Unix | None) -> bool:
         """Whether the other end of a connection is a trusted proxy; an unknown one is not."""
         return belongs(peer, self.trusted_proxies)
 
@@ -276,7 +276,7 @@ class Identity:
         for rejection in worst.values():
             self.report(rejection)
 
-    def user(self, user: str, tier: str | None = None, address: Address | None = None) -> Caller:
+    def user(self, user: str, tier: str | None = None, address: Address | Unix | None = None) -> Caller:
         """The caller with a verified user id."""
         return Caller(user, self._digest("user", user), tier, address)
 

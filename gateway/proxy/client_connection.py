@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from socket import SO_KEEPALIVE, SOL_SOCKET
 
-from gateway.limits.address import Address
+from gateway.limits.address import Address, Unix
 from gateway.proxy.client import HALF_CLOSE_TIMEOUT, Client
 from gateway.proxy.connection_state import CLOSED, FINISHING, HALF_CLOSED, LINGERING, OPEN, TRANSITIONS, State
 from gateway.proxy.deadline import Deadline
@@ -82,8 +82,8 @@ class ClientConnection(asyncio.Protocol):
         handle: Callable[[Exchange], Awaitable[object]],
         intake: Intake,
         observer: RequestObserver,
-        admit: Callable[[Address | None], str | None],
-        trusts: Callable[[Address | None], bool],
+        admit: Callable[[Address | Unix | None], str | None],
+        trusts: Callable[[Address | Unix | None], bool],
         coalescer: WriteCoalescer,
         opened: "Callable[[ClientConnection], None]",
         closed: "Callable[[ClientConnection], None]",
@@ -115,7 +115,8 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # it is one
         """Identify the peer, and reject the connection if there are too many."""
-        address = peer_address(transport.get_extra_info("peername"))
+        accepted = transport.get_extra_info("socket")
+        address = peer_address(accepted, transport.get_extra_info("peername"))
         cause = self._admit(address)
         if cause is not None:
             self._observer.rejected(cause)
@@ -125,7 +126,7 @@ class ClientConnection(asyncio.Protocol):
             return
         scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
         peer = Peer(address, str(address or ""), scheme, self._trusts(address))
-        transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+        accepted.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
         self._transport = transport
         self._requests.connection_made(transport)
         self.client = Client(transport, peer, self._intake, self._requests, self._coalescer)

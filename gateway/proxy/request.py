@@ -8,7 +8,7 @@ from secrets import token_hex
 from aiohttp import HttpVersion10, HttpVersion11
 from aiohttp.hdrs import AUTHORIZATION, PROXY_AUTHORIZATION, VIA
 
-from gateway.limits.address import LOOPBACK, belongs
+from gateway.limits.address import LOCAL, UNIX, belongs
 from gateway.proxy.exchange import Exchange, declared_length
 from gateway.proxy.headers import RequestHeaders, names_connection_scheme
 from gateway.proxy.responses import (
@@ -125,7 +125,7 @@ class RequestHead:
         peer, message = self._exchange.client.peer, self._exchange.message
         if not peer.trusted:
             return False
-        return not belongs(peer.address, LOOPBACK) or self._reader.headers.show_another_client(message.raw_headers)
+        return not belongs(peer.address, LOCAL) or self._reader.headers.show_another_client(message.raw_headers)
 
     def _forwarded_headers(self) -> str:
         """X-Forwarded-* and X-Request-ID. A trusted proxy's values are kept, those of other clients are replaced."""
@@ -136,9 +136,11 @@ class RequestHead:
             hops += headers.getall("X-Forwarded-For", ())
             proto = headers.get("X-Forwarded-Proto") or proto
             host = headers.get("X-Forwarded-Host") or host
-        if peer.source:
+        if peer.source and peer.address != UNIX:
             hops.append(peer.source)
-        text = f"X-Forwarded-For: {', '.join(hops)}\r\nX-Forwarded-Proto: {proto}\r\nX-Request-ID: {self.id}"
+        text = f"X-Forwarded-Proto: {proto}\r\nX-Request-ID: {self.id}"
+        if hops:
+            text = f"X-Forwarded-For: {', '.join(hops)}\r\n{text}"
         return f"{text}\r\nX-Forwarded-Host: {host}" if host else text
 
 

@@ -1,13 +1,14 @@
 """`Server`: accepts the connections of clients up to a limit, and drains without breaking any."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from socket import socket
+from socket import AF_UNIX, socket
 from ssl import SSLContext
 from typing import Any
 
-from gateway.limits.address import Address, group
+from gateway.limits.address import UNIX, Address, Unix, group
 from gateway.proxy.client_connection import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.observer import RequestObserver
@@ -39,7 +40,13 @@ async def listen(
     listening.listen(backlog)
     if tls is not None:
         return TlsAcceptor(server, listening, intake, observer, tls)
-    accepting = await asyncio.get_running_loop().create_server(server, sock=listening, backlog=backlog)
+    loop = asyncio.get_running_loop()
+    if listening.family == AF_UNIX:
+        # The file of the socket is the supervisor's.
+        keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        accepting = await loop.create_unix_server(server, sock=listening, backlog=backlog, **keep)
+    else:
+        accepting = await loop.create_server(server, sock=listening, backlog=backlog)
     return Acceptor(server, listening, accepting)
 
 
@@ -102,7 +109,7 @@ class Server:
         handle: Callable[[Exchange], Awaitable[object]],
         intake: Intake,
         observer: RequestObserver,
-        trusts: Callable[[Address | None], bool],
+        trusts: Callable[[Address | Unix | None], bool],
     ) -> None:
         self._handle = handle
         self._intake = intake
@@ -119,7 +126,7 @@ class Server:
     def __call__(self) -> ClientConnection:
         return self.connection(self.admit)
 
-    def connection(self, admit: Callable[[Address | None], str | None]) -> ClientConnection:
+    def connection(self, admit: Callable[[Address | Unix | None], str | None]) -> ClientConnection:
         """Make a connection; once it has a transport, `admit` returns why it is rejected, or None."""
         return ClientConnection(
             self._handle, self._intake, self._observer, admit, self._trusts, self._coalescer, self._open, self._close
@@ -134,7 +141,7 @@ class Server:
         self.connections.discard(connection)
         self.release(connection.client.peer.address)
 
-    def admit(self, peer: Address | None) -> str | None:
+    def admit(self, peer: Address | Unix | None) -> str | None:
         """Count a new connection. Returns why it is rejected, or None; a rejected one is not counted."""
         if self.held >= self._intake.max_connections:
             return "too_many"
@@ -147,7 +154,7 @@ class Server:
         self.held += 1
         return None
 
-    def release(self, peer: Address | None) -> None:
+    def release(self, peer: Address | Unix | None) -> None:
         """Count a connection no more, since it is closed."""
         self.held -= 1
         holder = self._holder(peer)
@@ -158,9 +165,9 @@ class Server:
         if self._empty is not None and not self.held and not self._empty.done():
             self._empty.set_result(None)
 
-    def _holder(self, peer: Address | None) -> str | None:
-        """Whom a connection counts for; None for a trusted proxy, which connects for many clients."""
-        return None if peer is None or self._trusts(peer) else group(peer)
+    def _holder(self, peer: Address | Unix | None) -> str | None:
+        """Whom a connection counts for; None on a Unix socket, and for a trusted proxy, which connects for many."""
+        return None if peer is None or peer == UNIX or self._trusts(peer) else group(peer)
 
     async def drain(self, deadline: float) -> int:
         """Let the connections end: responses say `Connection: close`, and idle connections are closed after a while.
@@ -253,7 +260,7 @@ class TlsAcceptor:
             self._pause = self._loop.call_later(_ACCEPT_PAUSE, self._open)
 
     def _begin(self, accepted: socket, name: Any) -> None:
-        peer = peer_address(name)
+        peer = peer_address(accepted, name)
         cause = self._server.admit(peer)
         if cause is not None:
             self._observer.rejected(cause)
@@ -264,8 +271,8 @@ class TlsAcceptor:
         self._handshakes.add(handshake)
         handshake.add_done_callback(self._handshakes.discard)
 
-    async def _handshake(self, accepted: socket, peer: Address | None) -> None:
-        made: list[Address | None] = []  # holds the peer once the connection counts itself
+    async def _handshake(self, accepted: socket, peer: Address | Unix | None) -> None:
+        made: list[Address | Unix | None] = []  # holds the peer once the connection counts itself
         tls = TlsTransport(self._server.connection(made.append), self._tls)
         try:
             async with asyncio.timeout(self._intake.head_timeout):

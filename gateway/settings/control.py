@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.limits.address import Network
+from gateway.limits.address import Network, Unix
 from gateway.settings.listener import Listener
 from gateway.settings.size import Bytes
 from gateway.settings.tokens import TokenPolicy
@@ -29,7 +29,8 @@ class Control:
     Attributes:
         listen: Where operators connect.
         admin: Which tokens give the right to change things at run time; without it, nobody can.
-        check_from: Networks from which check-limit may be called without a token.
+        check_from: Networks from which check-limit may be called without a token; `unix` stands for all callers on Unix
+            sockets.
         state: The folder of the audit log and the overrides. With the memory store the overrides live there; with Redis
             it holds a copy, for a start while Redis is unavailable. Each gateway needs its own. Without it, nothing can
             be changed at run time.
@@ -38,9 +39,9 @@ class Control:
             write the file can compute as well.
     """
 
-    listen: Listener = Listener(port=8081)
+    listen: tuple[Listener, ...] = (Listener(port=8081),)
     admin: AdminPolicy | None = None
-    check_from: tuple[Network, ...] = ()
+    check_from: tuple[Network | Unix, ...] = ()
     state: Path | None = None
     audit_size: Bytes = 64 << 20
     audit_key: bytes | None = field(default=None, repr=False)

@@ -51,7 +51,7 @@ class Settings:
     """
 
     upstreams: Mapping[str, Upstream]
-    listen: Listener = Listener()
+    listen: tuple[Listener, ...] = (Listener(),)
     control: Control = Control()
     dns: Dns = Dns()
     intake: Intake = Intake()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gateway.limits.address import Network
+from gateway.limits.address import Network, Unix
 from gateway.limits.identity import ApiKey, TrustedHeader
 from gateway.settings.tokens import TokenPolicy
 
@@ -32,14 +32,15 @@ class IdentityPolicy:
 
     Attributes:
         sources: Tried in this order; the client's address is always the last resort, and by default the only one.
-        trusted_proxies: Networks whose X-Forwarded-For and identity headers are trusted; by default none. The proxies
-            there must set or clear these headers in every request (see front-proxies.md).
+        trusted_proxies: Networks whose X-Forwarded-For and identity headers are trusted, and `unix` for all peers on
+            Unix sockets; by default none. The proxies there must set or clear these headers in every request (see
+            front-proxies.md).
         proxy_headers: More headers that only a trusted proxy may set, beside the many that are known (see
             operations.md); a `*` at the end stands for any ending. From other peers they are removed.
         hash_key: Key of the hash under which user IDs are stored. All gateways on one Redis need the same one.
     """
 
     sources: tuple[TrustedHeader | Jwt | ApiKey, ...] = ()
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Network | Unix, ...] = ()
     proxy_headers: tuple[str, ...] = ()
     hash_key: bytes = field(default=b"", repr=False)

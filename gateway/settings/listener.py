@@ -1,8 +1,10 @@
 """`Listener`: an address that the gateway listens on."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
+from gateway.limits.address import parse_address
 from gateway.settings.url import HostPort
 
 BACKLOG = 4096
@@ -30,11 +32,41 @@ class Listener:
         host: An address or name; an IPv6 address without brackets.
         port: 0 for any free port.
         tls: The certificate to serve TLS with; plain HTTP without it.
+        ipv6_only: With `::` as the host, `false` accepts IPv4 connections as well.
+        unix: The path of a Unix socket to listen on instead; it starts with `/`.
+        mode: The permissions of that socket. Who may write to it may connect.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
     tls: Tls | None = None
+    ipv6_only: bool = True
+    unix: str | None = None
+    mode: int = 0o660
+
+    @property
+    def address(self) -> str:
+        """``host:port``, or ``unix:/path``."""
+        return f"unix:{self.unix}" if self.unix else str(HostPort(self.host, self.port))
+
+    def overlaps(self, other: "Listener") -> bool:
+        """Whether only one of the two can be listened on, as far as addresses tell: a name may stand for any."""
+        if self.unix or other.unix:
+            return self.unix == other.unix
+        if self.port != other.port:
+            return False
+        if self.host == other.host:
+            return True
+        return self.port != 0 and (_includes(self, other) or _includes(other, self))
 
     def __str__(self) -> str:
-        return f"{HostPort(self.host, self.port)}{', TLS' if self.tls else ''}"
+        return f"{self.address}{', TLS' if self.tls else ''}"
+
+
+def _includes(one: Listener, other: Listener) -> bool:
+    """Whether `one` is every address of a family, and `other` an address of that family."""
+    mine, theirs = parse_address(one.host), parse_address(other.host)
+    if mine is None or theirs is None or not mine.is_unspecified:
+        return False
+    both = isinstance(mine, IPv6Address) and not one.ipv6_only
+    return both or isinstance(mine, IPv4Address) is isinstance(theirs, IPv4Address)

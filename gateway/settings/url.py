@@ -1,5 +1,6 @@
 """Addresses of servers, as operators write them: `HostPort`, `Origin`, `RedisUrl`, `PostgresUrl`."""
 
+import os
 import re
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
@@ -9,10 +10,17 @@ from urllib.parse import quote, unquote
 from gateway.limits.address import LOOPBACK, belongs, parse_address
 
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
+_SOCKET_ELSEWHERE = re.compile(r"https?://unix:|https?\+unix:|unix/|/")
+"""How other products spell a Unix socket."""
+
 _NUMERIC = re.compile(r"[0-9.]+", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _HIGHEST_PORT = 65_535
+_HTTP_PORT = 80
 _REDIS_PORT = 6379
+_MAX_SOCKET_PATH = 107
+"""Bytes of a socket's path (unix(7)), without the one that ends it."""
+
 _POSTGRES_PORT = 5432
 
 
@@ -50,37 +58,49 @@ class HostPort:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One address of an upstream: ``http://host:port`` or ``https://host:port``."""
+    """One address of an upstream: ``http://host:port``, ``https://host:port`` or ``unix:/path``.
+
+    Attributes:
+        scheme: ``http`` on a socket, too.
+        host: Without brackets; ``localhost`` for a socket, which is what the Host header says then.
+        port: That of the scheme for a socket.
+        socket: The path of a Unix socket; empty for TCP.
+    """
 
     scheme: Literal["http", "https"]
     host: str
     port: int
+    socket: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``http://127.0.0.1:9000`` or ``https://api.example``.
+        """Read ``http://127.0.0.1:9000``, ``https://api.example`` or ``unix:/run/app.sock``.
 
         Raises:
-            ValueError: it is neither, or more than a scheme, a host and a port.
+            ValueError: it is none of these, or more than a scheme, a host and a port.
         """
+        if text.startswith("unix:"):
+            return cls("http", "localhost", _HTTP_PORT, parse_socket(text))
+        if _SOCKET_ELSEWHERE.match(text):
+            raise ValueError("an upstream on a Unix socket is unix:/PATH, as in unix:/run/app.sock")
         scheme, sign, rest = text.partition("://")
         if not sign or scheme not in {"http", "https"}:
-            raise ValueError("an upstream is http://HOST:PORT or https://HOST:PORT")
+            raise ValueError("an upstream is http://HOST:PORT, https://HOST:PORT or unix:/PATH")
         if "@" in rest:
             raise ValueError("an upstream's URL has no user and no password")
         if re.search(r"[/?#]", rest.removesuffix("/")):
             raise ValueError("an upstream's URL ends after the port; a request's path is forwarded as it came")
-        address = HostPort.parse(rest.removesuffix("/"), 80 if scheme == "http" else 443)
+        address = HostPort.parse(rest.removesuffix("/"), _HTTP_PORT if scheme == "http" else 443)
         return cls("http" if scheme == "http" else "https", address.host, _not_zero(address.port))
 
     @property
     def authority(self) -> str:
         """``host:port`` as a Host header carries it: an IPv6 address in brackets, without the scheme's default port."""
         host = bracketed(self.host)
-        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
+        return host if self.port == {"http": _HTTP_PORT, "https": 443}[self.scheme] else f"{host}:{self.port}"
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.authority}"
+        return f"unix:{self.socket}" if self.socket else f"{self.scheme}://{self.authority}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +228,22 @@ class PostgresUrl:
     def __str__(self) -> str:
         host = quote(self.host, safe="") if self.is_socket else bracketed(self.host)
         return f"postgresql://{quote(self.username)}@{host}:{self.port}/{quote(self.database)}"
+
+
+def parse_socket(text: str) -> str:
+    """The path of a Unix socket: ``unix:/run/app.sock``, or the same with ``unix://``.
+
+    Raises:
+        ValueError: it is no path that a socket can have.
+    """
+    path = text.removeprefix("unix:")
+    if path.startswith("//"):
+        path = f"/{path.lstrip('/')}" if path.startswith("///") else ""
+    if not path.startswith("/") or path.endswith("/"):
+        raise ValueError("a Unix socket is unix:/PATH, and the path starts with /, as in unix:/run/app.sock")
+    if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
+        raise ValueError(f"the path of a Unix socket has at most {_MAX_SOCKET_PATH} bytes")
+    return path
 
 
 def bracketed(host: str) -> str:

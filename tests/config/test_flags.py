@@ -16,8 +16,8 @@ def test_flags_alone_are_a_gateway(tmp_path: Path) -> None:
         None,
         Flags(
             upstream="http://127.0.0.1:9000",
-            listen="0.0.0.0:80",
-            control="[::1]:81",
+            listen=["0.0.0.0:80", "unix:/run/gateway.sock"],
+            control=["[::1]:81"],
             store="redis://:hunter2@cache",
             rules=str(rules),
             workers="4",
@@ -25,8 +25,8 @@ def test_flags_alone_are_a_gateway(tmp_path: Path) -> None:
     )
     settings = loaded.settings
     assert settings.upstreams["default"].urls == (Origin("http", "127.0.0.1", 9000),)
-    assert settings.listen == Listener("0.0.0.0", 80)
-    assert settings.control.listen == Listener("::1", 81)
+    assert settings.listen == (Listener("0.0.0.0", 80), Listener(unix="/run/gateway.sock"))
+    assert settings.control.listen == (Listener("::1", 81),)
     assert settings.store.url == RedisUrl("redis", "cache", 6379, password="hunter2")
     assert (settings.rules, settings.workers) == (rules, 4)
     assert [limit.name for limit in loaded.rules.limits] == ["a"]
@@ -43,14 +43,14 @@ def test_flags_replace_what_they_name_and_leave_the_rest(tmp_path: Path) -> None
     )
     (tmp_path / "rules.yaml").write_text("limits: []\n")
     settings = load(
-        file, Flags("http://c", control="127.0.0.1:2", store="memory", rules=str(tmp_path / "rules.yaml"))
+        file, Flags("http://c", control=["127.0.0.1:2"], store="memory", rules=str(tmp_path / "rules.yaml"))
     ).settings
     assert settings.upstreams["default"].urls == (Origin("http", "c", 80),)
     assert settings.upstreams["default"].max_idle == 7
     assert settings.upstreams["other"].urls == (Origin("http", "b", 80),)
     assert (settings.store.url, settings.store.cluster, settings.store.nodes) == (None, False, ())
     assert settings.store.prefix == "mine"
-    assert settings.control.listen == Listener("127.0.0.1", 2)
+    assert settings.control.listen == (Listener("127.0.0.1", 2),)
 
 
 def test_certificates_stay_when_the_flag_says_tls_too(tmp_path: Path) -> None:
@@ -62,13 +62,13 @@ def test_certificates_stay_when_the_flag_says_tls_too(tmp_path: Path) -> None:
 
 
 def test_every_bad_flag_is_named() -> None:
-    flags = Flags("127.0.0.1:9000", ":8080", "8081", "redis://u:hunter2@", "none.yaml", "many")
+    flags = Flags("127.0.0.1:9000", [":8080"], ["8081"], "redis://u:hunter2@", "none.yaml", "many")
     assert flag_problems(flags) == [
         "--control: the host is missing; write 127.0.0.1:8081, or 0.0.0.0:8081 for every IPv4 interface",
         "--listen: the host is missing; write 127.0.0.1:8080, or 0.0.0.0:8080 for every IPv4 interface",
         "--rules: none.yaml: No such file or directory",
         "--store: the host is missing; write 127.0.0.1:PORT, or 0.0.0.0:PORT for every IPv4 interface",
-        "--upstream: an upstream is http://HOST:PORT or https://HOST:PORT",
+        "--upstream: an upstream is http://HOST:PORT, https://HOST:PORT or unix:/PATH",
         "--workers: 'many' is not a whole number; write decimal digits only",
     ]
 
@@ -76,7 +76,7 @@ def test_every_bad_flag_is_named() -> None:
 def test_checks_across_settings_blame_the_flag() -> None:
     problems = flag_problems(Flags("http://a", store="memory", workers="2"))
     assert problems[0].startswith("--workers: each process has its own memory store")
-    problems = flag_problems(Flags("http://a", listen="127.0.0.1:81", control="127.0.0.1:81"))
+    problems = flag_problems(Flags("http://a", listen=["127.0.0.1:81"], control=["127.0.0.1:81"]))
     assert problems == ["--control: the control plane cannot listen where the public port does"]
 
 

@@ -1,9 +1,13 @@
 """`gateway.yaml`: every section reaches the settings, and what does not go together is refused."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from gateway.config.flags import Flags
+from gateway.config.loader import load
+from gateway.config.problem import ConfigError
 from gateway.limits.path import PathPolicy
 from gateway.settings.gateway import Settings
 from gateway.settings.intake import Intake
@@ -34,8 +38,80 @@ def test_listener_is_an_address_or_a_mapping(tmp_path: Path) -> None:
         tmp_path,
         "listen: '[::1]:8443'\ncontrol: {listen: {host: localhost, tls: {certificate: cert.pem, key: key.pem}}}\n",
     ).settings
-    assert settings.listen == Listener("::1", 8443)
-    assert settings.control.listen == Listener("localhost", 8081, Tls(tmp_path / "cert.pem", tmp_path / "key.pem"))
+    assert settings.listen == (Listener("::1", 8443),)
+    tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    assert settings.control.listen == (Listener("localhost", 8081, tls),)
+
+
+def test_listeners_are_a_list_of_any_of_their_forms(tmp_path: Path) -> None:
+    settings = load_gateway_text(
+        tmp_path,
+        "listen: ['[::]:1', unix:/run/a, unix:///run/b, {unix: /run/c, mode: 0666}, {host: '::', ipv6_only: false}]\n"
+        "control: {listen: [127.0.0.1:3, {port: 4}, unix:/run/d]}\n",
+    ).settings
+    assert settings.listen == (
+        Listener("::", 1),
+        Listener(unix="/run/a"),
+        Listener(unix="/run/b"),
+        Listener(unix="/run/c", mode=0o666),
+        Listener("::", 8080, ipv6_only=False),
+    )
+    assert settings.control.listen == (
+        Listener("127.0.0.1", 3),
+        Listener("127.0.0.1", 4),
+        Listener(port=8081, unix="/run/d"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("listen", "problem"),
+    [
+        ("[]", "listen: the list is empty"),
+        ("[127.0.0.1:1, 127.0.0.1:1]", "listen[1]: 127.0.0.1:1 is taken by 127.0.0.1:1 in this list"),
+        ("[127.0.0.1:1, 0.0.0.0:1]", "listen[1]: 0.0.0.0:1 is taken by 127.0.0.1:1 in this list"),
+        ("['[::]:1', '[2001:db8::1]:1']", "listen[1]: [2001:db8::1]:1 is taken by [::]:1 in this list"),
+        ("[{host: '::', port: 1, ipv6_only: false}, 0.0.0.0:1]", "listen[1]: 0.0.0.0:1 is taken by [::]:1 in"),
+        ("[127.0.0.1:0, {port: 0}]", "listen[1]: 127.0.0.1:0 is taken by 127.0.0.1:0 in this list"),
+        ("[unix:/a, {unix: /a, mode: 600}]", "listen[1]: unix:/a is taken by unix:/a in this list"),
+        ("unix:a", "listen: a Unix socket is unix:/PATH, and the path starts with /, as in unix:/run/app.sock"),
+        ("unix://a/b", "listen: a Unix socket is unix:/PATH, and the path starts with /"),
+        ("unix:@abstract", "listen: a Unix socket is unix:/PATH, and the path starts with /"),
+        ("{unix: gw.sock}", "listen.unix: a Unix socket is unix:/PATH, and the path starts with /"),
+        (f"unix:/{'x' * 107}", "listen: the path of a Unix socket has at most 107 bytes"),
+        (f"unix:/{'é' * 54}", "listen: the path of a Unix socket has at most 107 bytes"),
+        ("{unix: /a, port: 1}", "listen.port: 'port' is for TCP, and 'unix' is given; write one of the two"),
+        ("{unix: /a, host: '::', ipv6_only: false}", "listen.host: 'host' is for TCP, and 'unix' is given"),
+        ("{port: 1, mode: 600}", "listen.mode: 'mode' is for a Unix socket; write unix: /PATH"),
+        ("{unix: /a, mode: 888}", "listen.mode: '888' is no file mode; write three octal digits, such as 660"),
+        ("{unix: /a, mode: rw}", "listen.mode: 'rw' is no file mode; write three octal digits, such as 660"),
+        ("{host: 0.0.0.0, ipv6_only: false}", "listen.ipv6_only: 'ipv6_only' is for an IPv6 address such as ::, and"),
+    ],
+)
+def test_mistake_in_a_listener_is_told(tmp_path: Path, listen: str, problem: str) -> None:
+    found = gateway_problems(tmp_path, f"listen: {listen}\n")
+    assert re.sub(r":\d+:\d+", "", found[0]).startswith(f"gateway.yaml: {problem}")
+    found = gateway_problems(tmp_path, f"control:\n  listen: {listen}\n")
+    assert re.sub(r":\d+:\d+", "", found[0]).startswith(f"gateway.yaml: control.{problem}")
+
+
+def test_the_control_plane_is_not_where_any_public_listener_is(tmp_path: Path) -> None:
+    for public, control in (
+        ("[unix:/a, 127.0.0.1:1]", "unix:/a"),
+        ("[127.0.0.1:1, '[::]:2']", "['[::1]:2', '[::1]:3']"),
+    ):
+        (found,) = gateway_problems(tmp_path, f"listen: {public}\ncontrol: {{listen: {control}}}\n")
+        assert "control: the control plane cannot listen where the public port does" in found
+
+
+def test_flags_keep_the_tls_settings_of_the_file_if_its_listeners_agree(tmp_path: Path) -> None:
+    write_certificates(tmp_path, "cert.pem", "key.pem")
+    file, tls = tmp_path / "gateway.yaml", "tls: {certificate: cert.pem, key: key.pem}"
+    file.write_text(f"upstreams: {{default: {{urls: [http://a]}}}}\nlisten: [{{{tls}}}, {{unix: /a, {tls}}}]\n")
+    found = load(file, Flags(listen=["127.0.0.1:1", "unix:/b"])).settings.listen
+    assert [each.tls is not None for each in found] == [True, True]
+    file.write_text(f"upstreams: {{default: {{urls: [http://a]}}}}\nlisten: [{{{tls}}}, unix:/a]\n")
+    with pytest.raises(ConfigError, match="--listen: the listeners in the file differ in their TLS settings"):
+        load(file, Flags(listen=["127.0.0.1:1"]))
 
 
 def test_upstream_reaches_the_settings(tmp_path: Path) -> None:

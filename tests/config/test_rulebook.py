@@ -87,7 +87,10 @@ def test_all_errors_of_all_files_come_in_one_go(tmp_path: Path) -> None:
         load(file, Flags(listen=":80"))
     assert str(error.value).replace(f"{tmp_path}/", "").splitlines() == [
         "--listen: the host is missing; write 127.0.0.1:80, or 0.0.0.0:80 for every IPv4 interface",
-        "gateway.yaml:1:30: upstreams.default.urls[0]: an upstream is http://HOST:PORT or https://HOST:PORT",
+        (
+            "gateway.yaml:1:30: upstreams.default.urls[0]: "
+            "an upstream is http://HOST:PORT, https://HOST:PORT or unix:/PATH"
+        ),
         "gateway.yaml:3:10: workers: 'many' is not a whole number; write decimal digits only",
         (
             "rules/a.yaml:2:32: limits[0].rate: 'often' is not a rate; write tokens/period, as in 100/minute, 50/s "

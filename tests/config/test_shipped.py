@@ -142,7 +142,7 @@ def test_settings_in_comments_work_when_they_are_taken_out(everything: Path) -> 
     assert settings.store.sentinel.service == "orders-redis"
     assert settings.control.admin is not None
     assert len(settings.identity.sources) == 3
-    assert settings.listen.tls is not None
+    assert settings.listen[0].tls is not None
 
 
 def test_hidden_numbers_are_the_defaults(everything: Path) -> None:

@@ -28,7 +28,7 @@ def test_a_variable_is_a_value_or_a_part_of_one_of_any_kind(tmp_path: Path) -> N
         "identity: {trusted_proxies: ['${NET}', 192.0.2.0/24]}\n",
         upstreams="upstreams: {default: {urls: ['http://${HOST}:9000']}}\n",
     ).settings
-    assert (settings.listen.host, settings.listen.port, settings.drain_time) == ("10.1.2.3", 8443, 90.0)
+    assert (settings.listen[0].host, settings.listen[0].port, settings.drain_time) == ("10.1.2.3", 8443, 90.0)
     assert (settings.intake.max_line, settings.intake.max_headers) == (65_536, 18_443)
     assert settings.keep_rate_limit_headers
     assert settings.identity.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("192.0.2.0/24"))

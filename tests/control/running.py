@@ -100,21 +100,21 @@ def settings(
     upstream: int = 9, *, store: str | None = None, control: Mapping[str, Any] | None = None, **more: Any
 ) -> Settings:
     plain = Settings.of_one(Origin("http", "127.0.0.1", upstream))
-    plane = Control(**{"listen": Listener(port=0), "admin": policy(), **(control or {})})
+    plane = Control(**{"listen": (Listener(port=0),), "admin": policy(), **(control or {})})
     where = Store(RedisUrl.parse(store), deadline=PATIENT) if store else Store()
     identity = IdentityPolicy((TrustedHeader("X-User-Id", "X-User-Tier"),), LOOPBACK, hash_key=b"0123456789abcdef")
     return replace(
-        plain, listen=Listener(port=0), control=plane, store=where, identity=identity, drain_time=1.0, **more
+        plain, listen=(Listener(port=0),), control=plane, store=where, identity=identity, drain_time=1.0, **more
     )
 
 
 @asynccontextmanager
 async def worker(made: Settings, rules: Rules) -> AsyncIterator[Running]:
     """Run a worker while the block runs."""
-    public, control = bind(made.listen), bind(made.control.listen)
+    public, control = ({each: bind(each) for each in listeners} for listeners in (made.listen, made.control.listen))
     stop = asyncio.Event()
     running = asyncio.create_task(Worker(Loaded(made, rules), public, control, [SharedCounters()]).run(stop))
-    ports = Running(public[0].getsockname()[1], control[0].getsockname()[1])
+    ports = Running(*(next(iter(bound.values()))[0].getsockname()[1] for bound in (public, control)))
     try:
         yield ports
     finally:

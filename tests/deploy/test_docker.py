@@ -183,7 +183,7 @@ def test_settings_load_as_the_container_has_them(name: str, tmp_path: Path) -> N
     assert mounts(name)[str(settings.control.state)] == (f"state-{name[-1]}", True)
     assert SERVICES[name]["stop_grace_period"] == f"{settings.drain_time + 15:.0f}s"
     ports = {int(port.rpartition(":")[2]) for port in SERVICES[name]["ports"]}
-    assert ports == {settings.listen.port, settings.control.listen.port}
+    assert ports == {each.port for each in (*settings.listen, *settings.control.listen)}
 
 
 async def test_nothing_of_the_control_plane_is_on_the_public_port(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -25,15 +26,16 @@ RULES = "limits:\n  - {name: each, per: user, rate: 1000000/s}\n"
 class Crowd:
     """Clients that ask without a pause, over kept connections and new ones."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int | Path, **options: Any) -> None:
         self._port = port
+        self._options = options
         self._over = False
         self._asked = asyncio.Condition()
         self.statuses: Counter[int] = Counter()
 
     async def keep_asking(self) -> None:
         while not self._over:
-            async with Client.connect(self._port) as client:
+            async with Client.connect(self._port, **self._options) as client:
                 while not self._over:
                     answer = await client.ask(get("/", "X-User-Id: ana"))
                     await self._note(answer.status)
@@ -42,7 +44,8 @@ class Crowd:
 
     async def come_anew(self) -> None:
         while not self._over:
-            await self._note((await ask(self._port, get("/", "X-User-Id: ana"))).status)
+            async with Client.connect(self._port, **self._options) as client:
+                await self._note((await client.ask(get("/", "X-User-Id: ana"))).status)
 
     async def _note(self, status: int) -> None:
         async with self._asked:
@@ -60,9 +63,9 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(port: int) -> AsyncIterator[Crowd]:
+async def crowd(port: int | Path, **options: Any) -> AsyncIterator[Crowd]:
     """A crowd of which nobody may fail while the block runs."""
-    made = Crowd(port)
+    made = Crowd(port, **options)
     async with asyncio.TaskGroup() as group:
         for _ in range(8):
             group.create_task(made.keep_asking())

@@ -50,6 +50,8 @@ def test_what_is_no_address_is_refused_with_the_reason(text: str, reason: str) -
         ("http://127.0.0.1:9000", Origin("http", "127.0.0.1", 9000)),
         ("http://api/", Origin("http", "api", 80)),
         ("https://[::1]", Origin("https", "::1", 443)),
+        ("unix:/run/app.sock", Origin("http", "localhost", 80, "/run/app.sock")),
+        ("unix:///run/app.sock", Origin("http", "localhost", 80, "/run/app.sock")),
     ],
 )
 def test_origin_has_the_port_of_its_scheme(text: str, origin: Origin) -> None:
@@ -62,6 +64,26 @@ def test_origin_has_the_port_of_its_scheme(text: str, origin: Origin) -> None:
 )
 def test_what_is_no_origin_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
+        Origin.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://unix:/run/app.sock", "http+unix:///run/app.sock", "http+unix://%2Frun%2Fapp.sock", "unix/run/app.sock",
+        "https://unix:/run/app.sock:/path", "/run/app.sock",
+    ],
+)  # fmt: skip
+def test_the_spellings_of_other_products_for_a_unix_socket_are_refused_with_ours(text: str) -> None:
+    with pytest.raises(ValueError, match="an upstream on a Unix socket is unix:/PATH, as in unix:/run/"):
+        Origin.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["unix:", "unix:/", "unix:run/app.sock", "unix://run/app.sock", "unix:/run/", "unix:/" + 107 * "x"]
+)
+def test_what_is_no_path_of_a_socket_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a Unix socket"):
         Origin.parse(text)
 
 

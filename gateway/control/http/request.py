@@ -2,6 +2,7 @@
 
 import re
 from http import HTTPStatus
+from socket import AF_UNIX
 
 from aiohttp import web
 
@@ -10,7 +11,7 @@ from gateway.auth.guard import Attempt, Guard, Refusal
 from gateway.auth.strict_json import StrictJsonError, parse_strict_json
 from gateway.control.http.problem import Problem
 from gateway.control.json_object import JsonObject
-from gateway.limits.address import Address, parse_address
+from gateway.limits.address import UNIX, Address, Unix, parse_address
 
 MAX_BODY = 65_536
 """Bytes of a body; the largest that makes sense is an override."""
@@ -36,8 +37,11 @@ async def authorize(request: web.Request, guard: Guard, scope: Scope) -> Actor:
     return Actor.of(await guard.admit(token, attempt), source)
 
 
-def address_of(request: web.Request) -> Address | None:
+def address_of(request: web.Request) -> Address | Unix | None:
     """The address at the other end of a request's connection; None if it is unknown."""
+    listening = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if listening is not None and listening.family == AF_UNIX:
+        return UNIX
     return parse_address((request.remote or "").partition("%")[0])
 
 

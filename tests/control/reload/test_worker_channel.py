@@ -65,7 +65,7 @@ async def first_of_two(folder: Path) -> AsyncIterator[Running]:
     rules.write_text(RULES)
     made = replace(settings(control={"state": folder / "state"}), rules=rules)
     loaded = Loaded(made, load(None, Flags(upstream="http://127.0.0.1:9", rules=str(rules))).rules)
-    public, control = bind(made.listen), bind(made.control.listen)
+    public, control = ({each: bind(each) for each in listeners} for listeners in (made.listen, made.control.listen))
     stop = asyncio.Event()
     worker = Worker(
         loaded,
@@ -76,7 +76,7 @@ async def first_of_two(folder: Path) -> AsyncIterator[Running]:
     )
     running = asyncio.create_task(worker.run(stop))
     try:
-        yield Running(public[0].getsockname()[1], control[0].getsockname()[1])
+        yield Running(*(next(iter(bound.values()))[0].getsockname()[1] for bound in (public, control)))
     finally:
         stop.set()
         await running
