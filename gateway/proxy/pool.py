@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from socket import AF_UNIX, socket
 from weakref import WeakSet
 
 from gateway.proxy.observer import RequestObserver
@@ -15,6 +16,9 @@ from gateway.proxy.upstream_response import ForwardError
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
+
+_SOCKET_RETRY = 0.01
+"""Seconds until a connection to a Unix socket is tried again."""
 
 
 @dataclass(slots=True)
@@ -172,7 +176,7 @@ class Pool:
         pending = "was not looked up"
         try:
             async with asyncio.timeout(self.upstream.connect_timeout):
-                hosts = await self._resolver.resolve(origin.host)
+                hosts = [origin.socket] if origin.socket else await self._resolver.resolve(origin.host)
                 pending = "did not accept a connection"
                 connection = await self._connect(origin, hosts)
         except BaseException as error:
@@ -196,13 +200,35 @@ class Pool:
 
     async def _connect_to(self, origin: Origin, host: str) -> UpstreamConnection:
         connection = UpstreamConnection(origin, self._loop, self._coalescer)
-        if self._tls is None or origin.scheme != "https":
+        if origin.socket:
+            await self._connect_to_socket(connection, host)
+        elif self._tls is None or origin.scheme != "https":
             await self._loop.create_connection(lambda: connection, host, origin.port)
         else:
             tls = TlsTransport(connection, self._tls, origin.host.removesuffix("."))
             await self._loop.create_connection(lambda: tls, host, origin.port)
             await tls.handshake()
         return connection
+
+    async def _connect_to_socket(self, connection: UpstreamConnection, path: str) -> None:
+        """Connect to a Unix socket, which is done at once, or fails.
+
+        If the backlog of the upstream is full, try again, as the kernel does for TCP. asyncio would take that error for
+        a connection that is under way.
+        """
+        opened = socket(AF_UNIX)
+        try:
+            opened.setblocking(False)
+            while True:
+                try:
+                    opened.connect(path)
+                    break
+                except BlockingIOError:
+                    await asyncio.sleep(_SOCKET_RETRY)
+            await self._loop.create_unix_connection(lambda: connection, sock=opened)
+        except BaseException:
+            opened.close()
+            raise
 
 
 def _tls_context(upstream: Upstream) -> ssl.SSLContext:

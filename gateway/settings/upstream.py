@@ -13,7 +13,8 @@ class Upstream:
 
     Attributes:
         name: Unique; endpoints refer to it.
-        urls: Used in turn. A server that cannot be reached is skipped for `eject_time`.
+        urls: `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`, used in turn. A server that cannot be reached is
+            skipped for `eject_time`.
         connect_timeout: Until a connection is established, including TLS.
         head_timeout: From the last byte of the request to the head of the response.
         idle_timeout: Between two pieces of a body, in either direction.
@@ -21,7 +22,8 @@ class Upstream:
         tunnel_timeout: How long a connection switched to WebSocket may be silent in both directions.
         max_idle: Unused connections that each worker keeps to each server.
         eject_time: How long a server that could not be reached is skipped.
-        host: `client` passes on the Host header that the client sent, `upstream` sends the server's own.
+        host: `client` passes on the Host header that the client sent, `upstream` sends the server's own, which is
+            `localhost` on a Unix socket.
         ca: Certificates to trust for https, in PEM; without it, the system's.
         verify: Whether an https server must present a trusted certificate for its name.
         max_connections: Connections in use at a time, by each worker. A request beyond that gets a 503 at once.

@@ -1,0 +1,1 @@
+"""Servers as other programs have them."""
