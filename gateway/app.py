@@ -16,6 +16,8 @@ from gateway.analytics.recorder import Recorder
 from gateway.analytics.rollup import Rollup
 from gateway.auth.cors import Cors
 from gateway.auth.identity import build_identity, credential_headers, identity_headers
+from gateway.config.certificate_book import CertificateBook
+from gateway.config.certificates import Certificates, load_certificates
 from gateway.config.loader import Loaded
 from gateway.control.app import ControlPlane
 from gateway.control.reload.worker_channel import Workers
@@ -24,7 +26,6 @@ from gateway.limiter.limiter import Limiter, open_limiter
 from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
 from gateway.process.sockets import Bound
-from gateway.process.tls_context import tls_context
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
@@ -53,11 +54,6 @@ def tune_garbage_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def _with_tls(bound: Bound) -> list[tuple[socket, SSLContext | None]]:
-    """Every socket, and what it serves TLS with."""
-    return [(each, tls_context(listener.tls)) for listener, sockets in bound.items() for each in sockets]
-
-
 class Worker:
     """One process of the gateway: the data plane on its public sockets, the control plane on others.
 
@@ -67,6 +63,7 @@ class Worker:
         control: Where to listen for operators.
         counters: The counters of all workers of this gateway: the first set of each, then the second.
         context: Which worker this is, and what it shares with the others; None for a gateway in one process.
+        certificates: What was made of the files that the settings name; None to read them.
     """
 
     def __init__(
@@ -76,6 +73,7 @@ class Worker:
         control: Bound,
         counters: Sequence[SharedCounters],
         context: WorkerContext | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
         self._settings = loaded.settings
         self._public = public
@@ -83,6 +81,7 @@ class Worker:
         self._counters = counters
         self._context = context
         self._book = RuleBook(loaded.rules)
+        self._certificates = CertificateBook(loaded.settings, certificates or load_certificates(loaded.settings))
         self._reload: Callable[[], Coroutine[None, None, None]] | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._retired = False
@@ -129,25 +128,16 @@ class Worker:
                 tracing = TracingObserver(events, await stack.enter_async_context(open_tracer(settings.tracing, log)))
             forwarder = self._forwarder(events, tracing)
             stack.callback(forwarder.close)
+            self._certificates.follow = forwarder.use
 
             identity = build_identity(settings.identity, settings.intake.max_header, events.identity_rejected)
             redis = await stack.enter_async_context(connected(settings.store))
             workers = Workers(context.runtime.folder, context.number, context.workers)
             status = StatusApi(lambda: server.draining, lambda: limiter.is_degraded, metrics.scrape)
             control = ControlPlane(
-                settings,
-                workers,
-                context.runtime.since,
-                book,
-                identity,
-                limiter,
-                redis,
-                poller,
-                events,
-                metrics,
-                log,
-                status,
-            )
+                settings, workers, context.runtime.since, book, self._certificates, identity, limiter, redis, poller,
+                events, metrics, log, status,
+            )  # fmt: skip
             self._reload = control.reloader.reload_on_signal
 
             who = settings.identity
@@ -165,10 +155,10 @@ class Worker:
             server = Server(handle, settings.intake, events, identity.trusts)
             self._watch(metrics, limiter, server)
 
-            sites = await stack.enter_async_context(control.serve(_with_tls(self._control)))
+            sites = await stack.enter_async_context(control.serve(self._with_tls(self._control)))
             listening = [
                 await listen(server, public, settings.intake, events, tls, BACKLOG)
-                for public, tls in _with_tls(self._public)
+                for public, tls in self._with_tls(self._public)
             ]
             tune_garbage_collector()
             log.event("worker_serving", revision=book.current.revision)
@@ -187,6 +177,11 @@ class Worker:
             aborted = await server.drain(settings.drain_time)
             if aborted:
                 log.event("drain_time_over", level="warning", connections=aborted)
+
+    def _with_tls(self, bound: Bound) -> list[tuple[socket, SSLContext | None]]:
+        """Every socket, and what it serves TLS with."""
+        serving = self._certificates.serving
+        return [(each, serving(listener.tls)) for listener, sockets in bound.items() for each in sockets]
 
     def _open_log(self, stack: AsyncExitStack, context: WorkerContext) -> Log:
         """The worker's log, in which libraries' messages appear as well."""
@@ -226,9 +221,10 @@ class Worker:
 
     def _forwarder(self, events: Events, tracing: TracingObserver | None) -> Forwarder:
         settings, keep = self._settings, self._settings.keep_rate_limit_headers
+        tls = self._certificates.current.contexts
         if tracing is None:
-            return Forwarder(settings.upstreams, events, settings.dns, keep_rate_limits=keep)
-        return TracedForwarder(settings.upstreams, tracing, settings.dns, keep_rate_limits=keep)
+            return Forwarder(settings.upstreams, events, settings.dns, keep_rate_limits=keep, tls=tls)
+        return TracedForwarder(settings.upstreams, tracing, settings.dns, keep_rate_limits=keep, tls=tls)
 
     def _watch(self, metrics: Metrics, limiter: Limiter, server: Server) -> None:
         """Register the metrics whose values change by themselves."""

@@ -16,6 +16,7 @@ from gateway.analytics.open import open_sink
 from gateway.app import Worker
 from gateway.commands.console import print_unless_blocked
 from gateway.commands.flags import add_config_flags, load_config
+from gateway.config.certificates import Certificates, load_certificates
 from gateway.config.loader import Loaded
 from gateway.control.audit.log import open_audit_log
 from gateway.process.processors import worker_count
@@ -25,7 +26,6 @@ from gateway.process.service_manager import ServiceManager
 from gateway.process.sockets import Bound, bind, close, close_sockets, discard, of_worker, probe
 from gateway.process.state_lock import check_state, relock_state
 from gateway.process.supervisor import SIGNALS, Supervisor, WorkerTask
-from gateway.process.tls_context import tls_context
 from gateway.settings.gateway import Settings
 from gateway.settings.listener import Listener
 from gateway.settings.url import HostPort
@@ -61,8 +61,7 @@ def _serve(options: argparse.Namespace) -> int:
     loaded = load_config(options, print_unless_blocked)
     settings = loaded.settings
     count = worker_count(settings)
-    for listener in (*settings.listen, *settings.control.listen):
-        tls_context(listener.tls)
+    certificates = load_certificates(settings)
     if settings.analytics.is_on:
         open_sink(settings.analytics)  # what it needs is installed, or is reported as missing now
     if inherited is not None and inherited.dry_run:
@@ -85,7 +84,7 @@ def _serve(options: argparse.Namespace) -> int:
         )
         print_unless_blocked(banner(loaded, public, control, count))
         runtime = stack.enter_context(open_runtime())
-        return _supervise(loaded, sockets, locks, public, control, count, runtime, inherited)
+        return _supervise(loaded, certificates, sockets, locks, public, control, count, runtime, inherited)
 
 
 def _begin_audit_log(loaded: Loaded) -> None:
@@ -140,6 +139,7 @@ def _open_counters(layout: str, count: int, state: InheritedState | None) -> lis
 
 def _supervise(
     loaded: Loaded,
+    certificates: Certificates,
     sockets: Mapping[str, Sequence[socket]],
     locks: Mapping[str, int],
     public: Bound,
@@ -158,7 +158,7 @@ def _supervise(
         # Another worker's socket would go on listening here when that worker has closed it.
         kept = {each for bound in mine for opened in bound.values() for each in opened}
         close_sockets(each for opened in sockets.values() for each in opened if each not in kept)
-        worker = Worker(loaded, *mine, counters, context)
+        worker = Worker(loaded, *mine, counters, context, certificates)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(

@@ -1,8 +1,8 @@
 """Readers of files and folders. A path is relative to the file that it is written in."""
 
-import ssl
 from pathlib import Path
 
+from gateway.config.certificates import UnusableFileError, check_authorities, check_certificate
 from gateway.config.entries import Entries
 from gateway.config.node import Node
 from gateway.config.reader import reads, scalar
@@ -42,11 +42,9 @@ def authorities(node: Node) -> Path:
     """A file of certificates to trust, in PEM."""
     found = file(node)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(found)
-    except (OSError, ssl.SSLError):
-        raise node.refuse(
-            "this file holds no certificate in PEM; it should start with -----BEGIN CERTIFICATE-----"
-        ) from None
+        check_authorities(found)
+    except UnusableFileError as error:
+        raise node.refuse(error.why) from None
     return found
 
 
@@ -56,13 +54,6 @@ def check_pair(entries: Entries) -> None:
     if certificate is None or key is None:
         return
     try:
-        # No password: OpenSSL would ask for one on the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
-    except (OSError, ssl.SSLError) as error:
-        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-            entries.at("key").refuse("this is the key of another certificate")
-        else:
-            entries.at("certificate").refuse(
-                "this is not a certificate in PEM followed by its chain, or 'key' is not its private key in PEM, "
-                "without a password"
-            )
+        check_certificate(certificate, key)
+    except UnusableFileError as error:
+        entries.at(error.key).refuse(error.why)

@@ -3,23 +3,27 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from gateway.config.address import origin
+from gateway.config.address import HOST, origin
 from gateway.config.entries import Entries
-from gateway.config.location import authorities
+from gateway.config.location import authorities, check_pair
 from gateway.config.node import Node
 from gateway.config.number import seconds
 from gateway.config.problem import InvalidError
-from gateway.config.reader import reads
-from gateway.config.scalar import NAME, each, name
+from gateway.config.reader import reads, string
+from gateway.config.scalar import NAME, each, name, parsed
 from gateway.config.section import Section, keys_of
-from gateway.settings.upstream import Upstream
+from gateway.settings.upstream import Upstream, UpstreamTls
+from gateway.settings.url import parse_host
 
 
 def _upstream(entries: Entries) -> Upstream:
     upstream = entries.build(Upstream, name="")
     tls = [url for url in upstream.urls if url.scheme == "https"]
-    if upstream.ca and not tls:
-        entries.at("ca").refuse("certificates are for https, and no URL here starts with https://")
+    for key in ("ca", "tls"):
+        if key in entries and "urls" in entries.values and not tls:
+            entries.at(key).refuse("certificates are for https, and no URL here starts with https://")
+    if upstream.ca and upstream.tls.ca:
+        entries.at("ca").refuse("'ca' is in 'tls' as well; write one of the two")
     if tls and not upstream.verify:
         entries.at("verify").warn(
             "without verification, anyone between the gateway and this upstream can read and change everything"
@@ -27,6 +31,17 @@ def _upstream(entries: Entries) -> Upstream:
     return upstream
 
 
+def _tls(entries: Entries) -> UpstreamTls:
+    if ("certificate" in entries) != ("key" in entries):
+        raise entries.node.refuse("'certificate' and 'key' need each other; write both")
+    check_pair(entries)
+    return entries.build(UpstreamTls)
+
+
+_server_name = parsed(parse_host, "name or address", string(f"^{HOST}$"))
+TLS = Section(
+    "upstreams.NAME.tls", keys_of(UpstreamTls, ca=authorities, server_name=_server_name), (UpstreamTls,), _tls
+)
 UPSTREAM = Section(
     "upstreams.NAME",
     keys_of(
@@ -35,6 +50,7 @@ UPSTREAM = Section(
         urls=each(origin, least=1),
         eject_time=seconds(zero=True),
         ca=authorities,
+        tls=TLS,
     ),
     (Upstream,),
     _upstream,

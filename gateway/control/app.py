@@ -14,6 +14,7 @@ from gateway.auth.cors import Cors
 from gateway.auth.grant import Actor, Scope
 from gateway.auth.guard import Guard, Refusal
 from gateway.auth.timestamps import timestamp
+from gateway.config.certificate_book import CertificateBook
 from gateway.control.audit.api import AuditApi
 from gateway.control.audit.log import open_audit_log
 from gateway.control.audit.writer import AuditWriter, Head
@@ -66,6 +67,7 @@ class ControlPlane:
         workers: The workers of this gateway, as this one sees them.
         since: When the gateway started, in ISO 8601.
         book: The rules in force.
+        certificates: The certificates in force.
         identity: Makes a caller of a user id.
         limiter: Decides.
         redis: A client of its own; None with the memory store.
@@ -86,6 +88,7 @@ class ControlPlane:
         workers: Workers,
         since: str,
         book: RuleBook,
+        certificates: CertificateBook,
         identity: Identity,
         limiter: Limiter,
         redis: RedisClient | None,
@@ -109,7 +112,7 @@ class ControlPlane:
         self._overrides = OverrideSync(store, copy, book, limiter, self._audit, log)
         metrics.watch(definitions.OVERRIDES, lambda: len(self._overrides.records))
         snapshots = Snapshots(settings, workers.folder, timestamp)
-        self.reloader = Reloader(snapshots, workers, book, limiter, self._audit, metrics, log, since)
+        self.reloader = Reloader(snapshots, workers, book, certificates, limiter, self._audit, metrics, log, since)
         fleet = Fleet(redis, prefix, workers.folder.name, reload_for_fleet(self.reloader), log)
         self._poller = poller
         if store is not None:

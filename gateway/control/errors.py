@@ -36,10 +36,10 @@ class NoOverrideError(ControlError):
 
 
 class ReloadRejectedError(ControlError):
-    """The rule files are invalid: `problems` has the file, line and column of each, and what is wrong there."""
+    """Rule files or certificates are invalid: `problems` has the place of each, and what is wrong there."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("the rule files are invalid; the rules in force stay", problems=problems)
+        super().__init__("files are invalid; the rules and certificates in force stay", problems=problems)
 
 
 class ReloadFailedError(ControlError):

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
+from ssl import SSLContext
 from time import perf_counter
 
 from aiohttp import EMPTY_PAYLOAD
 
+from gateway.config.certificates import Certificates, Name
 from gateway.limiter.verdict import Outcome
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.observer import RequestObserver
@@ -34,21 +36,36 @@ class Forwarder:
         observer: Receives how long upstreams took, and what went wrong.
         dns: How their names are resolved.
         keep_rate_limits: Whether an upstream's own rate-limit headers reach the client.
+        tls: What connections to https upstreams use, by their names; made of the settings if it is not given.
     """
 
     __slots__ = ("_keep_rate_limits", "_observer", "_pools", "_resolver")
 
     def __init__(
-        self, upstreams: Mapping[str, Upstream], observer: RequestObserver, dns: Dns, *, keep_rate_limits: bool
+        self,
+        upstreams: Mapping[str, Upstream],
+        observer: RequestObserver,
+        dns: Dns,
+        *,
+        keep_rate_limits: bool,
+        tls: Mapping[Name, SSLContext] | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         coalescer = WriteCoalescer(loop)
         resolver = self._resolver = Resolver(dns, loop, observer)
+        contexts = tls or {}
         self._pools = {
-            name: Pool(upstream, loop, coalescer, observer, resolver) for name, upstream in upstreams.items()
+            name: Pool(upstream, loop, coalescer, observer, resolver, contexts.get(name))
+            for name, upstream in upstreams.items()
         }
         self._observer = observer
         self._keep_rate_limits = keep_rate_limits
+
+    def use(self, certificates: Certificates) -> None:
+        """Use other certificates for new connections, and close the old ones when they are idle."""
+        for name, pool in self._pools.items():
+            if (tls := certificates.contexts.get(name)) is not None:
+                pool.use(tls)
 
     def close(self) -> None:
         """Close all idle connections to upstreams."""

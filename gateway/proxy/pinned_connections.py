@@ -29,7 +29,7 @@ class PinnedConnections:
         self.off = False
 
     def take(self, pool: Pool) -> UpstreamConnection | None:
-        """The pinned connection, for one request; None if there is none, or it is closed.
+        """The pinned connection, for one request; None if there is none, or it is closed or has an old certificate.
 
         Raises:
             ForwardError: too many connections to this upstream are in use.
@@ -37,7 +37,7 @@ class PinnedConnections:
         connection = self._pinned.get(pool)
         if connection is None:
             return None
-        if connection.open:
+        if connection.open and pool.is_current(connection):
             pool.take_pinned()
             del self._pinned[pool]
             return connection

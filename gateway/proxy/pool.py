@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from socket import AF_UNIX, socket
 from weakref import WeakSet
 
+from gateway.config.certificates import upstream_context
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.resolver import Resolver
 from gateway.proxy.responses import GATEWAY_TIMEOUT, UNAVAILABLE
@@ -42,6 +43,7 @@ class Pool:
         coalescer: Carries out writes.
         observer: Notified when an address becomes unreachable.
         resolver: Resolves names.
+        tls: What connections to https addresses use; made of the settings if it is not given.
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Pool:
         coalescer: WriteCoalescer,
         observer: RequestObserver,
         resolver: Resolver,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.upstream = upstream
         self._loop = loop
@@ -76,7 +79,19 @@ class Pool:
         self._next = 0
         self._in_use = 0
         self._pinned_count = 0
-        self._tls = _tls_context(upstream) if any(origin.scheme == "https" for origin in upstream.urls) else None
+        if tls is None and any(origin.scheme == "https" for origin in upstream.urls):
+            tls = upstream_context(upstream)
+        self._tls = tls
+
+    def use(self, tls: ssl.SSLContext) -> None:
+        """Use other certificates from now on. Connections that were made with the ones before are closed when idle."""
+        if tls is not self._tls:
+            self._tls = tls
+            self._close_idle()
+
+    def is_current(self, connection: UpstreamConnection) -> bool:
+        """Whether a connection was made with the certificates in force."""
+        return connection.tls is None or connection.tls is self._tls
 
     async def take(self, *, fresh: bool = False) -> UpstreamConnection:
         """An idle connection or a new one; with `fresh`, always a new one.
@@ -117,7 +132,7 @@ class Pool:
         """Keep a connection for the next request, or close it if it cannot be used again."""
         self._in_use -= 1
         connection.release()
-        if connection.reusable and connection.open and not connection.authenticated:
+        if connection.reusable and connection.open and not connection.authenticated and self.is_current(connection):
             for address in self._addresses:
                 if address.origin is connection.origin and len(address.idle) < self.upstream.max_idle:
                     connection.expire(self.upstream.keepalive_time)
@@ -159,6 +174,9 @@ class Pool:
         """Close all idle connections, and abort closed tunnels that are still sending their last bytes."""
         for connection in self._closing:
             connection.abort()
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         for address in self._addresses:
             while address.idle:
                 address.idle.pop().close()
@@ -202,10 +220,11 @@ class Pool:
         connection = UpstreamConnection(origin, self._loop, self._coalescer)
         if origin.socket:
             await self._connect_to_socket(connection, host)
-        elif self._tls is None or origin.scheme != "https":
+        elif self._tls is None or origin.scheme == "http":
             await self._loop.create_connection(lambda: connection, host, origin.port)
         else:
-            tls = TlsTransport(connection, self._tls, origin.host.removesuffix("."))
+            connection.tls = self._tls
+            tls = TlsTransport(connection, self._tls, self.upstream.tls.server_name or origin.host.removesuffix("."))
             await self._loop.create_connection(lambda: tls, host, origin.port)
             await tls.handshake()
         return connection
@@ -229,12 +248,3 @@ class Pool:
         except BaseException:
             opened.close()
             raise
-
-
-def _tls_context(upstream: Upstream) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=upstream.ca)
-    if not upstream.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    return context

@@ -10,6 +10,7 @@ only content moves the deadline: an upstream that sends chunk extensions or trai
 
 import asyncio
 from collections.abc import Callable
+from ssl import SSLContext
 
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.response_parser import ResponseParser
@@ -36,6 +37,7 @@ class UpstreamConnection(asyncio.Protocol):
         closing: Whether it is a tunnel that is sending its last bytes.
         authenticated: Whether it may be authenticated, which would give its rights to the next request; see
             `pinned_connections`.
+        tls: The certificates with which it was made; None for plain HTTP.
         on_pause: Called with True when the write buffer is full, and with False when there is room again. Set by a
             writer that does not wait for `drain`.
     """
@@ -55,6 +57,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reading_paused = False
         self.closing = False
         self.authenticated = False
+        self.tls: SSLContext | None = None
         self.on_pause: Callable[[bool], None] | None = None
 
     # Called by the users of the connection.

@@ -8,6 +8,23 @@ from gateway.settings.url import Origin
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """TLS towards an upstream's https servers. The files are in PEM.
+
+    Attributes:
+        ca: Certificates to trust; without it, the system's. The same as `ca` of the upstream.
+        certificate: The gateway's own, followed by its chain, for a server that asks for one.
+        key: Its private key.
+        server_name: The name that is sent (SNI) and has to be in the server's certificate; without it, the URL's host.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """A group of interchangeable servers that requests are forwarded to.
 
@@ -26,6 +43,7 @@ class Upstream:
             `localhost` on a Unix socket.
         ca: Certificates to trust for https, in PEM; without it, the system's.
         verify: Whether an https server must present a trusted certificate for its name.
+        tls: The gateway's own certificate, and the name to verify.
         max_connections: Connections in use at a time, by each worker. A request beyond that gets a 503 at once.
     """
 
@@ -41,4 +59,5 @@ class Upstream:
     host: Literal["client", "upstream"] = "client"
     ca: Path | None = None
     verify: bool = True
+    tls: UpstreamTls = UpstreamTls()
     max_connections: int = 1024

@@ -251,6 +251,18 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def parse_host(text: str) -> str:
+    """A name, without the dot at its end, or an address, as TLS has it: an IPv6 address without brackets.
+
+    Raises:
+        ValueError: it is neither, or has a port.
+    """
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return _host(text).removesuffix(".")
+
+
 def _host(text: str) -> str:
     if text.startswith("[") and text.endswith("]"):
         try:

@@ -7,10 +7,12 @@ observers are not passed the request.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from ssl import SSLContext
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gateway import __version__
+from gateway.config.certificates import Name
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller
@@ -21,6 +23,7 @@ from gateway.proxy.request import RequestHead
 from gateway.settings.dns import Dns
 from gateway.settings.tracing import Tracing
 from gateway.settings.upstream import Upstream
+from gateway.settings.url import Origin
 from gateway.telemetry.log import Log
 
 if TYPE_CHECKING:  # OpenTelemetry is an extra
@@ -121,25 +124,37 @@ class TracedForwarder(Forwarder):
         observer: Has the current trace.
         dns: As for `Forwarder`.
         keep_rate_limits: As for `Forwarder`.
+        tls: As for `Forwarder`.
     """
 
     __slots__ = ("_traced", "_upstreams")
 
     def __init__(
-        self, upstreams: Mapping[str, Upstream], observer: TracingObserver, dns: Dns, *, keep_rate_limits: bool
+        self,
+        upstreams: Mapping[str, Upstream],
+        observer: TracingObserver,
+        dns: Dns,
+        *,
+        keep_rate_limits: bool,
+        tls: Mapping[Name, SSLContext] | None = None,
     ) -> None:
-        super().__init__(upstreams, observer, dns, keep_rate_limits=keep_rate_limits)
+        super().__init__(upstreams, observer, dns, keep_rate_limits=keep_rate_limits, tls=tls)
         self._upstreams = upstreams
         self._traced = observer
 
     async def forward(self, exchange: Exchange, head: RequestHead, name: str, max_body: int) -> Outcome:
         """As `Forwarder.forward`."""
         trace, urls = self._traced.trace, self._upstreams[name].urls
-        host, port = (urls[0].host, urls[0].port) if len(urls) == 1 else (None, None)
+        host, port = _address(urls[0]) if len(urls) == 1 else (None, None)
         _replace_trace_headers(exchange, trace.forward(name, host, port))
         outcome = await super().forward(exchange, head, name, max_body)
         trace.forwarded(outcome, exchange.status)
         return outcome
+
+
+def _address(url: Origin) -> tuple[str, int | None]:
+    """OpenTelemetry's server.address and server.port."""
+    return (url.socket, None) if url.socket else (url.host, url.port)
 
 
 def _replace_trace_headers(exchange: Exchange, headers: Sequence[tuple[bytes, bytes]]) -> None:

@@ -12,6 +12,7 @@ from gateway.limits.path import PathPolicy
 from gateway.settings.gateway import Settings
 from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener, Tls
+from gateway.settings.upstream import UpstreamTls
 from gateway.settings.url import Origin
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 
@@ -41,6 +42,16 @@ def test_listener_is_an_address_or_a_mapping(tmp_path: Path) -> None:
     assert settings.listen == (Listener("::1", 8443),)
     tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
     assert settings.control.listen == (Listener("localhost", 8081, tls),)
+
+
+def test_tls_towards_an_upstream_reaches_the_settings(tmp_path: Path) -> None:
+    write_certificates(tmp_path, "ca.pem", "cert.pem", "key.pem")
+    for name, read in (("app.test.", "app.test"), ("'::1'", "::1"), ("'[::1]'", "::1"), ("192.0.2.1", "192.0.2.1")):
+        text = f"tls: {{ca: ca.pem, certificate: cert.pem, key: key.pem, server_name: {name}}}"
+        upstreams = f"upstreams: {{default: {{urls: [https://a], {text}}}}}\n"
+        settings = load_gateway_text(tmp_path, "", upstreams=upstreams).settings
+        files = (tmp_path / "ca.pem", tmp_path / "cert.pem", tmp_path / "key.pem")
+        assert settings.upstreams["default"].tls == UpstreamTls(*files, read)
 
 
 def test_listeners_are_a_list_of_any_of_their_forms(tmp_path: Path) -> None:
@@ -203,6 +214,34 @@ def test_mistake_is_told_with_its_place_and_the_way_out(tmp_path: Path, text: st
         (
             "upstreams: {default: {urls: [http://a], ca: ca.pem}}\n",
             "1:45: upstreams.default.ca: certificates are for https, and no URL here starts with https://",
+        ),
+        (
+            "upstreams: {default: {urls: [http://a, unix:/a], tls: {server_name: a}}}\n",
+            "1:55: upstreams.default.tls: certificates are for https, and no URL here starts with https://",
+        ),
+        (
+            "upstreams: {default: {urls: [https://a], ca: ca.pem, tls: {ca: ca.pem}}}\n",
+            "1:46: upstreams.default.ca: 'ca' is in 'tls' as well; write one of the two",
+        ),
+        (
+            "upstreams: {default: {urls: [https://a], tls: {certificate: ca.pem}}}\n",
+            "1:47: upstreams.default.tls: 'certificate' and 'key' need each other; write both",
+        ),
+        (
+            "upstreams: {default: {urls: [https://a], tls: {key: ca.pem}}}\n",
+            "1:47: upstreams.default.tls: 'certificate' and 'key' need each other; write both",
+        ),
+        (
+            "upstreams: {default: {urls: [https://a], tls: {server_name: 'a:443'}}}\n",
+            "1:61: upstreams.default.tls.server_name: an IPv6 address is written in brackets",
+        ),
+        (
+            "upstreams: {default: {urls: [https://a], tls: {server_name: a/b}}}\n",
+            "1:61: upstreams.default.tls.server_name: the host is neither an address nor a name",
+        ),
+        (
+            "upstreams: {default: {urls: [https://a], tls: {sni: a}}}\n",
+            "1:48: upstreams.default.tls.sni: unknown key 'sni'; the keys here are ca, certificate, key, server_name",
         ),
         (
             "upstreams: {default: {urls: [http://a], time_out: 3s}}\n",

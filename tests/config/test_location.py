@@ -25,6 +25,7 @@ TRACING = "tracing: {endpoint: 'https://a/v1/traces', ca: junk}\n"
     ("text", "upstreams", "place"),
     [
         ("", HTTPS, "1:46: upstreams.default.ca"),
+        ("", HTTPS.replace("ca: junk", "tls: {ca: junk}"), "1:52: upstreams.default.tls.ca"),
         (POSTGRES, UPSTREAMS, "1:55: analytics.postgres.ca"),
         (REDIS, UPSTREAMS, "1:36: store.tls.ca"),
         (TRACING, UPSTREAMS, "1:48: tracing.ca"),
@@ -40,6 +41,7 @@ def test_what_holds_no_certificates_cannot_be_trusted(tmp_path: Path, text: str,
     [
         ("listen: {{tls: {{certificate: {}, key: {}}}}}\n", "listen.tls"),
         ("control: {{listen: {{tls: {{certificate: {}, key: {}}}}}}}\n", "control.listen.tls"),
+        ("upstreams: {{default: {{urls: [https://a], tls: {{certificate: {}, key: {}}}}}}}\n", "upstreams.default.tls"),
         ("store: {{url: rediss://a, tls: {{certificate: {}, key: {}}}}}\n", "store.tls"),
     ],
 )
@@ -47,10 +49,11 @@ def test_a_certificate_comes_with_its_own_key(tmp_path: Path, text: str, place: 
     write_certificates(tmp_path, "one")
     write_certificates(tmp_path, "other")
     (tmp_path / "junk").write_text("junk")
-    (of_another,) = gateway_problems(tmp_path, text.format("one", "other"))
+    upstreams = "" if text.startswith("upstreams") else UPSTREAMS
+    (of_another,) = gateway_problems(tmp_path, text.format("one", "other"), upstreams=upstreams)
     assert of_another.endswith(f"{place}.key: this is the key of another certificate")
     for certificate, key in (("one", "junk"), ("junk", "one")):
-        (unreadable,) = gateway_problems(tmp_path, text.format(certificate, key))
+        (unreadable,) = gateway_problems(tmp_path, text.format(certificate, key), upstreams=upstreams)
         assert f"{place}.certificate: this is not a certificate in PEM" in unreadable
 
 

@@ -132,7 +132,9 @@ class Session:
             path.parent.mkdir(exist_ok=True)
             before = re.findall(r"algorithm: (\w+)", text[: form.start()])
             if form["folder"] == "tls":
-                write_certificates(folder, form[0])
+                # All at once, since a certificate and its key go together.
+                wanted = {each[0] for each in _KEPT.finditer(text) if each["folder"] == "tls"}
+                write_certificates(folder, *(each for each in wanted if not (folder / each).exists()))
                 continue
             path.write_bytes(
                 _public_key(before[-1]) if form["folder"] == "keys" and before else b"0123456789abcdef" * 3

@@ -125,4 +125,4 @@ async def test_without_a_gateway_the_command_says_where_it_asked(tmp_path: Path)
         *cli("status", "--url", "http://127.0.0.1:1", "--token-file", "token"), cwd=tmp_path
     )  # fmt: skip
     assert code == 1
-    assert output.startswith("gateway: no answer from the control listener at http://127.0.0.1:1: ")
+    assert output.startswith("gateway: no response from the control listener at http://127.0.0.1:1: ")

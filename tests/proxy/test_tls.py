@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gateway.process.sockets import ListenError
-from gateway.process.tls_context import tls_context
+from gateway.config.certificates import UnusableFileError, listener_context
 from gateway.settings.listener import Tls
 from tests.proxy.running import proxy
 from tests.wire import Client, ask, get, upstream
@@ -33,17 +32,20 @@ async def test_a_listener_serves_tls_from_files(authority: trustme.CA, tmp_path:
     authority.configure_trust(trusting)
     async with (
         upstream() as up,
-        proxy(up.port, ssl=tls_context(Tls(certificate, key))) as running,
+        proxy(up.port, ssl=listener_context(Tls(certificate, key))) as running,
         Client.connect(running.port, ssl=trusting) as client,
     ):
         assert (await client.ask(get())).status == 200
     assert up.requests[0].one(b"x-forwarded-proto") == b"https"
 
 
-def test_a_certificate_that_cannot_be_used_is_said_with_its_name(tmp_path: Path) -> None:
+def test_a_certificate_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UnusableFileError, match="No such file"):
+        listener_context(Tls(tmp_path / "cert.pem", tmp_path / "key.pem"))
     (tmp_path / "cert.pem").write_text("nonsense")
-    with pytest.raises(ListenError, match=r"cert\.pem"):
-        tls_context(Tls(tmp_path / "cert.pem", tmp_path / "key.pem"))
+    (tmp_path / "key.pem").write_text("nonsense")
+    with pytest.raises(UnusableFileError, match="this is not a certificate in PEM"):
+        listener_context(Tls(tmp_path / "cert.pem", tmp_path / "key.pem"))
 
 
 async def test_an_https_upstream_has_to_prove_who_it_is(authority: trustme.CA, tmp_path: Path) -> None:

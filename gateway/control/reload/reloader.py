@@ -1,11 +1,12 @@
-"""`Reloader`: reads the rule files again, and applies them in every worker of this gateway or in none.
+"""`Reloader`: reads rules and certificates again, and applies them in every worker of this gateway or in none.
 
-1. The files are copied once, and read (`snapshot`). If anything is wrong with them, it is reported, and nothing
-   changes.
-2. Every worker reads the copy, and replies that it has (prepare).
+1. The rule files are copied once, and read (`snapshot`), and so are the files of certificates, which are not copied:
+   private keys are among them. If anything is wrong with them, it is reported, and nothing changes.
+2. Every worker reads the copy and the certificates, and replies that it has, and that they are the same (prepare).
 3. The change is written to the audit log.
 4. The copy is noted as in force, for workers that start later; then every worker switches (commit). That is one
    assignment, and a request looks at the rules in force only once, so none is decided by a mix of old and new rules.
+   Certificates are used for new connections.
 
 Buckets are not touched. What was spent stays spent: a bucket's debt is converted when it is next charged.
 """
@@ -13,9 +14,11 @@ Buckets are not touched. What was spent stays spent: a bucket's debt is converte
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.auth.grant import Actor
+from gateway.config.certificate_book import CertificateBook
+from gateway.config.certificates import Certificates
 from gateway.config.problem import ConfigError
 from gateway.control.audit.writer import AuditWriter
 from gateway.control.errors import ControlError, ReloadFailedError, ReloadRejectedError
@@ -28,13 +31,25 @@ from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 
 
+class CertificatesDifferError(Exception):
+    """A worker has read other certificates than the one that reloads."""
+
+
+class _Prepared(NamedTuple):
+    """What the next commit applies."""
+
+    rules: Rules
+    certificates: Certificates
+
+
 class Reloader:
-    """Reloads rules.
+    """Reloads rules and certificates.
 
     Args:
         snapshots: Copies of the rule files.
         workers: The other workers.
         book: The rules in force.
+        certificates: The certificates in force.
         limiter: Forgets what it knows of buckets when rules change.
         audit: Records what changed.
         metrics: Count reloads, and show the rules in force.
@@ -50,6 +65,7 @@ class Reloader:
         snapshots: Snapshots,
         workers: Workers,
         book: RuleBook,
+        certificates: CertificateBook,
         limiter: Limiter,
         audit: AuditWriter,
         metrics: Metrics,
@@ -59,12 +75,13 @@ class Reloader:
         self._snapshots = snapshots
         self._workers = workers
         self._book = book
+        self._certificates = certificates
         self._limiter = limiter
         self._audit = audit
         self._metrics = metrics
         self._log = log
         self.since = since
-        self._prepared: dict[str, Rules] = {}
+        self._prepared: dict[str, _Prepared] = {}
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -95,7 +112,7 @@ class Reloader:
                 problems = [str(each) for each in error.problems]
                 self._metrics.reloaded("rejected")
                 self._log.event("reload_rejected", level="error", problems=problems)
-                await self._audit.record_refusal(actor, "reload", f"{len(problems)} problems in the rule files")
+                await self._audit.record_refusal(actor, "reload", f"{len(problems)} problems in the files")
                 raise ReloadRejectedError(problems) from None
             except (WorkerUnresponsiveError, OSError) as error:
                 self._log.event("reload_failed", level="error", why=str(error))
@@ -107,51 +124,83 @@ class Reloader:
         name = await asyncio.to_thread(self._snapshots.take)
         try:
             new = await asyncio.to_thread(self._snapshots.read, name)
+            certificates = await asyncio.to_thread(self._certificates.read)
             changed = diff_rules(old, new.rules)
+            renewed = certificates.changed_since(self._certificates.current)
             result = {
                 "revision": new.rules.revision,
                 "previous": old.revision,
                 "changed": changed,
+                "certificates": renewed,
                 "warnings": [str(warning) for warning in new.warnings],
                 "dry_run": dry_run,
             }
             if dry_run:
                 self._snapshots.drop(name)
                 return result
-            self._prepared[name] = new.rules
-            _check(await self._workers.ask({"do": "prepare", "name": name}))
-            after = {"revision": new.rules.revision, **changed}
+            self._prepared[name] = _Prepared(new.rules, certificates)
+            _check(await self._workers.ask({"do": "prepare", "name": name, "certificates": certificates.digest}))
+            after = {"revision": new.rules.revision, **changed, **({"certificates": renewed} if renewed else {})}
             await self._audit.record(actor, "reload", "rules", before=old.revision, after=after)
         except BaseException:
             self._prepared.pop(name, None)
             self._snapshots.drop(name)
             raise
-        since = self._snapshots.commit(name)
-        await self._commit(name, since)
+        digest = certificates.digest
+        since = self._snapshots.commit(name, digest)
+        await self._commit(name, since, digest)
         self._metrics.reloaded("applied")
         try:
-            _check(await self._workers.ask({"do": "commit", "name": name, "since": since}))
+            _check(await self._workers.ask({"do": "commit", "name": name, "since": since, "certificates": digest}))
         except WorkerUnresponsiveError as error:
             self._log.event("reload_incomplete", level="error", why=str(error), revision=new.rules.revision)
             raise ReloadFailedError("the new rules are in force, but a worker may still use the old ones") from None
         self._log.event("rules_reloaded", revision=new.rules.revision, previous=old.revision)
+        if renewed:
+            self._log.event("certificates_reloaded", certificates=renewed)
         return result
 
     async def _handle(self, message: Message) -> Message:
         """Do what another worker asks for. Returns the reply."""
         try:
             if message["do"] == "prepare":
-                self._prepared = {message["name"]: await self._read(message["name"])}
+                self._prepared = {message["name"]: await self._prepare(message["name"], message["certificates"])}
             else:
-                await self._commit(message["name"], message["since"])
+                await self._commit(message["name"], message["since"], message["certificates"])
         except Exception as error:  # noqa: BLE001 - whatever it is, the other has to know that it was not done
             self._log.failure("reload_failed", error)
             return {"error": f"a worker failed: {type(error).__name__}"}
         return {}
 
-    async def _commit(self, name: str, since: str) -> None:
-        rules = self._prepared.pop(name, None) or await self._read(name)
+    async def _prepare(self, name: str, digest: str) -> _Prepared:
+        """What another worker wants to apply.
+
+        Raises:
+            CertificatesDifferError: the files of certificates have changed since it read them.
+        """
+        certificates = await asyncio.to_thread(self._certificates.read)
+        if certificates.digest != digest:
+            raise CertificatesDifferError
+        return _Prepared(await self._read(name), certificates)
+
+    async def _catch_up(self, name: str, digest: str) -> _Prepared:
+        """What is in force, for a worker that has not prepared it because it started later.
+
+        The certificates with which the gateway started are better than none, and better than files that are unusable.
+        """
+        certificates = self._certificates.current
+        if certificates.digest != digest:
+            try:
+                certificates = await asyncio.to_thread(self._certificates.read)
+            except ConfigError as error:
+                self._log.event("certificates_unusable", level="error", problems=[str(each) for each in error.problems])
+        return _Prepared(await self._read(name), certificates)
+
+    async def _commit(self, name: str, since: str, digest: str) -> None:
+        prepared = self._prepared.pop(name, None)
+        rules, certificates = await self._catch_up(name, digest) if prepared is None else prepared
         self._prepared.clear()
+        self._certificates.replace(certificates)
         # No await from here on: overrides are applied concurrently.
         self._book.current = rules.with_overrides(self._book.current.overrides)
         self.since = since

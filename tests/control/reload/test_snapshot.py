@@ -26,9 +26,9 @@ def test_the_copy_in_force_and_the_one_before_are_kept_and_no_other(tmp_path: Pa
     names = []
     for _ in range(5):
         names.append(taken.take())
-        taken.commit(names[-1])
+        taken.commit(names[-1], "cafe")
         assert copies(kept) == set(names[-2:])
-        assert taken.in_force() == (names[-1], "now")
+        assert taken.in_force() == (names[-1], "now", "cafe")
     assert len(set(names)) == 5
     for name in names[-2:]:
         assert len(taken.read(name).rules.limits) == 1

@@ -1,0 +1,203 @@
+"""`load_certificates`: the TLS contexts of listeners and upstreams, made of the files that the settings name.
+
+They are made when the gateway starts, before it forks, and again at each reload. A file that was replaced is used from
+the next reload on, in every worker or in none.
+"""
+
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from ssl import SSLContext
+
+from gateway.config.problem import ConfigError, Problem
+from gateway.settings.gateway import Settings
+from gateway.settings.listener import Tls
+from gateway.settings.upstream import Upstream
+
+Name = str | Tls
+"""Whose certificates: an upstream's, by its name, or a listener's, by its setting."""
+
+_NO_AUTHORITY = "this file holds no certificate in PEM; it should start with -----BEGIN CERTIFICATE-----"
+_OTHER_KEY = "this is the key of another certificate"
+_NO_PAIR = (
+    "this is not a certificate in PEM followed by its chain, or 'key' is not its private key in PEM, without a password"
+)
+
+
+class UnusableFileError(Exception):
+    """A file cannot be used.
+
+    Attributes:
+        key: Which: ``ca``, ``certificate`` or ``key``.
+        why: A sentence for operators.
+    """
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(why)
+        self.key = key
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """TLS contexts.
+
+    Attributes:
+        contexts: By name.
+        digests: Of what the files held of which each was made.
+    """
+
+    contexts: Mapping[Name, SSLContext]
+    digests: Mapping[Name, str]
+
+    @property
+    def digest(self) -> str:
+        """Of all files together: the same in each worker that has read the same."""
+        return sha256("".join(self.digests.values()).encode()).hexdigest()
+
+    def changed_since(self, before: "Certificates") -> list[str]:
+        """What has other certificates than before, as operators name it."""
+        changed = {name for name, digest in self.digests.items() if before.digests.get(name) != digest}
+        return sorted(f"upstreams.{name}" if isinstance(name, str) else str(name.certificate) for name in changed)
+
+
+def load_certificates(settings: Settings, before: Certificates | None = None) -> Certificates:
+    """Read the files, and make what connections need of them.
+
+    Args:
+        settings: Name the files.
+        before: The contexts in force. Those of files that have not changed are used again.
+
+    Raises:
+        ConfigError: with all problems.
+    """
+    contexts: dict[Name, SSLContext] = {}
+    digests: dict[Name, str] = {}
+    problems: list[Problem] = []
+    for name, places, files, make in _wanted(settings):
+        try:
+            digest = _digest(files)
+            if before is not None and before.digests.get(name) == digest:
+                contexts[name] = before.contexts[name]
+            else:
+                contexts[name] = make()
+                _check_unchanged(files, digest)
+            digests[name] = digest
+        except UnusableFileError as error:
+            problems.append(Problem(str(files[error.key]), 0, 0, places[error.key], error.why))
+    if problems:
+        raise ConfigError(problems)
+    return Certificates(contexts, digests)
+
+
+def upstream_context(upstream: Upstream) -> SSLContext:
+    """What connections to an https upstream use.
+
+    Raises:
+        UnusableFileError: a file cannot be used.
+    """
+    tls = upstream.tls
+    authorities = tls.ca or upstream.ca
+    if authorities is not None:
+        check_authorities(authorities)
+    context = ssl.create_default_context(cafile=authorities)
+    if not upstream.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    if tls.certificate is not None and tls.key is not None:
+        _load_pair(context, tls.certificate, tls.key)
+    return context
+
+
+def listener_context(tls: Tls) -> SSLContext:
+    """What a listener serves TLS with: its certificate, the versions and the protocol it offers.
+
+    Raises:
+        UnusableFileError: certificate or key cannot be used.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    _load_pair(context, tls.certificate, tls.key)
+    return context
+
+
+def check_authorities(file: Path) -> None:
+    """Check that a file holds certificates to trust.
+
+    Raises:
+        UnusableFileError: it does not.
+    """
+    try:
+        SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except (OSError, ssl.SSLError) as error:
+        raise UnusableFileError("ca", _reason(error) or _NO_AUTHORITY) from None
+
+
+def check_certificate(certificate: Path, key: Path) -> None:
+    """Check that a certificate and a private key are a pair.
+
+    Raises:
+        UnusableFileError: they are not.
+    """
+    _load_pair(SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
+
+
+def _load_pair(context: SSLContext, certificate: Path, key: Path) -> None:
+    try:
+        # No password: OpenSSL would ask for one on the terminal.
+        context.load_cert_chain(certificate, key, password="")
+    except (OSError, ssl.SSLError) as error:
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            raise UnusableFileError("key", _OTHER_KEY) from None
+        raise UnusableFileError("certificate", _reason(error) or _NO_PAIR) from None
+
+
+def _reason(error: OSError) -> str:
+    """Why a file cannot be read; empty if it can be, and holds something else."""
+    return "" if isinstance(error, ssl.SSLError) or not error.strerror else error.strerror
+
+
+_Wanted = tuple[Name, Mapping[str, str], Mapping[str, Path], Callable[[], SSLContext]]
+
+
+def _wanted(settings: Settings) -> Iterable[_Wanted]:
+    """Each context: its name; where in the settings its files are, and which they are, by key; and how it is made."""
+    for upstream in settings.upstreams.values():
+        if any(url.scheme == "https" for url in upstream.urls):
+            tls = upstream.tls
+            files = {"ca": tls.ca or upstream.ca, "certificate": tls.certificate, "key": tls.key}
+            given = {key: file for key, file in files.items() if file is not None}
+            places = _places(f"upstreams.{upstream.name}.tls")
+            if upstream.ca is not None:
+                places["ca"] = f"upstreams.{upstream.name}.ca"
+            yield upstream.name, places, given, partial(upstream_context, upstream)
+    for plane, listeners in (("listen", settings.listen), ("control.listen", settings.control.listen)):
+        for served in dict.fromkeys(listener.tls for listener in listeners if listener.tls is not None):
+            pair = {"certificate": served.certificate, "key": served.key}
+            yield served, _places(f"{plane}.tls"), pair, partial(listener_context, served)
+
+
+def _places(section: str) -> dict[str, str]:
+    return {key: f"{section}.{key}" for key in ("ca", "certificate", "key")}
+
+
+def _check_unchanged(files: Mapping[str, Path], digest: str) -> None:
+    if _digest(files) != digest:
+        raise UnusableFileError(next(iter(files)), "the files changed while they were read; reload again")
+
+
+def _digest(files: Mapping[str, Path]) -> str:
+    digest = sha256()
+    for key, file in files.items():
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise UnusableFileError(key, error.strerror or str(error)) from None
+        digest.update(b"%s %d " % (key.encode(), len(content)) + content)
+    return digest.hexdigest()
