@@ -45,6 +45,9 @@ class RedisObserver(Protocol):
     def redis_unavailable(self, reason: str) -> None:
         """From now on this worker decides without Redis."""
 
+    def redis_still_unavailable(self, reason: str) -> None:
+        """It is still unavailable, for a reason that has not been reported since it became so."""
+
     def redis_back(self, seconds: float) -> None:
         """This worker decides with Redis again, after so many seconds without."""
 
@@ -67,6 +70,9 @@ _PRESENCE_INTERVAL = 0.02
 
 _BATCH_SIZE = 500
 """Debts charged in one call."""
+
+_MAX_REASONS = 8
+"""Reasons reported while Redis is unavailable once."""
 
 
 class Recovery:
@@ -106,6 +112,7 @@ class Recovery:
         self._config_checked = False
         self._polled_at = 0
         self._polled: tuple[Reply, int] | None = None
+        self._reasons: set[str] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         poller.subscribe(self._due_heartbeat, self._hear)
@@ -116,8 +123,7 @@ class Recovery:
             await self._send_heartbeat()
         except StoreUnavailableError as error:
             self._breaker.open(monotonic())
-            self._fallback.begin()
-            self._observer.redis_unavailable(str(error))
+            self._begin_outage(str(error))
         else:
             await self._check_config()
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -132,12 +138,19 @@ class Recovery:
                 await self._store.remove_worker(self._name)
 
     def record_failure(self, error: StoreUnavailableError) -> None:
-        """Count a failure of Redis. The one that opens the breaker is reported, and starts the probes."""
+        """Count a failure of Redis. The one that opens the breaker starts the probes. Each new reason is reported."""
         self._available_since = None
         if self._breaker.fail(monotonic()):
             self._wake.set()
-            self._fallback.begin()
-            self._observer.redis_unavailable(str(error))
+            self._begin_outage(str(error))
+        elif self._breaker.is_open and str(error) not in self._reasons and len(self._reasons) < _MAX_REASONS:
+            self._reasons.add(str(error))
+            self._observer.redis_still_unavailable(str(error))
+
+    def _begin_outage(self, reason: str) -> None:
+        self._reasons = {reason}
+        self._fallback.begin()
+        self._observer.redis_unavailable(reason)
 
     async def _run(self) -> None:
         while True:

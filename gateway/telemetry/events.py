@@ -167,10 +167,14 @@ class Events:
         self._metrics.redis_changed("unavailable")
         self._log.event("redis_unavailable", level="error", why=reason)
 
+    def redis_still_unavailable(self, reason: str) -> None:
+        """Redis is still unavailable, for another reason."""
+        self._log.event("redis_unavailable", level="error", why=reason)
+
     def redis_back(self, seconds: float) -> None:
         """This worker decides with Redis again, after so many seconds without."""
         self._metrics.redis_changed("up")
-        self._log.event("redis_back", level="error", unavailable_seconds=round(seconds, 3))
+        self._log.event("redis_back", level="info", unavailable_seconds=round(seconds, 3))
 
     def redis_misconfigured(self, warning: str) -> None:
         """Redis has a setting that may lose buckets or refuse writes."""
@@ -192,7 +196,7 @@ class Events:
 
     def analytics_back(self, batches: int) -> None:
         """The sink can be written to again; so many batches are waiting."""
-        self._log.event("analytics_back", level="error", batches=batches)
+        self._log.event("analytics_back", level="info", batches=batches)
 
     def analytics_failed(self, error: Exception) -> None:
         """Writing failed with an unexpected error."""

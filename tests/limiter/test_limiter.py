@@ -156,6 +156,27 @@ async def test_a_gateway_starts_without_redis_and_finds_it_later() -> None:
             assert (len(observer.lost), len(observer.back)) == (1, 1)
 
 
+async def test_each_new_reason_of_an_outage_is_reported_once() -> None:
+    observer = Recorder()
+    async with (
+        redis_server() as server,
+        fault_proxy(server.port) as proxy,
+        limiter(f"redis://127.0.0.1:{proxy.port}", observer, deadline=0.2) as opened,
+    ):
+        await proxy.cut()
+        await until_degraded(opened)
+        (refused,) = observer.lost
+        proxy.is_hung = True
+        await proxy.start()
+        await until(lambda: len(observer.lost) > 1)
+        await proxy.cut()
+        proxy.is_hung = False
+        await proxy.start()
+        await until(lambda: observer.back)
+        assert len(observer.lost) == len(set(observer.lost))
+        assert "Connect" in refused or "refused" in refused
+
+
 async def test_one_lost_reply_does_not_open_the_breaker() -> None:
     observer = Recorder()
     async with (

@@ -52,6 +52,9 @@ class Recorder:
     def redis_unavailable(self, reason: str) -> None:
         self.lost.append(reason)
 
+    def redis_still_unavailable(self, reason: str) -> None:
+        self.lost.append(reason)
+
     def redis_back(self, seconds: float) -> None:
         self.back.append(seconds)
 

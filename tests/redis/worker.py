@@ -54,6 +54,9 @@ class Report:
     def redis_unavailable(self, reason: str) -> None:  # noqa: ARG002
         self.lost.append(time.monotonic())
 
+    def redis_still_unavailable(self, reason: str) -> None:
+        pass
+
     def redis_back(self, seconds: float) -> None:  # noqa: ARG002
         self.back.append(time.monotonic())
 
