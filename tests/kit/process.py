@@ -122,9 +122,11 @@ async def ports(process: Process) -> tuple[int, int]:
     return int(public[1]), int(control[1])
 
 
-async def run(*command: str | Path, cwd: Path = ROOT, deadline: float = DEADLINE) -> tuple[int, str]:
+async def run(
+    *command: str | Path, cwd: Path = ROOT, deadline: float = DEADLINE, env: Mapping[str, str] | None = None
+) -> tuple[int, str]:
     """Run a command to its end. Returns exit code and output."""
-    async with Process.start(*command, cwd=cwd) as process:
+    async with Process.start(*command, cwd=cwd, env=env) as process:
         return await process.ends(deadline), process.output
 
 
