@@ -4,6 +4,7 @@ import asyncio
 import re
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -29,6 +30,7 @@ RULES = "limits: [{name: everyone, per: user, rate: 2/day, burst: 2}]\n"
 
 
 def rule() -> list[str]:
+    found: str
     (found,) = re.findall(r"^ACL SETUSER (gateway .*)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
     return found.split()
 
@@ -41,7 +43,8 @@ async def test_two_gateways_do_all_they_do_as_a_user_with_that_rule(tmp_path: Pa
     """Decide, reload the fleet, override, reset, restore after data loss, and compare the audit log with its head."""
     (tmp_path / "rules.yaml").write_text(RULES)
     assert (await run(*cli("token", "keygen"), cwd=tmp_path))[0] == 0
-    async with redis_server() as server, upstream() as up, Redis(port=server.port, protocol=2) as admin:
+    async with redis_server() as server, upstream() as up, Redis(port=server.port, protocol=2) as connected:
+        admin: Any = connected
         await admin.execute_command("ACL", "SETUSER", *rule())
         files = [tmp_path / f"{name}.yaml" for name in "ab"]
         for file in files:
