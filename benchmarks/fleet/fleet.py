@@ -45,7 +45,10 @@ upstreams:
   slow: {{urls: [http://127.0.0.1:{shaky}]}}
   shaky: {{urls: [http://127.0.0.1:{shaky}], head_timeout: {head_timeout}s, idle_timeout: {idle_timeout}s}}
 store: {{url: '{redis}'}}
-identity: {{hash_key_file: ../hash}}
+identity:
+  sources: [trusted_header: {{header: X-User-Id}}]
+  trusted_proxies: [127.0.0.0/8]
+  hash_key_file: ../hash
 rules: rules.yaml
 workers: {workers}
 drain_time: 10s

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks.fleet.clients import OTHERS, TIMEOUT
+from benchmarks.fleet.clients import HOT, OTHERS, TIMEOUT
 from benchmarks.fleet.episode import Episode
 from benchmarks.fleet.fleet import Gateway
 from benchmarks.fleet.peer_faults import slow_readers
@@ -132,7 +132,7 @@ async def descriptors_exhausted(episode: Episode) -> None:
     """One worker can open hardly any file: what it has goes on, and what it cannot accept or connect to fails."""
     gateway = episode.one_gateway()
     episode.broken.add(gateway.name)
-    episode.statuses[OTHERS] = {502}
+    episode.statuses[OTHERS] = episode.statuses[HOT] = {502}
     episode.cut_off = 1
     pid = episode.random.choice(gateway.workers)
     most = _highest_descriptor(pid) + 1 + _SPARE_DESCRIPTORS

@@ -33,8 +33,8 @@ _USERS = """
     x-apigateway-api-userinfo x-auth-email x-auth-groups x-auth-request-* x-auth-roles x-auth-subject x-auth-username
     x-authenticated-* x-authentik-* x-consumer-* x-credential-identifier x-credential-username x-endpoint-api-*
     x-ext-authz-* x-goog-authenticated-user-* x-goog-iap-* x-iis-windowsauthtoken x-jwt-claim-* x-jwt-payload
-    x-ms-client-principal* x-ms-token-* x-pomerium-* x-proxy-user x-sandstorm-* x-token-user-* x-userinfo x-vouch-*
-    x-webauth-*
+    x-ms-client-principal* x-ms-token-* x-pomerium-* x-proxy-user x-sandstorm-* x-token-user-* x-user-id x-user-tier
+    x-userinfo x-vouch-* x-webauth-*
 """
 """Whom a proxy, or the service it asked, took the client for."""
 

@@ -164,12 +164,13 @@ async def test_what_is_no_socket_is_not_removed(kind: str, tmp_path: Path) -> No
     assert path.is_symlink() is (kind == "link")
 
 
-async def test_a_peer_on_a_unix_socket_is_trusted_as_one_on_this_machine_unless_the_settings_say_otherwise(
+async def test_a_peer_on_a_unix_socket_is_trusted_only_if_the_settings_name_it(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "gw.sock"
     forwarded = get("/", "X-Forwarded-For: 192.0.2.1, 192.0.2.2", "X-User-Id: ana", "X-Forwarded-User: ana")
-    for trusted, more in ((True, ""), (False, "identity: {trusted_proxies: [127.0.0.0/8]}\n")):
+    for trusted, networks in ((True, "[unix]"), (False, "[127.0.0.0/8]"), (False, "[]")):
+        more = f"identity: {{trusted_proxies: {networks}}}\n"
         async with upstream() as up, gateway(tmp_path, up.port, f"unix:{path}", more) as (process, _):
             assert (await ask(path, forwarded)).status == 200
             seen = up.requests[-1]
@@ -182,7 +183,7 @@ async def test_a_peer_on_a_unix_socket_is_trusted_as_one_on_this_machine_unless_
 
 async def test_the_client_behind_a_trusted_peer_on_a_unix_socket_is_who_x_forwarded_for_names(tmp_path: Path) -> None:
     path = tmp_path / "gw.sock"
-    file = configure(tmp_path, 9, f"unix:{path}", "access_log: true\n")
+    file = configure(tmp_path, 9, f"unix:{path}", "access_log: true\nidentity: {trusted_proxies: [unix]}\n")
     (tmp_path / "rules.yaml").write_text("limits:\n  - {name: each, per: user, rate: 1/day, burst: 1}\n")
     async with upstream() as up:
         file.write_text(file.read_text().replace("127.0.0.1:9]", f"127.0.0.1:{up.port}]"))

@@ -16,6 +16,7 @@ endpoints: [{name: orders, path: /orders}]
 limits: [{name: everyone, per: user, rate: 2/day, burst: 2}]
 """
 SETTINGS = """\
+identity: {sources: [trusted_header: {header: X-User-Id}], trusted_proxies: [127.0.0.0/8]}
 control:
   state: state
   admin:

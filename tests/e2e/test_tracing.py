@@ -24,7 +24,7 @@ limits:
 """
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED, UNSAMPLED = f"traceparent: 00-{TRACE}-{PARENT}-01", f"traceparent: 00-{TRACE}-{PARENT}-00"
-STRANGERS = "identity: {trusted_proxies: []}\n"
+PROXY = "identity: {trusted_proxies: [127.0.0.0/8]}\n"
 
 
 @asynccontextmanager
@@ -143,7 +143,7 @@ async def test_a_request_that_cannot_be_read_has_a_span_without_a_route(tmp_path
 
 
 async def test_a_trusted_proxys_trace_goes_on_as_it_has_decided_whatever_our_share_is(tmp_path: Path) -> None:
-    async with upstream() as up, collector() as to, traced(tmp_path, up, to, sample="0") as (_, port):
+    async with upstream() as up, collector() as to, traced(tmp_path, up, to, sample="0", more=PROXY) as (_, port):
         await ask(port, get("/a", UNSAMPLED, "tracestate: vendor=1"))
         await ask(port, get("/b"))
         await ask(port, get("/c", SAMPLED, "tracestate: vendor=1,other=2"))
@@ -160,7 +160,7 @@ async def test_a_trusted_proxys_trace_goes_on_as_it_has_decided_whatever_our_sha
 
 
 async def test_a_strangers_trace_ends_here_and_ours_is_linked_to_it(tmp_path: Path) -> None:
-    async with upstream() as up, collector() as to, traced(tmp_path, up, to, more=STRANGERS) as (_, port):
+    async with upstream() as up, collector() as to, traced(tmp_path, up, to) as (_, port):
         await ask(port, get("/", UNSAMPLED, "tracestate: vendor=1"))
         server, client = by_kind(await to.has(2))
         assert (server.trace_id != TRACE, server.parent) == (True, "")
@@ -173,7 +173,7 @@ async def test_a_strangers_trace_ends_here_and_ours_is_linked_to_it(tmp_path: Pa
 async def test_a_stranger_cannot_have_a_request_recorded_neither_by_a_flag_nor_by_an_id(tmp_path: Path) -> None:
     lowest = f"traceparent: 00-{'0' * 31}1-{PARENT}-01"
     async with upstream() as up, collector() as to:
-        async with traced(tmp_path, up, to, sample="0.000000001", more=STRANGERS) as (process, port):
+        async with traced(tmp_path, up, to, sample="0.000000001") as (process, port):
             for field in (SAMPLED, lowest):
                 await ask(port, get("/", field))
             await stopped(process)

@@ -109,7 +109,9 @@ def resident(pid: int) -> int:
 @asynccontextmanager
 async def gateway(*arguments: str | Path, **env: str) -> AsyncIterator[tuple[Process, int, int]]:
     """Run `gateway serve` on free ports. Yields the process, its public port and its control port."""
-    command = [sys.executable, "-m", "gateway", "serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "gateway", "serve"]
+    for flag in ("--listen", "--control"):  # each may be given several times
+        command += [] if flag in arguments else [flag, "127.0.0.1:0"]
     async with Process.start(*command, *arguments, env=env) as process:
         yield process, *await ports(process)
 
