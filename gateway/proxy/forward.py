@@ -10,6 +10,7 @@ from aiohttp import EMPTY_PAYLOAD
 from gateway.config.certificates import Certificates, Name
 from gateway.limiter.verdict import Outcome
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.pinned_connections import PinnedConnections
 from gateway.proxy.pool import Pool
@@ -90,6 +91,8 @@ class Forwarder:
                     raise
                 completed = await self._attempt(exchange, head, pool, max_body, fresh=True)
         except ForwardError as error:
+            if error.reason is not None and (error.origin is not None or error.reason is FailureReason.BUSY):
+                self._observer.upstream_failed(name, str(error.origin or ""), error.reason.value, str(error))
             if exchange.status:
                 exchange.abort()
             else:

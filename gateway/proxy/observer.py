@@ -20,8 +20,11 @@ class RequestObserver(Protocol):
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """An upstream's response was complete after so many seconds."""
 
-    def upstream_unreachable(self, upstream: str, why: str) -> None:
+    def upstream_unreachable(self, upstream: str, reason: str, why: str) -> None:
         """No connection to an address of an upstream could be made. Reported once, until one succeeds."""
+
+    def upstream_failed(self, upstream: str, address: str, reason: str, why: str) -> None:
+        """An address of an upstream gave no complete response, or not even a connection."""
 
     def name_unresolved(self, name: str, why: str) -> None:
         """A lookup failed, and the last known addresses are used. Reported once, until a lookup succeeds."""

@@ -8,6 +8,7 @@ from socket import AF_UNIX, socket
 from weakref import WeakSet
 
 from gateway.config.certificates import upstream_context
+from gateway.proxy.failure_reason import FailureReason, reason_of
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.resolver import Resolver
 from gateway.proxy.responses import GATEWAY_TIMEOUT, UNAVAILABLE
@@ -116,17 +117,20 @@ class Pool:
             else:
                 address.reachable = True
                 return connection
-        raise failure or ForwardError("the upstream has no address")
+        raise failure or ForwardError("the upstream has no address", reason=FailureReason.UNREACHABLE)
 
     def _check_room(self) -> None:
         if self._in_use >= self.upstream.max_connections:
-            raise ForwardError("too many connections are in use", UNAVAILABLE)
+            raise ForwardError("too many connections are in use", UNAVAILABLE, reason=FailureReason.BUSY)
 
     def _eject(self, address: _Address, error: ForwardError) -> None:
         address.ejected_until = self._loop.time() + self.upstream.eject_time
-        if address.reachable:  # reported once, not for each request
+        reason = (error.reason or FailureReason.UNREACHABLE).value
+        if address.reachable:
             address.reachable = False
-            self._observer.upstream_unreachable(self.upstream.name, str(error))
+            self._observer.upstream_unreachable(self.upstream.name, reason, str(error))
+        else:
+            self._observer.upstream_failed(self.upstream.name, str(address.origin), reason, str(error))
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, or close it if it cannot be used again."""
@@ -191,18 +195,18 @@ class Pool:
 
     async def _open(self, origin: Origin) -> UpstreamConnection:
         self._in_use += 1
-        pending = "was not looked up"
+        pending, reason = "was not looked up", FailureReason.UNRESOLVED
         try:
             async with asyncio.timeout(self.upstream.connect_timeout):
                 hosts = [origin.socket] if origin.socket else await self._resolver.resolve(origin.host)
-                pending = "did not accept a connection"
+                pending, reason = "did not accept a connection", FailureReason.CONNECT_TIMEOUT
                 connection = await self._connect(origin, hosts)
         except BaseException as error:
             self._in_use -= 1
             if isinstance(error, TimeoutError):
-                raise ForwardError(f"{origin} {pending} in time", GATEWAY_TIMEOUT) from None
+                raise ForwardError(f"{origin} {pending} in time", GATEWAY_TIMEOUT, reason=reason) from None
             if isinstance(error, OSError):
-                raise ForwardError(f"{origin} cannot be reached: {error}") from error
+                raise ForwardError(f"{origin} cannot be reached: {error}", reason=reason_of(error)) from error
             raise
         return connection
 
@@ -213,8 +217,8 @@ class Pool:
             try:
                 return await self._connect_to(origin, host)
             except OSError as error:
-                failures.append(str(error))
-        raise OSError("; ".join(failures))
+                failures.append(error)
+        raise OSError("; ".join(map(str, failures))) from failures[-1]
 
     async def _connect_to(self, origin: Origin, host: str) -> UpstreamConnection:
         connection = UpstreamConnection(origin, self._loop, self._coalescer)

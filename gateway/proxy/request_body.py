@@ -6,6 +6,7 @@ from aiohttp import StreamReader, web
 
 from gateway.limiter.verdict import Outcome
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.min_data_rate import MinDataRate
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.responses import BAD_REQUEST, CONTENT_TOO_LARGE, GATEWAY_TIMEOUT, REQUEST_TIMEOUT
@@ -115,7 +116,8 @@ class BodyUpload:
             async with asyncio.timeout(self._timeout) as self._draining:
                 await self._connection.drain()
         except TimeoutError:
-            raise ForwardError("the upstream did not read the request body in time", GATEWAY_TIMEOUT) from None
+            message = "the upstream did not read the request body in time"
+            raise ForwardError(message, GATEWAY_TIMEOUT, reason=FailureReason.IDLE_TIMEOUT) from None
         finally:
             self._draining = None
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from math import inf
 
 from gateway.limits.address import parse_address
-from gateway.proxy.lookup import Found, NoSuchNameError, look_up
+from gateway.proxy.lookup import Found, LookupFailedError, NoSuchNameError, look_up
 from gateway.proxy.observer import RequestObserver
 from gateway.settings.dns import Dns
 
@@ -102,7 +102,7 @@ class Resolver:
         if self._loop.time() >= name.due:
             await self._refresh(host, name)
         if not name.preferred:
-            raise OSError(name.failure or f"{host} was not looked up")
+            raise LookupFailedError(name.failure or f"{host} was not looked up")
         return name.in_turn()
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from gateway.proxy.failure_reason import FailureReason, is_tls
 from gateway.proxy.upstream_response import (
     WITHOUT_CONTENT,
     AmbiguousFramingError,
@@ -106,10 +107,15 @@ class ResponseParser:
         except HttpParserError as error:
             cause = error.__context__  # what one of our callbacks found
             why = cause if isinstance(cause, HttpParserError) else error
-            raise ForwardError(f"the upstream's response is malformed: {why}") from error
+            if self._status == 0 and is_tls(data):
+                message = "the upstream speaks TLS on this port; write https:// in its URL"
+                raise ForwardError(message, reason=FailureReason.TLS_ON_HTTP) from error
+            message = f"the upstream's response is malformed: {why}"
+            raise ForwardError(message, reason=FailureReason.MALFORMED) from error
         else:
             if self._overhead > _MAX_OVERHEAD and self.reader is not None:
-                raise ForwardError("the head or the trailers of the upstream's response are too large")
+                message = "the head or the trailers of the upstream's response are too large"
+                raise ForwardError(message, reason=FailureReason.MALFORMED)
             if self._chunked_head and not data.endswith(b"\r\n\r\n"):
                 self.reusable = False  # the beginning of a chunk may have been parsed after the head
         if self.reader is None:
@@ -130,7 +136,8 @@ class ResponseParser:
 
     def _switch(self, rest: bytes) -> None:
         if self._status != _SWITCHING or self.reader is None:
-            raise ForwardError("the upstream switched protocols without being asked")
+            message = "the upstream switched protocols without being asked"
+            raise ForwardError(message, reason=FailureReason.MALFORMED)
         self.switched = True
         self.reusable = False
         self.reader.upgraded()

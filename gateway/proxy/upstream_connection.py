@@ -13,6 +13,7 @@ from collections.abc import Callable
 from ssl import SSLContext
 
 from gateway.proxy.deadline import Deadline
+from gateway.proxy.failure_reason import FailureReason, reason_of
 from gateway.proxy.response_parser import ResponseParser
 from gateway.proxy.responses import GATEWAY_TIMEOUT
 from gateway.proxy.unread import read_unread
@@ -110,7 +111,7 @@ class UpstreamConnection(asyncio.Protocol):
             ForwardError: the connection is lost.
         """
         if self._transport is None:
-            raise ForwardError("the upstream closed the connection")
+            raise ForwardError("the upstream closed the connection", reason=FailureReason.CLOSED)
         if self._writing_paused:
             self._drained = self._loop.create_future()
             await self._drained
@@ -142,6 +143,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def hang_up(self, error: ForwardError) -> None:
         """End the exchange with an error, and close the connection."""
+        error.origin = self.origin
         reader, self._parser.reader = self._parser.reader, None
         self.close()
         if reader is not None:
@@ -189,9 +191,11 @@ class UpstreamConnection(asyncio.Protocol):
         elif self._parser.reader is None:
             self.close()
         elif self._parser.in_body:
-            self.hang_up(ForwardError("the upstream stopped in the middle of its response", GATEWAY_TIMEOUT))
+            message = "the upstream stopped in the middle of its response"
+            self.hang_up(ForwardError(message, GATEWAY_TIMEOUT, reason=FailureReason.IDLE_TIMEOUT))
         else:
-            self.hang_up(ForwardError("the upstream did not send the head of its response in time", GATEWAY_TIMEOUT))
+            message = "the upstream did not send the head of its response in time"
+            self.hang_up(ForwardError(message, GATEWAY_TIMEOUT, reason=FailureReason.HEAD_TIMEOUT))
 
     # Called by asyncio.
 
@@ -231,11 +235,13 @@ class UpstreamConnection(asyncio.Protocol):
         self.reusable = False
         self._deadline.cancel()
         if self._drained is not None and not self._drained.done():
-            self._drained.set_exception(ForwardError("the upstream closed the connection"))
+            closed = ForwardError("the upstream closed the connection", reason=reason_of(exc))
+            self._drained.set_exception(closed)
             self._drained.exception()
         if self._parser.reader is not None:
             why = "the upstream closed the connection" + (f": {exc}" if exc else "")
-            self.hang_up(ForwardError(why, replayable=self._parser.nothing_received and self._used))
+            replayable = self._parser.nothing_received and self._used
+            self.hang_up(ForwardError(why, reason=reason_of(exc), replayable=replayable))
 
     def _parse_unread(self, transport: asyncio.Transport, exc: Exception) -> None:
         """A failed write closes a transport at once, but the upstream may have responded before it closed."""

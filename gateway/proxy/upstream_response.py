@@ -4,7 +4,9 @@ from enum import Enum
 from typing import Protocol
 
 from gateway.limiter.verdict import Outcome
+from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.responses import BAD_GATEWAY, Response
+from gateway.settings.url import Origin
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -15,19 +17,24 @@ class ForwardError(Exception):
     Attributes:
         response: For the client, if no part of the upstream's response has been sent.
         outcome: What became of the request.
+        reason: Why, if it was the upstream; None if it was the client.
+        origin: Which of its servers, if there was a connection.
         replayable: Whether nothing was received on a connection that had been used before: the upstream probably closed
             it while it was idle, without reading the request.
     """
 
     def __init__(
         self,
-        reason: str,
+        message: str,
         response: Response = BAD_GATEWAY,
         outcome: Outcome = Outcome.UPSTREAM_ERROR,
         *,
+        reason: FailureReason | None = None,
         replayable: bool = False,
     ) -> None:
-        super().__init__(reason)
+        super().__init__(message)
+        self.reason = reason
+        self.origin: Origin | None = None
         self.response = response
         self.outcome = outcome
         self.replayable = replayable

@@ -66,6 +66,11 @@ EVICTIONS = _counter(
 CONNECTIONS_REJECTED = _counter(
     "gateway_connections_rejected_total", "Client connections that were rejected or cut off, by cause.", "cause"
 )
+UPSTREAM_FAILURES = _counter(
+    "gateway_upstream_failures_total",
+    "Times a server of an upstream gave no complete response, by reason. The request may have gone to another server.",
+    "upstream", "reason",
+)  # fmt: skip
 IDENTITY_REJECTED = _counter(
     "gateway_identity_rejected_total",
     "Tokens, API keys and forwarding headers that were not accepted, so that they identify nobody.",

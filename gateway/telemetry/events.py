@@ -90,9 +90,22 @@ class Events:
         """An upstream's response is complete."""
         self._metrics.upstream_took(upstream, seconds)
 
-    def upstream_unreachable(self, upstream: str, why: str) -> None:
+    def upstream_unreachable(self, upstream: str, reason: str, why: str) -> None:
         """A connection to an address of an upstream failed."""
-        self._log.event("upstream_unreachable", level="error", upstream=upstream, why=why)
+        self._metrics.upstream_failed(upstream, reason)
+        self._log.event("upstream_unreachable", level="error", upstream=upstream, reason=reason, why=why)
+
+    def upstream_failed(self, upstream: str, address: str, reason: str, why: str) -> None:
+        """A server of an upstream gave no complete response.
+
+        All are counted, and a sample is logged: of each server and reason one a minute.
+        """
+        self._metrics.upstream_failed(upstream, reason)
+        if (unlogged := self._sample(f"{upstream} {address}", reason)) is not None:
+            self._log.event(
+                "upstream_failed", level="warning", upstream=upstream, address=address, reason=reason, why=why,
+                unlogged=unlogged,
+            )  # fmt: skip
 
     def name_unresolved(self, name: str, why: str) -> None:
         """Addresses that were known before are used."""
@@ -110,28 +123,30 @@ class Events:
         """
         source, reason, why = rejection
         self._metrics.identity_rejected(source, reason)
-        now = self._clock()
-        due, held = self._samples.get((source, reason), (-inf, 0))
-        if now < due:
-            self._samples[source, reason] = due, held + 1
+        is_proxy = reason == "untrusted_peer"
+        unlogged = self._sample(source, reason, inf if is_proxy else _SAMPLE)
+        if unlogged is None:
             return
-        if reason == "untrusted_peer":
-            self._samples[source, reason] = inf, 0
+        if is_proxy:
             self._log.event("proxy_not_trusted", level="warning", source=source, why=why, fix=_TRUST)
             return
-        self._samples[source, reason] = now + _SAMPLE, 0
-        self._log.event("identity_rejected", level="warning", source=source, reason=reason, why=why, unlogged=held)
+        self._log.event("identity_rejected", level="warning", source=source, reason=reason, why=why, unlogged=unlogged)
 
     def loop_detected(self, via: str) -> None:
         """A request has passed this gateway before. All are counted, and one a minute is logged."""
         self._metrics.rejected("loop")
+        if (unlogged := self._sample("via", "loop")) is not None:
+            self._log.event("loop_detected", level="error", via=via[:_MAX_VALUE], fix=_LOOP, unlogged=unlogged)
+
+    def _sample(self, source: str, reason: str, period: float = _SAMPLE) -> int | None:
+        """How many of a kind were not logged since the last line, if another line is due; else None."""
         now = self._clock()
-        due, held = self._samples.get(("via", "loop"), (-inf, 0))
+        due, unlogged = self._samples.get((source, reason), (-inf, 0))
         if now < due:
-            self._samples["via", "loop"] = due, held + 1
-            return
-        self._samples["via", "loop"] = now + _SAMPLE, 0
-        self._log.event("loop_detected", level="error", via=via[:_MAX_VALUE], fix=_LOOP, unlogged=held)
+            self._samples[source, reason] = due, unlogged + 1
+            return None
+        self._samples[source, reason] = now + period, 0
+        return unlogged
 
     def header_dropped(self, name: str) -> None:
         """A header is not forwarded because of its name. Each name is logged once, and only the first few."""

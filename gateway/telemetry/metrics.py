@@ -103,6 +103,10 @@ class Metrics:
         """Count a client connection that was rejected or cut off."""
         self._count(definitions.CONNECTIONS_REJECTED, cause)
 
+    def upstream_failed(self, upstream: str, reason: str) -> None:
+        """Count a server that gave no complete response."""
+        self._count(definitions.UPSTREAM_FAILURES, upstream, reason)
+
     def identity_rejected(self, source: str, reason: str) -> None:
         """Count a credential or header that names a caller and was not accepted."""
         self._count(definitions.IDENTITY_REJECTED, source, reason)

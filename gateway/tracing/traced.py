@@ -92,9 +92,13 @@ class TracingObserver:
         """An upstream's response is complete."""
         self._observer.upstream_took(upstream, seconds)
 
-    def upstream_unreachable(self, upstream: str, why: str) -> None:
+    def upstream_unreachable(self, upstream: str, reason: str, why: str) -> None:
         """A connection to an address of an upstream failed."""
-        self._observer.upstream_unreachable(upstream, why)
+        self._observer.upstream_unreachable(upstream, reason, why)
+
+    def upstream_failed(self, upstream: str, address: str, reason: str, why: str) -> None:
+        """See `RequestObserver`."""
+        self._observer.upstream_failed(upstream, address, reason, why)
 
     def name_unresolved(self, name: str, why: str) -> None:
         """Addresses that were known before are used."""

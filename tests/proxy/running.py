@@ -35,6 +35,7 @@ class Seen:
         self.fates: list[tuple[str, Outcome, int]] = []
         self.causes: list[str] = []
         self.unreachable: list[str] = []
+        self.upstream_failures: list[tuple[str, str, str]] = []
         self.unresolved: list[tuple[str, str]] = []
         self.demands: list[list[Demand]] = []
         self.bypasses: list[list[str]] = []
@@ -57,9 +58,14 @@ class Seen:
         assert upstream == "default"
         assert seconds > 0
 
-    def upstream_unreachable(self, upstream: str, why: str) -> None:
+    def upstream_unreachable(self, upstream: str, reason: str, why: str) -> None:
         assert upstream == "default"
         self.unreachable.append(why)
+        self.upstream_failures.append(("", reason, why))
+
+    def upstream_failed(self, upstream: str, address: str, reason: str, why: str) -> None:
+        assert upstream == "default"
+        self.upstream_failures.append((address, reason, why))
 
     def name_unresolved(self, name: str, why: str) -> None:
         self.unresolved.append((name, why))

@@ -162,7 +162,9 @@ async def test_a_name_whose_old_addresses_are_used_is_logged(output: Output) -> 
 
 async def test_why_an_upstream_cannot_be_reached_is_logged(output: Output) -> None:
     events = Events(output.log, output.metrics, access_log=0.0)
-    events.upstream_unreachable("billing", "https://10.0.0.1:8443 cannot be reached: certificate verify failed")
+    events.upstream_unreachable(
+        "billing", "certificate", "https://10.0.0.1:8443 cannot be reached: certificate verify failed"
+    )
     (line,) = await output.lines()
     assert (line["event"], line["level"], line["upstream"]) == ("upstream_unreachable", "error", "billing")
     assert line["why"].endswith("certificate verify failed")
