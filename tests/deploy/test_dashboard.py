@@ -51,6 +51,7 @@ async def exported() -> Exported:
     metrics.rules("r1", ["orders"], ["user"])
     metrics.upstream_took("default", 0.01)
     metrics.rejected("slow_head")
+    metrics.upstream_failed("default", "closed")
     for family in definitions.METRICS:
         if not family.labels and family.type is not definitions.MetricType.HISTOGRAM:
             metrics.watch(family, lambda: 1)
