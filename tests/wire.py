@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -174,27 +174,30 @@ async def upstream(
     tasks: set[asyncio.Task[None]] = set()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
         served.connections += 1
-        try:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             await script(Conversation(reader, writer, served, served.connections))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            tasks.discard(task)
-            writer.close()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The connection is closed even if its task is cancelled before it begins."""
+        task = asyncio.create_task(talk(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(lambda _: writer.close())
+        task.add_done_callback(tasks.discard)
 
     if isinstance(port, Path):
-        server = await asyncio.start_unix_server(talk, port, limit=2**20, **options)
+        server = await asyncio.start_unix_server(accept, port, limit=2**20, **options)
     else:
-        server = await asyncio.start_server(talk, host, port, limit=2**20, **options)  # type: ignore[arg-type]
+        server = await asyncio.start_server(accept, host, port, limit=2**20, **options)  # type: ignore[arg-type]
         served.port = server.sockets[0].getsockname()[1]
     try:
         yield served
     finally:
         server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(3):  # until what was accepted last has its task
+            await asyncio.sleep(0)
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        await asyncio.sleep(0)  # in which the last ones are closed

@@ -39,6 +39,7 @@ class Recorder:
     """An observer that records what it receives."""
 
     lost: list[str] = field(default_factory=list)
+    still_lost: list[str] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -53,7 +54,7 @@ class Recorder:
         self.lost.append(reason)
 
     def redis_still_unavailable(self, reason: str) -> None:
-        self.lost.append(reason)
+        self.still_lost.append(reason)
 
     def redis_back(self, seconds: float) -> None:
         self.back.append(seconds)
