@@ -162,25 +162,25 @@ class Upstream:
     requests: list[Message] = field(default_factory=list)
 
 
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
 @asynccontextmanager
-async def upstream(
-    script: Script = always_ok, *, port: int | Path = 0, host: str = "127.0.0.1", **options: object
-) -> AsyncIterator[Upstream]:
-    """Serve `script` on every connection while the block runs; the connection is closed when the script ends.
+async def serving(
+    serve: Serve, *, port: int | Path = 0, host: str = "127.0.0.1", **options: object
+) -> AsyncIterator[asyncio.Server]:
+    """Serve every connection while the block runs; it is closed when `serve` ends, also before it has begun.
 
     A path instead of a port is that of a Unix socket.
     """
-    served = Upstream()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        served.connections += 1
+    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
-            await script(Conversation(reader, writer, served, served.connections))
+            await serve(reader, writer)
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """The connection is closed even if its task is cancelled before it begins."""
-        task = asyncio.create_task(talk(reader, writer))
+        task = asyncio.create_task(run(reader, writer))
         tasks.add(task)
         task.add_done_callback(lambda _: writer.close())
         task.add_done_callback(tasks.discard)
@@ -189,9 +189,8 @@ async def upstream(
         server = await asyncio.start_unix_server(accept, port, limit=2**20, **options)
     else:
         server = await asyncio.start_server(accept, host, port, limit=2**20, **options)  # type: ignore[arg-type]
-        served.port = server.sockets[0].getsockname()[1]
     try:
-        yield served
+        yield server
     finally:
         server.close()
         for _ in range(3):  # until what was accepted last has its task
@@ -201,3 +200,20 @@ async def upstream(
                 task.cancel()
             await asyncio.wait(tasks)
         await asyncio.sleep(0)  # in which the last ones are closed
+
+
+@asynccontextmanager
+async def upstream(
+    script: Script = always_ok, *, port: int | Path = 0, host: str = "127.0.0.1", **options: object
+) -> AsyncIterator[Upstream]:
+    """Serve `script` on every connection while the block runs; see `serving`."""
+    served = Upstream()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.connections += 1
+        await script(Conversation(reader, writer, served, served.connections))
+
+    async with serving(talk, port=port, host=host, **options) as server:
+        if not isinstance(port, Path):
+            served.port = server.sockets[0].getsockname()[1]
+        yield served

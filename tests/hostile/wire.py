@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import h11
 
 from tests.waiting import DEADLINE
+from tests.wire import serving
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
@@ -88,31 +89,16 @@ async def recorder(answer: Answering = answer_ok, *, early: bool = False) -> Asy
     An early answer comes as soon as the head has.
     """
     recorded = Recorder()
-    tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
         stream = bytearray()
         recorded.streams.append(stream)
-        try:
+        with suppress(h11.RemoteProtocolError):
             await _serve(reader, writer, stream, answer, early=early)
-        except (ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
-            pass
-        finally:
-            tasks.discard(task)
-            writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    recorded.port = server.sockets[0].getsockname()[1]
-    try:
+    async with serving(serve) as server:
+        recorded.port = server.sockets[0].getsockname()[1]
         yield recorded
-    finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _serve(
