@@ -19,6 +19,9 @@ from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
 
+_KEEP_ALIVE_MARGIN = 1.0
+"""Seconds by which a connection is closed before the upstream does it: a request takes time to arrive."""
+
 _SOCKET_RETRY = 0.01
 """Seconds until a connection to a Unix socket is tried again."""
 
@@ -137,14 +140,22 @@ class Pool:
         self._in_use -= 1
         connection.release()
         if connection.reusable and connection.open and not connection.authenticated and self.is_current(connection):
+            left = self._idle_time(connection)
             for address in self._addresses:
-                if address.origin is connection.origin and len(address.idle) < self.upstream.max_idle:
-                    connection.expire(self.upstream.keepalive_time)
+                if address.origin is connection.origin and len(address.idle) < self.upstream.max_idle and left > 0:
+                    connection.expire(left)
                     address.idle.append(connection)
                     return
         connection.close()
         if connection.closing:
             self._closing.add(connection)
+
+    def _idle_time(self, connection: UpstreamConnection) -> float:
+        """Seconds for which a connection may be kept; 0 or less if it must be closed."""
+        left = connection.made + self.upstream.keepalive_age - self._loop.time()
+        if connection.keep_alive is not None:
+            left = min(left, connection.keep_alive - _KEEP_ALIVE_MARGIN)
+        return min(left, self.upstream.keepalive_time)
 
     def pin(self, connection: UpstreamConnection) -> bool:
         """Keep a connection that was in use for one client only. Returns whether it was kept; otherwise it is closed.

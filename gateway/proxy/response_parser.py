@@ -13,6 +13,7 @@ from gateway.proxy.upstream_response import (
     announces_content,
     persists,
     read_framing,
+    read_keep_alive,
 )
 
 _MAX_INTERIM = 16
@@ -32,6 +33,7 @@ class ResponseParser:
     Attributes:
         reader: Receives the current response; None when no response is expected.
         reusable: Whether the connection can carry another request once the current response is complete.
+        keep_alive: Seconds for which the upstream keeps an idle connection, as it last said; None if it did not.
         switched: Whether the connection has been switched to another protocol.
         progressed: Whether the last bytes completed the head of the final response, or had content.
     """
@@ -47,6 +49,7 @@ class ResponseParser:
         "_overhead",
         "_reason",
         "_status",
+        "keep_alive",
         "progressed",
         "reader",
         "reusable",
@@ -57,6 +60,7 @@ class ResponseParser:
         self._http = HttpResponseParser(self)
         self.reader: ResponseReader | None = None
         self.reusable = True
+        self.keep_alive: int | None = None
         self.switched = False
         self.progressed = False
         self._begin("", may_switch=False)
@@ -188,6 +192,8 @@ class ResponseParser:
         except AmbiguousFramingError as error:
             raise HttpParserError(f"{error} is ambiguous") from error
         self.progressed = True
+        if (seconds := read_keep_alive(headers)) is not None:
+            self.keep_alive = seconds
         if self._method == "HEAD" and status >= _FINAL:
             self._end_at_head(reader, reason, headers, length)
             return

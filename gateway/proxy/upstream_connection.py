@@ -35,6 +35,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     Attributes:
         origin: As above.
+        made: When it was made, by the loop's clock.
         closing: Whether it is a tunnel that is sending its last bytes.
         authenticated: Whether it may be authenticated, which would give its rights to the next request; see
             `pinned_connections`.
@@ -45,6 +46,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop, coalescer: WriteCoalescer) -> None:
         self.origin = origin
+        self.made = loop.time()
         self._loop = loop
         self._coalescer = coalescer
         self._parser = ResponseParser()
@@ -71,6 +73,11 @@ class UpstreamConnection(asyncio.Protocol):
     @reusable.setter
     def reusable(self, reusable: bool) -> None:
         self._parser.reusable = reusable
+
+    @property
+    def keep_alive(self) -> int | None:
+        """Seconds for which the upstream keeps the connection while it is idle, if it said so."""
+        return self._parser.keep_alive
 
     @property
     def open(self) -> bool:

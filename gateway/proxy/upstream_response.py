@@ -1,5 +1,6 @@
 """The parts of an upstream's response, and the framing of its body."""
 
+import re
 from enum import Enum
 from typing import Protocol
 
@@ -74,6 +75,9 @@ class ResponseReader(Protocol):
         """There is no response, or it is incomplete."""
 
 
+_KEEP_ALIVE = b"keep-alive"
+_TIMEOUT = re.compile(rb"(?<![\w-])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
+
 _SWITCHING = 101
 WITHOUT_CONTENT = (204, 304)
 """Statuses of responses that never have content."""
@@ -129,3 +133,16 @@ def persists(headers: RawHeaders, version: str) -> bool:
         for option in value.split(b",")
     }
     return b"close" not in options and (version == "1.1" or b"keep-alive" in options)
+
+
+def read_keep_alive(headers: RawHeaders) -> int | None:
+    """Seconds for which the upstream keeps the connection open: its `Keep-Alive: timeout=N` (RFC 2068 section 19.7.1).
+
+    The least if there are several; None if it does not say.
+    """
+    least = None
+    for name, value in headers:
+        if len(name) == len(_KEEP_ALIVE) and name.lower() == _KEEP_ALIVE:
+            for digits in _TIMEOUT.findall(value):
+                least = int(digits) if least is None else min(least, int(digits))
+    return least
