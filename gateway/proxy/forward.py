@@ -1,7 +1,7 @@
 """`Forwarder`: sends a request to an upstream and its response back to the client, both streamed."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ssl import SSLContext
 from time import perf_counter
 
@@ -24,6 +24,7 @@ from gateway.proxy.upstream_response import ForwardError
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.dns import Dns
 from gateway.settings.upstream import Upstream
+from gateway.settings.url import Origin
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that may be retried (RFC 9110 section 9.2.2); TRACE is not forwarded."""
@@ -83,16 +84,9 @@ class Forwarder:
         pool = self._pools[name]
         began = perf_counter()
         try:
-            try:
-                completed = await self._attempt(exchange, head, pool, max_body)
-            except ForwardError as error:
-                repeatable = head.method in _IDEMPOTENT and exchange.body is EMPTY_PAYLOAD
-                if not (error.replayable and repeatable):
-                    raise
-                completed = await self._attempt(exchange, head, pool, max_body, fresh=True)
+            completed = await self._attempts(exchange, head, pool, max_body)
         except ForwardError as error:
-            if error.reason is not None and (error.origin is not None or error.reason is FailureReason.BUSY):
-                self._observer.upstream_failed(name, str(error.origin or ""), error.reason.value, str(error))
+            self._report(name, error)
             if exchange.status:
                 exchange.abort()
             else:
@@ -101,13 +95,45 @@ class Forwarder:
         self._observer.upstream_took(name, completed - began)
         return Outcome.ALLOWED
 
+    async def _attempts(self, exchange: Exchange, head: RequestHead, pool: Pool, max_body: int) -> float:
+        """Forward a request; if it may be repeated and no response has begun, to each server once at most."""
+        repeatable = head.method in _IDEMPOTENT and exchange.body is EMPTY_PAYLOAD
+        failed: list[Origin] = []
+        fresh = False
+        while True:
+            try:
+                return await self._attempt(exchange, head, pool, max_body, fresh=fresh, but=failed)
+            except ForwardError as error:
+                if repeatable and error.replayable and not fresh:
+                    fresh = True
+                    continue
+                if error.origin is None or error.reason is None or exchange.status:
+                    raise
+                if not error.replayable:
+                    pool.failed(error)
+                failed.append(error.origin)
+                if not repeatable or len(failed) == len(pool.upstream.urls):
+                    raise
+                self._report(pool.upstream.name, error)
+
+    def _report(self, upstream: str, error: ForwardError) -> None:
+        if error.reason is not None and (error.origin is not None or error.reason is FailureReason.BUSY):
+            self._observer.upstream_failed(upstream, str(error.origin or ""), error.reason.value, str(error))
+
     async def _attempt(
-        self, exchange: Exchange, head: RequestHead, pool: Pool, max_body: int, *, fresh: bool = False
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        pool: Pool,
+        max_body: int,
+        *,
+        fresh: bool,
+        but: Sequence[Origin],
     ) -> float:
         if head.authenticates_connection or exchange.client.pinned is not None:
-            connection = await self._take_pinned(exchange, head, pool, fresh=fresh)
+            connection = await self._take_pinned(exchange, head, pool, fresh=fresh, but=but)
         else:
-            connection = await pool.take(fresh=fresh)
+            connection = await pool.take(fresh=fresh, but=but)
         upstream, client, body = pool.upstream, exchange.client, exchange.body
         upload: BodyUpload | None = None
         uploading: asyncio.Task[None] | None = None
@@ -161,7 +187,9 @@ class Forwarder:
             connection.reusable = False  # it may have taken the rest for the next request, or stopped reading
 
     @staticmethod
-    async def _take_pinned(exchange: Exchange, head: RequestHead, pool: Pool, *, fresh: bool) -> UpstreamConnection:
+    async def _take_pinned(
+        exchange: Exchange, head: RequestHead, pool: Pool, *, fresh: bool, but: Sequence[Origin]
+    ) -> UpstreamConnection:
         """The connection that is pinned to the client connection, or one from the pool."""
         authenticates, pinned = head.authenticates_connection, exchange.client.pinned
         if authenticates and pinned is None:
@@ -171,7 +199,7 @@ class Forwarder:
                 pinned.turn_off()
             elif not fresh and (connection := pinned.take(pool)) is not None:
                 return connection
-        connection = await pool.take(fresh=fresh)
+        connection = await pool.take(fresh=fresh, but=but)
         connection.authenticated = authenticates
         return connection
 

@@ -26,6 +26,12 @@ class RequestObserver(Protocol):
     def upstream_failed(self, upstream: str, address: str, reason: str, why: str) -> None:
         """An address of an upstream gave no complete response, or not even a connection."""
 
+    def server_left_out(self, upstream: str, address: str, reason: str, why: str) -> None:
+        """One of several servers of an upstream failed, and gets no requests until `server_back`."""
+
+    def server_back(self, upstream: str, address: str, seconds: float) -> None:
+        """A probe of it succeeded, after so many seconds."""
+
     def name_unresolved(self, name: str, why: str) -> None:
         """A lookup failed, and the last known addresses are used. Reported once, until a lookup succeeds."""
 

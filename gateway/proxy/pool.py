@@ -2,8 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Sequence
 from socket import AF_UNIX, socket
 from weakref import WeakSet
 
@@ -12,9 +11,11 @@ from gateway.proxy.failure_reason import FailureReason, reason_of
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.resolver import Resolver
 from gateway.proxy.responses import GATEWAY_TIMEOUT, UNAVAILABLE
+from gateway.proxy.server_probe import request_anything
 from gateway.proxy.tls_transport import TlsTransport
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
+from gateway.proxy.upstream_server import UpstreamServer
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
@@ -26,32 +27,22 @@ _SOCKET_RETRY = 0.01
 """Seconds until a connection to a Unix socket is tried again."""
 
 
-@dataclass(slots=True)
-class _Address:
-    """One address of an upstream and its idle connections; the one used last is taken first."""
-
-    origin: Origin
-    idle: list[UpstreamConnection] = field(default_factory=list)
-    ejected_until: float = 0.0
-    reachable: bool = True
-
-
 class Pool:
-    """Connections to the addresses of one upstream, which are used in turn (round robin).
+    """Connections to the servers of one upstream, which are used in turn (round robin).
 
-    An address that cannot be reached is ejected for a while; if all are, they are tried all the same.
+    One of several that fails is left out until a probe of the pool's own succeeds; if all are, they are tried all the
+    same.
 
     Args:
         upstream: Its settings: addresses, timeouts, limits.
         loop: The event loop.
         coalescer: Carries out writes.
-        observer: Notified when an address becomes unreachable.
+        observer: Notified of servers that fail, are left out, and are back.
         resolver: Resolves names.
         tls: What connections to https addresses use; made of the settings if it is not given.
     """
 
     __slots__ = (
-        "_addresses",
         "_closing",
         "_coalescer",
         "_in_use",
@@ -60,6 +51,7 @@ class Pool:
         "_observer",
         "_pinned_count",
         "_resolver",
+        "_servers",
         "_tls",
         "upstream",
     )
@@ -78,7 +70,7 @@ class Pool:
         self._coalescer = coalescer
         self._observer = observer
         self._resolver = resolver
-        self._addresses = [_Address(origin) for origin in upstream.urls]
+        self._servers = [UpstreamServer(origin, upstream.eject_time) for origin in upstream.urls]
         self._closing: WeakSet[UpstreamConnection] = WeakSet()
         self._next = 0
         self._in_use = 0
@@ -91,34 +83,37 @@ class Pool:
         """Use other certificates from now on. Connections that were made with the ones before are closed when idle."""
         if tls is not self._tls:
             self._tls = tls
-            self._close_idle()
+            for server in self._servers:
+                server.close_idle()
 
     def is_current(self, connection: UpstreamConnection) -> bool:
         """Whether a connection was made with the certificates in force."""
         return connection.tls is None or connection.tls is self._tls
 
-    async def take(self, *, fresh: bool = False) -> UpstreamConnection:
-        """An idle connection or a new one; with `fresh`, always a new one.
+    async def take(self, *, fresh: bool = False, but: Container[Origin] = ()) -> UpstreamConnection:
+        """An idle connection or a new one; with `fresh`, always a new one; to any server but these.
 
         Raises:
-            ForwardError: no address can be reached, or too many connections are in use: requests to a slow upstream
+            ForwardError: no server can be reached, or too many connections are in use: requests to a slow upstream
                 must not use up what others need.
         """
         self._check_room()
         failure = None
-        for address in self._next_addresses():
-            while address.idle and not fresh:
-                connection = address.idle.pop()
+        for server in self._next_servers():
+            if server.origin in but:
+                continue
+            while server.idle and not fresh:
+                connection = server.idle.pop()
                 if connection.open:
                     self._in_use += 1
                     return connection
             try:
-                connection = await self._open(address.origin)
+                connection = await self._open(server.origin)
             except ForwardError as error:
-                self._eject(address, error)
+                self._unreachable(server, error)
                 failure = error
             else:
-                address.reachable = True
+                server.reachable = True
                 return connection
         raise failure or ForwardError("the upstream has no address", reason=FailureReason.UNREACHABLE)
 
@@ -126,14 +121,45 @@ class Pool:
         if self._in_use >= self.upstream.max_connections:
             raise ForwardError("too many connections are in use", UNAVAILABLE, reason=FailureReason.BUSY)
 
-    def _eject(self, address: _Address, error: ForwardError) -> None:
-        address.ejected_until = self._loop.time() + self.upstream.eject_time
-        reason = (error.reason or FailureReason.UNREACHABLE).value
-        if address.reachable:
-            address.reachable = False
-            self._observer.upstream_unreachable(self.upstream.name, reason, str(error))
-        else:
-            self._observer.upstream_failed(self.upstream.name, str(address.origin), reason, str(error))
+    def _unreachable(self, server: UpstreamServer, error: ForwardError) -> None:
+        name, reason = self.upstream.name, (error.reason or FailureReason.UNREACHABLE).value
+        was_reachable, server.reachable = server.reachable, False
+        if was_reachable and not self._leaves_out:
+            self._observer.upstream_unreachable(name, reason, str(error))
+            return
+        self._observer.upstream_failed(name, str(server.origin), reason, str(error))
+        self._leave_out(server, error)
+
+    def failed(self, error: ForwardError) -> None:
+        """A server gave no response after a connection was made: this counts as much as no connection."""
+        for server in self._servers:
+            if server.origin is error.origin:
+                self._leave_out(server, error)
+
+    @property
+    def _leaves_out(self) -> bool:
+        return len(self._servers) > 1 and self.upstream.eject_time > 0
+
+    def _leave_out(self, server: UpstreamServer, error: ForwardError) -> None:
+        if not self._leaves_out or not server.health.usable:
+            return
+        name, address = self.upstream.name, str(server.origin)
+
+        def back(seconds: float) -> None:
+            server.reachable = True
+            self._observer.server_back(name, address, seconds)
+
+        server.leave_out(self._loop, self._probe, back)
+        reason = error.reason or FailureReason.UNREACHABLE
+        self._observer.server_left_out(name, address, reason.value, str(error))
+
+    async def _probe(self, origin: Origin) -> None:
+        connection = await self._open(origin)
+        try:
+            await request_anything(connection, self.upstream.head_timeout)
+        finally:
+            self._in_use -= 1
+            connection.abort()
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, or close it if it cannot be used again."""
@@ -141,10 +167,10 @@ class Pool:
         connection.release()
         if connection.reusable and connection.open and not connection.authenticated and self.is_current(connection):
             left = self._idle_time(connection)
-            for address in self._addresses:
-                if address.origin is connection.origin and len(address.idle) < self.upstream.max_idle and left > 0:
+            for server in self._servers:
+                if server.origin is connection.origin and len(server.idle) < self.upstream.max_idle and left > 0:
                     connection.expire(left)
-                    address.idle.append(connection)
+                    server.idle.append(connection)
                     return
         connection.close()
         if connection.closing:
@@ -189,20 +215,15 @@ class Pool:
         """Close all idle connections, and abort closed tunnels that are still sending their last bytes."""
         for connection in self._closing:
             connection.abort()
-        self._close_idle()
+        for server in self._servers:
+            server.close()
 
-    def _close_idle(self) -> None:
-        for address in self._addresses:
-            while address.idle:
-                address.idle.pop().close()
-
-    def _next_addresses(self) -> list[_Address]:
-        if len(self._addresses) == 1:
-            return self._addresses
-        self._next = (self._next + 1) % len(self._addresses)
-        addresses = self._addresses[self._next :] + self._addresses[: self._next]
-        now = self._loop.time()
-        return [a for a in addresses if a.ejected_until <= now] + [a for a in addresses if a.ejected_until > now]
+    def _next_servers(self) -> list[UpstreamServer]:
+        if len(self._servers) == 1:
+            return self._servers
+        self._next = (self._next + 1) % len(self._servers)
+        servers = self._servers[self._next :] + self._servers[: self._next]
+        return [s for s in servers if s.health.usable] + [s for s in servers if not s.health.usable]
 
     async def _open(self, origin: Origin) -> UpstreamConnection:
         self._in_use += 1

@@ -30,8 +30,8 @@ class Upstream:
 
     Attributes:
         name: Unique; endpoints refer to it.
-        urls: `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`, used in turn. A server that cannot be reached is
-            skipped for `eject_time`.
+        urls: `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`, used in turn. One of several that
+            fails is left out until a probe succeeds.
         connect_timeout: Until a connection is established, including TLS.
         head_timeout: From the last byte of the request to the head of the response.
         idle_timeout: Between two pieces of a body, in either direction.
@@ -41,7 +41,8 @@ class Upstream:
             the server's name again.
         tunnel_timeout: How long a connection switched to WebSocket may be silent in both directions.
         max_idle: Unused connections that each worker keeps to each server.
-        eject_time: How long a server that could not be reached is skipped.
+        eject_time: Until the first probe of a server that was left out; each further pause is twice as long, up to a
+            minute. With 0, none is left out.
         host: `client` passes on the Host header that the client sent, `upstream` sends the server's own, which is
             `localhost` on a Unix socket.
         ca: Certificates to trust for https, in PEM; without it, the system's.

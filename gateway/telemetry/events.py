@@ -107,6 +107,16 @@ class Events:
                 unlogged=unlogged,
             )  # fmt: skip
 
+    def server_left_out(self, upstream: str, address: str, reason: str, why: str) -> None:
+        """A server of an upstream gets no requests for now."""
+        self._log.event("server_left_out", level="error", upstream=upstream, address=address, reason=reason, why=why)
+
+    def server_back(self, upstream: str, address: str, seconds: float) -> None:
+        """It gets requests again."""
+        self._log.event(
+            "server_back", level="info", upstream=upstream, address=address, left_out_seconds=round(seconds, 3)
+        )
+
     def name_unresolved(self, name: str, why: str) -> None:
         """Addresses that were known before are used."""
         self._log.event("name_unresolved", level="warning", name=name, why=why)

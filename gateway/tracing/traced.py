@@ -100,6 +100,14 @@ class TracingObserver:
         """See `RequestObserver`."""
         self._observer.upstream_failed(upstream, address, reason, why)
 
+    def server_left_out(self, upstream: str, address: str, reason: str, why: str) -> None:
+        """See `RequestObserver`."""
+        self._observer.server_left_out(upstream, address, reason, why)
+
+    def server_back(self, upstream: str, address: str, seconds: float) -> None:
+        """See `RequestObserver`."""
+        self._observer.server_back(upstream, address, seconds)
+
     def name_unresolved(self, name: str, why: str) -> None:
         """Addresses that were known before are used."""
         self._observer.name_unresolved(name, why)

@@ -50,7 +50,7 @@ def test_a_test_that_a_page_names_is_there(page: Path) -> None:
 
 def test_every_fault_has_its_test_or_the_reason_why_not() -> None:
     rows = re.findall(r"^\| ([RUCPX]\d+) \| .* \| (.*) \|$", (ROOT / "docs" / "faults.md").read_text(), re.MULTILINE)
-    assert len({fault for fault, _ in rows}) == len(rows) == 56
+    assert len({fault for fault, _ in rows}) == len(rows) == 58
     for fault, held in rows:
         assert "::" in held or held.startswith("not "), fault
 

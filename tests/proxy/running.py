@@ -36,6 +36,8 @@ class Seen:
         self.causes: list[str] = []
         self.unreachable: list[str] = []
         self.upstream_failures: list[tuple[str, str, str]] = []
+        self.left_out: list[tuple[str, str]] = []
+        self.back: list[str] = []
         self.unresolved: list[tuple[str, str]] = []
         self.demands: list[list[Demand]] = []
         self.bypasses: list[list[str]] = []
@@ -66,6 +68,16 @@ class Seen:
     def upstream_failed(self, upstream: str, address: str, reason: str, why: str) -> None:
         assert upstream == "default"
         self.upstream_failures.append((address, reason, why))
+
+    def server_left_out(self, upstream: str, address: str, reason: str, why: str) -> None:
+        assert upstream == "default"
+        self.left_out.append((address, reason))
+        self.unreachable.append(why)
+
+    def server_back(self, upstream: str, address: str, seconds: float) -> None:
+        assert upstream == "default"
+        assert seconds > 0
+        self.back.append(address)
 
     def name_unresolved(self, name: str, why: str) -> None:
         self.unresolved.append((name, why))

@@ -168,3 +168,13 @@ async def test_why_an_upstream_cannot_be_reached_is_logged(output: Output) -> No
     (line,) = await output.lines()
     assert (line["event"], line["level"], line["upstream"]) == ("upstream_unreachable", "error", "billing")
     assert line["why"].endswith("certificate verify failed")
+
+
+async def test_a_server_that_is_left_out_and_is_back_is_logged(output: Output) -> None:
+    events = Events(output.log, output.metrics, access_log=0.0)
+    events.server_left_out("app", "http://10.0.0.1:80", "reset", "the upstream closed the connection")
+    events.server_back("app", "http://10.0.0.1:80", 5.0004)
+    left_out, back = await output.lines()
+    assert (left_out["event"], left_out["level"], left_out["reason"]) == ("server_left_out", "error", "reset")
+    assert (back["event"], back["level"], back["left_out_seconds"]) == ("server_back", "info", 5.0)
+    assert left_out["address"] == back["address"] == "http://10.0.0.1:80"

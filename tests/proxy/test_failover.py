@@ -1,0 +1,145 @@
+"""One of several servers that fails costs the first requests something, and after that nobody, until it is back."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from struct import pack
+
+import pytest
+
+from tests.proxy.running import proxy
+from tests.waiting import until
+from tests.wire import OK, Conversation, ask, get, says, upstream
+
+
+async def closes(talk: Conversation) -> None:
+    await talk.request()
+
+
+async def resets(talk: Conversation) -> None:
+    await talk.request()
+    talk.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
+    talk.writer.transport.abort()
+
+
+async def hangs(talk: Conversation) -> None:
+    await talk.reader.read()
+    await talk.reader.read()
+
+
+@asynccontextmanager
+async def refusing() -> AsyncIterator[int]:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # does not listen
+        yield bound.getsockname()[1]
+
+
+@asynccontextmanager
+async def black_hole() -> AsyncIterator[int]:
+    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for filler in (first, second):  # the backlog is full: the kernel drops what comes
+            filler.setblocking(False)
+            with suppress(BlockingIOError):
+                filler.connect(listening.getsockname())
+        yield listening.getsockname()[1]
+
+
+@asynccontextmanager
+async def talking(script: Callable[[Conversation], Awaitable[None]]) -> AsyncIterator[int]:
+    async with upstream(script) as up:
+        yield up.port
+
+
+BAD: dict[str, Callable[[], AbstractAsyncContextManager[int]]] = {
+    "refused": refusing,
+    "connect_timeout": black_hole,
+    "closed": lambda: talking(closes),
+    "reset": lambda: talking(resets),
+    "head_timeout": lambda: talking(hangs),
+    "malformed": lambda: talking(says(b"SSH-2.0-OpenSSH_9.2\r\n")),
+    "tls_on_http": lambda: talking(says(b"\x15\x03\x01\x00\x02\x02\x46")),
+}
+
+
+@pytest.mark.parametrize("reason", BAD)
+async def test_a_server_that_fails_is_left_out_and_no_get_fails(reason: str) -> None:
+    async with (
+        BAD[reason]() as bad,
+        upstream() as good,
+        proxy(bad, good.port, connect_timeout=0.3, head_timeout=0.3, eject_time=60.0) as running,
+    ):
+        for _ in range(10):
+            assert (await ask(running.port, get())).status == 200
+        assert running.seen.left_out == [(f"http://127.0.0.1:{bad}", reason)]
+        assert [found for _, found, _ in running.seen.upstream_failures] == [reason]
+        for _ in range(10):
+            assert (await ask(running.port, get(method="POST"))).status == 200
+
+
+@pytest.mark.parametrize("script", [closes, resets, hangs])
+async def test_a_post_is_not_sent_again_and_leaves_the_server_out(
+    script: Callable[[Conversation], Awaitable[None]],
+) -> None:
+    async with (
+        upstream(script) as bad,
+        upstream() as good,
+        proxy(bad.port, good.port, head_timeout=0.3, eject_time=60.0) as running,
+    ):
+        statuses = [(await ask(running.port, get(method="POST"))).status for _ in range(8)]
+    assert sorted(statuses)[:7] == [200] * 7
+    assert sorted(statuses)[7] in {502, 504}
+    assert len(good.requests) == 7
+
+
+async def test_a_server_that_hangs_is_taken_back_by_a_probe_once_it_responds() -> None:
+    works = asyncio.Event()
+    probes: list[bytes] = []
+
+    async def script(talk: Conversation) -> None:
+        while True:
+            request = await talk.request()
+            if request.start.startswith(b"OPTIONS *"):
+                probes.append(request.start)
+            if not works.is_set():
+                await talk.reader.read()
+                return
+            await talk.send(OK)
+
+    async with (
+        upstream(script) as bad,
+        upstream() as good,
+        proxy(bad.port, good.port, head_timeout=0.2, eject_time=0.1) as running,
+    ):
+        for _ in range(2):
+            assert (await ask(running.port, get())).status == 200
+        await until(lambda: len(probes) >= 2)
+        requests = len(bad.requests) - len(probes)
+        assert requests == 1, "only the gateway's own requests went there"
+        works.set()
+        await until(lambda: running.seen.back == [f"http://127.0.0.1:{bad.port}"])
+        for _ in range(4):
+            assert (await ask(running.port, get(method="POST"))).status == 200
+    assert len(bad.requests) - len(probes) == 3
+
+
+async def test_if_all_servers_are_left_out_requests_are_tried_all_the_same() -> None:
+    async with (
+        upstream(closes) as one,
+        upstream(closes) as other,
+        proxy(one.port, other.port, eject_time=60.0) as running,
+    ):
+        for _ in range(3):
+            assert (await ask(running.port, get())).status == 502
+        assert len(running.seen.left_out) == 2
+    assert len(one.requests) == len(other.requests) == 3, "each request is sent to each server once"
+
+
+async def test_with_an_eject_time_of_zero_no_server_is_left_out() -> None:
+    async with upstream(closes) as bad, upstream() as good, proxy(bad.port, good.port, eject_time=0.0) as running:
+        for _ in range(4):
+            assert (await ask(running.port, get())).status == 200
+        assert running.seen.left_out == []
+    assert len(bad.requests) > 1
