@@ -10,7 +10,7 @@ import pytest
 
 from tests.kit.process import ROOT, Process, cli, gateway, run
 from tests.waiting import DEADLINE
-from tests.wire import Client, ask, get, upstream
+from tests.wire import Client, Conversation, ask, get, upstream
 
 RULES = """
 endpoints:
@@ -171,21 +171,21 @@ async def test_it_runs_with_its_standard_streams_closed(reserve: Callable[[], in
 async def test_a_second_signal_ends_it_at_once_though_a_request_is_in_flight() -> None:
     arrived = asyncio.Event()
 
-    async def hang(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+    async def hang(talk: Conversation) -> None:
+        await talk.request()
         arrived.set()
-        await reader.read()
+        await talk.reader.read()
 
-    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with gateway("--upstream", f"http://127.0.0.1:{port}") as (process, public, _):
-            reader, writer = await asyncio.open_connection("127.0.0.1", public)
-            writer.write(get())
-            async with asyncio.timeout(DEADLINE):
-                await arrived.wait()
-            process.signal(signal.SIGTERM)
-            process.signal(signal.SIGINT)
-            assert await process.ends(deadline=10.0) == 1  # drain_time is 30 s
-            assert "was told to exit twice, killing it" in process.output
-            writer.close()
-            assert await reader.read() == b""
+    async with (
+        upstream(hang) as up,
+        gateway("--upstream", f"http://127.0.0.1:{up.port}") as (process, public, _),
+        Client.connect(public) as client,
+    ):
+        await client.send(get())
+        async with asyncio.timeout(DEADLINE):
+            await arrived.wait()
+        process.signal(signal.SIGTERM)
+        process.signal(signal.SIGINT)
+        assert await process.ends(deadline=10.0) == 1  # drain_time is 30 s
+        assert "was told to exit twice, killing it" in process.output
+        assert await client.closed() == b""
