@@ -2,13 +2,15 @@
 
 import asyncio
 import ssl
-from collections.abc import Container, Sequence
+from collections.abc import Container
+from functools import partial
 from socket import AF_UNIX, socket
 from weakref import WeakSet
 
 from gateway.config.certificates import upstream_context
 from gateway.proxy.failure_reason import FailureReason, reason_of
 from gateway.proxy.observer import RequestObserver
+from gateway.proxy.race import race
 from gateway.proxy.resolver import Resolver
 from gateway.proxy.responses import GATEWAY_TIMEOUT, UNAVAILABLE
 from gateway.proxy.server_probe import request_anything
@@ -232,7 +234,7 @@ class Pool:
             async with asyncio.timeout(self.upstream.connect_timeout):
                 hosts = [origin.socket] if origin.socket else await self._resolver.resolve(origin.host)
                 pending, reason = "did not accept a connection", FailureReason.CONNECT_TIMEOUT
-                connection = await self._connect(origin, hosts)
+                connection = await race(hosts, partial(self._connect_to, origin))
         except BaseException as error:
             self._in_use -= 1
             if isinstance(error, TimeoutError):
@@ -241,16 +243,6 @@ class Pool:
                 raise ForwardError(f"{origin} cannot be reached: {error}", reason=reason_of(error)) from error
             raise
         return connection
-
-    async def _connect(self, origin: Origin, hosts: Sequence[str]) -> UpstreamConnection:
-        """Connect to the first of a name's addresses that accepts a connection."""
-        failures = []
-        for host in hosts:
-            try:
-                return await self._connect_to(origin, host)
-            except OSError as error:
-                failures.append(error)
-        raise OSError("; ".join(map(str, failures))) from failures[-1]
 
     async def _connect_to(self, origin: Origin, host: str) -> UpstreamConnection:
         connection = UpstreamConnection(origin, self._loop, self._coalescer)

@@ -1,6 +1,7 @@
 """Upstreams given by name: where connections go, and what a client is told when they go nowhere."""
 
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +12,9 @@ import trustme
 from gateway.settings.url import Origin
 from tests.name_server import SERVER_FAILURE, asking, name_server
 from tests.proxy.running import proxy
+from tests.proxy.test_failover import black_hole
 from tests.reserved_port import ReservedPort
-from tests.waiting import eventually, until
+from tests.waiting import DEADLINE, eventually, until
 from tests.wire import OK, Conversation, Script, Upstream, ask, get, upstream
 
 CLOSING = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
@@ -90,6 +92,21 @@ async def test_an_address_that_refuses_is_followed_by_the_next_of_the_name(reser
         for _ in range(4):
             assert (await ask(running.port, get())).status == 200
     assert running.seen.unreachable == []
+
+
+async def test_an_address_that_is_a_black_hole_delays_a_connection_by_a_moment() -> None:
+    async with (
+        black_hole() as port,
+        name_server() as names,
+        upstream(once, host="127.0.0.2", port=port),
+        proxy(urls=at(port), dns=asking(names), connect_timeout=DEADLINE) as running,
+    ):
+        names.addresses["api.test"] = ["127.0.0.1", "127.0.0.2"]
+        began = time.monotonic()
+        for _ in range(4):
+            assert (await ask(running.port, get())).status == 200
+        assert time.monotonic() - began < DEADLINE / 2
+        assert running.seen.unreachable == []
 
 
 async def test_connections_are_spread_over_the_addresses_of_a_name() -> None:
