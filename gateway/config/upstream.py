@@ -7,12 +7,12 @@ from gateway.config.address import HOST, origin
 from gateway.config.entries import Entries
 from gateway.config.location import authorities, check_pair
 from gateway.config.node import Node
-from gateway.config.number import seconds
+from gateway.config.number import seconds, whole
 from gateway.config.problem import InvalidError
 from gateway.config.reader import reads, string
-from gateway.config.scalar import NAME, each, name, parsed
+from gateway.config.scalar import NAME, each, matching, name, parsed
 from gateway.config.section import Section, keys_of
-from gateway.settings.upstream import Upstream, UpstreamTls
+from gateway.settings.upstream import HealthCheck, Upstream, UpstreamTls
 from gateway.settings.url import parse_host
 
 
@@ -42,6 +42,19 @@ _server_name = parsed(parse_host, "name or address", string(f"^{HOST}$"))
 TLS = Section(
     "upstreams.NAME.tls", keys_of(UpstreamTls, ca=authorities, server_name=_server_name), (UpstreamTls,), _tls
 )
+_health_path = matching(
+    r"/[!-~]{0,1023}",
+    "path",
+    "is not a path; write /healthz, with %XX for what is not printable ASCII",
+    any_scalar=False,
+)
+HEALTH = Section(
+    "upstreams.NAME.health",
+    keys_of(HealthCheck, path=_health_path, failures=whole(1, 100)),
+    (HealthCheck,),
+    lambda entries: entries.build(HealthCheck),
+    required=("path",),
+)
 UPSTREAM = Section(
     "upstreams.NAME",
     keys_of(
@@ -51,6 +64,7 @@ UPSTREAM = Section(
         eject_time=seconds(zero=True),
         ca=authorities,
         tls=TLS,
+        health=HEALTH,
     ),
     (Upstream,),
     _upstream,

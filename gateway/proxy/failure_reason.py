@@ -24,6 +24,7 @@ class FailureReason(Enum):
     RESET = "reset"
     TLS_ON_HTTP = "tls_on_http"
     MALFORMED = "malformed"
+    UNHEALTHY = "unhealthy"
 
 
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")

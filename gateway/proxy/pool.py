@@ -13,7 +13,7 @@ from gateway.proxy.observer import RequestObserver
 from gateway.proxy.race import race
 from gateway.proxy.resolver import Resolver
 from gateway.proxy.responses import GATEWAY_TIMEOUT, UNAVAILABLE
-from gateway.proxy.server_probe import request_anything
+from gateway.proxy.server_probe import check_health, request_anything
 from gateway.proxy.tls_transport import TlsTransport
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
@@ -80,6 +80,9 @@ class Pool:
         if tls is None and any(origin.scheme == "https" for origin in upstream.urls):
             tls = upstream_context(upstream)
         self._tls = tls
+        if upstream.health is not None:
+            for server in self._servers:
+                server.check(loop, self._probe, upstream.health, partial(self._unhealthy, server))
 
     def use(self, tls: ssl.SSLContext) -> None:
         """Use other certificates from now on. Connections that were made with the ones before are closed when idle."""
@@ -138,6 +141,11 @@ class Pool:
             if server.origin is error.origin:
                 self._leave_out(server, error)
 
+    def _unhealthy(self, server: UpstreamServer, error: ForwardError) -> None:
+        reason = (error.reason or FailureReason.UNREACHABLE).value
+        self._observer.upstream_failed(self.upstream.name, str(server.origin), reason, str(error))
+        self._leave_out(server, error)
+
     @property
     def _leaves_out(self) -> bool:
         return len(self._servers) > 1 and self.upstream.eject_time > 0
@@ -158,7 +166,10 @@ class Pool:
     async def _probe(self, origin: Origin) -> None:
         connection = await self._open(origin)
         try:
-            await request_anything(connection, self.upstream.head_timeout)
+            if (health := self.upstream.health) is not None:
+                await check_health(connection, health.path, health.timeout)
+            else:
+                await request_anything(connection, self.upstream.head_timeout)
         finally:
             self._in_use -= 1
             connection.abort()

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 from gateway.proxy.server_health import ServerHealth
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
+from gateway.settings.upstream import HealthCheck
 from gateway.settings.url import Origin
 
+OnFailed = Callable[[ForwardError], None]
 Probe = Callable[[Origin], Awaitable[None]]
 """Tries whether a server works; raises a ForwardError if it does not."""
 
@@ -26,7 +28,7 @@ class UpstreamServer:
         reachable: Whether the last attempt to connect succeeded.
     """
 
-    __slots__ = ("_probing", "health", "idle", "origin", "reachable")
+    __slots__ = ("_checking", "_probing", "health", "idle", "origin", "reachable")
 
     def __init__(self, origin: Origin, first_pause: float) -> None:
         self.origin = origin
@@ -34,6 +36,11 @@ class UpstreamServer:
         self.health = ServerHealth(first_pause)
         self.reachable = True
         self._probing: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
+
+    def check(self, loop: asyncio.AbstractEventLoop, probe: Probe, settings: HealthCheck, on_failed: OnFailed) -> None:
+        """Check the server again and again while it gets requests; `on_failed` gets what failed too often in a row."""
+        self._checking = loop.create_task(self._keep_checking(probe, settings, on_failed))
 
     def leave_out(self, loop: asyncio.AbstractEventLoop, probe: Probe, on_back: Callable[[float], None]) -> None:
         """Send no requests until a probe succeeds; `on_back` gets the seconds that this took."""
@@ -49,8 +56,9 @@ class UpstreamServer:
     def close(self) -> None:
         """Close the idle connections, and probe no more."""
         self.close_idle()
-        if self._probing is not None:
-            self._probing.cancel()
+        for task in (self._probing, self._checking):
+            if task is not None:
+                task.cancel()
 
     async def _probe_until_back(
         self, loop: asyncio.AbstractEventLoop, probe: Probe, on_back: Callable[[float], None]
@@ -59,7 +67,24 @@ class UpstreamServer:
             await asyncio.sleep(self.health.pause)
             try:
                 await probe(self.origin)
-            except ForwardError:
+            except Exception:  # noqa: BLE001 - whatever it was, the next probe may succeed
                 self.health.probe_failed()
             else:
                 on_back(self.health.take_back(loop.time()))
+
+    async def _keep_checking(self, probe: Probe, settings: HealthCheck, on_failed: OnFailed) -> None:
+        failures = 0
+        while True:
+            await asyncio.sleep(settings.every)
+            if not self.health.usable:
+                failures = 0  # it is probed until it works
+                continue
+            try:
+                await probe(self.origin)
+            except ForwardError as error:
+                failures += 1
+                if failures >= settings.failures:
+                    failures = 0
+                    on_failed(error)
+            else:
+                failures = 0

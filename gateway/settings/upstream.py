@@ -25,6 +25,23 @@ class UpstreamTls:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """How each worker checks whether the servers of an upstream work.
+
+    Attributes:
+        path: What to GET. A status of 200 to 399 is healthy.
+        every: Between two checks of a server; after failures, the pause doubles up to a minute.
+        timeout: Until the response must have begun.
+        failures: Failed checks in a row after which a server, one of several, gets no more requests.
+    """
+
+    path: str
+    every: float = 10.0
+    timeout: float = 2.0
+    failures: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """A group of interchangeable servers that requests are forwarded to.
 
@@ -43,6 +60,7 @@ class Upstream:
         max_idle: Unused connections that each worker keeps to each server.
         eject_time: Until the first probe of a server that was left out; each further pause is twice as long, up to a
             minute. With 0, none is left out.
+        health: How each worker checks the servers; without it, only requests show that one fails.
         host: `client` passes on the Host header that the client sent, `upstream` sends the server's own, which is
             `localhost` on a Unix socket.
         ca: Certificates to trust for https, in PEM; without it, the system's.
@@ -61,6 +79,7 @@ class Upstream:
     tunnel_timeout: float = 3600.0
     max_idle: int = 1024
     eject_time: float = 5.0
+    health: HealthCheck | None = None
     host: Literal["client", "upstream"] = "client"
     ca: Path | None = None
     verify: bool = True

@@ -18,6 +18,7 @@ from gateway.config.loader import load
 from gateway.config.rulebook import RULES
 from gateway.config.token import KEY
 from gateway.settings.gateway import Settings
+from gateway.settings.upstream import HealthCheck
 from gateway.settings.url import Origin
 from tests.config.reading import public_pem, write_certificates
 from tests.docs.sections import sections_in
@@ -148,7 +149,9 @@ def test_settings_in_comments_work_when_they_are_taken_out(everything: Path) -> 
 def test_hidden_numbers_are_the_defaults(everything: Path) -> None:
     settings = load(everything / "gateway.yaml").settings
     plain = Settings.of_one(Origin("http", "127.0.0.1", 9000))
-    assert settings.upstreams["default"] == plain.upstreams["default"]
+    default = settings.upstreams["default"]
+    assert dataclasses.replace(default, health=None) == plain.upstreams["default"]
+    assert default.health == HealthCheck("/healthz")
     assert (settings.intake, settings.paths, settings.log) == (plain.intake, plain.paths, plain.log)
     assert dataclasses.replace(settings.dns, servers=()) == plain.dns
     for name in ("keep", "interval", "top_callers", "buffer"):

@@ -8,6 +8,7 @@ from struct import pack
 
 import pytest
 
+from gateway.settings.upstream import HealthCheck
 from tests.proxy.running import proxy
 from tests.waiting import until
 from tests.wire import OK, Conversation, ask, get, says, upstream
@@ -143,3 +144,43 @@ async def test_with_an_eject_time_of_zero_no_server_is_left_out() -> None:
             assert (await ask(running.port, get())).status == 200
         assert running.seen.left_out == []
     assert len(bad.requests) > 1
+
+
+HEALTH = HealthCheck("/up?deep=1", every=0.05, timeout=0.3, failures=2)
+
+
+async def test_a_server_that_fails_its_health_check_gets_no_requests_until_it_is_healthy_again() -> None:
+    """It responds to requests; only its check says that it should get none."""
+    healthy = False
+
+    async def half_dead(talk: Conversation) -> None:
+        while True:
+            request = await talk.request()
+            is_check = request.start == b"GET /up?deep=1 HTTP/1.1"
+            await talk.send(OK if healthy or not is_check else b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+
+    async with upstream(half_dead) as bad, upstream() as good:
+        async with proxy(bad.port, good.port, health=HEALTH, eject_time=0.05) as running:
+            await until(lambda: running.seen.left_out)
+            assert running.seen.left_out == [(f"http://127.0.0.1:{bad.port}", "unhealthy")]
+            for _ in range(6):
+                assert (await ask(running.port, get("/for-a-client"))).status == 200
+            assert not [each for each in bad.requests if b"/for-a-client" in each.start]
+            healthy = True
+            await until(lambda: running.seen.back)
+            while not [each for each in bad.requests if b"/for-a-client" in each.start]:
+                assert (await ask(running.port, get("/for-a-client"))).status == 200
+        seen = len(good.requests)
+        await asyncio.sleep(0.2)
+        assert len(good.requests) == seen, "no check comes after the end"
+
+
+async def test_a_single_server_is_checked_and_tried_all_the_same() -> None:
+    async def unhealthy(talk: Conversation) -> None:
+        while True:
+            request = await talk.request()
+            await talk.send(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n" if b"/up" in request.start else OK)
+
+    async with upstream(unhealthy) as up, proxy(up.port, health=HEALTH) as running:
+        await until(lambda: running.seen.upstream_failures)
+        assert (await ask(running.port, get())).status == 200
