@@ -60,6 +60,7 @@ def _tls_reason(error: ssl.SSLError) -> FailureReason:
 _BY_TYPE: dict[type[BaseException], FailureReason] = {
     LookupFailedError: FailureReason.UNRESOLVED,
     NoSuchNameError: FailureReason.UNRESOLVED,
+    TimeoutError: FailureReason.CONNECT_TIMEOUT,
     ConnectionRefusedError: FailureReason.REFUSED,
     ConnectionResetError: FailureReason.RESET,
     BrokenPipeError: FailureReason.RESET,

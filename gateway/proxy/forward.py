@@ -109,8 +109,9 @@ class Forwarder:
                     continue
                 if error.origin is None or error.reason is None or exchange.status:
                     raise
-                if not error.replayable:
-                    pool.failed(error)
+                if not error.replayable and pool.failed(error) and repeatable:
+                    self._report(pool.upstream.name, error)
+                    continue  # with another address of the same name: each is left out once
                 failed.append(error.origin)
                 if not repeatable or len(failed) == len(pool.upstream.urls):
                     raise

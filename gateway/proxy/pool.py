@@ -4,17 +4,14 @@ import asyncio
 import ssl
 from collections.abc import Container
 from functools import partial
-from socket import AF_UNIX, socket
 from weakref import WeakSet
 
 from gateway.config.certificates import upstream_context
-from gateway.proxy.failure_reason import FailureReason, reason_of
+from gateway.proxy.connector import Connector
+from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.observer import RequestObserver
-from gateway.proxy.race import race
 from gateway.proxy.resolver import Resolver
-from gateway.proxy.responses import GATEWAY_TIMEOUT, UNAVAILABLE
-from gateway.proxy.server_probe import check_health, request_anything
-from gateway.proxy.tls_transport import TlsTransport
+from gateway.proxy.responses import UNAVAILABLE
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
 from gateway.proxy.upstream_server import UpstreamServer
@@ -24,9 +21,6 @@ from gateway.settings.url import Origin
 
 _KEEP_ALIVE_MARGIN = 1.0
 """Seconds by which a connection is closed before the upstream does it: a request takes time to arrive."""
-
-_SOCKET_RETRY = 0.01
-"""Seconds until a connection to a Unix socket is tried again."""
 
 
 class Pool:
@@ -46,15 +40,13 @@ class Pool:
 
     __slots__ = (
         "_closing",
-        "_coalescer",
+        "_connector",
         "_in_use",
         "_loop",
         "_next",
         "_observer",
         "_pinned_count",
-        "_resolver",
         "_servers",
-        "_tls",
         "upstream",
     )
 
@@ -69,9 +61,7 @@ class Pool:
     ) -> None:
         self.upstream = upstream
         self._loop = loop
-        self._coalescer = coalescer
         self._observer = observer
-        self._resolver = resolver
         self._servers = [UpstreamServer(origin, upstream.eject_time) for origin in upstream.urls]
         self._closing: WeakSet[UpstreamConnection] = WeakSet()
         self._next = 0
@@ -79,21 +69,21 @@ class Pool:
         self._pinned_count = 0
         if tls is None and any(origin.scheme == "https" for origin in upstream.urls):
             tls = upstream_context(upstream)
-        self._tls = tls
+        self._connector = Connector(upstream, loop, coalescer, observer, resolver, tls)
         if upstream.health is not None:
             for server in self._servers:
-                server.check(loop, self._probe, upstream.health, partial(self._unhealthy, server))
+                server.check(loop, self._connector.probe, upstream.health, partial(self._unhealthy, server))
 
     def use(self, tls: ssl.SSLContext) -> None:
         """Use other certificates from now on. Connections that were made with the ones before are closed when idle."""
-        if tls is not self._tls:
-            self._tls = tls
+        if tls is not self._connector.tls:
+            self._connector.tls = tls
             for server in self._servers:
                 server.close_idle()
 
     def is_current(self, connection: UpstreamConnection) -> bool:
         """Whether a connection was made with the certificates in force."""
-        return connection.tls is None or connection.tls is self._tls
+        return connection.tls is None or connection.tls is self._connector.tls
 
     async def take(self, *, fresh: bool = False, but: Container[Origin] = ()) -> UpstreamConnection:
         """An idle connection or a new one; with `fresh`, always a new one; to any server but these.
@@ -135,11 +125,19 @@ class Pool:
         self._observer.upstream_failed(name, str(server.origin), reason, str(error))
         self._leave_out(server, error)
 
-    def failed(self, error: ForwardError) -> None:
-        """A server gave no response after a connection was made: this counts as much as no connection."""
+    def failed(self, error: ForwardError) -> bool:
+        """A server gave no response after a connection was made: this counts as much as no connection.
+
+        Returns:
+            Whether the server's name has another address that works.
+        """
         for server in self._servers:
             if server.origin is error.origin:
+                if self._connector.leave_out(server.origin, error.host, error):
+                    server.close_idle(error.host)
+                    return True
                 self._leave_out(server, error)
+        return False
 
     def _unhealthy(self, server: UpstreamServer, error: ForwardError) -> None:
         reason = (error.reason or FailureReason.UNREACHABLE).value
@@ -159,20 +157,9 @@ class Pool:
             server.reachable = True
             self._observer.server_back(name, address, seconds)
 
-        server.leave_out(self._loop, self._probe, back)
+        server.leave_out(self._loop, self._connector.probe, back)
         reason = error.reason or FailureReason.UNREACHABLE
         self._observer.server_left_out(name, address, reason.value, str(error))
-
-    async def _probe(self, origin: Origin) -> None:
-        connection = await self._open(origin)
-        try:
-            if (health := self.upstream.health) is not None:
-                await check_health(connection, health.path, health.timeout)
-            else:
-                await request_anything(connection, self.upstream.head_timeout)
-        finally:
-            self._in_use -= 1
-            connection.abort()
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, or close it if it cannot be used again."""
@@ -230,6 +217,7 @@ class Pool:
             connection.abort()
         for server in self._servers:
             server.close()
+        self._connector.close()
 
     def _next_servers(self) -> list[UpstreamServer]:
         if len(self._servers) == 1:
@@ -240,50 +228,8 @@ class Pool:
 
     async def _open(self, origin: Origin) -> UpstreamConnection:
         self._in_use += 1
-        pending, reason = "was not looked up", FailureReason.UNRESOLVED
         try:
-            async with asyncio.timeout(self.upstream.connect_timeout):
-                hosts = [origin.socket] if origin.socket else await self._resolver.resolve(origin.host)
-                pending, reason = "did not accept a connection", FailureReason.CONNECT_TIMEOUT
-                connection = await race(hosts, partial(self._connect_to, origin))
-        except BaseException as error:
-            self._in_use -= 1
-            if isinstance(error, TimeoutError):
-                raise ForwardError(f"{origin} {pending} in time", GATEWAY_TIMEOUT, reason=reason) from None
-            if isinstance(error, OSError):
-                raise ForwardError(f"{origin} cannot be reached: {error}", reason=reason_of(error)) from error
-            raise
-        return connection
-
-    async def _connect_to(self, origin: Origin, host: str) -> UpstreamConnection:
-        connection = UpstreamConnection(origin, self._loop, self._coalescer)
-        if origin.socket:
-            await self._connect_to_socket(connection, host)
-        elif self._tls is None or origin.scheme == "http":
-            await self._loop.create_connection(lambda: connection, host, origin.port)
-        else:
-            connection.tls = self._tls
-            tls = TlsTransport(connection, self._tls, self.upstream.tls.server_name or origin.host.removesuffix("."))
-            await self._loop.create_connection(lambda: tls, host, origin.port)
-            await tls.handshake()
-        return connection
-
-    async def _connect_to_socket(self, connection: UpstreamConnection, path: str) -> None:
-        """Connect to a Unix socket, which is done at once, or fails.
-
-        If the backlog of the upstream is full, try again, as the kernel does for TCP. asyncio would take that error for
-        a connection that is under way.
-        """
-        opened = socket(AF_UNIX)
-        try:
-            opened.setblocking(False)
-            while True:
-                try:
-                    opened.connect(path)
-                    break
-                except BlockingIOError:
-                    await asyncio.sleep(_SOCKET_RETRY)
-            await self._loop.create_unix_connection(lambda: connection, sock=opened)
+            return await self._connector.connect(origin)
         except BaseException:
-            opened.close()
+            self._in_use -= 1
             raise

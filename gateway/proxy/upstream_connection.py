@@ -32,8 +32,10 @@ class UpstreamConnection(asyncio.Protocol):
         origin: The address it leads to.
         loop: The event loop.
         coalescer: Carries out writes.
+        host: The address of its name to which it leads.
 
     Attributes:
+        host: As above.
         origin: As above.
         made: When it was made, by the loop's clock.
         closing: Whether it is a tunnel that is sending its last bytes.
@@ -44,8 +46,11 @@ class UpstreamConnection(asyncio.Protocol):
             writer that does not wait for `drain`.
     """
 
-    def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop, coalescer: WriteCoalescer) -> None:
+    def __init__(
+        self, origin: Origin, loop: asyncio.AbstractEventLoop, coalescer: WriteCoalescer, host: str = ""
+    ) -> None:
         self.origin = origin
+        self.host = host
         self.made = loop.time()
         self._loop = loop
         self._coalescer = coalescer
@@ -150,7 +155,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def hang_up(self, error: ForwardError) -> None:
         """End the exchange with an error, and close the connection."""
-        error.origin = self.origin
+        error.origin, error.host = self.origin, self.host
         reader, self._parser.reader = self._parser.reader, None
         self.close()
         if reader is not None:

@@ -20,6 +20,7 @@ class ForwardError(Exception):
         outcome: What became of the request.
         reason: Why, if it was the upstream; None if it was the client.
         origin: Which of its servers, if there was a connection.
+        host: Which address of it.
         replayable: Whether nothing was received on a connection that had been used before: the upstream probably closed
             it while it was idle, without reading the request.
     """
@@ -36,6 +37,7 @@ class ForwardError(Exception):
         super().__init__(message)
         self.reason = reason
         self.origin: Origin | None = None
+        self.host = ""
         self.response = response
         self.outcome = outcome
         self.replayable = replayable

@@ -48,10 +48,12 @@ class UpstreamServer:
         self.close_idle()
         self._probing = loop.create_task(self._probe_until_back(loop, probe, on_back))
 
-    def close_idle(self) -> None:
-        """Close the idle connections."""
-        while self.idle:
-            self.idle.pop().close()
+    def close_idle(self, host: str | None = None) -> None:
+        """Close the idle connections, all or those to one address."""
+        closing = [connection for connection in self.idle if host in {None, connection.host}]
+        self.idle = [connection for connection in self.idle if connection not in closing]
+        for connection in closing:
+            connection.close()
 
     def close(self) -> None:
         """Close the idle connections, and probe no more."""

@@ -18,10 +18,14 @@ async def closes(talk: Conversation) -> None:
     await talk.request()
 
 
-async def resets(talk: Conversation) -> None:
-    await talk.request()
+def reset(talk: Conversation) -> None:
     talk.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
     talk.writer.transport.abort()
+
+
+async def resets(talk: Conversation) -> None:
+    await talk.request()
+    reset(talk)
 
 
 async def hangs(talk: Conversation) -> None:

@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
+import pytest
 import trustme
 
 from gateway.settings.url import Origin
 from tests.name_server import SERVER_FAILURE, asking, name_server
 from tests.proxy.running import proxy
-from tests.proxy.test_failover import black_hole
+from tests.proxy.test_failover import black_hole, reset
 from tests.reserved_port import ReservedPort
 from tests.waiting import DEADLINE, eventually, until
 from tests.wire import OK, Conversation, Script, Upstream, ask, get, upstream
@@ -81,6 +82,50 @@ async def test_requests_go_on_while_the_name_server_fails() -> None:
         assert running.seen.unreachable == []
 
 
+@pytest.mark.parametrize("how", ["closed", "reset", "head_timeout", "malformed"])
+async def test_an_address_that_fails_after_connecting_is_left_out_until_a_probe_succeeds(how: str) -> None:
+    """One GET is late or none; a POST may fail once, and is not sent again. Then nobody notices."""
+    is_bad = True
+
+    async def script(talk: Conversation) -> None:
+        while True:
+            await talk.request()
+            if not is_bad:
+                await talk.send(CLOSING)
+            elif how == "malformed":
+                await talk.send(b"what?\r\n\r\n")
+            elif how == "head_timeout":
+                await talk.reader.read()
+            elif how == "reset":
+                reset(talk)
+            return
+
+    with ReservedPort() as port:
+        async with (
+            name_server() as names,
+            upstream(script, port=port.number) as bad,
+            upstream(once, host="127.0.0.2", port=port.number) as good,
+            proxy(
+                urls=at(port.number), dns=asking(names), head_timeout=0.3, eject_time=0.2, connect_timeout=DEADLINE
+            ) as running,
+        ):
+            names.addresses["api.test"] = ["127.0.0.1", "127.0.0.2"]
+            for _ in range(6):
+                assert (await ask(running.port, get())).status == 200
+            assert running.seen.left_out == [(f"http://api.test:{port.number} at 127.0.0.1", how)]
+            seen = len(good.requests)
+            for _ in range(4):
+                assert (await ask(running.port, get(method="POST"))).status == 200
+            assert len(good.requests) == seen + 4
+            is_bad = False
+            await until(lambda: running.seen.back)
+            assert running.seen.back == [f"http://api.test:{port.number} at 127.0.0.1"]
+            before = len(bad.requests)
+            for _ in range(4):
+                assert (await ask(running.port, get())).status == 200
+            assert len(bad.requests) == before + 2
+
+
 async def test_an_address_that_refuses_is_followed_by_the_next_of_the_name(reserve: Callable[[], int]) -> None:
     port = reserve()
     async with (
@@ -91,7 +136,7 @@ async def test_an_address_that_refuses_is_followed_by_the_next_of_the_name(reser
         names.addresses["api.test"] = ["127.0.0.1", "127.0.0.2"]
         for _ in range(4):
             assert (await ask(running.port, get())).status == 200
-    assert running.seen.unreachable == []
+    assert running.seen.left_out == [(f"http://api.test:{port} at 127.0.0.1", "refused")]
 
 
 async def test_an_address_that_is_a_black_hole_delays_a_connection_by_a_moment() -> None:
@@ -106,7 +151,7 @@ async def test_an_address_that_is_a_black_hole_delays_a_connection_by_a_moment()
         for _ in range(4):
             assert (await ask(running.port, get())).status == 200
         assert time.monotonic() - began < DEADLINE / 2
-        assert running.seen.unreachable == []
+        assert running.seen.left_out == [(f"http://api.test:{port} at 127.0.0.1", "connect_timeout")]
 
 
 async def test_connections_are_spread_over_the_addresses_of_a_name() -> None:
