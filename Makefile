@@ -49,6 +49,7 @@ test: lint ## All checks and tests, those against a real redis-server included; 
 	$(BIN)/coverage erase
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m pytest -n 3
 	$(BIN)/coverage combine --quiet
+	@rm -f .coverage.*  # torn files of processes that tests killed
 	$(BIN)/coverage report
 	@$(BIN)/python -m tests.outside_tools --missing
 
