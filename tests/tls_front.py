@@ -9,6 +9,8 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.wire import serving
+
 _SSL_REQUEST = bytes.fromhex("00000008 04d2162f")
 """How a client of PostgreSQL asks for TLS (PostgreSQL's documentation, "SSL Session Encryption")."""
 
@@ -22,31 +24,16 @@ async def tls_front(target: int, context: ssl.SSLContext, *, postgres: bool = Fa
         context: The server's side of TLS.
         postgres: Whether clients ask for TLS first, as those of PostgreSQL do; others begin with the handshake.
     """
-    tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
+        with suppress(OSError, EOFError):  # a handshake that failed, which is the client's to tell
             if postgres:
                 await _grant(reader, writer, context)
             there, back = await asyncio.open_connection("127.0.0.1", target)
             await asyncio.gather(_carry(reader, back), _carry(there, writer))
-        except (OSError, EOFError):
-            pass  # a handshake that failed, which is the client's to tell
-        finally:
-            tasks.discard(task)
-            writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=None if postgres else context)
-    try:
+    async with serving(serve, ssl=None if postgres else context) as server:
         yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _grant(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:

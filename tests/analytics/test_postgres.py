@@ -18,6 +18,7 @@ from tests.analytics.builders import DAY, MINUTE, batch, stored
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer, has_tls, postgres_server
 from tests.tls_front import tls_front
 from tests.waiting import at_most
+from tests.wire import serving
 
 KEEP = 30 * DAY
 
@@ -187,24 +188,23 @@ async def test_a_batch_whose_reply_was_lost_counts_once(postgres: PostgresServer
 
         await asyncio.gather(forward(), backward(), return_exceptions=True)
 
-    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    writing = PostgresSink(Postgres(PostgresUrl("127.0.0.1", port, database, ROLE, PASSWORD), tls=False), KEEP)
-    await writing.put(batch(1))
-    replies.clear()
-    committing.clear()
-    one = batch(1, hits=[("aa", 1)])
-    with pytest.raises(SinkUnavailableError):
+    async with serving(proxy) as server:
+        port = server.sockets[0].getsockname()[1]
+        writing = PostgresSink(Postgres(PostgresUrl("127.0.0.1", port, database, ROLE, PASSWORD), tls=False), KEEP)
+        await writing.put(batch(1))
+        replies.clear()
+        committing.clear()
+        one = batch(1, hits=[("aa", 1)])
+        with pytest.raises(SinkUnavailableError):
+            await writing.put(one)
+        assert committing.is_set()
+        direct = sink_at(postgres, database)
+        assert await stored(direct) == (2, {("each", "aa"): 1})  # it was committed
+        replies.set()
         await writing.put(one)
-    assert committing.is_set()
-    direct = sink_at(postgres, database)
-    assert await stored(direct) == (2, {("each", "aa"): 1})  # it was committed
-    replies.set()
-    await writing.put(one)
-    assert await stored(direct) == (2, {("each", "aa"): 1})
-    await writing.close()
-    await direct.close()
-    server.close()
+        assert await stored(direct) == (2, {("each", "aa"): 1})
+        await writing.close()
+        await direct.close()
 
 
 async def test_errors_contain_no_secret(postgres: PostgresServer, database: str) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from tests.kit.process import gateway
-from tests.wire import Client, ask, get, upstream
+from tests.wire import Client, ask, get, serving, upstream
 
 
 class Relay:
@@ -42,24 +42,9 @@ class Relay:
 @asynccontextmanager
 async def relay() -> AsyncIterator[Relay]:
     found = Relay()
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        with suppress(asyncio.CancelledError):
-            await found.pass_on(reader, writer)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    found.port = server.sockets[0].getsockname()[1]
-    try:
+    async with serving(found.pass_on) as server:
+        found.port = server.sockets[0].getsockname()[1]
         yield found
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks)
 
 
 def settings(folder: Path, port: int, via: str = "") -> Path:

@@ -37,7 +37,7 @@ class FaultProxy:
 
     async def start(self) -> None:
         """Accept connections."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
 
     async def cut(self) -> None:
         """Reset all connections and refuse new ones."""
@@ -57,11 +57,15 @@ class FaultProxy:
                     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The connection is closed even if its task is cancelled before it begins."""
+        task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         self._writers.add(writer)
+        task.add_done_callback(lambda _: writer.close())
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target)
             self._writers.add(target_writer)
@@ -74,9 +78,7 @@ class FaultProxy:
         except OSError:
             pass
         finally:
-            writer.close()
             self._writers.discard(writer)
-            self._tasks.discard(task)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_reply: bool) -> None:
         with suppress(OSError):
