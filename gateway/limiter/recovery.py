@@ -239,6 +239,7 @@ class Recovery:
             while await self._send_heartbeat(since) < fallback.workers and loop.time() < deadline:  # noqa: ASYNC110
                 await asyncio.sleep(_PRESENCE_INTERVAL)
             await self._reconcile()
+            await self._reconcile()  # what was spent during the first
         except BaseException:
             fallback.thaw()
             raise
