@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
+from gateway.commands.config import add_config_flags, load_config
 from gateway.commands.console import print_error
-from gateway.commands.flags import add_config_flags, load_config
 from gateway.config.summary import summary
 from gateway.process.processors import worker_count
 

@@ -18,7 +18,7 @@ from gateway.commands.report import ReportError, add_report_command
 from gateway.commands.schema import add_schema_command
 from gateway.commands.serve import add_serve_command
 from gateway.commands.token import add_token_commands
-from gateway.config.problem import ConfigError
+from gateway.config.diagnostic import ConfigError
 from gateway.control.audit.log import AuditLogError
 from gateway.process.reexec import ReexecError
 from gateway.process.runtime import RuntimeFolderError

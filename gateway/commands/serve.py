@@ -14,8 +14,8 @@ import uvloop
 from gateway import __version__
 from gateway.analytics.open import open_sink
 from gateway.app import Worker
+from gateway.commands.config import add_config_flags, load_config
 from gateway.commands.console import print_unless_blocked
-from gateway.commands.flags import add_config_flags, load_config
 from gateway.config.certificates import Certificates, load_certificates
 from gateway.config.loader import Loaded
 from gateway.control.audit.log import open_audit_log

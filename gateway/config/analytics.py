@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
+from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.location import authorities, path
 from gateway.config.node import Node
 from gateway.config.number import whole
-from gateway.config.problem import InvalidError
 from gateway.config.reader import reads, string
 from gateway.config.scalar import parsed
 from gateway.config.secret import Secret

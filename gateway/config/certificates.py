@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from ssl import SSLContext
 
-from gateway.config.problem import ConfigError, Problem
+from gateway.config.diagnostic import ConfigError, Diagnostic
 from gateway.settings.gateway import Settings
 from gateway.settings.listener import Tls
 from gateway.settings.upstream import Upstream
@@ -76,7 +76,7 @@ def load_certificates(settings: Settings, before: Certificates | None = None) ->
     """
     contexts: dict[Name, SSLContext] = {}
     digests: dict[Name, str] = {}
-    problems: list[Problem] = []
+    problems: list[Diagnostic] = []
     for name, places, files, make in _wanted(settings):
         try:
             digest = _digest(files)
@@ -87,7 +87,7 @@ def load_certificates(settings: Settings, before: Certificates | None = None) ->
                 _check_unchanged(files, digest)
             digests[name] = digest
         except UnusableFileError as error:
-            problems.append(Problem(str(files[error.key]), 0, 0, places[error.key], error.why))
+            problems.append(Diagnostic(str(files[error.key]), 0, 0, places[error.key], error.why))
     if problems:
         raise ConfigError(problems)
     return Certificates(contexts, digests)

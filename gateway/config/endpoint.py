@@ -6,11 +6,11 @@ from contextlib import suppress
 from http import HTTPMethod
 
 from gateway.config.address import HOST
+from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
 from gateway.config.number import size, whole
 from gateway.config.other_pattern import nearest_template
-from gateway.config.problem import InvalidError
 from gateway.config.reader import reads, scalar, string
 from gateway.config.scalar import each, name, text
 from gateway.config.section import Section

@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from gateway.config.diagnostic import InvalidError
 from gateway.config.node import Node, quote
-from gateway.config.problem import InvalidError
 
 T = TypeVar("T")
 

@@ -9,6 +9,7 @@ import yaml
 from gateway.config.address import web_origin
 from gateway.config.analytics import ANALYTICS
 from gateway.config.control import CONTROL
+from gateway.config.diagnostic import Diagnostic, Findings, InvalidError
 from gateway.config.dns import DNS
 from gateway.config.entries import Entries
 from gateway.config.flags import MAX_WORKERS, Flags
@@ -17,7 +18,6 @@ from gateway.config.listener import listeners
 from gateway.config.location import existing
 from gateway.config.node import Node
 from gateway.config.number import seconds, share, whole
-from gateway.config.problem import Findings, InvalidError, Problem
 from gateway.config.scalar import choice, each, matching
 from gateway.config.section import Section, keys_of
 from gateway.config.source import Source
@@ -86,12 +86,14 @@ def gateway_file(file: Path | None, flags: Flags, findings: Findings) -> Entries
     entries = from_file or Entries(_nothing(file, findings), GATEWAY.keys)
     flags.apply(entries)
     if file is None and "upstreams" not in entries:
-        findings.problems.append(Problem("--upstream", 0, 0, "", "say where the API is, or name a file with --config"))
+        findings.problems.append(
+            Diagnostic("--upstream", 0, 0, "", "say where the API is, or name a file with --config")
+        )
     elif from_file and "upstreams" not in entries:
         entries.node.refuse("the key 'upstreams' is missing: where is the API?")
     if "rules" not in entries:
         name = str(file) if file else "--rules"
-        findings.warnings.append(Problem(name, 0, 0, "", "no rules are named, so nothing is limited"))
+        findings.warnings.append(Diagnostic(name, 0, 0, "", "no rules are named, so nothing is limited"))
     _check(entries)
     return entries
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from gateway.config.address import networks_or_unix
 from gateway.config.api_key import API_KEY
+from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
-from gateway.config.problem import InvalidError
 from gateway.config.reader import Reader, reads
 from gateway.config.scalar import each, header, matching, text
 from gateway.config.secret import Secret

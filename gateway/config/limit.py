@@ -5,9 +5,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from gateway.config.address import network
+from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
-from gateway.config.problem import InvalidError
 from gateway.config.quota import QUOTA_MEANINGS, burst, quota, rate, tiers
 from gateway.config.reader import Value, reads
 from gateway.config.scalar import boolean, choice, each, name, text

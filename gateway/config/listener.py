@@ -6,11 +6,11 @@ from contextlib import suppress
 from dataclasses import replace
 
 from gateway.config.address import host_port
+from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.location import check_pair
 from gateway.config.node import Node, quote
 from gateway.config.number import whole
-from gateway.config.problem import InvalidError
 from gateway.config.reader import Value, reads, scalar, string
 from gateway.config.scalar import parsed, text
 from gateway.config.section import Section, keys_of

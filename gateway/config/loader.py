@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.config.diagnostic import Diagnostic, Findings
 from gateway.config.flags import Flags
 from gateway.config.gateway_file import GATEWAY, gateway_file
-from gateway.config.problem import Findings, Problem
 from gateway.config.rulebook import read_rules
 from gateway.limits.path import PathPolicy
 from gateway.limits.rules import Rules
@@ -24,7 +24,7 @@ class Loaded:
 
     settings: Settings
     rules: Rules
-    warnings: tuple[Problem, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Reloaded:
     """
 
     rules: Rules
-    warnings: tuple[Problem, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
 
 
 def load(path: Path | None = None, flags: Flags | None = None) -> Loaded:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from gateway.config.problem import InvalidError, Problem
+from gateway.config.diagnostic import Diagnostic, InvalidError
 from gateway.config.source import Source
 from gateway.config.variable import fill, refers
 
@@ -39,20 +39,20 @@ class Node:
     yaml: yaml.Node
     path: str = ""
 
-    def problem(self, message: str, hint: str = "") -> Problem:
-        """A problem with this value."""
+    def diagnostic(self, message: str, hint: str = "") -> Diagnostic:
+        """What is wrong with this value, and where."""
         mark = self.yaml.start_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-        return Problem(self.source.name, line, column, self.path, message, hint)
+        return Diagnostic(self.source.name, line, column, self.path, message, hint)
 
     def refuse(self, message: str, hint: str = "") -> InvalidError:
         """Note that this value cannot be used. The caller raises what is returned, or continues without the value."""
-        self.source.findings.problems.append(self.problem(message, hint))
+        self.source.findings.problems.append(self.diagnostic(message, hint))
         return InvalidError()
 
     def warn(self, message: str) -> None:
         """Note that this value can be used, but may not be intended."""
-        self.source.findings.warnings.append(self.problem(message))
+        self.source.findings.warnings.append(self.diagnostic(message))
 
     def nearest(self, word: str, words: Collection[str]) -> str:
         """The one of `words` nearest to `word`, quoted; empty when none is near."""
@@ -62,7 +62,7 @@ class Node:
     @property
     def place(self) -> str:
         """``file:line``, to point at this value from elsewhere."""
-        line = self.problem("").line
+        line = self.diagnostic("").line
         return f"{self.source.name}:{line}" if line else self.source.name
 
     @property

@@ -3,10 +3,10 @@
 import re
 from contextlib import suppress
 
+from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
 from gateway.config.number import whole
-from gateway.config.problem import InvalidError
 from gateway.config.reader import reads, string
 from gateway.config.scalar import text
 from gateway.config.section import Section

@@ -5,12 +5,12 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from gateway.config.diagnostic import Diagnostic, Findings, InvalidError
 from gateway.config.endpoint import ENDPOINT, Endpoints
 from gateway.config.entries import Entries
 from gateway.config.limit import EXEMPT, LIMIT, Limits
 from gateway.config.node import Node
 from gateway.config.other_host import warn_of_other_hosts
-from gateway.config.problem import Findings, InvalidError, Problem
 from gateway.config.reader import reads
 from gateway.config.section import Section
 from gateway.config.source import Source
@@ -80,8 +80,8 @@ def _files(path: Path, findings: Findings) -> list[Path]:
             return [path]
         found = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES and not file.name.startswith("."))
     except OSError as error:
-        findings.problems.append(Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}"))
+        findings.problems.append(Diagnostic(str(path), 0, 0, "", f"cannot be read: {error.strerror}"))
         return []
     if not found:
-        findings.problems.append(Problem(str(path), 0, 0, "", "no file in this folder ends in .yaml"))
+        findings.problems.append(Diagnostic(str(path), 0, 0, "", "no file in this folder ends in .yaml"))
     return found

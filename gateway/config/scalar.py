@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from gateway.config.diagnostic import InvalidError
 from gateway.config.node import Node, quote
-from gateway.config.problem import InvalidError
 from gateway.config.reader import Reader, Schema, Value, reads, scalar, string
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from gateway.config.problem import Findings, InvalidError, Problem
+from gateway.config.diagnostic import Diagnostic, Findings, InvalidError
 
 _DEEPEST = 32
 """Levels of nesting; libyaml's composer recurses in C, and would crash at some depth."""
@@ -77,7 +77,7 @@ class Source:
             raise self._refuse(f"not YAML: {error}") from None
         if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
             if may_be_blank and "#" in text:
-                self.findings.warnings.append(Problem(self.name, 0, 0, "", "the file has nothing but comments"))
+                self.findings.warnings.append(Diagnostic(self.name, 0, 0, "", "the file has nothing but comments"))
                 return yaml.MappingNode("tag:yaml.org,2002:map", [])
             raise self._refuse("the file is empty")
         return node
@@ -105,7 +105,7 @@ class Source:
         return text
 
     def _refuse(self, message: str, line: int = 0, column: int = 0) -> InvalidError:
-        self.findings.problems.append(Problem(self.name, line, column, "", message))
+        self.findings.problems.append(Diagnostic(self.name, line, column, "", message))
         return InvalidError()
 
     def _misread(self, error: yaml.MarkedYAMLError) -> InvalidError:

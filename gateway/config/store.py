@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from gateway.config.address import server
+from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.location import authorities, check_pair
 from gateway.config.node import Node
-from gateway.config.problem import InvalidError
 from gateway.config.reader import reads, string
 from gateway.config.scalar import each, matching, parsed, text
 from gateway.config.secret import Secret

@@ -4,11 +4,11 @@ from typing import Any, get_args
 
 import jwt
 
+from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.location import file
 from gateway.config.node import Node
 from gateway.config.number import seconds
-from gateway.config.problem import InvalidError
 from gateway.config.reader import Reader, reads, scalar
 from gateway.config.scalar import choice, each, text
 from gateway.config.secret import Secret

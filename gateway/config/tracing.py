@@ -3,11 +3,11 @@
 import re
 from importlib.util import find_spec
 
+from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.location import authorities
 from gateway.config.node import Node
 from gateway.config.number import share
-from gateway.config.problem import InvalidError
 from gateway.config.reader import reads, string
 from gateway.config.scalar import header, text
 from gateway.config.secret import Secret

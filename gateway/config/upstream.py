@@ -4,11 +4,11 @@ from contextlib import suppress
 from dataclasses import replace
 
 from gateway.config.address import HOST, origin
+from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.location import authorities, check_pair
 from gateway.config.node import Node
 from gateway.config.number import seconds, whole
-from gateway.config.problem import InvalidError
 from gateway.config.reader import reads, string
 from gateway.config.scalar import NAME, each, matching, name, parsed
 from gateway.config.section import Section, keys_of

@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.config.diagnostic import ConfigError, Findings
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
 from gateway.config.node import Node
-from gateway.config.problem import ConfigError, Findings
 from gateway.config.reader import Reader
 from gateway.config.source import Source
 

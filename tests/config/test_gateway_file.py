@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.diagnostic import ConfigError
 from gateway.config.flags import Flags
 from gateway.config.loader import load
-from gateway.config.problem import ConfigError
 from gateway.limits.path import PathPolicy
 from gateway.settings.gateway import Settings
 from gateway.settings.intake import Intake

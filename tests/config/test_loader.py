@@ -9,9 +9,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.config.diagnostic import ConfigError
 from gateway.config.flags import Flags
 from gateway.config.loader import load, load_rules
-from gateway.config.problem import ConfigError
 from tests.config.test_shipped import CONFIG, TABLES
 from tests.fuzzing import examples
 

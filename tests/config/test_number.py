@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.config import number
-from gateway.config.problem import InvalidError
+from gateway.config.diagnostic import InvalidError
 from tests.config.reading import read
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.diagnostic import ConfigError
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load, load_rules
-from gateway.config.problem import ConfigError
 from gateway.limits.bucket import FailurePolicy
 from gateway.limits.rate import Rate
 from tests.config.reading import load_rules_text, rules_problems

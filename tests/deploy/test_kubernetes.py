@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.config.diagnostic import ConfigError
 from gateway.config.loader import load
-from gateway.config.problem import ConfigError
 from tests.kit.process import ROOT, run
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"

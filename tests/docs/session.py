@@ -19,9 +19,9 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.config.diagnostic import ConfigError
 from gateway.config.flags import Flags
 from gateway.config.loader import load
-from gateway.config.problem import ConfigError
 from tests.config.reading import write_certificates
 from tests.docs import curl
 from tests.docs.pages import Block, Command, File, commands

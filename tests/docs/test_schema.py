@@ -10,10 +10,10 @@ import yaml
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 from gateway.commands.cli import main
+from gateway.config.diagnostic import ConfigError
 from gateway.config.flags import Flags
 from gateway.config.gateway_file import GATEWAY
 from gateway.config.loader import load
-from gateway.config.problem import ConfigError
 from gateway.config.rulebook import RULES
 from gateway.config.section import Section
 from tests.docs.generate import SCHEMAS

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from gateway.auth.grant import Actor
 from gateway.config.certificate_book import CertificateBook
 from gateway.config.certificates import Certificates
-from gateway.config.problem import ConfigError
+from gateway.config.diagnostic import ConfigError
 from gateway.control.audit.writer import AuditWriter
 from gateway.control.errors import ControlError, ReloadFailedError, ReloadRejectedError
 from gateway.control.reload.snapshot import Snapshots

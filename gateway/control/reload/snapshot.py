@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
+from gateway.config.diagnostic import ConfigError
 from gateway.config.loader import Reloaded, load_rules
-from gateway.config.problem import ConfigError
 from gateway.settings.gateway import Settings
 
 _SUFFIXES = {".yaml", ".yml"}

@@ -1,4 +1,4 @@
-"""`Problem`: what is wrong in a file, where, and how to fix it; `Findings` collects them.
+"""`Diagnostic`: what is wrong in a file, where, and how to fix it; `Findings` collects them.
 
 A value that cannot be used is noted and left out, and reading continues, so that one run reports everything.
 """
@@ -12,7 +12,7 @@ _MAX_COMPARED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Diagnostic:
     """One thing that is wrong or, as a warning, that may surprise.
 
     Attributes:
@@ -45,7 +45,7 @@ class ConfigError(Exception):
         problems: All of them, in the order of files and lines.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Diagnostic]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
@@ -58,8 +58,8 @@ class InvalidError(Exception):
 class Findings:
     """The problems and warnings found while reading."""
 
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
+    problems: list[Diagnostic] = field(default_factory=list)
+    warnings: list[Diagnostic] = field(default_factory=list)
     _compared: int = 0
 
     def nearest(self, word: str, words: Collection[str]) -> str:
@@ -69,7 +69,7 @@ class Findings:
             return ""
         return next(iter(get_close_matches(word[:64], words, 1)), "")
 
-    def result(self) -> tuple[Problem, ...]:
+    def result(self) -> tuple[Diagnostic, ...]:
         """The warnings.
 
         Raises:
@@ -80,5 +80,5 @@ class Findings:
         return tuple(sorted(self.warnings, key=_place))
 
 
-def _place(problem: Problem) -> tuple[str, int, int]:
+def _place(problem: Diagnostic) -> tuple[str, int, int]:
     return problem.file, problem.line, problem.column
