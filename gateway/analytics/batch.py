@@ -40,6 +40,22 @@ class Hit(NamedTuple):
     times: int
 
 
+class Spent(NamedTuple):
+    """What a limit charged a caller at an endpoint.
+
+    Attributes:
+        endpoint: Its name.
+        limit: Its name.
+        caller: The caller's keyed digest; empty for all others together.
+        cost: Tokens. A lower bound, see `gateway.analytics.top_k`; what it misses is among the others.
+    """
+
+    endpoint: str
+    limit: str
+    caller: str
+    cost: int
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What is written at once.
@@ -49,12 +65,14 @@ class Batch:
         minute: When it was counted: seconds since 1970, a multiple of 60.
         counts: Decisions.
         hits: The callers that were refused most.
+        spent: The callers that were charged most, at each endpoint by each limit.
     """
 
     key: UUID
     minute: int
     counts: Mapping[Row, int]
     hits: Sequence[Hit]
+    spent: Sequence[Spent] = ()
 
     @property
     def requests(self) -> int:
@@ -63,8 +81,8 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Rows of both kinds."""
-        return len(self.counts) + len(self.hits)
+        """Rows of all kinds."""
+        return len(self.counts) + len(self.hits) + len(self.spent)
 
 
 def minute_of(now: float) -> int:

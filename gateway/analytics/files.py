@@ -4,6 +4,8 @@
     {"minute": "2026-01-31T23:59Z", "endpoint": "create-order", "limit": "orders-each", "tier": "gold",
      "outcome": "refused", "count": 12}
     {"minute": "2026-01-31T23:59Z", "limit": "orders-each", "caller": "0123456789abcdef0123456789abcdef", "refused": 12}
+    {"minute": "2026-01-31T23:59Z", "endpoint": "create-order", "limit": "orders-each",
+     "caller": "0123456789abcdef0123456789abcdef", "cost": 48}
 
 All workers of all gateways on this machine append to the same files. The lines of a batch are appended in one piece,
 under a lock (flock). What could not be written completely is removed again. A line without its line break was cut off
@@ -155,6 +157,9 @@ def _lines(batch: Batch) -> Iterable[str]:
         yield json.dumps({"minute": minute, **decision}) + "\n"
     for limit, caller, count in batch.hits:
         yield json.dumps({"minute": minute, "limit": limit, "caller": caller, "refused": count}) + "\n"
+    for endpoint, limit, caller, cost in batch.spent:
+        spent = {"endpoint": endpoint, "limit": limit, "caller": caller, "cost": cost}
+        yield json.dumps({"minute": minute, **spent}) + "\n"
 
 
 def _add_line(line: bytes, period: TimeRange, totals: Totals) -> None:
@@ -164,7 +169,9 @@ def _add_line(line: bytes, period: TimeRange, totals: Totals) -> None:
         minute = int(datetime.fromisoformat(entry["minute"]).timestamp())
         if not period.since <= minute < period.until:
             return
-        if "caller" in entry:
+        if "cost" in entry:
+            totals.spent[str(entry["endpoint"]), str(entry["limit"]), str(entry["caller"])] += int(entry["cost"])
+        elif "caller" in entry:
             totals.hits[str(entry["limit"]), str(entry["caller"])] += int(entry["refused"])
         else:
             row = Row(str(entry["endpoint"]), str(entry["limit"]), str(entry["tier"]), str(entry["outcome"]))

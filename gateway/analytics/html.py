@@ -56,15 +56,15 @@ def as_html(report: Report) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(head: tuple[str, ...], rows: Iterable[Sequence[str]]) -> str:
     lines = [_row("td", head, row) for row in rows]
     if not lines:
         return "<p>None.</p>"
     return "\n".join(["<table>", _row("th", head, [name.capitalize() for name in head]), *lines, "</table>"])
 
 
-def _row(tag: str, head: Sequence[str], cells: Sequence[str]) -> str:
-    classes = [' class="number"' if head is LIMITS and name in NUMBERS else "" for name in head]
+def _row(tag: str, head: tuple[str, ...], cells: Sequence[str]) -> str:
+    classes = [' class="number"' if name in NUMBERS.get(head, ()) else "" for name in head]
     return (
         f"<tr>{''.join(f'<{tag}{each}>{escape(cell)}</{tag}>' for each, cell in zip(classes, cells, strict=True))}</tr>"
     )

@@ -71,6 +71,8 @@ class PostgresSink:
                         totals.decisions[step, Row(*row)] += count
                     for limit, caller, count in await self._connection.fetch(schema.READ_HITS, *period[:2]):
                         totals.hits[limit, caller] += count
+                    for *spender, cost in await self._connection.fetch(schema.READ_SPENT, *period[:2]):
+                        totals.spent[tuple(spender)] += cost
         return totals
 
     async def close(self) -> None:
@@ -165,6 +167,8 @@ async def _add(connection: Any, batch: Batch) -> None:
     await connection.execute(schema.ADD_DECISIONS, minute, *map(list, zip(*rows, strict=True)))
     if batch.hits:
         await connection.execute(schema.ADD_HITS, minute, *map(list, zip(*sorted(batch.hits), strict=True)))
+    if batch.spent:
+        await connection.execute(schema.ADD_SPENT, minute, *map(list, zip(*sorted(batch.spent), strict=True)))
 
 
 def _instant(second: int) -> datetime:

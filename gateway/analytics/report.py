@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import NamedTuple
 
@@ -60,6 +60,40 @@ class CallerRow(NamedTuple):
     at_most: int
 
 
+class EndpointRow(NamedTuple):
+    """The requests to an endpoint.
+
+    Attributes:
+        endpoint: Its name.
+        counts: How many, by outcome.
+        refused_by: How many of them each limit refused. Several limits may refuse one request.
+    """
+
+    endpoint: str
+    counts: Mapping[str, int]
+    refused_by: Mapping[str, int]
+
+
+class SpenderRow(NamedTuple):
+    """A caller that a limit charged at an endpoint.
+
+    Attributes:
+        endpoint: Its name.
+        limit: Its name.
+        caller: The caller's keyed digest; empty for all others together.
+        at_least: Tokens charged at least.
+        at_most: Tokens charged at most.
+        share: What it was charged at least, of what all were charged.
+    """
+
+    endpoint: str
+    limit: str
+    caller: str
+    at_least: int
+    at_most: int
+    share: float
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """Who is hitting which limit.
@@ -68,21 +102,33 @@ class Report:
         period: The time that is reported on.
         source: Where the counts are stored.
         requests: Requests decided, by outcome.
+        endpoints: The requests to each endpoint, the busiest first.
         limits: The decisions of limits, those that refused most first.
         callers: Who was refused, most first.
+        spenders: Who was charged, of each endpoint and limit, most first.
         refusals: Refusals by limit, and then by the start of the step.
         unreadable: Lines that could not be parsed.
-        caller: The one caller that `callers` is about; None for all.
+        caller: The one caller that `callers` and `spenders` are about; None for all.
+        endpoint: The one endpoint that the report is about; None for all.
+        names: User ids of callers that are known, by digest.
     """
 
     period: TimeRange
     source: str
     requests: Mapping[str, int]
+    endpoints: Sequence[EndpointRow]
     limits: Sequence[LimitRow]
     callers: Sequence[CallerRow]
+    spenders: Sequence[SpenderRow]
     refusals: Mapping[str, Mapping[int, int]]
     unreadable: int
     caller: str | None = None
+    endpoint: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def name(self, caller: str) -> str:
+        """A caller's user id if it is known, else its digest."""
+        return self.names.get(caller, caller)
 
 
 def time_range(since: int, until: int) -> TimeRange:
@@ -95,7 +141,14 @@ def time_range(since: int, until: int) -> TimeRange:
 
 
 def make_report(
-    period: TimeRange, totals: Totals, source: str, *, most_callers: int, caller: str | None = None
+    period: TimeRange,
+    totals: Totals,
+    source: str,
+    *,
+    most_callers: int,
+    caller: str | None = None,
+    endpoint: str | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Report:
     """Make a report.
 
@@ -105,33 +158,89 @@ def make_report(
         source: Where.
         most_callers: Callers to list for each limit.
         caller: List only this one.
+        endpoint: Report on this one only. Refused callers are those of its limits, at all endpoints.
+        names: User ids of known callers, by digest.
     """
     requests: Counter[str] = Counter()
+    endpoints: dict[str, Counter[str]] = {}
     counts: dict[tuple[str, str, str], Counter[str]] = {}
     refusals: dict[str, Counter[int]] = {}
+    refused: Counter[str] = Counter()
     for (step, row), count in totals.decisions.items():
+        if row.limit and row.outcome == "refused":
+            refused[row.limit] += count
+        if endpoint is not None and row.endpoint != endpoint:
+            continue
         if not row.limit:
             requests[row.outcome] += count
+            endpoints.setdefault(row.endpoint, Counter())[row.outcome] += count
             continue
         counts.setdefault((row.limit, row.endpoint, row.tier), Counter())[row.outcome] += count
         if row.outcome == "refused":
             refusals.setdefault(row.limit, Counter())[step] += count
     limits = sorted((LimitRow(*key, each) for key, each in counts.items()), key=lambda row: (-row.refused, row[:3]))
-    sums = {limit: steps.total() for limit, steps in refusals.items()}
-    callers = [row for limit in sums for row in _callers(limit, sums[limit], totals.hits, most_callers, caller)]
-    callers.sort(key=lambda row: (-sums[row.limit], row.limit, not row.caller, -row.at_least, row.caller))
-    return Report(period, source, requests, limits, callers, refusals, totals.unreadable, caller)
+    callers = [row for limit in refusals for row in _callers(limit, refused[limit], totals.hits, most_callers, caller)]
+    callers.sort(key=lambda row: (-refused[row.limit], row.limit, not row.caller, -row.at_least, row.caller))
+    return Report(
+        period,
+        source,
+        requests,
+        _endpoints(endpoints, limits),
+        limits,
+        callers,
+        _spenders(totals, most_callers, caller, endpoint),
+        refusals,
+        totals.unreadable,
+        caller,
+        endpoint,
+        names or {},
+    )
+
+
+def _endpoints(counts: Mapping[str, Counter[str]], limits: Iterable[LimitRow]) -> list[EndpointRow]:
+    refused_by: dict[str, Counter[str]] = {name: Counter() for name in counts}
+    for row in limits:
+        if row.refused and row.endpoint in refused_by:
+            refused_by[row.endpoint][row.limit] += row.refused
+    rows = [EndpointRow(name, each, dict(refused_by[name].most_common())) for name, each in counts.items()]
+    return sorted(rows, key=lambda row: (-sum(row.counts.values()), row.endpoint))
+
+
+def _spenders(totals: Totals, most: int, only: str | None, endpoint: str | None) -> list[SpenderRow]:
+    """The callers that were charged most, by endpoint and limit, those that charged most first."""
+    pairs: dict[tuple[str, str], Counter[str]] = {}
+    for (name, limit, caller), cost in totals.spent.items():
+        if endpoint is None or name == endpoint:
+            pairs.setdefault((name, limit), Counter())[caller] += cost
+    return [
+        SpenderRow(*pair, caller, at_least, at_most, at_least / total)
+        for pair, costs in sorted(pairs.items(), key=lambda each: (-each[1].total(), each[0]))
+        if (total := costs.total())
+        for caller, at_least, at_most in _ranges(costs, costs.pop("", 0), total, most, only)
+    ]
 
 
 def _callers(
     limit: str, total: int, hits: Mapping[tuple[str, str], int], most: int, only: str | None
 ) -> Iterable[CallerRow]:
-    """The callers that a limit refused. Refusals that are not attributed to a caller may be anybody's."""
-    known = sorted(((count, caller) for (name, caller), count in hits.items() if name == limit), reverse=True)
-    rest = max(0, total - sum(count for count, _ in known))
-    for position, (count, caller) in enumerate(known):
+    """The callers that a limit refused."""
+    known = {caller: count for (name, caller), count in hits.items() if name == limit}
+    rest = max(0, total - sum(known.values()))
+    for caller, at_least, at_most in _ranges(known, rest, total, most, only):
+        yield CallerRow(limit, caller, at_least, at_most)
+
+
+def _ranges(
+    known: Mapping[str, int], rest: int, total: int, most: int, only: str | None
+) -> Iterable[tuple[str, int, int]]:
+    """The callers with the highest counts, and their bounds: `rest`, which nobody is known to have, may be anybody's.
+
+    An empty name stands for all that are not listed.
+    """
+    ranked = sorted(((count, caller) for caller, count in known.items()), reverse=True)
+    for position, (count, caller) in enumerate(ranked):
         if caller == only or (only is None and position < most):
-            yield CallerRow(limit, caller, count, min(total, count + rest))
-    unlisted = sum(count for count, _ in known[most:])
+            yield caller, count, min(total, count + rest)
+    unlisted = sum(count for count, _ in ranked[most:])
     if only is None and rest + unlisted:
-        yield CallerRow(limit, "", unlisted, rest + unlisted)
+        yield "", unlisted, rest + unlisted

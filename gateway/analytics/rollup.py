@@ -1,4 +1,4 @@
-"""`Rollup`: counts one worker's decisions of the current minute. A decision costs one dictionary lookup, and no clock.
+"""`Rollup`: counts one worker's decisions of the current minute. A decision costs a few look-ups, and no clock.
 
 Equal decisions, and most are, belong to one `DecisionGroup`, which has their rows and a count. Rows are added up when
 the minute is over. All names come from the configuration, so there are few groups; their number is still bounded.
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from gateway.analytics.batch import Batch, Hit, Row, minute_of
+from gateway.analytics.spending import Account, Spending
 from gateway.analytics.top_k import TopK
 from gateway.limits.bucket import Charge, Demand
 from gateway.limits.identity import Caller
@@ -62,11 +63,13 @@ class DecisionGroup:
     Attributes:
         rows: The rows that count them.
         refused_by: The limits that refused them.
+        account: What they were charged to; None if nothing was charged.
         times: How many there were.
     """
 
     rows: Sequence[Row]
     refused_by: Sequence[str]
+    account: Account | None
     times: int = 0
 
 
@@ -76,11 +79,13 @@ class Rollup:
     Args:
         book: The active rules.
         now: The time, in seconds since 1970.
-        top_callers: How many of the callers that were refused most go into a batch.
+        top_callers: How many of the callers that were refused most, and of those that each endpoint's limits charged
+            most, go into a batch.
         most_groups: Groups at a time. Decisions beyond that are counted under the name `MORE`.
     """
 
     __slots__ = (
+        "_accounts",
         "_book",
         "_callers",
         "_counts",
@@ -88,6 +93,7 @@ class Rollup:
         "_limits",
         "_minute",
         "_most_groups",
+        "_spending",
         "_tiers",
         "_top_callers",
     )
@@ -105,6 +111,8 @@ class Rollup:
         self._groups: dict[object, DecisionGroup] = {}
         self._counts: Counter[Row] = Counter()
         self._callers: TopK[tuple[str, bytes]] = TopK(_CALLER_COUNTERS)
+        self._spending = Spending()
+        self._accounts: dict[tuple[str, ...], Account] = {}
 
     def count(
         self, endpoint: str, caller: Caller, demands: Sequence[Demand], outcome: str, refused: tuple[int, ...]
@@ -114,7 +122,7 @@ class Rollup:
         Args:
             endpoint: Its name.
             caller: Who sent the request.
-            demands: What was asked of the buckets.
+            demands: What was asked of the buckets; all of the same cost.
             outcome: ``allowed``, ``refused`` or ``unavailable``.
             refused: Positions of the demands that were refused.
         """
@@ -129,7 +137,12 @@ class Rollup:
         if group is None:
             group = self._add_group(key, endpoint, tier, outcome, demands, refused)
         group.times += 1
-        if group.refused_by:
+        account = group.account
+        if account is not None:
+            cost = demands[0].charge.cost
+            if cost:
+                self._spending.charge(account, caller.digest, cost)
+        elif group.refused_by:
             for limit in group.refused_by:
                 self._callers.add((limit, caller.digest))
 
@@ -146,9 +159,16 @@ class Rollup:
             if key in self._groups:
                 return self._groups[key]
             endpoint, tier, refused_by, by_limit = MORE, "", [], [(MORE, each) for _, each in by_limit]
+        charged = [limit for limit, each in by_limit if each == "allowed"] if outcome == "allowed" else []
         rows = [Row(endpoint, "", tier, outcome), *(Row(endpoint, limit, tier, each) for limit, each in by_limit)]
-        group = self._groups[key] = DecisionGroup(rows, refused_by)
+        group = self._groups[key] = DecisionGroup(rows, refused_by, self._account(endpoint, charged))
         return group
+
+    def _account(self, endpoint: str, limits: Sequence[str]) -> Account | None:
+        """Groups that differ only by tier, or by limits that did not charge, have one account."""
+        if not limits or endpoint == MORE:
+            return None
+        return self._accounts.setdefault((endpoint, *limits), Account(endpoint, limits))
 
     def _fold(self) -> None:
         """Add up the rows of all groups, and drop the groups."""
@@ -168,11 +188,12 @@ class Rollup:
         """
         self._fold()
         counts, callers, minute = self._counts, self._callers, self._minute
+        spent = self._spending.rows(self._accounts.values(), self._top_callers) if counts else []
         self._begin(now)
         if not counts:
             return None
         hits = [Hit(limit, digest.decode(), times) for (limit, digest), times in callers.top(self._top_callers)]
-        return Batch(uuid4(), minute, counts, hits)
+        return Batch(uuid4(), minute, counts, hits, spent)
 
 
 def _limit_outcome(charge: Charge, outcome: str, *, is_refused: bool) -> str:

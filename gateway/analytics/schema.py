@@ -41,6 +41,17 @@ MIGRATIONS = (
         PRIMARY KEY (minute, limit_name, caller)
     );
     """,
+    # 3: the callers that were charged most; all others have an empty name.
+    """
+    CREATE TABLE gateway_callers (
+        minute timestamptz NOT NULL,
+        endpoint text NOT NULL,
+        limit_name text NOT NULL,
+        caller text NOT NULL,
+        cost bigint NOT NULL,
+        PRIMARY KEY (minute, endpoint, limit_name, caller)
+    );
+    """,
 )
 """Migration n turns version n - 1 into version n."""
 
@@ -63,9 +74,14 @@ ADD_HITS = """
     SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[])
     ON CONFLICT (minute, limit_name, caller) DO UPDATE SET count = kept.count + excluded.count
 """
+ADD_SPENT = """
+    INSERT INTO gateway_callers AS kept (minute, endpoint, limit_name, caller, cost)
+    SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[])
+    ON CONFLICT (minute, endpoint, limit_name, caller) DO UPDATE SET cost = kept.cost + excluded.cost
+"""
 DELETE_BEFORE = tuple(
     f"DELETE FROM {table} WHERE minute < $1"  # noqa: S608 - the names are constants
-    for table in ("gateway_batches", "gateway_decisions", "gateway_refused_callers")
+    for table in ("gateway_batches", "gateway_decisions", "gateway_refused_callers", "gateway_callers")
 )
 
 READ_DECISIONS = """
@@ -80,4 +96,10 @@ READ_HITS = """
     FROM gateway_refused_callers
     WHERE minute >= to_timestamp($1) AND minute < to_timestamp($2)
     GROUP BY limit_name, caller
+"""
+READ_SPENT = """
+    SELECT endpoint, limit_name, caller, sum(cost)::bigint AS cost
+    FROM gateway_callers
+    WHERE minute >= to_timestamp($1) AND minute < to_timestamp($2)
+    GROUP BY endpoint, limit_name, caller
 """

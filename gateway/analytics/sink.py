@@ -36,11 +36,14 @@ class Totals:
     Attributes:
         decisions: How often, by the start of the step and what was decided.
         hits: How often a limit refused a caller, at least, by the limit's name and the caller's digest.
+        spent: What a limit charged a caller, at least, by the names of endpoint and limit, and the caller's digest;
+            that is empty for all others.
         unreadable: Lines that could not be parsed.
     """
 
     decisions: Counter[tuple[int, Row]] = field(default_factory=Counter)
     hits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    spent: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     unreadable: int = 0
 
 

@@ -4,21 +4,26 @@ import json
 from collections.abc import Iterable
 
 from gateway.analytics.batch import format_minute
-from gateway.analytics.report import OUTCOMES, CallerRow, Report
+from gateway.analytics.report import OUTCOMES, CallerRow, Report, SpenderRow
 
 LIMITS = ("LIMIT", "ENDPOINT", "TIER", "ALLOWED", "REFUSED", "WOULD REFUSE", "UNAVAILABLE", "SHARE")
 CALLERS = ("LIMIT", "CALLER", "REFUSED")
-NUMBERS = frozenset(LIMITS[3:])
-"""Columns that are aligned to the right; the `REFUSED` of callers is not, since it may be a range."""
+ENDPOINTS = ("ENDPOINT", "PASSED", "REFUSED", "UNAVAILABLE", "REFUSED BY")
+SPENDERS = ("ENDPOINT", "LIMIT", "CALLER", "COST", "SHARE")
+NUMBERS = {LIMITS: frozenset(LIMITS[3:]), ENDPOINTS: frozenset(ENDPOINTS[1:4]), SPENDERS: frozenset({"SHARE"})}
+"""Columns that are aligned to the right; those that may be ranges are not."""
 
 
 def as_text(report: Report) -> str:
     """The report as tables."""
     parts = [heading(report)]
     if report.caller is not None:
-        parts.append(f"caller {report.caller}")
+        parts.append(f"caller {report.name(report.caller)}")
     elif report.limits:
+        parts.append(_table(ENDPOINTS, endpoint_rows(report)))
         parts.append(_table(LIMITS, limit_rows(report)))
+    if report.spenders and (report.caller is not None or report.endpoint is not None):
+        parts.append(_table(SPENDERS, spender_rows(report)))
     if report.callers:
         parts.append(_table(CALLERS, caller_rows(report)))
     elif report.limits:
@@ -36,6 +41,15 @@ def as_json(report: Report) -> str:
         "since": format_minute(report.period.since),
         "until": format_minute(report.period.until),
         "requests": {outcome: report.requests.get(outcome, 0) for outcome in OUTCOMES if outcome != "shadow_refused"},
+        "endpoint": report.endpoint,
+        "endpoints": [
+            {
+                "endpoint": row.endpoint,
+                **{outcome: row.counts.get(outcome, 0) for outcome in OUTCOMES if outcome != "shadow_refused"},
+                "refused_by": dict(row.refused_by),
+            }
+            for row in report.endpoints
+        ],
         "limits": [
             {
                 "limit": row.limit,
@@ -46,8 +60,25 @@ def as_json(report: Report) -> str:
             for row in report.limits
         ],
         "callers": [
-            {"limit": row.limit, "caller": row.caller or None, "refused_at_least": row.at_least, "at_most": row.at_most}
+            {
+                "limit": row.limit,
+                "caller": row.caller or None,
+                **_known(report, row.caller),
+                "refused_at_least": row.at_least,
+                "at_most": row.at_most,
+            }
             for row in report.callers
+        ],
+        "spenders": [
+            {
+                "endpoint": row.endpoint,
+                "limit": row.limit,
+                "caller": row.caller or None,
+                **_known(report, row.caller),
+                "cost_at_least": row.at_least,
+                "at_most": row.at_most,
+            }
+            for row in report.spenders
         ],
         "caller": report.caller,
         "unreadable": report.unreadable,
@@ -55,12 +86,17 @@ def as_json(report: Report) -> str:
     return json.dumps(document, indent=2)
 
 
+def _known(report: Report, caller: str) -> dict[str, str]:
+    return {"user": report.names[caller]} if caller in report.names else {}
+
+
 def heading(report: Report) -> str:
     """The period, and how many requests were refused in it."""
     total, refused = sum(report.requests.values()), report.requests.get("refused", 0)
     since, until = format_minute(report.period.since), format_minute(report.period.until)
     summary = f"{total} requests decided, {refused} refused ({refused / total:.1%})" if total else "no requests decided"
-    return f"{since} to {until}: {summary}\nfrom {report.source}"
+    where = "" if report.endpoint is None else f", endpoint {report.endpoint}"
+    return f"{since} to {until}{where}: {summary}\nfrom {report.source}"
 
 
 def limit_rows(report: Report) -> Iterable[tuple[str, ...]]:
@@ -73,10 +109,24 @@ def limit_rows(report: Report) -> Iterable[tuple[str, ...]]:
 def caller_rows(report: Report) -> Iterable[tuple[str, ...]]:
     """Who was refused, as cells under `CALLERS`."""
     for row in report.callers:
-        yield row.limit, row.caller or "(all others)", _count(row)
+        yield row.limit, report.name(row.caller) or "(all others)", _count(row)
 
 
-def _count(row: CallerRow) -> str:
+def endpoint_rows(report: Report) -> Iterable[tuple[str, ...]]:
+    """What became of the requests to each endpoint, as cells under `ENDPOINTS`."""
+    for row in report.endpoints:
+        passed, refused, unavailable = (row.counts.get(each, 0) for each in ("allowed", "refused", "unavailable"))
+        by = ", ".join(f"{limit} {count}" for limit, count in row.refused_by.items())
+        yield row.endpoint, str(passed), str(refused), str(unavailable), by or "-"
+
+
+def spender_rows(report: Report) -> Iterable[tuple[str, ...]]:
+    """Who was charged, as cells under `SPENDERS`."""
+    for row in report.spenders:
+        yield row.endpoint, row.limit, report.name(row.caller) or "(all others)", _count(row), f"{row.share:.1%}"
+
+
+def _count(row: CallerRow | SpenderRow) -> str:
     return str(row.at_least) if row.at_least == row.at_most else f"{row.at_least} to {row.at_most}"
 
 
@@ -85,7 +135,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if name in NUMBERS and head is LIMITS else cell.ljust(width)
+            cell.rjust(width) if name in NUMBERS.get(head, ()) else cell.ljust(width)
             for name, cell, width in zip(head, line, widths, strict=True)
         ).rstrip()
         for line in lines

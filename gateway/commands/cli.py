@@ -8,6 +8,7 @@ from gateway import __version__
 from gateway.analytics.sink import SinkUnavailableError
 from gateway.auth.signing import SigningError
 from gateway.commands.audit import AuditError, add_audit_commands
+from gateway.commands.caller import CallerError, add_caller_command
 from gateway.commands.check import add_check_command
 from gateway.commands.console import OutputError, escape_unprintable, print_error, print_output
 from gateway.commands.control_client import ControlClientError
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNUSABLE
     except (
         ListenError, RuntimeFolderError, ReexecError, UnsafeParserError, SigningError, AuditError, AuditLogError,
-        ReportError, SinkUnavailableError, OutputError, StateLockError, ControlClientError,
+        CallerError, ReportError, SinkUnavailableError, OutputError, StateLockError, ControlClientError,
     ) as error:  # fmt: skip
         print_error(f"gateway: {error}")
         return FAILED
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     add_token_commands(commands)
     add_audit_commands(commands)
     add_report_command(commands)
+    add_caller_command(commands)
     add_schema_command(commands)
     add_demo_command(commands)
     return parser

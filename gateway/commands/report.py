@@ -4,10 +4,10 @@ import argparse
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,13 @@ from gateway.analytics.open import open_sink
 from gateway.analytics.report import Report, make_report, time_range
 from gateway.analytics.sink import Sink, TimeRange, Totals
 from gateway.analytics.text import as_json, as_text
+from gateway.commands.caller import address_digest, parse_address, user_digest
 from gateway.config.loader import load
-from gateway.limits.address import Address
 from gateway.limits.duration import parse_duration
-from gateway.limits.identity import Identity, Sender
-from gateway.settings.identity import IdentityPolicy
+from gateway.limits.identity import Identity
 
 _CONFIG = Path("config/gateway.yaml")
 _MAX_CALLERS = 10
-
-
-class _NoHeaders:
-    """The headers of a request that has none."""
-
-    def get(self, _name: str, /) -> str | None:
-        """None."""
-
-    def getall(self, _name: str, default: Sequence[str], /) -> Sequence[str]:
-        """None."""
-        return default
 
 
 class ReportError(Exception):
@@ -68,12 +56,21 @@ def add_report_command(commands: Any) -> None:
     form = report.add_mutually_exclusive_group()
     form.add_argument("--html", metavar="FILE", type=Path, help="write a web page with a chart instead")
     form.add_argument("--json", action="store_true", help="print JSON instead")
+    report.add_argument(
+        "--endpoint", metavar="NAME", help="report on this endpoint only, and print the callers that were charged most"
+    )
+    report.add_argument(
+        "--names",
+        metavar="FILE",
+        type=Path,
+        help="a file of known user ids, one a line: print them in place of their hashes",
+    )
     who = report.add_mutually_exclusive_group()
     who.add_argument("--user", metavar="ID", help="report on this user only, and print the hash that stands for them")
     who.add_argument(
         "--address",
         metavar="IP",
-        type=_address,
+        type=parse_address,
         help="report on clients without a user id from this address only; as above",
     )
     report.set_defaults(render=_report)
@@ -98,33 +95,54 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _address(text: str) -> Address:
-    try:
-        return ip_address(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address") from None
-
-
 def _report(options: argparse.Namespace) -> str:
-    settings = load(options.config).settings
+    configuration = load(options.config)
+    settings = configuration.settings
     if not settings.analytics.is_on:
         raise ReportError(f"{options.config} has no section analytics, so nothing is counted")
     if options.since >= options.until:
         raise ReportError("--since is not before --until")
     period = time_range(options.since, options.until)
+    identity = Identity((), (), settings.identity.hash_key)
+    names = _names(options.names, identity) if options.names else {}
     totals = asyncio.run(_read(open_sink(settings.analytics), period))
-    caller = _caller(options, settings.identity)
-    report = make_report(period, totals, str(settings.analytics), most_callers=options.top, caller=caller)
+    _require_endpoint(
+        options.endpoint, {*configuration.rules.endpoints, *(row.endpoint for _, row in totals.decisions)}
+    )
+    report = make_report(
+        period,
+        totals,
+        str(settings.analytics),
+        most_callers=options.top,
+        caller=_caller(options, identity),
+        endpoint=options.endpoint,
+        names=names,
+    )
     return _render(report, options)
 
 
-def _caller(options: argparse.Namespace, policy: IdentityPolicy) -> str | None:
+def _require_endpoint(name: str | None, known: AbstractSet[str]) -> None:
+    if name is not None and name not in known:
+        raise ReportError(f"no endpoint is named {name}; there are {', '.join(sorted(known))}")
+
+
+def _names(file: Path, identity: Identity) -> Mapping[str, str]:
+    """The user ids in a file, by digest."""
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except OSError as error:
+        raise ReportError(f"--names {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ReportError(f"--names {file}: it is not in UTF-8") from error
+    return {user_digest(identity, line.strip()): line.strip() for line in lines if line.strip()}
+
+
+def _caller(options: argparse.Namespace, identity: Identity) -> str | None:
     """The digest of the caller to report on; None for all."""
-    identity = Identity((), (), policy.hash_key)
     if options.user is not None:
-        return identity.user(options.user).digest.decode()
+        return user_digest(identity, options.user)
     if options.address is not None:
-        return identity.identify(Sender(options.address, trusted=False, headers=_NoHeaders())).digest.decode()
+        return address_digest(identity, options.address)
     return None
 
 

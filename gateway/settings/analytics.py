@@ -30,7 +30,8 @@ class Analytics:
         postgres: A database instead. All gateways may share it.
         keep: How long counts are kept.
         interval: How often a worker writes its counts; at least once a minute. A worker that is killed loses this much.
-        top_callers: How many of the callers refused most are kept in each interval.
+        top_callers: How many of the callers refused most are kept in each interval; also, for each endpoint and limit,
+            how many of the callers charged most, but 500 of these in all.
         buffer: Rows a worker holds while they cannot be written. Rows beyond that are dropped, and the drops counted.
     """
 

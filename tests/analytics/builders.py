@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from uuid import uuid4
 
-from gateway.analytics.batch import Batch, Hit, Row
+from gateway.analytics.batch import Batch, Hit, Row, Spent
 from gateway.analytics.sink import Sink, TimeRange, Totals
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint
@@ -31,10 +31,23 @@ def caller(user: str = "ana", tier: str | None = None) -> Caller:
     return Identity(hash_key=b"k" * 16).user(user, tier)
 
 
-def batch(count: int = 1, *, minute: int = MINUTE, limit: str = "each", hits: Iterable[tuple[str, int]] = ()) -> Batch:
-    """So many requests, refused by one limit."""
+def batch(
+    count: int = 1,
+    *,
+    minute: int = MINUTE,
+    limit: str = "each",
+    hits: Iterable[tuple[str, int]] = (),
+    spent: Iterable[tuple[str, int]] = (),
+) -> Batch:
+    """So many requests, refused by one limit; whom it refused; and whom it charged how much."""
     rows = {Row("orders", "", "", "refused"): count, Row("orders", limit, "", "refused"): count}
-    return Batch(uuid4(), minute, rows, [Hit(limit, digest, times) for digest, times in hits])
+    return Batch(
+        uuid4(),
+        minute,
+        rows,
+        [Hit(limit, digest, times) for digest, times in hits],
+        [Spent("orders", limit, digest, cost) for digest, cost in spent],
+    )
 
 
 async def stored(sink: Sink, period: TimeRange = ALWAYS) -> tuple[int, dict[tuple[str, str], int]]:

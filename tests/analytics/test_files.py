@@ -46,7 +46,7 @@ async def test_processes_that_write_at_once_do_not_mix_up_their_lines(tmp_path: 
 
 async def test_a_line_is_json_in_a_file_of_its_day_that_others_may_not_read(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    await sink_in(folder).put(batch(7, minute=MINUTE + DAY - 60, hits=[("aa", 7)]))
+    await sink_in(folder).put(batch(7, minute=MINUTE + DAY - 60, hits=[("aa", 7)], spent=[("bb", 8)]))
     (file,) = folder.iterdir()
     assert file.name == "analytics-2026-02-01.jsonl"
     assert (file.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o600, 0o700)
@@ -57,7 +57,9 @@ async def test_a_line_is_json_in_a_file_of_its_day_that_others_may_not_read(tmp_
         {**decision, "limit": ""},
         {**decision, "limit": "each"},
         {"minute": minute, "limit": "each", "caller": "aa", "refused": 7},
+        {"minute": minute, "endpoint": "orders", "limit": "each", "caller": "bb", "cost": 8},
     ]
+    assert (await sink_in(folder).read(ALWAYS)).spent == {("orders", "each", "bb"): 8}
 
 
 async def test_a_line_that_was_torn_costs_itself_and_no_other(tmp_path: Path) -> None:

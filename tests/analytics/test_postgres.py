@@ -14,7 +14,7 @@ from gateway.analytics.postgres import PostgresSink
 from gateway.analytics.sink import SinkUnavailableError
 from gateway.settings.analytics import Postgres
 from gateway.settings.url import PostgresUrl
-from tests.analytics.builders import DAY, MINUTE, batch, stored
+from tests.analytics.builders import ALWAYS, DAY, MINUTE, batch, stored
 from tests.postgres_server import PASSWORD, ROLE, PostgresServer, has_tls, postgres_server
 from tests.tls_front import tls_front
 from tests.waiting import at_most
@@ -62,8 +62,10 @@ async def test_an_old_schema_is_migrated_and_keeps_what_is_in_it(
                 "INSERT INTO gateway_decisions VALUES (to_timestamp($1), 'orders', '', '', 'allowed', 41)", MINUTE
             )
     now = sink_at(postgres, database)
-    await now.put(batch(1, hits=[("aa", 1)]))
+    await now.put(batch(1, hits=[("aa", 1)], spent=[("bb", 3), ("", 9)]))
+    await now.put(batch(0, spent=[("bb", 4)]))
     assert await stored(now) == (42 if version else 1, {("each", "aa"): 1})
+    assert (await now.read(ALWAYS)).spent == {("orders", "each", "bb"): 7, ("orders", "each", ""): 9}
     await now.close()
     assert await versions(postgres, database) == list(range(1, len(schema.MIGRATIONS) + 1))
 
@@ -80,7 +82,7 @@ async def test_a_schema_of_a_newer_gateway_is_used_as_it_is(postgres: PostgresSe
     await older.put(batch(1))
     assert await stored(older) == (2, {})
     await older.close()
-    assert await versions(postgres, database) == [1, 2, 3]
+    assert await versions(postgres, database) == list(range(1, len(schema.MIGRATIONS) + 2))
 
 
 async def test_a_migration_that_fails_is_rolled_back(postgres: PostgresServer, database: str) -> None:
@@ -113,7 +115,7 @@ async def test_a_role_that_can_only_write_or_only_read_is_enough_once_the_schema
     owner = sink_at(postgres, database)
     await owner.put(batch(1))
     await owner.close()
-    tables = "gateway_schema, gateway_batches, gateway_decisions, gateway_refused_callers"
+    tables = "gateway_schema, gateway_batches, gateway_decisions, gateway_refused_callers, gateway_callers"
     async with postgres.session(database) as session:
         for role, rights in (("writer", "SELECT, INSERT, UPDATE, DELETE"), ("reader", "SELECT")):
             await session.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")

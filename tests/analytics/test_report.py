@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from html.parser import HTMLParser
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -31,14 +32,38 @@ def totals() -> Totals:
     return Totals(Counter(decisions), Counter({("each", "a" * 32): 17, ("each", "b" * 32): 3, ("each", "c" * 32): 1}))
 
 
-def report(of: Totals | None = None, *, most: int = 2, caller: str | None = None) -> Report:
-    return make_report(PERIOD, of or totals(), "here", most_callers=most, caller=caller)
+def report(of: Totals | None = None, *, most: int = 2, **options: Any) -> Report:
+    return make_report(PERIOD, of or totals(), "here", most_callers=most, **options)
+
+
+def busy() -> Totals:
+    """Two endpoints, of which one is eaten by a caller that was never refused."""
+    decisions = {
+        (MINUTE, Row("orders", "", "", "allowed")): 60,
+        (MINUTE, Row("orders", "", "", "refused")): 12,
+        (MINUTE, Row("orders", "", "", "unavailable")): 1,
+        (MINUTE, Row("orders", "each", "", "refused")): 9,
+        (MINUTE, Row("orders", "each", "gold", "refused")): 1,
+        (MINUTE, Row("orders", "all", "", "refused")): 4,
+        (MINUTE, Row("carts", "", "", "allowed")): 5,
+        (MINUTE, Row("carts", "each", "", "refused")): 3,
+    }
+    spent = {
+        ("orders", "each", "a" * 32): 100,
+        ("orders", "each", "b" * 32): 20,
+        ("orders", "each", ""): 5,
+        ("carts", "each", "b" * 32): 4,
+    }
+    return Totals(Counter(decisions), Counter({("each", "b" * 32): 13}), Counter(spent))
 
 
 def test_text_lists_limits_and_callers_most_refusals_first() -> None:
     assert as_text(report()) == (
         "2026-02-01T00:00Z to 2026-02-02T00:00Z: 100 requests decided, 30 refused (30.0%)\n"
         "from here\n"
+        "\n"
+        "ENDPOINT  PASSED  REFUSED  UNAVAILABLE  REFUSED BY\n"
+        "orders        70       30            0  each 30\n"
         "\n"
         "LIMIT  ENDPOINT  TIER  ALLOWED  REFUSED  WOULD REFUSE  UNAVAILABLE   SHARE\n"
         "each   orders    gold        0       30             0            0  100.0%\n"
@@ -68,6 +93,59 @@ def test_a_report_on_one_caller_lists_that_caller() -> None:
         f"each   {'c' * 32}  1 to 10",
     ]
     assert as_text(report(caller="d" * 32)).endswith("This caller is not among those that were refused most.")
+
+
+def test_who_eats_an_endpoint_is_listed_though_never_refused_and_by_name() -> None:
+    text = as_text(report(busy(), endpoint="orders", names={"a" * 32: "ana"}, most=1))
+    assert text == (
+        "2026-02-01T00:00Z to 2026-02-02T00:00Z, endpoint orders: 73 requests decided, 12 refused (16.4%)\n"
+        "from here\n"
+        "\n"
+        "ENDPOINT  PASSED  REFUSED  UNAVAILABLE  REFUSED BY\n"
+        "orders        60       12            1  each 10, all 4\n"
+        "\n"
+        "LIMIT  ENDPOINT  TIER  ALLOWED  REFUSED  WOULD REFUSE  UNAVAILABLE   SHARE\n"
+        "each   orders    -           0        9             0            0  100.0%\n"
+        "all    orders    -           0        4             0            0  100.0%\n"
+        "each   orders    gold        0        1             0            0  100.0%\n"
+        "\n"
+        "ENDPOINT  LIMIT  CALLER        COST        SHARE\n"
+        "orders    each   ana           100 to 105  80.0%\n"
+        "orders    each   (all others)  20 to 25    16.0%\n"
+        "\n"
+        "LIMIT  CALLER                            REFUSED\n"
+        f"each   {'b' * 32}  13\n"
+        "all    (all others)                      0 to 4"
+    )
+
+
+def test_what_one_caller_was_charged_is_listed_for_each_endpoint() -> None:
+    lines = as_text(report(busy(), caller="b" * 32, names={"b" * 32: "bob"})).splitlines()
+    assert lines[3:8] == [
+        "caller bob",
+        "",
+        "ENDPOINT  LIMIT  CALLER  COST       SHARE",
+        "orders    each   bob     20 to 25   16.0%",
+        "carts     each   bob     4         100.0%",
+    ]
+
+
+def test_json_has_the_endpoints_and_the_callers_that_were_charged_most() -> None:
+    document = json.loads(as_json(report(busy(), names={"a" * 32: "ana"}, most=1)))
+    assert document["endpoints"][0] == {
+        "endpoint": "orders", "allowed": 60, "refused": 12, "unavailable": 1, "refused_by": {"each": 10, "all": 4},
+    }  # fmt: skip
+    assert document["spenders"][:2] == [
+        {
+            "endpoint": "orders",
+            "limit": "each",
+            "caller": "a" * 32,
+            "user": "ana",
+            "cost_at_least": 100,
+            "at_most": 105,
+        },
+        {"endpoint": "orders", "limit": "each", "caller": None, "cost_at_least": 20, "at_most": 25},
+    ]
 
 
 def test_json_has_the_same_numbers() -> None:

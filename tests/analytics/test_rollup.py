@@ -10,6 +10,7 @@ from gateway.analytics.rollup import MORE, Rollup
 from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit
 from gateway.limits.override import Effect, Override
+from gateway.limits.remaining import with_weight
 from gateway.limits.rules import RuleBook
 from tests.analytics.builders import EACH, MINUTE, QUOTA, SHADOW, book, caller
 
@@ -62,6 +63,44 @@ def test_callers_that_enforced_limits_refused_are_listed_by_digest() -> None:
             count(counting, rules, caller(user), "refused", 0, 1)
     digests = [caller(user).digest.decode() for user in ("ana", "cleo")]
     assert [tuple(hit) for hit in cut(counting).hits] == [("each", digests[0], 3), ("each", digests[1], 2)]
+
+
+def test_callers_that_were_allowed_are_listed_by_what_each_limit_charged_them() -> None:
+    """A shadow limit that could not be paid did not charge, and who was refused was charged nothing."""
+    rules = book()
+    counting = rollup(rules)
+    for user, tier, times in (("ana", None, 3), ("bob", "gold", 1), ("ana", "gold", 2)):
+        for _ in range(times):
+            count(counting, rules, caller(user, tier), "allowed")
+    count(counting, rules, caller("bob"), "allowed", 1)
+    count(counting, rules, caller("cleo"), "refused", 0)
+    ana, bob = (caller(user).digest.decode() for user in ("ana", "bob"))
+    assert sorted(map(tuple, cut(counting).spent)) == sorted(
+        [("orders", "each", ana, 5), ("orders", "each", bob, 2),
+         ("orders", "shadow", ana, 5), ("orders", "shadow", bob, 1)]
+    )  # fmt: skip
+
+
+def test_what_was_charged_is_the_cost_and_all_others_are_one_row() -> None:
+    rules = book(EACH)
+    counting = rollup(rules, top_callers=1)
+    for user, cost in (("ana", 2), ("bob", 300), ("cleo", 5), ("dan", 0)):
+        demands = with_weight(rules.current.demands(rules.current.default, caller(user)), cost)
+        counting.count("default", caller(user), demands, "allowed", ())
+    bob = caller("bob").digest.decode()
+    assert [tuple(spent) for spent in cut(counting).spent] == [
+        ("default", "each", bob, 300),
+        ("default", "each", "", 7),
+    ]
+
+
+def test_a_reload_in_between_loses_nothing_of_what_was_charged() -> None:
+    rules = book(EACH)
+    counting = rollup(rules)
+    count(counting, rules, caller(), "allowed")
+    rules.current = book(replace(EACH, tiers={})).current
+    count(counting, rules, caller(), "allowed")
+    assert [spent.cost for spent in cut(counting).spent] == [2]
 
 
 def test_a_tier_is_one_that_a_limit_names_or_an_override_sets() -> None:

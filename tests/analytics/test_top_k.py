@@ -70,6 +70,23 @@ def test_a_flood_of_callers_that_come_once_does_not_hide_one_that_comes_often() 
     assert 4_999 - 105_000 / 100 <= times <= 4_999
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 40)), max_size=200), CAPACITIES)
+def test_its_bounds_hold_for_weights(stream: list[tuple[int, int]], capacity: int) -> None:
+    top_k: TopK[int] = TopK(capacity)
+    truth: Counter[int] = Counter()
+    for item, weight in stream:
+        top_k.add(item, weight)
+        truth[item] += weight
+    held = [item for item, _ in top_k.top(capacity)]
+    assert len(held) == min(capacity, len(truth))
+    for item in held:
+        least, most = top_k.bounds(item)
+        assert least <= truth[item] <= most
+        assert most - least <= truth.total() / capacity
+    assert {item for item, weight in truth.items() if weight > truth.total() / capacity} <= set(held)
+
+
 def test_there_must_be_a_counter() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         TopK(0)

@@ -28,6 +28,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     sink = FileSink(tmp_path / "counted", 30 * DAY)
     asyncio.run(sink.put(batch(5, minute=now - 7200, hits=[(identity.user("ana").digest.decode(), 5)])))
     asyncio.run(sink.put(batch(2, minute=now - 120, hits=[(identity.user("bob").digest.decode(), 2)])))
+    asyncio.run(sink.put(batch(0, minute=now - 60, spent=[(identity.user("cleo").digest.decode(), 40)])))
     return str(file)
 
 
@@ -64,6 +65,25 @@ def test_a_customer_is_found_by_user_id_or_address(config: str, capsys: pytest.C
     printed = report(capsys, "--config", config, "--address", "2001:db8::1")[1]
     assert printed == report(capsys, "--config", config, "--address", "2001:db8::2")[1]
     assert "This caller is not among those that were refused most." in printed
+
+
+def test_an_endpoint_is_reported_on_with_the_names_of_a_file(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "users.txt").write_text("\ufeffcleo\r\nana\n\n  bob \n")
+    names = ("--names", str(tmp_path / "users.txt"))
+    printed = report(capsys, "--config", config, "--endpoint", "orders", *names)[1]
+    assert "endpoint orders: 7 requests decided" in printed
+    assert "orders         0        7            0  each 7" in printed
+    assert "orders    each   cleo    40    100.0%" in printed
+    assert "each   ana     5\neach   bob     2" in printed
+    assert report(capsys, "--config", config, "--endpoint", "default")[1].endswith("no requests decided\nfrom " + str(
+        tmp_path / "counted") + "\n")  # fmt: skip
+    code, _, err = report(capsys, "--config", config, "--endpoint", "order")
+    assert (code, "no endpoint is named order; there are default, orders" in err) == (1, True)
+    (tmp_path / "users.txt").write_bytes(b"\xff")
+    assert "users.txt: it is not in UTF-8" in report(capsys, "--config", config, *names)[2]
+    assert "none.txt: No such file" in report(capsys, "--config", config, "--names", str(tmp_path / "none.txt"))[2]
 
 
 def test_a_page_is_written(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

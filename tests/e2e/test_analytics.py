@@ -102,6 +102,10 @@ async def test_workers_that_share_a_folder_add_up_to_what_clients_were_answered(
     assert Counter(each["refused_at_least"] for each in of_all["callers"]) == {5: 20, 2: 1}
     (gold,) = (await report(config, "--user", "gold-1"))["callers"]
     assert (gold["refused_at_least"], gold["limit"]) == (2, "each")
+    (orders,) = of_all["endpoints"]
+    assert (orders["allowed"], orders["refused"], orders["refused_by"]) == (108, 102, {"each": 102})
+    eaten = await report(config, "--endpoint", "orders", "--top", "100")
+    assert Counter(each["cost_at_least"] for each in eaten["spenders"] if each["limit"] == "each") == {5: 20, 8: 1}
     counted = "".join(path.read_text() for path in (tmp_path / "counted").iterdir())
     assert gold["caller"] in counted
     assert not re.search("user-|gold-1|127.0.0.1", counted)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kit.process import ROOT
 
-COMMANDS = [[], ["serve"], ["check"], ["schema"], ["token"], ["audit"], ["report"], ["demo"]]
+COMMANDS = [[], ["serve"], ["check"], ["schema"], ["token"], ["audit"], ["report"], ["caller", "ana"], ["demo"]]
 TERMINALS = [
     {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"},
     {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
