@@ -30,21 +30,21 @@ class _LocalBucket:
 
     Attributes:
         quota: The bucket's size and speed, as last charged.
+        policy: That of the limit, as last charged: whole, or this worker's share.
         known_full_at: The instant before which Redis knew the bucket not to be full, or 0.
         spent: Microseconds of debt, weighed as in the shared bucket, not yet paid or charged to it.
         paid_until: The instant up to which the worker's refill has been used to pay for it.
         state: The worker's own bucket.
         is_current: Whether `state` is valid; it is not after Redis was available again.
-        policy: That of the limit, as last charged: whole, or this worker's share.
     """
 
     quota: Quota
+    policy: FailurePolicy
     known_full_at: int = 0
     spent: int = 0
     paid_until: int = 0
     state: State | None = None
     is_current: bool = False
-    policy: FailurePolicy = FailurePolicy.LOCAL
 
 
 class Fallback:
@@ -92,7 +92,7 @@ class Fallback:
         key, quota = demand.key, demand.charge.quota
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = _LocalBucket(quota)
+            bucket = self._buckets[key] = _LocalBucket(quota, demand.charge.failure_policy)
             if len(self._buckets) > self._max:
                 _, oldest = self._buckets.popitem(last=False)
                 self.evicted += oldest.spent > 0

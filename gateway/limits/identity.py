@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
 from typing import NamedTuple, Protocol
 
-from gateway.limits.address import LOCAL, Address, Network, Unix, belongs, find_client, group
+from gateway.limits.address import Address, Network, Unix, belongs, find_client, group
 
 _EXACT = 2.0**53
 """A float below it that is a whole number has the digits that were sent."""
@@ -141,9 +141,9 @@ class BearerToken:
     """
 
     verify: Callable[[str], Mapping[str, object] | Rejection] = field(repr=False)
-    claim: tuple[str, ...] = ("sub",)
-    tier_claim: tuple[str, ...] | None = None
-    header: str = "Authorization"
+    claim: tuple[str, ...]
+    tier_claim: tuple[str, ...] | None
+    header: str
 
     def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
         text = _single(sender.headers, self.header)
@@ -223,9 +223,9 @@ class Identity:
         ValueError: the hash key is too long.
     """
 
-    sources: Sequence[IdentitySource] = (TrustedHeader("X-User-Id", "X-User-Tier"),)
-    trusted_proxies: tuple[Network | Unix, ...] = LOCAL
-    hash_key: bytes = field(default=b"", repr=False)
+    sources: Sequence[IdentitySource]
+    trusted_proxies: tuple[Network | Unix, ...]
+    hash_key: bytes = field(repr=False)
     report: Callable[[Rejection], object] = field(default=unreported, repr=False, compare=False)
     _hashes: Mapping[str, blake2b] = field(init=False, repr=False, compare=False)
 

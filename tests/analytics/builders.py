@@ -7,10 +7,11 @@ from gateway.analytics.batch import Batch, Hit, Row, Spent
 from gateway.analytics.sink import Sink, TimeRange, Totals
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.identity import Caller, Identity
+from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.limits.rules import RuleBook, Rules
+from tests.kit.identity import make_identity
 
 MINUTE = 1_769_904_000
 """2026-02-01T00:00Z."""
@@ -28,7 +29,7 @@ def book(*limits: Limit, endpoints: Iterable[str] = ("orders",)) -> RuleBook:
 
 
 def caller(user: str = "ana", tier: str | None = None) -> Caller:
-    return Identity(hash_key=b"k" * 16).user(user, tier)
+    return make_identity(hash_key=b"k" * 16).user(user, tier)
 
 
 def batch(

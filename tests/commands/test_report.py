@@ -8,8 +8,8 @@ import pytest
 
 from gateway.analytics.files import FileSink
 from gateway.commands.cli import main
-from gateway.limits.identity import Identity
 from tests.analytics.builders import DAY, batch
+from tests.kit.identity import make_identity
 
 SETTINGS = """
 upstreams: {default: {urls: [http://127.0.0.1:9]}}
@@ -24,7 +24,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     file = tmp_path / "gateway.yaml"
     file.write_text(f"{SETTINGS}analytics: {{folder: counted}}\n")
     now = int(time.time()) // 60 * 60
-    identity = Identity(hash_key=KEY.encode())
+    identity = make_identity(hash_key=KEY.encode())
     sink = FileSink(tmp_path / "counted", 30 * DAY)
     asyncio.run(sink.put(batch(5, minute=now - 7200, hits=[(identity.user("ana").digest.decode(), 5)])))
     asyncio.run(sink.put(batch(2, minute=now - 120, hits=[(identity.user("bob").digest.decode(), 2)])))
@@ -57,7 +57,7 @@ def test_invalid_arguments_are_rejected(arguments: list[str], capsys: pytest.Cap
 
 
 def test_a_customer_is_found_by_user_id_or_address(config: str, capsys: pytest.CaptureFixture[str]) -> None:
-    digest = Identity(hash_key=KEY.encode()).user("ana").digest.decode()
+    digest = make_identity(hash_key=KEY.encode()).user("ana").digest.decode()
     printed = report(capsys, "--config", config, "--user", "ana")[1]
     assert f"caller {digest}\n" in printed
     assert f"each   {digest}  5" in printed

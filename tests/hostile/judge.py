@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from gateway.limiter.verdict import Outcome as Decided
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.identity import Identity, Sender
+from gateway.limits.identity import Sender
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.settings.intake import Intake
@@ -24,6 +24,7 @@ from tests.hostile.case import Case
 from tests.hostile.responses import Answer, BrokenResponseError, read_responses
 from tests.hostile.strict import Request, read_strictly, read_with_h11
 from tests.hostile.wire import converse, recorder
+from tests.kit.identity import make_identity
 from tests.proxy.running import Seen, proxy
 
 INTAKE = Intake(idle_timeout=0.02, head_timeout=0.4, body_timeout=0.4)
@@ -32,8 +33,8 @@ LIMITS = (
     Limit("all", True, False, Quota(Rate(1, 86_400), 1_000)),
     Limit("limited", True, True, Quota(Rate(1, 86_400), 3), endpoints=frozenset({"limited"})),
 )
-STRANGERS = Identity(trusted_proxies=())
-TRUSTING = Identity(trusted_proxies=(ip_network("127.0.0.0/8"),))
+STRANGERS = make_identity(trusted_proxies=())
+TRUSTING = make_identity(trusted_proxies=(ip_network("127.0.0.0/8"),))
 _SPENDING = b"GET /limited HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n"
 _PEER = ip_address("127.0.0.1")
 

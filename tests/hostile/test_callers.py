@@ -6,10 +6,11 @@ import pytest
 
 from gateway.limits.address import LOOPBACK, Network
 from gateway.limits.bucket import Quota
-from gateway.limits.identity import ApiKey, BearerToken, Claim, Identity, Rejection, TrustedHeader
+from gateway.limits.identity import ApiKey, Claim, Identity, Rejection, TrustedHeader
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from tests.hostile.wire import converse, recorder
+from tests.kit.identity import bearer_token, make_identity
 from tests.proxy.running import proxy
 
 LIMIT = Limit("each", True, False, Quota(Rate(1, 86_400), 3))
@@ -22,7 +23,7 @@ def verify(token: str) -> dict[str, str] | Rejection:
 
 
 def identity(*trusted: Network) -> Identity:
-    return Identity((BearerToken(verify), ApiKey(KEYS), TrustedHeader("X-User-Id", "X-User-Tier")), trusted)
+    return make_identity((bearer_token(verify), ApiKey(KEYS), TrustedHeader("X-User-Id", "X-User-Tier")), trusted)
 
 
 async def sent(fields: str, *trusted: Network) -> tuple[bytes, list[bytes], bytes]:

@@ -12,14 +12,14 @@ from time import process_time
 import pytest
 
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.identity import Identity
 from gateway.settings.intake import Intake
 from tests.hostile.wire import converse
+from tests.kit.identity import make_identity
 from tests.proxy.running import Running, proxy
 from tests.waiting import DEADLINE, at_most, eventually, until
 from tests.wire import OK, Client, Conversation, Upstream, ask, get, says, upstream
 
-STRANGERS = Identity(trusted_proxies=(ip_network("10.0.0.0/8"),))
+STRANGERS = make_identity(trusted_proxies=(ip_network("10.0.0.0/8"),))
 MANY = 2_000
 """Sockets of an attack; their other ends are ours as well."""
 

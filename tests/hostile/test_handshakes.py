@@ -13,14 +13,14 @@ from time import process_time
 import pytest
 import trustme
 
-from gateway.limits.identity import Identity
 from gateway.settings.intake import Intake
+from tests.kit.identity import make_identity
 from tests.proxy.running import Running, proxy
 from tests.waiting import DEADLINE, until
 from tests.wire import Client, get, upstream
 
 MUTE = 300
-STRANGERS = Identity(trusted_proxies=(ip_network("10.0.0.0/8"),))
+STRANGERS = make_identity(trusted_proxies=(ip_network("10.0.0.0/8"),))
 AUTHORITY = trustme.CA()
 SERVING = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 AUTHORITY.issue_cert("127.0.0.1").configure_cert(SERVING)

@@ -12,15 +12,14 @@ from multidict import CIMultiDict
 from gateway.limits.identity import (
     REASONS,
     ApiKey,
-    BearerToken,
     Caller,
     Claim,
-    Identity,
     IdentitySource,
     Rejection,
     Sender,
     TrustedHeader,
 )
+from tests.kit.identity import bearer_token, make_identity
 
 LOCAL = ip_address("127.0.0.1")
 STRANGER = ip_address("203.0.113.9")
@@ -53,7 +52,7 @@ def verify(token: str) -> dict[str, object] | Rejection:
     return CLAIMS.get(token, FORGED)
 
 
-TOKEN = BearerToken(verify, tier_claim=("plan",))
+TOKEN = bearer_token(verify, tier_claim=("plan",))
 API_KEY = ApiKey({sha256(b"k1").hexdigest(): Claim("alice", "pro"), sha256(b"\xff\xfe").hexdigest(): Claim("raw")})
 
 
@@ -159,7 +158,7 @@ def test_no_token_is_nothing() -> None:
 
 
 def test_claim_and_header_of_a_token_can_be_chosen() -> None:
-    source = BearerToken(verify, claim=("email",), header="X-Token")
+    source = bearer_token(verify, claim=("email",), header="X-Token")
     assert source(asker(("X-Token", "Bearer other"))) == Claim("alice@example.test")
     assert user_of(source, ("Authorization", "Bearer other")) is None
 
@@ -184,7 +183,7 @@ NESTED = {"user": {"id": 7, "plan": {"name": "gold"}, "": "empty"}, "user.id": "
     ],
 )
 def test_names_lead_into_objects_within_a_token(path: tuple[str, ...], user: str | None) -> None:
-    source = BearerToken(lambda _: NESTED, claim=path, tier_claim=path)
+    source = bearer_token(lambda _: NESTED, claim=path, tier_claim=path)
     assert claim_of(source, ("Authorization", "Bearer x")) == (Claim(user, user) if user else None)
 
 
@@ -214,10 +213,10 @@ def test_a_key_is_known_by_its_hash(fields: list[tuple[str, str]], user: str | N
 
 def test_the_first_source_that_knows_the_caller_wins() -> None:
     fields = (("X-User-Id", "carol"), ("Authorization", "Bearer good"), ("X-Api-Key", "k1"))
-    assert Identity([TOKEN, HEADER]).identify(asker(*fields)).id == "alice"
-    assert Identity([HEADER, TOKEN]).identify(asker(*fields)).id == "carol"
-    assert Identity([HEADER, TOKEN]).identify(asker(*fields, trusted=False)).id == "alice"
-    assert Identity([HEADER, API_KEY]).identify(asker(*fields, trusted=False)).tier == "pro"
+    assert make_identity([TOKEN, HEADER]).identify(asker(*fields)).id == "alice"
+    assert make_identity([HEADER, TOKEN]).identify(asker(*fields)).id == "carol"
+    assert make_identity([HEADER, TOKEN]).identify(asker(*fields, trusted=False)).id == "alice"
+    assert make_identity([HEADER, API_KEY]).identify(asker(*fields, trusted=False)).tier == "pro"
 
 
 @pytest.mark.parametrize(
@@ -230,17 +229,17 @@ def test_the_first_source_that_knows_the_caller_wins() -> None:
     ],
 )
 def test_what_a_stranger_invents_buys_no_fresh_bucket(field: tuple[str, str]) -> None:
-    identity = Identity([TOKEN, HEADER, API_KEY])
+    identity = make_identity([TOKEN, HEADER, API_KEY])
     assert identity.identify(asker(field, trusted=False)) == identity.identify(asker(trusted=False))
 
 
 def test_without_a_source_the_address_is_charged() -> None:
-    caller = Identity().identify(asker(trusted=False))
+    caller = make_identity().identify(asker(trusted=False))
     assert (caller.id, caller.tier, caller.address) == ("", None, STRANGER)
 
 
 def test_behind_a_trusted_proxy_the_forwarded_address_is_charged() -> None:
-    identity = Identity()
+    identity = make_identity()
     direct = identity.identify(asker(trusted=False))
     assert identity.identify(asker(("X-Forwarded-For", f"1.1.1.1, {STRANGER}"))) == direct
     assert identity.identify(asker(("X-Forwarded-For", "1.1.1.1"), ("X-Forwarded-For", str(STRANGER)))) == direct
@@ -248,16 +247,16 @@ def test_behind_a_trusted_proxy_the_forwarded_address_is_charged() -> None:
 
 def test_whether_the_proxy_is_trusted_is_for_the_asker_to_say() -> None:
     fields = CIMultiDict({"X-Forwarded-For": str(STRANGER)})
-    assert Identity().identify(Sender(LOCAL, trusted=False, headers=fields)).address == LOCAL
+    assert make_identity().identify(Sender(LOCAL, trusted=False, headers=fields)).address == LOCAL
 
 
 def test_a_user_comes_with_the_address_for_exemptions_by_network() -> None:
-    caller = Identity().identify(asker(("X-User-Id", "alice"), ("X-Forwarded-For", str(STRANGER))))
+    caller = make_identity().identify(asker(("X-User-Id", "alice"), ("X-Forwarded-For", str(STRANGER))))
     assert (caller.id, caller.address) == ("alice", STRANGER)
 
 
 def test_an_ipv6_customer_is_one_caller() -> None:
-    identity = Identity()
+    identity = make_identity()
     digests = {
         identity.identify(Sender(ip_address(text), trusted=False, headers=CIMultiDict())).digest
         for text in ("2001:db8:1:2::1", "2001:db8:1:2:ffff::", "2001:DB8:1:2:0:0:0:2")
@@ -266,17 +265,17 @@ def test_an_ipv6_customer_is_one_caller() -> None:
 
 
 def test_loopback_is_trusted_and_nobody_else_unless_said() -> None:
-    identity = Identity()
+    identity = make_identity()
     assert identity.trusts(LOCAL)
     assert identity.trusts(ip_address("::1"))
     assert not identity.trusts(STRANGER)
     assert not identity.trusts(ip_address("10.0.0.1"))
-    assert Identity(trusted_proxies=(IPv4Network("10.0.0.0/8"),)).trusts(ip_address("10.0.0.1"))
+    assert make_identity(trusted_proxies=(IPv4Network("10.0.0.0/8"),)).trusts(ip_address("10.0.0.1"))
 
 
 def test_a_peer_that_nobody_knows_is_not_trusted() -> None:
     """Under uvloop, a connection reset before it was accepted has no peer, yet its request is read."""
-    identity = Identity()
+    identity = make_identity()
     assert not identity.trusts(None)
     fields = CIMultiDict({"X-User-Id": "alice", "X-Forwarded-For": "9.9.9.9"})
     caller = identity.identify(Sender(None, trusted=identity.trusts(None), headers=fields))
@@ -292,7 +291,7 @@ def rejected(
 ) -> list[tuple[str, str]]:
     """Source and reason of everything that was reported of one request."""
     reports: list[Rejection] = []
-    Identity(sources, report=reports.append).identify(asker(*fields, trusted=trusted))
+    make_identity(sources, report=reports.append).identify(asker(*fields, trusted=trusted))
     assert all(each.reason in REASONS[each.source] and each.why for each in reports)
     return [(each.source, each.reason) for each in reports]
 
@@ -329,16 +328,16 @@ def test_what_a_trusted_proxy_says_is_not_reported() -> None:
 
 
 def test_a_token_without_the_word_bearer_is_reported_unless_its_header_has_other_schemes() -> None:
-    assert rejected([BearerToken(verify, header="X-Token")], ("X-Token", "good")) == [("jwt", "malformed")]
+    assert rejected([bearer_token(verify, header="X-Token")], ("X-Token", "good")) == [("jwt", "malformed")]
 
 
 def test_of_two_issuers_in_one_header_the_one_that_accepts_decides() -> None:
-    other = BearerToken(lambda _: Rejection("jwt", "unknown_key", "no key has this kid"), header="authorization")
+    other = bearer_token(lambda _: Rejection("jwt", "unknown_key", "no key has this kid"), header="authorization")
     assert rejected([other, TOKEN], ("Authorization", "Bearer good")) == []
 
 
 def test_of_two_issuers_in_one_header_the_one_that_read_further_says_what_is_wrong() -> None:
-    other = BearerToken(lambda _: Rejection("jwt", "unknown_key", "no key has this kid"))
+    other = bearer_token(lambda _: Rejection("jwt", "unknown_key", "no key has this kid"))
     for sources in ([other, TOKEN], [TOKEN, other]):
         assert rejected(sources, ("Authorization", "Bearer forged")) == [("jwt", "bad_signature")]
 
@@ -347,56 +346,56 @@ def test_of_two_issuers_in_one_header_the_one_that_read_further_says_what_is_wro
 
 
 def test_a_digest_is_32_hex_digits() -> None:
-    digest = Identity().user("alice").digest
+    digest = make_identity().user("alice").digest
     assert len(bytes.fromhex(digest.decode())) == 16
 
 
 def test_a_digest_is_the_same_in_every_gateway_and_release() -> None:
     """Buckets in Redis outlive the process: a changed digest would hand out fresh ones."""
-    identity = Identity(hash_key=b"secret")
+    identity = make_identity(hash_key=b"secret")
     assert identity.user("alice").digest == b"47e43e6cd99838ae1f195610d845a03e"
     assert identity.identify(asker(trusted=False)).digest == b"70e4091aedb6eb7dc5f251e790587fbc"
 
 
 def test_a_user_has_one_digest_whichever_source_knows_them() -> None:
     fields = (("X-User-Id", "alice"), ("Authorization", "Bearer good"), ("X-Api-Key", "k1"))
-    digests = {Identity([source]).identify(asker(*fields)).digest for source in (HEADER, TOKEN, API_KEY)}
-    assert digests == {Identity().user("alice").digest}
+    digests = {make_identity([source]).identify(asker(*fields)).digest for source in (HEADER, TOKEN, API_KEY)}
+    assert digests == {make_identity().user("alice").digest}
 
 
 @given(st.text(st.characters()), st.text(st.characters()))
 def test_two_users_have_two_digests(one: str, other: str) -> None:
-    identity = Identity(hash_key=b"secret")
+    identity = make_identity(hash_key=b"secret")
     assert (identity.user(one).digest == identity.user(other).digest) == (one == other)
 
 
 @pytest.mark.parametrize("user", ["\udcff\udcfe", "\ud800", "caf\u00e9", "\x00", "x" * 100_000])
 def test_any_user_id_has_a_digest(user: str) -> None:
     """Bytes that are not UTF-8 in a header, half a surrogate pair in a token's JSON."""
-    assert len(Identity().user(user).digest) == 32
+    assert len(make_identity().user(user).digest) == 32
 
 
 def test_bytes_that_are_not_utf8_do_not_pass_for_those_that_are() -> None:
     """A token can spell the way in which headers escape such bytes."""
-    assert Identity().user("\udcc3\udca9").digest != Identity().user("\u00e9").digest
+    assert make_identity().user("\udcc3\udca9").digest != make_identity().user("\u00e9").digest
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
 def test_a_user_named_like_an_address_is_not_that_address(address: str) -> None:
-    identity = Identity()
+    identity = make_identity()
     by_address = identity.identify(Sender(ip_address(address), trusted=False, headers=CIMultiDict()))
     names = (address, "2001:db8::/64", "unknown", "address", "")
     assert by_address.digest not in {identity.user(name).digest for name in names}
 
 
 def test_the_hash_key_changes_every_digest() -> None:
-    digests = {Identity(hash_key=key).user("alice").digest for key in (b"", b"a", b"b", b"a\0", b"a" * 64)}
+    digests = {make_identity(hash_key=key).user("alice").digest for key in (b"", b"a", b"b", b"a\0", b"a" * 64)}
     assert len(digests) == 5
 
 
 def test_a_hash_key_has_at_most_64_bytes() -> None:
     with pytest.raises(ValueError, match="at most 64 bytes, this one has 65"):
-        Identity(hash_key=b"a" * 65)
+        make_identity(hash_key=b"a" * 65)
 
 
 # Secrets.
@@ -406,11 +405,11 @@ def test_no_repr_tells_a_secret() -> None:
     secret = "sesame"
     shown = repr(
         [
-            Identity(hash_key=secret.encode()),
-            Identity().user(secret, "pro", ip_address("203.0.113.9")),
+            make_identity(hash_key=secret.encode()),
+            make_identity().user(secret, "pro", ip_address("203.0.113.9")),
             Caller(secret, b"digest"),
             ApiKey({secret: Claim(secret)}),
-            BearerToken(lambda _: {"sub": secret}),
+            bearer_token(lambda _: {"sub": secret}),
         ]
     )
     assert secret not in shown

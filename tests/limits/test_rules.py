@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 
 from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.endpoint import DEFAULT, Endpoint, Template
-from gateway.limits.identity import Caller, Identity
+from gateway.limits.identity import Caller
 from gateway.limits.limit import Exemption, Limit
 from gateway.limits.path import PathPolicy
 from gateway.limits.rate import Rate
 from gateway.limits.rules import RuleBook, Rules
+from tests.kit.identity import make_identity
 
 QUOTA = Quota(Rate(100, 60), 20)
 LARGE = Quota(Rate(1_000, 60), 200)
-IDENTITY = Identity(hash_key=b"secret")
+IDENTITY = make_identity(hash_key=b"secret")
 ALICE = IDENTITY.user("alice", "pro", ip_address("192.0.2.1"))
 BOB = IDENTITY.user("bob", None, ip_address("10.0.0.7"))
 ORDERS = Endpoint("orders", Template.parse("/orders"))

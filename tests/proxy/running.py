@@ -25,6 +25,7 @@ from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
+from tests.kit.identity import make_identity
 
 
 class Seen:
@@ -134,7 +135,7 @@ async def proxy(
     observer = Seen()
     limiter = limiter or MemoryLimiter(100_000, StoreClock())
     forwarder = Forwarder({"default": settings}, observer, dns or Dns(), keep_rate_limits=keep_rate_limits)
-    identity = identity or Identity()
+    identity = identity or make_identity()
     credentials = [source.header for source in identity.sources if isinstance(source, BearerToken | ApiKey)]
     reader = RequestReader(
         ["X-User-Id", "X-User-Tier"],

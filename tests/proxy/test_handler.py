@@ -7,9 +7,10 @@ import pytest
 
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.identity import Claim, Identity, Sender
+from gateway.limits.identity import Claim, Sender
 from gateway.limits.limit import Exemption, Limit
 from gateway.limits.rate import Rate
+from tests.kit.identity import make_identity
 from tests.proxy.running import proxy
 from tests.wire import Client, ask, get, upstream
 
@@ -42,7 +43,7 @@ async def test_without_a_user_the_address_is_charged_and_a_new_connection_is_no_
 
 
 async def test_a_header_from_a_stranger_buys_no_bucket() -> None:
-    identity = Identity(trusted_proxies=(ip_network("10.0.0.0/8"),))
+    identity = make_identity(trusted_proxies=(ip_network("10.0.0.0/8"),))
     async with upstream() as up, proxy(up.port, limits=[limited()], identity=identity) as running:
         lies = [get("/", f"X-User-Id: {n}", f"X-Forwarded-For: 203.0.113.{n}") for n in range(3)]
         assert await statuses(running.port, *lies) == [200, 429, 429]
@@ -195,7 +196,7 @@ async def test_an_error_that_nobody_foresaw_is_a_500_and_told_once() -> None:
         def __call__(self, _: Sender) -> Claim | None:
             raise error
 
-    async with upstream() as up, proxy(up.port, identity=Identity([Broken()])) as running:
+    async with upstream() as up, proxy(up.port, identity=make_identity([Broken()])) as running:
         async with Client.connect(running.port) as client:
             answer = await client.ask(get())
             assert (answer.status, answer.body) == (500, b"Internal Server Error\n")

@@ -5,10 +5,11 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.limits.identity import Identity
+from tests.kit.identity import make_identity
 from tests.proxy.running import proxy
 from tests.wire import Message, ask, get, says, upstream
 
-STRANGERS = Identity(trusted_proxies=())
+STRANGERS = make_identity(trusted_proxies=())
 """No proxy stands in front of us."""
 
 
@@ -97,7 +98,7 @@ async def test_what_a_stranger_says_of_where_it_came_from_is_replaced() -> None:
 
 
 async def test_what_a_trusted_proxy_says_is_kept_and_added_to() -> None:
-    trusting = Identity(trusted_proxies=(ip_network("127.0.0.0/8"),))
+    trusting = make_identity(trusted_proxies=(ip_network("127.0.0.0/8"),))
     request = await seen(
         "X-Forwarded-For: 198.51.100.7",
         "X-Forwarded-Proto: https",

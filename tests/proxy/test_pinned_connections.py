@@ -7,12 +7,13 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.limits.identity import Identity
+from tests.kit.identity import make_identity
 from tests.proxy.running import proxy
 from tests.waiting import DEADLINE, until
 from tests.wire import OK, Client, Conversation, Message, Script, ask, get, upstream
 
-STRANGERS = Identity(trusted_proxies=(ip_network("192.0.2.0/24"),))
-PROXIES = Identity(trusted_proxies=(ip_network("127.0.0.0/8"),))
+STRANGERS = make_identity(trusted_proxies=(ip_network("192.0.2.0/24"),))
+PROXIES = make_identity(trusted_proxies=(ip_network("127.0.0.0/8"),))
 NEGOTIATE, CHALLENGE, DONE = "NTLM TlRMTVNTUAAB", b"NTLM TlRMTVNTUAAC", "NTLM TlRMTVNTUAAD"
 
 

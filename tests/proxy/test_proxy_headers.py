@@ -6,11 +6,12 @@ import pytest
 
 from gateway.limits.identity import ApiKey, Claim, Identity
 from gateway.proxy.proxy_headers import KNOWN, ProxyHeaders
+from tests.kit.identity import make_identity
 from tests.proxy.running import proxy
 from tests.wire import ask, get, upstream
 
-STRANGERS = Identity(trusted_proxies=())
-PROXIES = Identity(trusted_proxies=(ip_network("127.0.0.0/8"),))
+STRANGERS = make_identity(trusted_proxies=())
+PROXIES = make_identity(trusted_proxies=(ip_network("127.0.0.0/8"),))
 
 _BY_PROXIES = """
     Forwarded X-Real-IP X-Client-IP True-Client-IP CF-Connecting-IP CF-Connecting-IPv6 Fastly-Client-IP Fly-Client-IP
@@ -78,7 +79,7 @@ async def test_a_setting_adds_to_them(identity: Identity) -> None:
 
 
 async def test_a_header_that_the_settings_ask_clients_for_is_theirs() -> None:
-    asking = Identity((ApiKey({"0" * 64: Claim("alice")}, "X-Forwarded-Access-Token"),), ())
+    asking = make_identity((ApiKey({"0" * 64: Claim("alice")}, "X-Forwarded-Access-Token"),), ())
     assert await passed(asking, ["X-Forwarded-Access-Token", "X-Forwarded-User"]) == ["X-Forwarded-Access-Token"]
 
 

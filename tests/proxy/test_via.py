@@ -6,10 +6,10 @@ import pytest
 
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.identity import Identity
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.proxy.via import Via, pseudonym
+from tests.kit.identity import make_identity
 from tests.proxy.running import proxy
 from tests.wire import OK, ask, get, says, upstream
 
@@ -71,7 +71,7 @@ async def test_a_response_keeps_the_via_of_the_upstream_and_gets_none_of_ours() 
 
 
 async def test_two_gateways_in_a_row_are_no_loop_and_a_ring_of_two_is_one() -> None:
-    trusting = Identity(trusted_proxies=(ip_network("127.0.0.0/8"),))
+    trusting = make_identity(trusted_proxies=(ip_network("127.0.0.0/8"),))
     async with upstream() as up, proxy(up.port, via="inner", identity=trusting) as inner:
         async with proxy(inner.port, via="outer") as outer:
             assert (await ask(outer.port, get())).status == 200

@@ -12,7 +12,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from gateway.limiter.memory import MemoryLimiter
-from gateway.limits.identity import Identity
 from gateway.limits.rules import RuleBook, Rules
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.handler import Proxy
@@ -25,6 +24,7 @@ from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
 from gateway.tracing.spans import RequestTracer
 from gateway.tracing.traced import TracedForwarder, TracingObserver
+from tests.kit.identity import make_identity
 from tests.proxy.running import Seen
 from tests.waiting import DEADLINE
 from tests.wire import OK, Client, Conversation, ask, get, upstream
@@ -64,8 +64,8 @@ async def traced(
     settings = replace(Upstream("default", tuple(Origin("http", "127.0.0.1", port) for port in ports)), eject_time=0)
     limiter = MemoryLimiter(1000, StoreClock())
     forwarder = TracedForwarder({"default": settings}, observer, Dns(), keep_rate_limits=False)
-    proxy = Proxy(RuleBook(Rules((), ())), Identity(), limiter, forwarder, RequestReader([]), observer)
-    server = Server(observer.around(handle or proxy.handle), Intake(), observer, Identity().trusts)
+    proxy = Proxy(RuleBook(Rules((), ())), make_identity(), limiter, forwarder, RequestReader([]), observer)
+    server = Server(observer.around(handle or proxy.handle), Intake(), observer, make_identity().trusts)
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:
         yield listening.sockets[0].getsockname()[1], spans
