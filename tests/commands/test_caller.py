@@ -7,7 +7,7 @@ import pytest
 
 from gateway.commands.caller import address_digest
 from gateway.commands.cli import main
-from gateway.limits.identity import Identity
+from tests.kit.identity import make_identity
 
 KEY = "0123456789abcdef"
 
@@ -33,7 +33,7 @@ def caller(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
 def test_users_and_addresses_have_the_digest_under_which_they_are_counted(
     config: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    identity = Identity(hash_key=KEY.encode())
+    identity = make_identity(hash_key=KEY.encode())
     for who in (["ana"], ["user", "ana"]):
         assert caller(capsys, *who, "--config", config) == (0, identity.user("ana").digest.decode() + "\n", "")
     assert caller(capsys, "user", "address", "--config", config)[1] == identity.user("address").digest.decode() + "\n"
