@@ -21,8 +21,9 @@ from gateway.control.audit.writer import AuditWriter, Head
 from gateway.control.bypass import Bypass
 from gateway.control.check_limit import CheckLimitApi
 from gateway.control.http.cors import CorsHeaders
+from gateway.control.http.deadlines import Deadlines
 from gateway.control.http.problem import Problems
-from gateway.control.http.request import MAX_BODY
+from gateway.control.http.request import BODY_TIMEOUT, MAX_BODY
 from gateway.control.http.site import SocketSite
 from gateway.control.openapi import OpenApi
 from gateway.control.overrides.api import OverridesApi
@@ -100,6 +101,7 @@ class ControlPlane:
     ) -> None:
         control, prefix = settings.control, settings.store.prefix
         self._log = log
+        self._intake = settings.intake
         self._cors = Cors(settings.cors_origins)
         head = Head(redis, prefix) if redis is not None else None
         self._audit = AuditWriter(open_audit_log(control), head, lambda: book.current.revision, log, metrics.audited)
@@ -150,9 +152,10 @@ class ControlPlane:
 
         Yields the listening sites, which can be stopped early.
         """
-        app = web.Application(
-            middlewares=[CorsHeaders(self._cors).middleware, Problems(self._log).middleware], client_max_size=MAX_BODY
-        )
+        deadlines = Deadlines(self._intake)
+        middlewares = [deadlines.middleware, CorsHeaders(self._cors).middleware, Problems(self._log).middleware]
+        app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
+        app[BODY_TIMEOUT] = self._intake.body_timeout
         for api in self._apis:
             app.add_routes(api.routes())
         async with AsyncExitStack() as stack:
@@ -163,7 +166,7 @@ class ControlPlane:
             runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            sites = [SocketSite(runner, listening, tls, BACKLOG) for listening, tls in sockets]
+            sites = [SocketSite(runner, listening, tls, BACKLOG, deadlines) for listening, tls in sockets]
             for site in sites:
                 await site.start()
             yield sites

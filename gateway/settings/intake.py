@@ -9,6 +9,8 @@ from gateway.settings.size import Bytes
 class Intake:
     """Limits on client connections and on the size and pace of requests.
 
+    The control listener has `idle_timeout` and `head_timeout` too, and `body_timeout` for a whole body.
+
     Attributes:
         idle_timeout: How long a connection may wait for its next request.
         max_line: Size of a request line.

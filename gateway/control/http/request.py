@@ -1,5 +1,6 @@
 """Reads what a request to the control plane has: its bearer token, parameters (each at most once) and JSON body."""
 
+import asyncio
 import re
 from http import HTTPStatus
 from socket import AF_UNIX
@@ -15,6 +16,9 @@ from gateway.limits.address import UNIX, Address, Unix, parse_address
 
 MAX_BODY = 65_536
 """Bytes of a body; the largest that makes sense is an override."""
+
+BODY_TIMEOUT = web.AppKey("body_timeout", float)
+"""Seconds for a body to arrive."""
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _MAX_USER = 256
@@ -133,14 +137,21 @@ async def read_json_body(request: web.Request) -> JsonObject:
     """The JSON object in a request's body.
 
     Raises:
-        Problem: 415 if it is sent as something else, 413 if it is too large, 400 if it is not a strict JSON object.
+        Problem: 415 if it is sent as something else, 408 if it has not arrived in time, 413 if it is too large, 400 if
+            it is not a strict JSON object.
     """
     if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json in UTF-8")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must not have a Content-Encoding")
+    seconds = request.app[BODY_TIMEOUT]
     try:
-        document = parse_strict_json(await request.read())
+        async with asyncio.timeout(seconds):
+            body = await request.read()
+        document = parse_strict_json(body)
+    except TimeoutError:
+        close = {"Connection": "close"}
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {seconds:g} s", close) from None
     except web.HTTPRequestEntityTooLarge:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY} bytes") from None
     except StrictJsonError as error:
