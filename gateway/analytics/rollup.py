@@ -16,7 +16,7 @@ from gateway.limits.bucket import Charge, Demand
 from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit
 from gateway.limits.override import Override
-from gateway.limits.rules import RuleBook
+from gateway.limits.rules import RuleBook, holder_of
 
 NONE = ""
 """No tier."""
@@ -62,13 +62,13 @@ class DecisionGroup:
 
     Attributes:
         rows: The rows that count them.
-        refused_by: The limits that refused them.
+        refused_by: The limits that refused them, and the positions of their demands.
         account: What they were charged to; None if nothing was charged.
         times: How many there were.
     """
 
     rows: Sequence[Row]
-    refused_by: Sequence[str]
+    refused_by: Sequence[tuple[str, int]]
     account: Account | None
     times: int = 0
 
@@ -143,8 +143,8 @@ class Rollup:
             if cost:
                 self._spending.charge(account, caller.digest, cost)
         elif group.refused_by:
-            for limit in group.refused_by:
-                self._callers.add((limit, caller.digest))
+            for limit, position in group.refused_by:
+                self._callers.add((limit, holder_of(demands[position].key) or caller.digest))
 
     def _add_group(
         self, key: object, endpoint: str, tier: str, outcome: str, demands: Sequence[Demand], refused: tuple[int, ...]
@@ -153,7 +153,7 @@ class Rollup:
             (charge.limit, _limit_outcome(charge, outcome, is_refused=position in refused))
             for position, (_, charge) in enumerate(demands)
         ]
-        refused_by = [limit for limit, each in by_limit if each == "refused"]
+        refused_by = [(limit, position) for position, (limit, each) in enumerate(by_limit) if each == "refused"]
         if len(self._groups) >= self._most_groups:
             key = (MORE, outcome, *(each for _, each in by_limit))
             if key in self._groups:

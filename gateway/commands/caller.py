@@ -2,13 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
-from ipaddress import ip_address
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gateway.config.loader import load_settings
-from gateway.limits.address import Address
-from gateway.limits.identity import Identity, Sender
+from gateway.limits.address import Address, is_one_client, parse_clients
+from gateway.limits.identity import Identity
 
 _CONFIG = Path("config/gateway.yaml")
 _FORMS = ("user", "address")
@@ -16,14 +16,6 @@ _FORMS = ("user", "address")
 
 class CallerError(Exception):
     """The command line names no caller. The message is for operators."""
-
-
-class _NoHeaders:
-    """The headers of a request that has none."""
-
-    def getall(self, _name: str, default: Sequence[str], /) -> Sequence[str]:
-        """None."""
-        return default
 
 
 def add_caller_command(commands: Any) -> None:
@@ -50,10 +42,11 @@ def add_caller_command(commands: Any) -> None:
 
 def parse_address(text: str) -> Address:
     """An IP address of the command line."""
-    try:
-        return ip_address(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address") from None
+    with suppress(ValueError):
+        clients = parse_clients(text)
+        if is_one_client(clients):
+            return clients.network_address
+    raise argparse.ArgumentTypeError(f"{text!r} is not an IP address")
 
 
 def user_digest(identity: Identity, user: str) -> str:
@@ -62,8 +55,8 @@ def user_digest(identity: Identity, user: str) -> str:
 
 
 def address_digest(identity: Identity, address: Address) -> str:
-    """The digest of a client without a user id; IPv6 addresses of one network have the same."""
-    return identity.identify(Sender(address, trusted=False, headers=_NoHeaders())).digest.decode()
+    """The digest of a client's address; IPv6 addresses of one /64 have the same."""
+    return identity.client(address).digest.decode()
 
 
 def _caller(options: argparse.Namespace) -> str:

@@ -71,7 +71,7 @@ def add_report_command(commands: Any) -> None:
         "--address",
         metavar="IP",
         type=parse_address,
-        help="report on clients without a user id from this address only; as above",
+        help="report on what this address did without a user id, and against limits per address, only; as above",
     )
     report.set_defaults(render=_report)
 

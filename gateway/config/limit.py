@@ -14,9 +14,9 @@ from gateway.config.scalar import boolean, choice, each, name, text
 from gateway.config.section import Section
 from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.limit import Exemption, Limit
+from gateway.limits.limit import ADDRESS, ENDPOINT, USER, Exemption, Limit
 
-_SCOPES = ("user", "endpoint")
+_SCOPES = (USER, ADDRESS, ENDPOINT)
 _ALL = {"*", "**", "/*", "/**", "any", "all"}
 """How other products write that all endpoints are meant."""
 _scope = choice(*_SCOPES)
@@ -25,11 +25,27 @@ _failure_policy = choice(*(policy.value for policy in FailurePolicy))
 
 
 @reads(
-    "`user`, `endpoint` or both",
-    {"anyOf": [_scope, {"type": "array", "items": _scope, "minItems": 1, "uniqueItems": True}]},
+    "`user` or `address`, `endpoint`, or a list of one of the first and the last",
+    {
+        "anyOf": [
+            _scope,
+            {
+                "type": "array",
+                "items": _scope,
+                "minItems": 1,
+                "uniqueItems": True,
+                "not": {"allOf": [{"contains": {"const": USER}}, {"contains": {"const": ADDRESS}}]},
+            },
+        ]
+    },
 )
 def _per(node: Node) -> tuple[str, ...]:
-    return (_scope(node),) if node.is_scalar else each(_scope, least=1)(node)
+    named = (_scope(node),) if node.is_scalar else each(_scope, least=1)(node)
+    if USER in named and ADDRESS in named:
+        raise node.refuse(
+            "a limit is per user or per address, not both; write one of each, and a request has to pay both"
+        )
+    return tuple(scope for scope in _SCOPES if scope in named)
 
 
 @reads(text.words, text.schema)
@@ -65,7 +81,8 @@ LIMIT = Section(
     required=("name", "per", "rate"),
     meanings={
         "name": "Unique; a metric label, and part of its buckets' keys.",
-        "per": "Who shares a bucket: each `user` has one, each `endpoint` has one, or each pair of them.",
+        "per": "Who shares a bucket: each `user` has one, each client's `address` (whoever's token it sends), each "
+        "`endpoint`, or each pair with an endpoint.",
         **QUOTA_MEANINGS,
         "endpoints": "The endpoints it counts; without it all, including the default one.",
         "tiers": "Rate and burst of users on a tier, by the tier's name; other users have the limit's own.",
@@ -105,8 +122,9 @@ class Limits:
     def _add(self, entries: Entries) -> None:
         values = entries.values
         per = values.get("per", ())
-        if "tiers" in entries and per == ("endpoint",):
-            entries.at("tiers").refuse("a bucket that all users share has one size; tiers need per: user")
+        if "tiers" in entries and per and USER not in per:
+            shared = "that users of one address share" if ADDRESS in per else "that all users share"
+            entries.at("tiers").refuse(f"a bucket {shared} has one size; tiers need per: user")
         named = self._named(entries)
         called = values.get("name")
         if called in self.entries:
@@ -120,8 +138,7 @@ class Limits:
         exempt: Exemption = values.get("exempt", Exemption())
         self.known[called] = Limit(
             called,
-            "user" in per,
-            "endpoint" in per,
+            per,
             size,
             named,
             exempt=Exemption(exempt.users | self._exempt.users, exempt.networks + self._exempt.networks),

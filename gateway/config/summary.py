@@ -78,7 +78,7 @@ def _endpoint(endpoint: Endpoint, rules: Rules) -> tuple[str, ...]:
 
 
 def _limit(limit: Limit) -> list[tuple[str, ...]]:
-    per = " and ".join(["user"] * limit.per_user + ["endpoint"] * limit.per_endpoint)
+    per = " and ".join(limit.per)
     exempt = [f"{len(limit.exempt.users)} users"] * bool(limit.exempt.users) + [str(n) for n in limit.exempt.networks]
     first = (
         limit.name,

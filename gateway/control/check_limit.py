@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -12,7 +13,7 @@ from gateway.control.http.request import address_of, authorize, read_json_body
 from gateway.control.json_object import JsonObject
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome, Verdict
-from gateway.limits.address import Network, Unix, belongs
+from gateway.limits.address import Network, Unix, belongs, is_one_client, parse_clients
 from gateway.limits.bucket import Demand
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity
@@ -60,18 +61,29 @@ class CheckLimitApi:
         if not belongs(address_of(request), self._open_to):
             await authorize(request, self._guard, Scope.CHECK)
         body = await read_json_body(request)
-        user = body.string("user_id")
+        caller = self._caller(body)
         weight = body.integer("weight", 0, MAX_WEIGHT)
         rules = self._book.current
         endpoint = _endpoint(rules, body)
         body.close()
         assert endpoint is not None  # noqa: S101 - else `close` has raised
-        caller = self._identity.user(user)
         demands = with_weight(rules.demands(endpoint, caller), weight)
         verdict = await self._limiter.check(demands)
         if demands and weight:
             self._report(endpoint.name, caller, demands, verdict)
         return _response(demands, verdict)
+
+    def _caller(self, body: JsonObject) -> Caller:
+        """The user of a body, or the client without a user id who is known by an address: ``address/198.51.100.7``."""
+        user = body.string("user_id")
+        kind, _, name = user.partition("/")
+        if kind == "address":
+            with suppress(ValueError):
+                clients = parse_clients(name)
+                if not is_one_client(clients):
+                    body.refuse("user_id", "must be one address, as in address/198.51.100.7")
+                return self._identity.client(clients.network_address)
+        return self._identity.user(user)
 
 
 def _endpoint(rules: Rules, body: JsonObject) -> Endpoint | None:

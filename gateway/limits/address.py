@@ -11,9 +11,10 @@ The rules for X-Forwarded-For:
 A peer on a Unix socket has no address. The word `UNIX` stands for all of them, as an address and among networks.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Literal
 
 Address = IPv4Address | IPv6Address
@@ -25,6 +26,14 @@ UNIX: Final[Unix] = "unix"
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 """Where a translator shows IPv4 hosts to IPv6 ones (RFC 6052 section 2.1)."""
+
+_MAPPED = IPv6Network("::ffff:0:0/96")
+"""IPv4 addresses within IPv6 (RFC 4291 section 2.5.5.2)."""
+
+_OF_CLIENT = 64
+"""Length of the prefix that one IPv6 client has."""
+
+_CLIENTS = re.compile(r"[0-9A-Fa-f.:]{1,45}(/[0-9]{1,3})?", re.ASCII)
 
 LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 LOCAL: tuple[Network | Unix, ...] = (*LOOPBACK, UNIX)
@@ -112,4 +121,43 @@ def group(address: Address | Unix) -> str:
         return str(address)
     if address in _NAT64:
         return str(IPv4Address(int(address) & 0xFFFFFFFF))
-    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+    return f"{IPv6Address(int(address) >> 64 << 64)}/{_OF_CLIENT}"
+
+
+def parse_clients(text: str) -> Network:
+    """The clients that an operator means by an address or a network, in the form in which `group` names them.
+
+    ``2001:db8::1`` is the client that has 2001:db8::/64. IPv4 addresses within IPv6, mapped or translated, are IPv4.
+
+    Raises:
+        ValueError: it is neither, has bits set after its prefix, or is a part of one IPv6 client.
+    """
+    try:
+        network = ip_network(text if _CLIENTS.fullmatch(text) else "", strict=False)
+    except ValueError:
+        raise ValueError(
+            "is neither an address nor a network; write 198.51.100.7, 198.51.100.0/24 or 2001:db8::/64"
+        ) from None
+    if "/" in text and ip_address(text.partition("/")[0]) != network.network_address:
+        raise ValueError(f"has bits set after its prefix; write {network}")
+    if isinstance(network, IPv4Network):
+        return network
+    for translated in (_MAPPED, _NAT64):
+        if network.subnet_of(translated):
+            return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - translated.prefixlen))
+    if network.prefixlen <= _OF_CLIENT:
+        return network
+    client = network.supernet(new_prefix=_OF_CLIENT)
+    if "/" in text:
+        raise ValueError(f"is a part of one IPv6 client; write {client}")
+    return client
+
+
+def name_clients(network: Network) -> str:
+    """The name of clients; that of a single one is the one that `group` gives to its address."""
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+
+
+def is_one_client(network: Network) -> bool:
+    """Whether no two callers in a network are told apart by address."""
+    return network.prefixlen >= (_OF_CLIENT if network.version == 6 else network.max_prefixlen)  # noqa: PLR2004

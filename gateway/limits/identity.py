@@ -50,12 +50,15 @@ class Caller(NamedTuple):
         digest: The id as a keyed hash, 32 hex digits, for keys and logs.
         tier: The user's tier; None if the source does not name one.
         address: The client's address; None if it is unknown.
+        address_digest: The address, as it is limited (see `group`), as a keyed hash; None unless the caller is known by
+            it, or it was asked for.
     """
 
     id: str
     digest: bytes
     tier: str | None = None
     address: Address | Unix | None = None
+    address_digest: bytes | None = None
 
     def __repr__(self) -> str:
         return f"Caller(digest={self.digest!r}, tier={self.tier!r})"
@@ -239,8 +242,13 @@ class Identity:
         """Whether the other end of a connection is a trusted proxy; an unknown one is not."""
         return belongs(peer, self.trusted_proxies)
 
-    def identify(self, sender: Sender) -> Caller:
-        """Whom to charge. Never fails."""
+    def identify(self, sender: Sender, *, locate: bool = False) -> Caller:
+        """Whom to charge. Never fails.
+
+        Args:
+            sender: Who sent the request.
+            locate: Also hash the address of a caller who is known by something else.
+        """
         address = sender.peer
         if forwarded_for := sender.headers.getall("X-Forwarded-For", ()):
             if sender.trusted:
@@ -253,13 +261,13 @@ class Identity:
             if isinstance(found, Claim):
                 if rejections:
                     self._report(rejections, accepted=source.header)
-                return self.user(found.user, found.tier, address)
+                located = self._located(address) if locate else None
+                return Caller(found.user, self.digest("user", found.user), found.tier, address, located)
             if found is not None:
                 rejections.append((source.header, found))
         if rejections:
             self._report(rejections)
-        name = group(address) if address is not None else "unknown"
-        return Caller("", self._digest("address", name), None, address)
+        return self.client(address)
 
     def _report(self, rejections: Iterable[tuple[str, Rejection]], accepted: str = "") -> None:
         """Report each header once.
@@ -278,9 +286,18 @@ class Identity:
 
     def user(self, user: str, tier: str | None = None, address: Address | Unix | None = None) -> Caller:
         """The caller with a verified user id."""
-        return Caller(user, self._digest("user", user), tier, address)
+        return Caller(user, self.digest("user", user), tier, address)
 
-    def _digest(self, kind: str, name: str) -> bytes:
+    def client(self, address: Address | Unix | None) -> Caller:
+        """The caller who is known by their address only. All whose address is unknown are one."""
+        digest = self._located(address)
+        return Caller("", digest, None, address, digest)
+
+    def _located(self, address: Address | Unix | None) -> bytes:
+        return self.digest("address", group(address) if address is not None else "unknown")
+
+    def digest(self, kind: str, name: str) -> bytes:
+        """The keyed hash of a ``user`` or an ``address``, 32 hex digits. Those of the two kinds differ."""
         digest = self._hashes[kind].copy()
         digest.update(name.encode(errors="surrogatepass"))  # encodes any str, and no two to the same bytes
         return digest.hexdigest().encode()

@@ -7,6 +7,9 @@ from gateway.limits.address import Network, belongs
 from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.identity import Caller
 
+USER, ADDRESS, ENDPOINT = "user", "address", "endpoint"
+"""Of what a limit may have a bucket each, see `Limit.per`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
@@ -26,8 +29,8 @@ class Limit:
 
     Attributes:
         name: Unique; a metric label, and part of its buckets' keys.
-        per_user: Each user has a bucket of their own.
-        per_endpoint: Each endpoint has a bucket of its own.
+        per: Of what it has a bucket each: of each `USER` or each client's `ADDRESS`, and of each `ENDPOINT`, or of
+            each pair of them. Empty for one bucket for all.
         quota: Rate and burst.
         endpoints: Names of the endpoints it applies to; empty for all, the default endpoint included.
         tiers: Quotas of users in a tier, by the tier's name; users in none of these tiers get `quota`.
@@ -37,14 +40,23 @@ class Limit:
     """
 
     name: str
-    per_user: bool
-    per_endpoint: bool
+    per: tuple[str, ...]
     quota: Quota
     endpoints: frozenset[str] = frozenset()
     tiers: Mapping[str, Quota] = field(default_factory=dict)
     enforce: bool = True
     exempt: Exemption = Exemption()
     when_redis_is_down: FailurePolicy = FailurePolicy.WHOLE
+
+    @property
+    def holder(self) -> str | None:
+        """Who has a bucket to themselves: `USER` or `ADDRESS`; None if all callers share one."""
+        return next((each for each in self.per if each != ENDPOINT), None)
+
+    @property
+    def per_endpoint(self) -> bool:
+        """Whether each endpoint has a bucket of its own."""
+        return ENDPOINT in self.per
 
     def applies_to(self, endpoint: str) -> bool:
         """Whether requests to `endpoint` fall under this limit."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.identity import Caller
-from gateway.limits.limit import Limit
+from gateway.limits.limit import ADDRESS, USER, Limit
 from gateway.limits.override import Override
 from gateway.limits.path import PathPolicy
 from gateway.limits.router import Router
@@ -20,8 +20,8 @@ class _CompiledLimit(NamedTuple):
 
     Attributes:
         limit: The limit.
-        key: The bucket's key; for a limit per user, the caller's digest is appended.
-        by_user: Whether it is.
+        key: The bucket's key; if it has a holder, the holder's digest is appended.
+        holder: Whose bucket it is, see `Limit.holder`.
         charge: What a request costs.
         tiers: What it costs users in a tier.
         has_exempt: Whether anybody is exempt.
@@ -29,7 +29,7 @@ class _CompiledLimit(NamedTuple):
 
     limit: Limit
     key: bytes
-    by_user: bool
+    holder: str | None
     charge: Charge
     tiers: dict[str, Charge]
     has_exempt: bool
@@ -50,6 +50,7 @@ class Rules:
         default: The endpoint of requests that match no other.
         overrides: What is set for single users, by their digests.
         exempting: The limits from which somebody is exempt.
+        locates: Whether the addresses of callers have to be hashed, see `Identity.identify`.
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class Rules:
         "endpoints",
         "exempting",
         "limits",
+        "locates",
         "overrides",
         "paths",
         "revision",
@@ -77,6 +79,7 @@ class Rules:
         self.default = self.endpoints.setdefault(DEFAULT, Endpoint(DEFAULT))
         self.limits = tuple(limits)
         self.exempting = tuple(limit for limit in self.limits if limit.exempt.users or limit.exempt.networks)
+        self.locates = any(limit.holder == ADDRESS for limit in self.limits)
         self.revision = revision
         self.overrides: Mapping[bytes, Override] = {}
         self._router = Router(self.endpoints.values(), case_sensitive=self.paths.case_sensitive)
@@ -105,7 +108,10 @@ class Rules:
         return other
 
     def demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
-        """The buckets that a request is charged to, and how much each. Empty if no limit applies."""
+        """The buckets that a request is charged to, and how much each. Empty if no limit applies.
+
+        Limits per address do not apply to a caller whose address was not hashed, see `Caller.address_digest`.
+        """
         override = self.overrides.get(caller.digest) if self.overrides else None
         if override is None or not override.covers(endpoint.name):
             return self._demands(endpoint, caller)
@@ -121,15 +127,15 @@ class Rules:
 
     def _demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
         demands = []
-        for limit, key, by_user, charge, tiers, has_exempt in self._compiled[endpoint.name]:
+        for limit, key, holder, charge, tiers, has_exempt in self._compiled[endpoint.name]:
             if has_exempt and limit.exempt.covers(caller):
                 continue
-            demands.append(
-                Demand(
-                    key + caller.digest if by_user else key,
-                    tiers.get(caller.tier, charge) if tiers and caller.tier else charge,
-                )
-            )
+            if holder is not None:
+                digest = caller.digest if holder == USER else caller.address_digest
+                if digest is None:
+                    continue
+                key += digest  # noqa: PLW2901 - each compiled key is the head of many
+            demands.append(Demand(key, tiers.get(caller.tier, charge) if tiers and caller.tier else charge))
         return demands
 
 
@@ -156,14 +162,20 @@ class _Compiler:
         return _CompiledLimit(
             limit,
             self._key("*"),
-            limit.per_user,
+            limit.holder,
             charge(limit.quota),
             {tier: charge(quota) for tier, quota in limit.tiers.items()},
             bool(limit.exempt.users or limit.exempt.networks),
         )
 
     def _key(self, endpoint: str) -> bytes:
-        return f"{self._name}:{endpoint}:{'' if self._limit.per_user else '*'}".encode()
+        return f"{self._name}:{endpoint}:{'' if self._limit.holder else '*'}".encode()
+
+
+def holder_of(key: bytes) -> bytes | None:
+    """The digest of whoever has the bucket with this key to themselves; None if all callers share it."""
+    holder = key.rpartition(b":")[2]
+    return None if holder == b"*" else holder
 
 
 def _quoted(name: str) -> str:

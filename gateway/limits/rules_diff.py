@@ -62,7 +62,7 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
 
 def _limit(limit: Limit) -> dict[str, Any]:
     return {
-        "per": ["user"] * limit.per_user + ["endpoint"] * limit.per_endpoint,
+        "per": list(limit.per),
         "rate": str(limit.quota.rate),
         "burst": limit.quota.burst,
         "endpoints": sorted(limit.endpoints),

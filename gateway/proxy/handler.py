@@ -69,7 +69,9 @@ class Proxy:
         endpoint = rules.match(head.method, head.target.host, head.target.path)
         if endpoint is None:
             return self._reject(exchange, BAD_REQUEST, began)
-        caller = self._identity.identify(Sender(client.peer.address, client.peer.trusted, headers))
+        caller = self._identity.identify(
+            Sender(client.peer.address, client.peer.trusted, headers), locate=rules.locates
+        )
         max_body = endpoint.max_body or client.intake.max_body
         if head.length is not None and head.length > max_body:
             outcome = Outcome.BAD_REQUEST

@@ -20,8 +20,8 @@ DAY = 86_400
 ALWAYS = TimeRange(0, 4_000_000_000 // 60 * 60)
 
 QUOTA = Quota(Rate(1, 1), 1)
-EACH = Limit("each", per_user=True, per_endpoint=False, quota=QUOTA, tiers={"gold": QUOTA})
-SHADOW = Limit("shadow", per_user=False, per_endpoint=True, quota=QUOTA, enforce=False)
+EACH = Limit("each", per=("user",), quota=QUOTA, tiers={"gold": QUOTA})
+SHADOW = Limit("shadow", per=("endpoint",), quota=QUOTA, enforce=False)
 
 
 def book(*limits: Limit, endpoints: Iterable[str] = ("orders",)) -> RuleBook:

@@ -1,13 +1,14 @@
 """The roll-up counts every decision once, in a bounded number of rows."""
 
 from dataclasses import replace
+from ipaddress import ip_address
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.analytics.batch import Batch, Row
 from gateway.analytics.rollup import MORE, Rollup
-from gateway.limits.identity import Caller
+from gateway.limits.identity import Caller, Identity
 from gateway.limits.limit import Limit
 from gateway.limits.override import Effect, Override
 from gateway.limits.remaining import with_weight
@@ -170,7 +171,7 @@ def test_without_decisions_there_is_no_batch_and_a_cut_starts_from_zero() -> Non
 def test_rows_add_up_to_the_decisions_whatever_the_room(
     decisions: list[tuple[str, str | None, set[int]]], most_groups: int
 ) -> None:
-    rules = book(EACH, SHADOW, Limit("third", per_user=True, per_endpoint=True, quota=QUOTA))
+    rules = book(EACH, SHADOW, Limit("third", per=("user", "endpoint"), quota=QUOTA))
     counting = rollup(rules, most_groups=most_groups)
     for user, tier, refused in decisions:
         count(counting, rules, caller(user, tier), "refused" if 0 in refused else "allowed", *sorted(refused))
@@ -178,3 +179,16 @@ def test_rows_add_up_to_the_decisions_whatever_the_room(
     counts = batch.counts if batch else {}
     assert sum(times for row, times in counts.items() if not row.limit) == len(decisions)
     assert sum(times for row, times in counts.items() if row.limit) == 3 * len(decisions)
+
+
+def test_who_is_refused_by_a_limit_per_address_is_counted_by_address() -> None:
+    rules = book(EACH, Limit("place", per=("address",), quota=QUOTA))
+    counting = rollup(rules)
+    place = Identity((), (), b"").client(ip_address("192.0.2.1"))
+    for user in ("ana", "bob"):
+        who = caller(user)._replace(address_digest=place.digest)
+        count(counting, rules, who, "refused", 1)
+        count(counting, rules, who, "refused", 0)
+    hits = {(hit.limit, hit.caller): hit.times for hit in cut(counting).hits}
+    assert hits.pop(("place", place.digest.decode())) == 2
+    assert hits == {("each", caller(user).digest.decode()): 1 for user in ("ana", "bob")}

@@ -26,7 +26,10 @@ RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
         ),
         (
             "{name: a, per: users, rate: 1/s}",
-            "2:25: limits[0].per: 'users' is not one of the options; write user or endpoint (did you mean 'user'?)",
+            (
+                "2:25: limits[0].per: 'users' is not one of the options; write user, address or endpoint "
+                "(did you mean 'user'?)"
+            ),
         ),
         ("{name: a, per: [], rate: 1/s}", "2:25: limits[0].per: the list is empty"),
         ("{name: a, per: [user, user], rate: 1/s}", "2:32: limits[0].per[1]: duplicate item in this list"),
@@ -105,6 +108,28 @@ RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
             "2:53: limits[0].tiers: a bucket that all users share has one size; tiers need per: user",
         ),
         (
+            "{name: a, per: [address, endpoint], rate: 1/s, tiers: {gold: {rate: 2/s}}}",
+            "2:64: limits[0].tiers: a bucket that users of one address share has one size; tiers need per: user",
+        ),
+        (
+            "{name: a, per: [user, address], rate: 1/s}",
+            (
+                "2:25: limits[0].per: a limit is per user or per address, not both; write one of each, and a request "
+                "has to pay both"
+            ),
+        ),
+        (
+            "{name: a, per: [address, address], rate: 1/s}",
+            "2:35: limits[0].per[1]: duplicate item in this list",
+        ),
+        (
+            "{name: a, per: adress, rate: 1/s}",
+            (
+                "2:25: limits[0].per: 'adress' is not one of the options; write user, address or endpoint "
+                "(did you mean 'address'?)"
+            ),
+        ),
+        (
             "{name: a, per: user, rate: 1/s, tiers: {gold: {burst: 2}}}",
             "2:56: limits[0].tiers.gold: the key 'rate' is missing",
         ),
@@ -163,7 +188,7 @@ def test_every_key_reaches_the_limit(tmp_path: Path) -> None:
         "limits: [{name: a, per: [endpoint, user], endpoints: [default], rate: 10/15s, burst: 3, enforce: false, "
         "when_redis_is_down: refuse, exempt: {users: [bob]}, tiers: {Gold Plan: {rate: 9/s}}}]",
     ).rules.limits
-    assert (limit.per_user, limit.per_endpoint, limit.endpoints) == (True, True, frozenset({"default"}))
+    assert (limit.per, limit.endpoints) == (("user", "endpoint"), frozenset({"default"}))
     assert (limit.quota.rate.tokens, limit.quota.rate.seconds, limit.quota.burst) == (10, 15, 3)
     assert (limit.enforce, limit.when_redis_is_down, limit.exempt.users) == (
         False,

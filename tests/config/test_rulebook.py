@@ -68,9 +68,9 @@ def test_example_of_the_issue_loads_with_a_warning(tmp_path: Path) -> None:
     assert (read.methods, read.cost, read.upstream) == (frozenset({"GET"}), 1, "default")
     assert (create.methods, create.cost) == (frozenset({"POST"}), 5)
     everyone, total, each = loaded.rules.limits
-    assert (everyone.per_user, everyone.per_endpoint, everyone.endpoints) == (True, False, frozenset())
-    assert (total.per_user, total.per_endpoint, total.endpoints) == (False, True, frozenset({"create-order"}))
-    assert (each.per_user, each.per_endpoint) == (True, True)
+    assert (everyone.per, everyone.endpoints) == (("user",), frozenset())
+    assert (total.per, total.endpoints) == (("endpoint",), frozenset({"create-order"}))
+    assert each.per == ("user", "endpoint")
     assert (total.quota.rate, total.quota.burst) == (Rate(50, 1), 50)
     assert (each.tiers["gold"].rate, each.tiers["gold"].burst) == (Rate(60, 60), 20)
     assert (each.enforce, each.when_redis_is_down, each.exempt.networks) == (True, FailurePolicy.WHOLE, ())

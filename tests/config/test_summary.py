@@ -54,3 +54,8 @@ def test_secrets_are_not_shown() -> None:
     assert "store     Redis rediss://gw@cache:6379/3" in text
     assert "hunter2" not in text
     assert text.endswith("No limits: every request passes.")
+
+
+def test_a_limit_per_address_says_so(tmp_path: Path) -> None:
+    text = summary(load_rules_text(tmp_path, "limits: [{name: a, per: [endpoint, address], rate: 1/s}]"), 1)
+    assert "a      address and endpoint  all" in text

@@ -37,7 +37,7 @@ DAY = 86_400
 
 def limit(name: str, burst: int, tokens: int = 1, seconds: int = DAY, **more: Any) -> Limit:
     """A limit that hardly refills while a test runs, unless it says so."""
-    more = {"per_user": True, "per_endpoint": False, **more}
+    more = {"per": ("user",), **more}
     if "outage" in more:
         more["when_redis_is_down"] = FailurePolicy(more.pop("outage"))
     return Limit(name, quota=Quota(Rate(tokens, seconds), burst), **more)

@@ -197,3 +197,16 @@ async def test_nothing_of_the_control_plane_is_on_the_public_port() -> None:
         answer = await ask(running.public, get(PATH, f"Authorization: Bearer {CHECK}"))
         assert answer.body == b"ok"
         assert api.requests[-1].start == f"GET {PATH} HTTP/1.1".encode()
+
+
+async def test_limits_per_address_apply_only_to_a_client_who_is_asked_about_by_address() -> None:
+    async with gateway(limit("place", 1, per=("address",)), limit("each", 2)) as running:
+        assert [(await running.check("alice", "order"))["remaining"] for _ in range(3)] == [1, 0, 0]
+        asked = [await running.check(f"address/{text}", "order") for text in ("2001:db8::1", "2001:db8::2")]
+        assert [(each["allowed"], each["remaining"]) for each in asked] == [(True, 0), (False, 0)]
+        question = {**GOOD, "user_id": "address/198.51.100.0/24"}
+        answer = await running.call("POST", PATH, question, token=CHECK)
+        assert answer.status == 400
+        assert answer.body["errors"] == [
+            {"pointer": "#/user_id", "detail": "must be one address, as in address/198.51.100.7"}
+        ]

@@ -30,8 +30,8 @@ from tests.proxy.running import Seen, proxy
 INTAKE = Intake(idle_timeout=0.02, head_timeout=0.4, body_timeout=0.4)
 ENDPOINTS = (Endpoint("limited", Template.parse("/limited/{rest...}")),)
 LIMITS = (
-    Limit("all", True, False, Quota(Rate(1, 86_400), 1_000)),
-    Limit("limited", True, True, Quota(Rate(1, 86_400), 3), endpoints=frozenset({"limited"})),
+    Limit("all", ("user",), Quota(Rate(1, 86_400), 1_000)),
+    Limit("limited", ("user", "endpoint"), Quota(Rate(1, 86_400), 3), endpoints=frozenset({"limited"})),
 )
 STRANGERS = make_identity(trusted_proxies=())
 TRUSTING = make_identity(trusted_proxies=(ip_network("127.0.0.0/8"),))

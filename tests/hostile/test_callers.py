@@ -13,7 +13,7 @@ from tests.hostile.wire import converse, recorder
 from tests.kit.identity import bearer_token, make_identity
 from tests.proxy.running import proxy
 
-LIMIT = Limit("each", True, False, Quota(Rate(1, 86_400), 3))
+LIMIT = Limit("each", ("user",), Quota(Rate(1, 86_400), 3))
 GOOD = {"good": {"sub": "alice"}, "other": {"sub": "bob"}}
 KEYS = {sha256(b"key").hexdigest(): Claim("alice")}
 

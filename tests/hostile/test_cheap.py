@@ -26,7 +26,7 @@ FLOOR = 0.05
 
 
 def limited(burst: int) -> Limit:
-    return Limit("each", True, False, Quota(SLOW, burst))
+    return Limit("each", ("user",), Quota(SLOW, burst))
 
 
 def user(name: str) -> bytes:
@@ -43,7 +43,7 @@ def invented(kind: str, n: int) -> bytes:
 @pytest.mark.parametrize("kind", ["users", "addresses"])
 async def test_a_flood_of_invented_callers_fills_no_memory_and_slows_nobody_down(kind: str, refused: bool) -> None:
     limiter = MemoryLimiter(MOST_KEYS, StoreClock())
-    total = Limit("flood", False, True, Quota(SLOW, 1), endpoints=frozenset({"flood"}))
+    total = Limit("flood", ("endpoint",), Quota(SLOW, 1), endpoints=frozenset({"flood"}))
     limits = [limited(20_000), *([total] if refused else [])]
     endpoints = [Endpoint("flood", Template.parse("/flood"))]
     async with (

@@ -14,7 +14,7 @@ from tests.proxy.running import Running, proxy
 from tests.waiting import DEADLINE, at_most, until
 from tests.wire import Client, Conversation, ask, get, upstream
 
-ONCE = Limit("once", True, False, Quota(Rate(1, 86_400), 1))
+ONCE = Limit("once", ("user",), Quota(Rate(1, 86_400), 1))
 
 
 async def settled(running: Running) -> None:
@@ -26,7 +26,7 @@ async def test_a_storm_of_clients_that_reset_leaves_nothing_behind_and_pays_once
     dice = random.Random(11)
     body = b"x" * 500
     request = b"POST /x HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 500\r\n\r\n" + body
-    plenty = Limit("plenty", True, False, Quota(Rate(1, 86_400), 10_000))
+    plenty = Limit("plenty", ("user",), Quota(Rate(1, 86_400), 10_000))
 
     async def leave_early(port: int) -> None:
         loop = asyncio.get_running_loop()

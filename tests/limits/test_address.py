@@ -7,7 +7,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.limits import address as module
-from gateway.limits.address import Address, Network, belongs, find_client, group, parse_address
+from gateway.limits.address import (
+    Address,
+    Network,
+    belongs,
+    find_client,
+    group,
+    is_one_client,
+    name_clients,
+    parse_address,
+    parse_clients,
+)
 
 PEER = ip_address("10.0.0.1")
 TRANSLATED = IPv6Network("64:ff9b::/96")
@@ -243,3 +253,50 @@ def test_ipv4_behind_a_translator_is_nobodys_proxy() -> None:
     translated = ip_address("64:ff9b::10.0.0.1")
     assert find_client(translated, "192.0.2.1", TRUSTED) == translated
     assert find_client(PEER, "192.0.2.1, 64:ff9b::10.0.0.1", TRUSTED) == translated
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("198.51.100.7/32", "198.51.100.7"),
+        ("198.51.100.0/24", "198.51.100.0/24"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:DB8:0:0::/64", "2001:db8::/64"),
+        ("2001:db8::/32", "2001:db8::/32"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+        ("::ffff:198.51.100.0/120", "198.51.100.0/24"),
+        ("64:ff9b::198.51.100.7", "198.51.100.7"),
+        ("64:ff9b::c633:6400/120", "198.51.100.0/24"),
+        ("64:ff9b::/96", "0.0.0.0/0"),
+    ],
+)
+def test_clients_are_named_as_limits_know_them(text: str, name: str) -> None:
+    clients = parse_clients(text)
+    assert name_clients(clients) == name
+    assert parse_clients(name) == clients
+    assert is_one_client(clients) == (group(clients.network_address) == name)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "neither"),
+        ("ana", "neither"),
+        ("1", "neither"),
+        ("198.51.100.7:443", "neither"),
+        ("[2001:db8::1]", "neither"),
+        ("fe80::1%eth0", "neither"),
+        ("198.51.100.07", "neither"),
+        ("198.51.100.0/255.255.255.0", "neither"),
+        ("198.51.100.0/33", "neither"),
+        ("198.51.100.7/24", "has bits set after its prefix; write 198.51.100.0/24"),
+        ("2001:db8::1/64", "has bits set after its prefix; write 2001:db8::/64"),
+        ("2001:db8::1/128", "is a part of one IPv6 client; write 2001:db8::/64"),
+        ("2001:db8::/65", "is a part of one IPv6 client; write 2001:db8::/64"),
+    ],
+)
+def test_what_names_no_clients_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse_clients(text)

@@ -54,7 +54,7 @@ def test_exempt_users_are_in_no_repr() -> None:
 
 def test_a_limit_counts_the_endpoints_it_names_or_all() -> None:
     quota = Quota(Rate(1, 1), 1)
-    named = Limit("named", per_user=True, per_endpoint=False, quota=quota, endpoints=frozenset({"orders"}))
+    named = Limit("named", per=("user",), quota=quota, endpoints=frozenset({"orders"}))
     assert named.applies_to("orders")
     assert not named.applies_to("default")
-    assert Limit("all", per_user=True, per_endpoint=False, quota=quota).applies_to("default")
+    assert Limit("all", per=("user",), quota=quota).applies_to("default")

@@ -28,16 +28,13 @@ SEARCH = Endpoint("search", Template.parse("/search"), cost=5)
 def limit(
     name: str = "limit",
     *,
-    per_user: bool = True,
-    per_endpoint: bool = False,
+    per: tuple[str, ...] = ("user",),
     endpoints: str = "",
     tiers: Mapping[str, Quota] | None = None,
     enforce: bool = True,
     exempt: Exemption | None = None,
 ) -> Limit:
-    return Limit(
-        name, per_user, per_endpoint, QUOTA, frozenset(endpoints.split()), tiers or {}, enforce, exempt or Exemption()
-    )
+    return Limit(name, per, QUOTA, frozenset(endpoints.split()), tiers or {}, enforce, exempt or Exemption())
 
 
 def keys(rules: Rules, endpoint: Endpoint, caller: Caller = ALICE) -> list[bytes]:
@@ -51,19 +48,19 @@ def test_a_limit_per_user_has_one_bucket_for_all_endpoints() -> None:
 
 
 def test_a_limit_per_endpoint_has_one_bucket_for_all_users() -> None:
-    rules = Rules([ORDERS, SEARCH], [limit(per_user=False, per_endpoint=True)])
+    rules = Rules([ORDERS, SEARCH], [limit(per=("endpoint",))])
     assert keys(rules, ORDERS) == keys(rules, ORDERS, BOB) == [b"limit:orders:*"]
     assert keys(rules, SEARCH) == [b"limit:search:*"]
 
 
 def test_a_limit_per_user_and_endpoint_has_a_bucket_for_each_pair() -> None:
-    rules = Rules([ORDERS, SEARCH], [limit(per_endpoint=True)])
+    rules = Rules([ORDERS, SEARCH], [limit(per=("user", "endpoint"))])
     pairs = [(endpoint, caller) for endpoint in (ORDERS, SEARCH, rules.default) for caller in (ALICE, BOB)]
     assert len({keys(rules, endpoint, caller)[0] for endpoint, caller in pairs}) == len(pairs)
 
 
 def test_a_limit_per_nothing_has_one_bucket() -> None:
-    rules = Rules([ORDERS], [limit(per_user=False)])
+    rules = Rules([ORDERS], [limit(per=())])
     assert keys(rules, ORDERS) == keys(rules, rules.default, BOB) == [b"limit:*:*"]
 
 
@@ -73,29 +70,30 @@ def test_limits_are_demanded_in_their_order() -> None:
 
 
 names = st.text(alphabet=st.sampled_from(":*%{}a%2A/ \u00e9"), min_size=1, max_size=4)
-cases = st.tuples(names, st.booleans(), st.booleans(), names, st.sampled_from(["alice", "bob", "*"]))
+holders = st.sampled_from([(), ("user",), ("address",)])
+cases = st.tuples(names, holders, st.booleans(), names, st.sampled_from(["alice", "bob", "*"]))
+Case = tuple[str, tuple[str, ...], bool, str, str]
 
 
 @given(cases, cases)
-@example(("a:b", True, True, "c", "alice"), ("a", True, True, "b:c", "alice"))
-@example(("a", True, True, "*", "alice"), ("a", True, False, "*", "alice"))
-@example(("a", False, True, "*", "alice"), ("a", False, False, "*", "alice"))
-@example(("a", True, True, "%2A", "alice"), ("a", True, True, "*", "alice"))
-@example(("a", True, False, "b", "*"), ("a", False, False, "b", "*"))
-def test_no_two_buckets_share_a_key(
-    one: tuple[str, bool, bool, str, str], other: tuple[str, bool, bool, str, str]
-) -> None:
+@example(("a:b", ("user",), True, "c", "alice"), ("a", ("user",), True, "b:c", "alice"))
+@example(("a", ("user",), True, "*", "alice"), ("a", ("user",), False, "*", "alice"))
+@example(("a", (), True, "*", "alice"), ("a", (), False, "*", "alice"))
+@example(("a", ("user",), True, "%2A", "alice"), ("a", ("user",), True, "*", "alice"))
+@example(("a", ("user",), False, "b", "*"), ("a", (), False, "b", "*"))
+def test_no_two_buckets_share_a_key(one: Case, other: Case) -> None:
     """Whatever the names of limits and endpoints are."""
 
-    def bucket(case: tuple[str, bool, bool, str, str]) -> tuple[object, ...]:
-        name, per_user, per_endpoint, endpoint, user = case
-        return name, endpoint if per_endpoint else None, user if per_user else None
+    def bucket(case: Case) -> tuple[object, ...]:
+        name, holder, per_endpoint, endpoint, user = case
+        return name, endpoint if per_endpoint else None, holder, user if holder else None
 
-    def key(case: tuple[str, bool, bool, str, str]) -> bytes:
-        name, per_user, per_endpoint, endpoint, user = case
+    def key(case: Case) -> bytes:
+        name, holder, per_endpoint, endpoint, user = case
         entry = Endpoint(endpoint)
-        rules = Rules([entry], [limit(name, per_user=per_user, per_endpoint=per_endpoint)])
-        return keys(rules, entry, IDENTITY.user(user))[0]
+        rules = Rules([entry], [limit(name, per=holder + ("endpoint",) * per_endpoint)])
+        # Users and addresses of the same name: the digests of the two kinds differ.
+        return keys(rules, entry, IDENTITY.user(user)._replace(address_digest=IDENTITY.digest("address", user)))[0]
 
     assert (key(one) == key(other)) == (bucket(one) == bucket(other))
 
@@ -103,12 +101,12 @@ def test_no_two_buckets_share_a_key(
 def test_a_key_holds_no_brace_whatever_its_limit_is_called() -> None:
     """Redis Cluster would take what stands in braces for the slot."""
     braced = Endpoint("{e}")
-    assert keys(Rules([braced], [limit("{l}", per_user=False, per_endpoint=True)]), braced) == [b"%7Bl%7D:%7Be%7D:*"]
+    assert keys(Rules([braced], [limit("{l}", per=("endpoint",))]), braced) == [b"%7Bl%7D:%7Be%7D:*"]
 
 
 @given(st.text(min_size=3))
 def test_no_key_holds_a_user_id(user: str) -> None:
-    rules = Rules([ORDERS], [limit("1", per_endpoint=True), limit("2")])
+    rules = Rules([ORDERS], [limit("1", per=("user", "endpoint")), limit("2")])
     caller = IDENTITY.user(user)
     head = {b"1:orders:", b"2:*:"}
     assert {key.removesuffix(caller.digest) for key in keys(rules, ORDERS, caller)} == head
@@ -142,7 +140,7 @@ def test_a_shadow_limit_demands_without_force() -> None:
 
 @pytest.mark.parametrize("policy", list(FailurePolicy))
 def test_a_charge_carries_the_failure_policy_of_its_limit(policy: FailurePolicy) -> None:
-    rules = Rules([ORDERS], [Limit("limit", per_user=True, per_endpoint=False, quota=QUOTA, when_redis_is_down=policy)])
+    rules = Rules([ORDERS], [Limit("limit", per=("user",), quota=QUOTA, when_redis_is_down=policy)])
     assert rules.demands(ORDERS, ALICE)[0].charge.failure_policy is policy
 
 
@@ -173,7 +171,7 @@ def test_the_default_endpoint_takes_what_is_left() -> None:
 
 def test_the_default_endpoint_can_have_a_cost_and_limits_of_its_own() -> None:
     costly = Endpoint(DEFAULT, cost=3)
-    rules = Rules([ORDERS, costly], [limit("rest", per_endpoint=True, endpoints=DEFAULT), limit("all")])
+    rules = Rules([ORDERS, costly], [limit("rest", per=("user", "endpoint"), endpoints=DEFAULT), limit("all")])
     assert rules.match("GET", "any.test", "/nothing") is costly
     assert keys(rules, costly) == [b"rest:default:" + ALICE.digest, b"all:*:" + ALICE.digest]
     assert [demand.charge.cost for demand in rules.demands(costly, ALICE)] == [3, 3]

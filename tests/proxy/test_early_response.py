@@ -18,7 +18,7 @@ from tests.proxy.running import proxy
 from tests.waiting import DEADLINE, at_most, until
 from tests.wire import OK, Client, Conversation, Message, get, upstream
 
-NEVER = Limit("never", True, True, Quota(Rate(1, 86_400), 1), endpoints=frozenset({"refused"}))
+NEVER = Limit("never", ("user", "endpoint"), Quota(Rate(1, 86_400), 1), endpoints=frozenset({"refused"}))
 REFUSED = Endpoint("refused", Template.parse("/refused"), cost=2)
 SMALL = Endpoint("small", Template.parse("/small"), max_body=100)
 RULES = {"limits": [NEVER], "endpoints": [REFUSED, SMALL]}

@@ -18,7 +18,8 @@ SLOW = Rate(1, 86_400)
 
 
 def limited(name: str = "all", burst: int = 1, *, user: bool = True, endpoint: bool = False, **more: object) -> Limit:
-    return Limit(name, user, endpoint, Quota(SLOW, burst), **more)  # type: ignore[arg-type]
+    per = ("user",) * user + ("endpoint",) * endpoint
+    return Limit(name, per, Quota(SLOW, burst), **more)  # type: ignore[arg-type]
 
 
 async def statuses(port: int, *requests: bytes) -> list[int]:

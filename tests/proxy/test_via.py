@@ -46,7 +46,7 @@ async def test_it_says_which_version_the_request_came_in() -> None:
 )
 async def test_a_request_that_has_passed_the_gateway_is_a_508_and_costs_no_token(via: str) -> None:
     endpoint = Endpoint("all", Template.parse("/{rest...}"))
-    limits = [Limit("once", per_user=True, per_endpoint=False, quota=Quota(Rate(1, 86_400), 1))]
+    limits = [Limit("once", per=("user",), quota=Quota(Rate(1, 86_400), 1))]
     async with upstream() as up, proxy(up.port, via="edge", endpoints=[endpoint], limits=limits) as running:
         answer = await ask(running.port, get("/", f"Via: {via}"))
         assert (answer.status, answer.body) == (508, b"Loop Detected\n")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from gateway.auth.timestamps import format_timestamp, parse_timestamp
 from gateway.control.json_object import JsonObject
 from gateway.limits.bucket import Quota
+from gateway.limits.limit import USER
 from gateway.limits.override import Effect, Override
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
@@ -84,7 +85,7 @@ def _check(body: JsonObject, rules: Rules, now: int) -> None:
 
     known("endpoints", rules.endpoints.keys())
     if "limits" in body:
-        known("limits", {limit.name for limit in rules.limits if limit.per_user})
+        known("limits", {limit.name for limit in rules.limits if limit.holder == USER})
     if "tier" in body:
         tier = body.string("tier", 64)
         if tier and not any(tier in limit.tiers for limit in rules.limits):

@@ -46,7 +46,7 @@ def actions(state: Path) -> list[str]:
 
 
 async def test_rate_and_burst_are_changed_and_what_was_spent_stays_spent(tmp_path: Path) -> None:
-    async with gateway(limit("each", 10), limit("all", 100, per_user=False), control={"state": tmp_path}) as running:
+    async with gateway(limit("each", 10), limit("all", 100, per=()), control={"state": tmp_path}) as running:
         assert (await running.check("alice", "order", 4))["remaining"] == 6
         assert await put(running, "alice", override("quota", rate="1/day", burst=5)) == 201
         assert (await running.check("alice", "order", 0))["remaining"] == 1
@@ -59,7 +59,7 @@ async def test_rate_and_burst_are_changed_and_what_was_spent_stays_spent(tmp_pat
 
 
 async def test_a_block_refuses_on_the_proxy_too_and_charges_nobody(tmp_path: Path) -> None:
-    total = limit("total", 10, per_user=False)
+    total = limit("total", 10, per=())
     async with upstream() as api, gateway(total, upstream=api.port, control={"state": tmp_path}) as running:
         assert await put(running, "alice", override("block", endpoints=["order"])) == 201
         for _ in range(3):
@@ -118,7 +118,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 
 async def test_an_invalid_override_is_refused_with_all_errors_and_changes_nothing(tmp_path: Path) -> None:
-    shared = limit("shared", 5, per_user=False)
+    shared = limit("shared", 5, per=())
     async with gateway(limit("each", 5), shared, control={"state": tmp_path}) as running:
         for change, said in BAD:
             body = override("block") | change
@@ -286,7 +286,7 @@ async def test_in_force_in_every_worker_of_every_gateway_within_a_second_and_aft
 
 
 async def test_usage_shows_each_bucket_and_reset_refills_it_everywhere(tmp_path: Path) -> None:
-    limits = (limit("each", 5), limit("own", 3, per_endpoint=True), limit("all", 99, per_user=False))
+    limits = (limit("each", 5), limit("own", 3, per=("user", "endpoint")), limit("all", 99, per=()))
     async with redis_server() as redis:
         one, two = ({"state": tmp_path / name} for name in "ab")
         async with (
