@@ -85,6 +85,7 @@ class Worker:
         self._reload: Callable[[], Coroutine[None, None, None]] | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._retired = False
+        self._drain_delay = 0.0
 
     def reload(self, done: Callable[[], None] = lambda: None) -> None:
         """Reload the rules in all workers; does nothing before this worker serves.
@@ -97,6 +98,11 @@ class Worker:
             return
         self._reloading = asyncio.get_running_loop().create_task(self._reload())
         self._reloading.add_done_callback(lambda _: done())
+
+    def stop(self, stop: asyncio.Event) -> None:
+        """Stop, and accept connections for `drain_delay` all the same: a load balancer may not know yet."""
+        self._drain_delay = self._settings.drain_delay
+        stop.set()
 
     def retire(self, stop: asyncio.Event) -> None:
         """Stop: a successor listens on the same sockets, so connections waiting there are not lost."""
@@ -133,7 +139,7 @@ class Worker:
             identity = build_identity(settings.identity, settings.intake.max_header, events.identity_rejected)
             redis = await stack.enter_async_context(connected(settings.store))
             workers = Workers(context.runtime.folder, context.number, context.workers)
-            status = StatusApi(lambda: server.draining, lambda: limiter.is_degraded, metrics.scrape)
+            status = StatusApi(stop.is_set, lambda: limiter.is_degraded, metrics.scrape)
             control = ControlPlane(
                 settings, workers, context.runtime.since, book, self._certificates, identity, limiter, redis, poller,
                 events, metrics, log, status,
@@ -165,6 +171,9 @@ class Worker:
             serving()
             await stop.wait()
 
+            if self._drain_delay and not self._retired:
+                log.event("worker_stopping", drain_delay=self._drain_delay)
+                await asyncio.sleep(self._drain_delay)
             log.event("worker_draining", connections=server.held)
             if self._retired:
                 for site in sites:

@@ -188,9 +188,12 @@ def _supervise(
         log.event("supervisor", message=text)
 
     manager = ServiceManager.from_environment(log_message)
-    stop_timeout = loaded.settings.drain_time + _STOP_MARGIN
+    settings = loaded.settings
     listening = [each for opened in sockets.values() for each in opened]
-    return Supervisor(count, work, log_message, stop_timeout, manager, state, lambda: close_sockets(listening)).run()
+    return Supervisor(
+        count, work, log_message, settings.drain_time + _STOP_MARGIN, manager, state,
+        lambda: close_sockets(listening), settings.drain_delay,
+    ).run()  # fmt: skip
 
 
 def _report_ready(descriptor: int) -> None:
@@ -220,7 +223,7 @@ async def run_until_signal(
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, worker.stop, stop)
     loop.add_signal_handler(signal.SIGHUP, worker.reload, reloaded)
     loop.add_signal_handler(signal.SIGUSR2, worker.retire, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

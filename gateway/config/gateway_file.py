@@ -58,6 +58,7 @@ GATEWAY = Section(
         paths=PATHS,
         rules=existing,
         workers=whole(1, MAX_WORKERS),
+        drain_delay=seconds(zero=True),
         drain_time=seconds(zero=True),
         log=LOG,
         access_log=share,

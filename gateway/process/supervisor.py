@@ -66,6 +66,8 @@ class Supervisor:
         state: What a restart hands over, except for the workers started here. The workers in it were inherited, and so
             were its folders except the last.
         stop_listening: Closes this process' listening sockets.
+        drain_delay: Seconds for which workers still accept connections when the gateway stops. They have these besides
+            `stop_timeout`, but not when they are replaced.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Supervisor:
         manager: ServiceManager,
         state: InheritedState,
         stop_listening: Callable[[], None] = lambda: None,
+        drain_delay: float = 0.0,
     ) -> None:
         self._work = work
         self._log = log
@@ -84,6 +87,7 @@ class Supervisor:
         self._manager = manager
         self._state = state
         self._stop_listening = stop_listening
+        self._drain_delay = drain_delay
         self._slots = [self._slot(number) for number in range(count)]
         self._surplus: list[WorkerSlot] = []
         self._is_announced = False
@@ -270,9 +274,10 @@ class Supervisor:
         for _, worker in running:
             worker.send(signal.SIGTERM)
         workers = [worker for _, worker in running]
-        if _all_exit(workers, wakeup, self._stop_timeout, lambda: self._kill_requested):
+        timeout = self._drain_delay + self._stop_timeout
+        if _all_exit(workers, wakeup, timeout, lambda: self._kill_requested):
             return 0
-        why = "was told to exit twice" if self._kill_requested else f"did not exit in {self._stop_timeout:.0f} s"
+        why = "was told to exit twice" if self._kill_requested else f"did not exit in {timeout:.0f} s"
         for number, worker in running:
             if worker.process.exitcode is None:
                 self._log(f"worker {number} (pid {worker.pid}) {why}, killing it")

@@ -35,7 +35,9 @@ class Settings:
         rules: The rule file, or a folder of rule files; without it, nothing is limited.
         workers: Number of worker processes; without it, one with the memory store, and with Redis one for each
             processor that the gateway may use: by its CPU affinity and its cgroup's CPU quota, rounded up.
-        drain_time: How long requests in flight may take to finish when the gateway stops.
+        drain_delay: How long the gateway still accepts connections when it is told to stop, while `/readyz` already
+            says that it is not ready: as long as its load balancer takes to notice. A rolling restart needs no delay.
+        drain_time: How long requests in flight may take to finish when the gateway stops, after `drain_delay`.
         keep_rate_limit_headers: Whether an upstream's own rate-limit headers reach the client.
         log: Which events are logged, and in which format.
         access_log: The share of requests that are logged: true for all, false for none, 0.01 for every hundredth in
@@ -60,6 +62,7 @@ class Settings:
     paths: PathPolicy = field(default_factory=PathPolicy)
     rules: Path | None = None
     workers: int | None = None
+    drain_delay: float = 0.0
     drain_time: float = 30.0
     keep_rate_limit_headers: bool = False
     log: LogPolicy = LogPolicy()

@@ -26,11 +26,12 @@ def test_plain_sections_reach_the_settings(tmp_path: Path) -> None:
         tmp_path,
         "intake: {idle_timeout: 1m, max_line: 64KiB, max_header: 1KiB, max_headers: 50}\n"
         "paths: {case_sensitive: true, encoded_slash: pass}\n"
-        "workers: 1\ndrain_time: 0\nkeep_rate_limit_headers: true\n",
+        "workers: 1\ndrain_delay: 5s\ndrain_time: 0\nkeep_rate_limit_headers: true\n",
     ).settings
     assert settings.intake == Intake(60.0, 65536, 1024, 50)
     assert settings.paths == PathPolicy(case_sensitive=True, encoded_slash="pass")
-    assert (settings.workers, settings.drain_time, settings.keep_rate_limit_headers) == (1, 0.0, True)
+    assert (settings.workers, settings.drain_delay, settings.drain_time) == (1, 5.0, 0.0)
+    assert settings.keep_rate_limit_headers
 
 
 def test_listener_is_an_address_or_a_mapping(tmp_path: Path) -> None:

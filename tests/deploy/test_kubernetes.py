@@ -174,8 +174,8 @@ def test_settings_load_as_a_pod_has_them(rules: Path, tmp_path: Path) -> None:
     assert volumes["meeting"]["emptyDir"]["medium"] == "Memory"
     claims = {claim["metadata"]["name"] for claim in the("StatefulSet")["volumeClaimTemplates"]}
     assert {mount["name"] for mount in mounted.values()} == {volume["name"] for volume in spec["volumes"]} | claims
-    pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert spec["terminationGracePeriodSeconds"] > pause + settings.drain_time + 10
+    assert settings.drain_delay == 5.0
+    assert spec["terminationGracePeriodSeconds"] > settings.drain_delay + settings.drain_time + 10
 
 
 def test_the_base_does_not_start_before_it_is_said_who_is_in_front(tmp_path: Path) -> None:
