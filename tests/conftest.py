@@ -1,10 +1,12 @@
-"""Of all tests: which process runs which, that one whose tool is missing is skipped or fails, and their own ports."""
+"""Of all tests: which process runs which, that one whose tool is missing is skipped or fails, their own ports, and that
+Hypothesis measures no time."""
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -27,6 +29,11 @@ class _TestByTest(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
     """Take the place of ``--dist load``, which is what ``-n`` alone means."""
     return _TestByTest(config, log) if config.getoption("dist") == "load" else None
+
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,4 +13,4 @@ _NIGHT = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 
 def examples(usual: int) -> settings:
     """So many as a rule. A failure prints what it takes to play it again."""
-    return settings(max_examples=_NIGHT or usual, deadline=None, print_blob=True)
+    return settings(max_examples=_NIGHT or usual, print_blob=True)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from ipaddress import ip_address
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.analytics.batch import Batch, Row
@@ -161,7 +161,6 @@ def test_without_decisions_there_is_no_batch_and_a_cut_starts_from_zero() -> Non
     assert counting.cut(MINUTE + 121) is None
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["ana", "bob"]), st.sampled_from([None, "gold", "x"]), st.sets(st.integers(0, 1)))

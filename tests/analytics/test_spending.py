@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.analytics.spending import Account, Spending
@@ -14,7 +14,6 @@ def name(caller: int) -> bytes:
     return f"{caller:02}".encode()
 
 
-@settings(deadline=None)
 @given(CHARGES, st.integers(0, 12), st.integers(1, 12), st.integers(1, 25))
 def test_rows_add_up_to_what_was_charged_and_no_caller_is_overstated(
     charges: list[tuple[int, int, int]], counters: int, shared: int, most: int

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.analytics.top_k import TopK
@@ -19,7 +19,6 @@ def count(stream: list[int], capacity: int) -> TopK[int]:
     return top_k
 
 
-@settings(deadline=None)
 @given(STREAMS, CAPACITIES)
 def test_every_count_is_within_its_bounds_and_no_error_is_above_n_over_c(stream: list[int], capacity: int) -> None:
     top_k, truth = count(stream, capacity), Counter(stream)
@@ -32,7 +31,6 @@ def test_every_count_is_within_its_bounds_and_no_error_is_above_n_over_c(stream:
     assert sum(top_k.bounds(item)[1] for item in held) == len(stream)
 
 
-@settings(deadline=None)
 @given(STREAMS, CAPACITIES)
 def test_an_item_that_occurs_more_than_n_over_c_times_has_a_counter(stream: list[int], capacity: int) -> None:
     top_k = count(stream, capacity)
@@ -41,7 +39,6 @@ def test_an_item_that_occurs_more_than_n_over_c_times_has_a_counter(stream: list
             assert top_k.bounds(item)[1] >= times
 
 
-@settings(deadline=None)
 @given(STREAMS, CAPACITIES, st.integers(1, 5))
 def test_no_item_outside_the_top_exceeds_one_in_it_by_more_than_n_over_c(
     stream: list[int], capacity: int, most: int
@@ -53,7 +50,6 @@ def test_no_item_outside_the_top_exceeds_one_in_it_by_more_than_n_over_c(
             assert truth[item] <= truth[top[-1].item] + len(stream) / capacity
 
 
-@settings(deadline=None)
 @given(STREAMS)
 def test_with_room_for_all_it_is_exact(stream: list[int]) -> None:
     assert dict(count(stream, 13).top(13)) == Counter(stream)
@@ -70,7 +66,6 @@ def test_a_flood_of_callers_that_come_once_does_not_hide_one_that_comes_often() 
     assert 4_999 - 105_000 / 100 <= times <= 4_999
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 40)), max_size=200), CAPACITIES)
 def test_its_bounds_hold_for_weights(stream: list[tuple[int, int]], capacity: int) -> None:
     top_k: TopK[int] = TopK(capacity)

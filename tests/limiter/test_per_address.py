@@ -75,7 +75,7 @@ requests = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bursts=bursts, requests=requests)
 def test_a_request_pays_every_bucket_of_its_user_address_and_endpoint_or_none(
     redis: "Redis", bursts: tuple[int, ...], requests: list[tuple[str, str, Endpoint]]

@@ -50,7 +50,7 @@ batches = st.lists(checks, min_size=1, max_size=5)
 sequences = st.lists(batches, min_size=1, max_size=4)
 
 
-@settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sequence=sequences)
 def test_python_and_lua_agree_on_every_demand(redis: "Redis", sequence: list[list[list[Demand]]]) -> None:
     redis.flushall()
@@ -74,7 +74,7 @@ debts = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=_EXAMPLES // 4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=_EXAMPLES // 4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=batches, owing=st.lists(debts, min_size=1, max_size=4, unique_by=lambda debt: debt[0]))
 def test_python_and_lua_agree_on_reconciliation(
     redis: "Redis", batch: list[list[Demand]], owing: list[tuple[bytes, Quota, int, int]]
