@@ -110,7 +110,7 @@ async def ask(port: int | Path, data: bytes, host: str = "127.0.0.1") -> Message
 
 
 def get(path: str = "/", *fields: str, method: str = "GET") -> bytes:
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: gw.test", *fields, "", ""]).encode()
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *fields, "", ""]).encode()
 
 
 @dataclass

@@ -24,6 +24,10 @@ class Cors:
         self._origins = frozenset(origins)
         self.is_on = bool(origins)
 
+    def allows(self, origin: str) -> bool:
+        """Whether pages of an origin are allowed."""
+        return origin in self._origins
+
     def headers(self, origin: str | None) -> dict[str, str]:
         """The headers that let a page of an allowed origin read a response; a page of any other origin may not."""
         if not self.is_on:

@@ -4,11 +4,18 @@ from gateway.config.address import networks_or_unix
 from gateway.config.entries import Entries
 from gateway.config.listener import listeners
 from gateway.config.location import path
+from gateway.config.scalar import each, matching
 from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
 from gateway.config.token import ADMIN
 from gateway.settings.control import Control
 
+_host = matching(
+    r"(\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?)",
+    "host name",
+    "is not a host name; write ops.example.com, *.example.com or *, without a port",
+    any_scalar=False,
+)
 _MIN_KEY_LENGTH = 32
 _AUDIT_KEY = Secret("audit_key", f"the key, at least {_MIN_KEY_LENGTH} bytes, of the HMACs of the audit log's lines")
 
@@ -30,6 +37,7 @@ CONTROL = Section(
             Control,
             leave_out=("audit_key",),
             listen=listeners(Control().listen[0]),
+            hosts=each(_host),
             admin=ADMIN,
             check_from=networks_or_unix,
             state=path,

@@ -22,6 +22,7 @@ from gateway.control.bypass import Bypass
 from gateway.control.check_limit import CheckLimitApi
 from gateway.control.http.cors import CorsHeaders
 from gateway.control.http.deadlines import Deadlines
+from gateway.control.http.hosts import Hosts
 from gateway.control.http.problem import Problems
 from gateway.control.http.request import BODY_TIMEOUT, MAX_BODY
 from gateway.control.http.site import SocketSite
@@ -103,6 +104,8 @@ class ControlPlane:
         self._log = log
         self._intake = settings.intake
         self._cors = Cors(settings.cors_origins)
+        bound = [each.host for each in control.listen if each.unix is None]
+        self._hosts = Hosts([*bound, *control.hosts], self._cors)
         head = Head(redis, prefix) if redis is not None else None
         self._audit = AuditWriter(open_audit_log(control), head, lambda: book.current.revision, log, metrics.audited)
         verifier = AdminVerifier(control.admin) if control.admin else None
@@ -153,7 +156,12 @@ class ControlPlane:
         Yields the listening sites, which can be stopped early.
         """
         deadlines = Deadlines(self._intake)
-        middlewares = [deadlines.middleware, CorsHeaders(self._cors).middleware, Problems(self._log).middleware]
+        middlewares = [
+            deadlines.middleware,
+            CorsHeaders(self._cors).middleware,
+            Problems(self._log).middleware,
+            self._hosts.middleware,
+        ]
         app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
         app[BODY_TIMEOUT] = self._intake.body_timeout
         for api in self._apis:

@@ -28,6 +28,8 @@ class Control:
 
     Attributes:
         listen: Where operators connect.
+        hosts: Names to which the control listener answers, besides `localhost`, every IP address and the name in
+            `listen`. `*.example.com` are all names below it, `*` is any name.
         admin: Which tokens give the right to change things at run time; without it, nobody can.
         check_from: Networks from which check-limit may be called without a token; `unix` stands for all callers on Unix
             sockets.
@@ -40,6 +42,7 @@ class Control:
     """
 
     listen: tuple[Listener, ...] = (Listener(port=8081),)
+    hosts: tuple[str, ...] = ()
     admin: AdminPolicy | None = None
     check_from: tuple[Network | Unix, ...] = ()
     state: Path | None = None

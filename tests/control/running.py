@@ -78,7 +78,7 @@ CHECK = token("check")
 
 
 def request(method: str, path: str, body: Any = None, *, token: str | None = None, fields: Iterable[str] = ()) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: gw.test", *fields]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *fields]
     if token is not None:
         lines.append(f"Authorization: Bearer {token}")
     if body is not None and not isinstance(body, bytes):

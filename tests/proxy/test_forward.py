@@ -431,7 +431,7 @@ async def test_the_host_sent_upstream_is_the_clients_or_the_upstreams_own() -> N
             await ask(running.port, get())
         async with proxy(up.port, send_host="upstream") as running:
             await ask(running.port, get())
-    assert [request.one(b"host") for request in up.requests] == [b"gw.test", b"127.0.0.1:%d" % up.port]
+    assert [request.one(b"host") for request in up.requests] == [b"localhost", b"127.0.0.1:%d" % up.port]
 
 
 async def test_a_client_that_leaves_takes_its_upstream_connection_with_it() -> None:
