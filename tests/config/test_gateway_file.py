@@ -155,7 +155,7 @@ def test_upstream_reaches_the_settings(tmp_path: Path) -> None:
             "control: 127.0.0.1:1\n",
             (
                 "1:10: control: expected a mapping of keys to values, found a single value; its keys are admin, "
-                "audit_key_env, audit_key_file, audit_size, check_from, listen, state"
+                "audit_key_env, audit_key_file, audit_size, check_from, hosts, listen, state"
             ),
         ),
         ("control: {listen: 127.0.0.1:8080}\n", "1:10: control: the control plane cannot listen where the public port"),
@@ -271,3 +271,10 @@ def test_upstream_that_need_not_prove_itself_is_warned_of(tmp_path: Path) -> Non
         tmp_path, "", upstreams="upstreams: {default: {urls: [https://a], verify: false}}\n"
     ).warnings[1:]
     assert "anyone between the gateway and this upstream" in warning.message
+
+
+def test_the_names_that_the_control_listener_answers_to_have_no_port(tmp_path: Path) -> None:
+    names = "[ops.example, '*.ops.example', '*', 'a:1', 'http://a', '*a']"
+    found = gateway_problems(tmp_path, f"control: {{hosts: {names}}}\n")
+    bad = ("'a:1'", "'http://a'", "'*a'")
+    assert [name in each and "is not a host name" in each for name, each in zip(bad, found, strict=True)] == [True] * 3
