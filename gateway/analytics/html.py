@@ -1,66 +1,149 @@
 """A `Report` as a web page: one HTML file that needs no network and runs no script."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from gateway.analytics.batch import format_minute
-from gateway.analytics.report import Report
-from gateway.analytics.text import CALLERS, LIMITS, NUMBERS, caller_rows, heading, limit_rows
+from gateway.analytics.chart import Series, draw_chart
+from gateway.analytics.report import Report, Timeline
+from gateway.analytics.style import PAGE
+from gateway.analytics.text import (
+    CALLERS,
+    ENDPOINTS,
+    LIMITS,
+    NUMBERS,
+    SPENDERS,
+    caller_rows,
+    endpoint_rows,
+    limit_rows,
+    spender_rows,
+)
 
-_COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
-"""Paul Tol's scheme "bright", which colour-blind people can tell apart."""
+_COLOURS = 6
+"""Limits that have a colour of their own in the chart of refusals."""
 
-_OTHERS_COLOUR = "#888888"
-_WIDTH, _HEIGHT = 960, 240
-_LEFT, _BOTTOM = 60, 20
+_MAX_CHARTS = 12
+"""Endpoints, and limits, that have a chart of their own: those with most requests."""
 
-_PAGE = """\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<title>Who is hitting which limit</title>
-<style>
-:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }}
-body {{ max-width: 64rem; margin: 2rem auto; padding: 0 1rem }}
-svg {{ width: 100%; height: auto }}
-svg text {{ fill: currentColor; font-size: 12px }}
-svg line {{ stroke: currentColor; opacity: .3 }}
-table {{ border-collapse: collapse; width: 100% }}
-th, td {{ text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid #8884 }}
-td {{ font-variant-numeric: tabular-nums; overflow-wrap: anywhere }}
-.number {{ text-align: right }}
-.key {{ display: inline-block; width: .8em; height: .8em; margin-right: .3em }}
-.legend span {{ margin-right: 1.2em }}
-</style>
-<h1>Who is hitting which limit</h1>
-<p>{heading}</p>
-<h2>Refusals over time</h2>
-{chart}
-<h2>Limits</h2>
-{limits}
-<h2>Callers refused most</h2>
-{callers}
-</html>
-"""
+_OUTCOMES = (
+    ("allowed", "passed", "passed"),
+    ("unavailable", "unavailable (503)", "unavailable"),
+    ("shadow_refused", "would be refused", "shadow"),
+    ("refused", "refused", "refused"),
+)
+"""What is stacked in a chart of traffic, from bottom to top: outcome, name, style."""
+
+_WIDE, _NARROW = (1040, 260), (500, 170)
 
 
 def as_html(report: Report) -> str:
     """The report as a page."""
-    return _PAGE.format(
-        heading=escape(heading(report)).replace("\n", "<br>"),
-        chart=_chart(report),
-        limits=_table(LIMITS, limit_rows(report)),
-        callers=_table(CALLERS, caller_rows(report)),
+    return PAGE.format(
+        period=_period(report),
+        source=escape(report.source),
+        tiles=_tiles(report),
+        traffic=_traffic(report, _total(report.by_endpoint.values()), "Requests", *_WIDE),
+        refusals=_refusals(report),
+        by_endpoint=_charts(report, report.by_endpoint),
+        by_limit=_charts(report, report.by_limit),
+        spenders=_table(SPENDERS, spender_rows(report, _number)),
+        callers=_table(CALLERS, caller_rows(report, _number)),
+        endpoints=_table(ENDPOINTS, endpoint_rows(report, _number)),
+        limits=_table(LIMITS, limit_rows(report, _number)),
+        unreadable=f"<p>{report.unreadable:,} lines could not be parsed and are left out.</p>"
+        * bool(report.unreadable),
     )
+
+
+def _number(count: int) -> str:
+    return f"{count:,}"
+
+
+def _period(report: Report) -> str:
+    since, until = (format_minute(each).replace("T", " ").replace("Z", "") for each in report.period[:2])
+    minutes = report.period.step // 60
+    hours, rest = divmod(minutes, 60)
+    step = f"{minutes} minutes" if rest else f"{hours} hours"
+    each = {"1 minutes": "minute", "1 hours": "hour", "24 hours": "day"}.get(step, step)
+    what = "" if report.endpoint is None else f"Endpoint {report.endpoint}. "
+    who = "" if report.caller is None else f"Callers: {report.name(report.caller)} only. "
+    return escape(f"{what}{who}{since} to {until} UTC, one column for each {each}".replace("each 1 ", "each "))
+
+
+def _tiles(report: Report) -> str:
+    total = sum(report.requests.values())
+    tiles = [("decided", total), ("passed", report.requests.get("allowed", 0))]
+    tiles += [(name, count) for name in ("refused", "unavailable") if (count := report.requests.get(name, 0))]
+    return "".join(
+        f'<div class="tile {name}"><b>{count:,}</b>{name}{_share(count, total) if name != "decided" else ""}</div>'
+        for name, count in tiles
+    )
+
+
+def _share(count: int, total: int) -> str:
+    return f", {count / total:.1%}" if total else ""
+
+
+def _total(timelines: Iterable[Timeline]) -> Timeline:
+    total: dict[str, Counter[int]] = {}
+    for timeline in timelines:
+        for outcome, counts in timeline.items():
+            total.setdefault(outcome, Counter()).update(counts)
+    return total
+
+
+def _traffic(report: Report, timeline: Timeline, title: str, width: int, height: int) -> str:
+    """Requests by what became of them."""
+    series = [Series(name, style, timeline[outcome]) for outcome, name, style in _OUTCOMES if timeline.get(outcome)]
+    if not series:
+        return "<p>None.</p>"
+    return draw_chart(report.period, title, series, width=width, height=height) + _legend(series)
+
+
+def _refusals(report: Report) -> str:
+    """Refusals by the limits that refused most, and all others together."""
+    refused = {name: each["refused"] for name, each in report.by_limit.items() if each.get("refused")}
+    if not refused:
+        return "<p>None.</p>"
+    names = sorted(refused, key=lambda limit: (-sum(refused[limit].values()), limit))
+    series = [Series(name, f"c{place}", refused[name]) for place, name in enumerate(names[:_COLOURS])]
+    others: Counter[int] = Counter()
+    for name in names[_COLOURS:]:
+        others.update(refused[name])
+    if others:
+        series.append(Series("all others", "others", others))
+    width, height = _WIDE
+    return draw_chart(report.period, "Refusals by limit", series, width=width, height=height - 60) + _legend(series)
+
+
+def _legend(series: Sequence[Series]) -> str:
+    keys = "".join(f'<span><i class="key {each.style}"></i>{escape(each.name)}</span>' for each in series)
+    return f'<p class="legend">{keys}</p>'
+
+
+def _charts(report: Report, timelines: Mapping[str, Timeline]) -> str:
+    """A small chart of traffic for each name, those with most requests first."""
+    sums = {name: sum(sum(counts.values()) for counts in each.values()) for name, each in timelines.items()}
+    names = sorted(sums, key=lambda name: (-sums[name], name))
+    charts = []
+    for name in names[:_MAX_CHARTS]:
+        refused = sum(timelines[name].get("refused", {}).values())
+        text = f"{sums[name]:,} requests, {refused:,} refused{_share(refused, sums[name])}"
+        chart = _traffic(report, timelines[name], name, *_NARROW)
+        charts.append(f"<figure><figcaption><b>{escape(name)}</b> {text}</figcaption>\n{chart}</figure>")
+    left_out = len(names) - _MAX_CHARTS
+    more = f"<p>{left_out:,} with fewer requests have no chart; the table below has them.</p>" if left_out > 0 else ""
+    return f'<div class="charts">{"".join(charts)}</div>{more}' if charts else "<p>None.</p>"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[Sequence[str]]) -> str:
     lines = [_row("td", head, row) for row in rows]
     if not lines:
         return "<p>None.</p>"
-    return "\n".join(["<table>", _row("th", head, [name.capitalize() for name in head]), *lines, "</table>"])
+    return "\n".join(
+        ['<div class="table"><table>', _row("th", head, [name.capitalize() for name in head]), *lines, "</table></div>"]
+    )
 
 
 def _row(tag: str, head: tuple[str, ...], cells: Sequence[str]) -> str:
@@ -68,58 +151,3 @@ def _row(tag: str, head: tuple[str, ...], cells: Sequence[str]) -> str:
     return (
         f"<tr>{''.join(f'<{tag}{each}>{escape(cell)}</{tag}>' for each, cell in zip(classes, cells, strict=True))}</tr>"
     )
-
-
-def _chart(report: Report) -> str:
-    """A stacked column for each step: the limits that refused most, and all others together."""
-    names = sorted(report.refusals, key=lambda limit: (-sum(report.refusals[limit].values()), limit))
-    if not names:
-        return "<p>None.</p>"
-    shown, others = names[: len(_COLOURS)], names[len(_COLOURS) :]
-    keys = [*zip(shown, _COLOURS, strict=False), *([("all others", _OTHERS_COLOUR)] if others else [])]
-    columns: list[tuple[int, list[int]]] = []
-    for step in range(report.period.since, report.period.until, report.period.step):
-        counts = [report.refusals[name].get(step, 0) for name in shown]
-        if others:
-            counts.append(sum(report.refusals[name].get(step, 0) for name in others))
-        columns.append((step, counts))
-    highest = max(sum(counts) for _, counts in columns)
-    legend = "".join(
-        f'<span><i class="key" style="background:{colour}"></i>{escape(name)}</span>' for name, colour in keys
-    )
-    return (
-        f'{_axes(report, highest)}\n{"".join(_columns(columns, keys, highest))}</svg>\n<p class="legend">{legend}</p>'
-    )
-
-
-def _axes(report: Report, highest: int) -> str:
-    since, until = format_minute(report.period.since), format_minute(report.period.until)
-    bottom, minutes = _HEIGHT - _BOTTOM, report.period.step // 60
-    per = "minute" if minutes == 1 else f"{minutes} minutes"
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Refusals per {per}, {highest} at most">\n'
-        f'<text x="{_LEFT - 6}" y="12" text-anchor="end">{highest}</text>'
-        f'<text x="{_LEFT - 6}" y="{bottom}" text-anchor="end">0</text>'
-        f'<text x="{_LEFT}" y="{_HEIGHT - 4}">{since}</text>'
-        f'<text x="{(_LEFT + _WIDTH) // 2}" y="{_HEIGHT - 4}" text-anchor="middle">refusals per {per}</text>'
-        f'<text x="{_WIDTH}" y="{_HEIGHT - 4}" text-anchor="end">{until}</text>'
-        f'<line x1="{_LEFT}" y1="{bottom}" x2="{_WIDTH}" y2="{bottom}"/>'
-        f'<line x1="{_LEFT}" y1="0" x2="{_WIDTH}" y2="0"/>'
-    )
-
-
-def _columns(
-    columns: Sequence[tuple[int, Sequence[int]]], keys: Sequence[tuple[str, str]], highest: int
-) -> Iterable[str]:
-    bottom, width = _HEIGHT - _BOTTOM, (_WIDTH - _LEFT) / len(columns)
-    for position, (step, counts) in enumerate(columns):
-        top = float(bottom)
-        for (name, colour), count in zip(keys, counts, strict=True):
-            if count:
-                height = count / highest * bottom
-                top -= height
-                yield (
-                    f'<rect x="{_LEFT + position * width:.2f}" y="{top:.2f}" width="{width * 0.9:.2f}" '
-                    f'height="{height:.2f}" fill="{colour}">'
-                    f"<title>{format_minute(step)} {escape(name)}: {count}</title></rect>\n"
-                )

@@ -18,6 +18,10 @@ _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, _DAY)
 """Minutes of a step: round numbers. Longer steps are whole days."""
 
 
+Timeline = Mapping[str, Mapping[int, int]]
+"""How often, by outcome, and then by the start of the step."""
+
+
 class LimitRow(NamedTuple):
     """The decisions of a limit, at an endpoint, for callers of a tier.
 
@@ -106,7 +110,8 @@ class Report:
         limits: The decisions of limits, those that refused most first.
         callers: Who was refused, most first.
         spenders: Who was charged, of each endpoint and limit, most first.
-        refusals: Refusals by limit, and then by the start of the step.
+        by_endpoint: Requests to each endpoint over time.
+        by_limit: The decisions of each limit over time.
         unreadable: Lines that could not be parsed.
         caller: The one caller that `callers` and `spenders` are about; None for all.
         endpoint: The one endpoint that the report is about; None for all.
@@ -120,7 +125,8 @@ class Report:
     limits: Sequence[LimitRow]
     callers: Sequence[CallerRow]
     spenders: Sequence[SpenderRow]
-    refusals: Mapping[str, Mapping[int, int]]
+    by_endpoint: Mapping[str, Timeline]
+    by_limit: Mapping[str, Timeline]
     unreadable: int
     caller: str | None = None
     endpoint: str | None = None
@@ -164,7 +170,8 @@ def make_report(
     requests: Counter[str] = Counter()
     endpoints: dict[str, Counter[str]] = {}
     counts: dict[tuple[str, str, str], Counter[str]] = {}
-    refusals: dict[str, Counter[int]] = {}
+    by_endpoint: dict[str, dict[str, Counter[int]]] = {}
+    by_limit: dict[str, dict[str, Counter[int]]] = {}
     refused: Counter[str] = Counter()
     for (step, row), count in totals.decisions.items():
         if row.limit and row.outcome == "refused":
@@ -174,12 +181,17 @@ def make_report(
         if not row.limit:
             requests[row.outcome] += count
             endpoints.setdefault(row.endpoint, Counter())[row.outcome] += count
+            by_endpoint.setdefault(row.endpoint, {}).setdefault(row.outcome, Counter())[step] += count
             continue
         counts.setdefault((row.limit, row.endpoint, row.tier), Counter())[row.outcome] += count
-        if row.outcome == "refused":
-            refusals.setdefault(row.limit, Counter())[step] += count
+        by_limit.setdefault(row.limit, {}).setdefault(row.outcome, Counter())[step] += count
     limits = sorted((LimitRow(*key, each) for key, each in counts.items()), key=lambda row: (-row.refused, row[:3]))
-    callers = [row for limit in refusals for row in _callers(limit, refused[limit], totals.hits, most_callers, caller)]
+    callers = [
+        row
+        for limit in by_limit
+        if refused[limit]
+        for row in _callers(limit, refused[limit], totals.hits, most_callers, caller)
+    ]
     callers.sort(key=lambda row: (-refused[row.limit], row.limit, not row.caller, -row.at_least, row.caller))
     return Report(
         period,
@@ -189,7 +201,8 @@ def make_report(
         limits,
         callers,
         _spenders(totals, most_callers, caller, endpoint),
-        refusals,
+        by_endpoint,
+        by_limit,
         totals.unreadable,
         caller,
         endpoint,

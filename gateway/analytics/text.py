@@ -1,7 +1,7 @@
 """A `Report` as text: tables for a terminal, and JSON for programs."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gateway.analytics.batch import format_minute
 from gateway.analytics.report import OUTCOMES, CallerRow, Report, SpenderRow
@@ -99,35 +99,36 @@ def heading(report: Report) -> str:
     return f"{since} to {until}{where}: {summary}\nfrom {report.source}"
 
 
-def limit_rows(report: Report) -> Iterable[tuple[str, ...]]:
+def limit_rows(report: Report, number: Callable[[int], str] = str) -> Iterable[tuple[str, ...]]:
     """The decisions of limits, as cells under `LIMITS`."""
     for row in report.limits:
-        counts = [str(row.counts.get(outcome, 0)) for outcome in OUTCOMES]
+        counts = [number(row.counts.get(outcome, 0)) for outcome in OUTCOMES]
         yield (row.limit, row.endpoint, row.tier or "-", *counts, f"{row.share:.1%}")
 
 
-def caller_rows(report: Report) -> Iterable[tuple[str, ...]]:
+def caller_rows(report: Report, number: Callable[[int], str] = str) -> Iterable[tuple[str, ...]]:
     """Who was refused, as cells under `CALLERS`."""
     for row in report.callers:
-        yield row.limit, report.name(row.caller) or "(all others)", _count(row)
+        yield row.limit, report.name(row.caller) or "(all others)", _count(row, number)
 
 
-def endpoint_rows(report: Report) -> Iterable[tuple[str, ...]]:
+def endpoint_rows(report: Report, number: Callable[[int], str] = str) -> Iterable[tuple[str, ...]]:
     """What became of the requests to each endpoint, as cells under `ENDPOINTS`."""
     for row in report.endpoints:
         passed, refused, unavailable = (row.counts.get(each, 0) for each in ("allowed", "refused", "unavailable"))
-        by = ", ".join(f"{limit} {count}" for limit, count in row.refused_by.items())
-        yield row.endpoint, str(passed), str(refused), str(unavailable), by or "-"
+        by = ", ".join(f"{limit} {number(count)}" for limit, count in row.refused_by.items())
+        yield row.endpoint, number(passed), number(refused), number(unavailable), by or "-"
 
 
-def spender_rows(report: Report) -> Iterable[tuple[str, ...]]:
+def spender_rows(report: Report, number: Callable[[int], str] = str) -> Iterable[tuple[str, ...]]:
     """Who was charged, as cells under `SPENDERS`."""
     for row in report.spenders:
-        yield row.endpoint, row.limit, report.name(row.caller) or "(all others)", _count(row), f"{row.share:.1%}"
+        name = report.name(row.caller) or "(all others)"
+        yield row.endpoint, row.limit, name, _count(row, number), f"{row.share:.1%}"
 
 
-def _count(row: CallerRow | SpenderRow) -> str:
-    return str(row.at_least) if row.at_least == row.at_most else f"{row.at_least} to {row.at_most}"
+def _count(row: CallerRow | SpenderRow, number: Callable[[int], str]) -> str:
+    return number(row.at_least) if row.at_least == row.at_most else f"{number(row.at_least)} to {number(row.at_most)}"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -1,6 +1,7 @@
 """The report says who is hitting which limit, its numbers add up, and its chart needs no script."""
 
 import json
+import re
 from collections import Counter
 from html.parser import HTMLParser
 from typing import Any
@@ -55,6 +56,14 @@ def busy() -> Totals:
         ("carts", "each", "b" * 32): 4,
     }
     return Totals(Counter(decisions), Counter({("each", "b" * 32): 13}), Counter(spent))
+
+
+WEEK = time_range(MINUTE, MINUTE + 7 * 86_400)
+
+
+def week(counts: dict[int, int]) -> Report:
+    decisions = Counter({(step, Row("orders", "", "", "allowed")): count for step, count in counts.items()})
+    return make_report(WEEK, Totals(decisions), "here", most_callers=2)
 
 
 def test_text_lists_limits_and_callers_most_refusals_first() -> None:
@@ -176,21 +185,63 @@ class Page(HTMLParser):
         self.attributes |= {name for name, _ in attrs}
 
 
-def test_the_page_has_a_chart_and_needs_no_script_and_no_network() -> None:
-    text = as_html(report())
+def drawings(text: str) -> list[ET.Element]:
+    return [ET.fromstring(each + "</svg>") for each in re.findall(r"(<svg.*?)</svg>", text, re.DOTALL)]
+
+
+def columns(drawing: ET.Element) -> dict[str, float]:
+    """The heights of the parts of columns, by their titles."""
+    return {str(each[0].text): float(each.attrib["height"]) for each in drawing.iter("rect")}
+
+
+def test_the_page_has_charts_and_needs_no_script_and_no_network() -> None:
+    text = as_html(report(busy()))
     page = Page(text)
-    assert page.tags["rect"] == 2
-    assert page.tags["table"] == 2
+    assert page.tags["svg"] == 2 + 2 + 2
+    assert page.tags["table"] == 4
     assert not page.tags.keys() & {"script", "link", "img", "iframe", "object"}
     assert not page.attributes & {"src", "href", "onload", "onclick"}
     assert "http://" not in text
     assert "https://" not in text
-    drawing = ET.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
-    first, second = drawing.iter("rect")
-    assert first[0].text == "2026-02-01T00:00Z each: 20"
-    assert second[0].text == "2026-02-01T00:15Z each: 10"
-    assert float(first.attrib["height"]) == 2 * float(second.attrib["height"])
-    assert float(first.attrib["y"]) + float(first.attrib["height"]) == 220
+    traffic, refusals, orders, *_ = drawings(text)
+    assert columns(traffic).keys() == {f"2026-02-01T00:00Z {each}" for each in (
+        "passed: 65", "unavailable (503): 1", "refused: 12")}  # fmt: skip
+    assert columns(refusals).keys() == {"2026-02-01T00:00Z each: 13", "2026-02-01T00:00Z all: 4"}
+    heights = columns(orders)
+    assert heights["2026-02-01T00:00Z passed: 60"] == pytest.approx(5 * heights["2026-02-01T00:00Z refused: 12"], 0.01)
+    assert "73 requests, 12 refused, 16.4%" in text
+
+
+def test_axes_have_dates_grid_lines_and_thousands() -> None:
+    steps = range(WEEK.since, WEEK.until, WEEK.step)
+    text = as_html(week(dict.fromkeys(steps, 12_000)))
+    labels = [each.text for each in drawings(text)[0].iter("text")]
+    assert labels[:4] == ["0", "5,000", "10,000", "15,000"]
+    assert {"2 Feb", "7 Feb"} <= set(labels)
+    assert "1,008,000" in text
+    assert "The scale ends" not in text
+
+
+def test_one_spike_does_not_flatten_a_week_and_the_page_says_that_it_is_cut_off() -> None:
+    steps = list(range(WEEK.since, WEEK.until, WEEK.step))
+    text = as_html(week({step: 1_000_000 if step == steps[40] else 900 + place for place, step in enumerate(steps)}))
+    heights = sorted(columns(drawings(text)[0]).values())
+    assert heights[0] > heights[-1] / 4
+    assert "The scale ends at 2,000. Columns marked \u25b2 are higher and cut off, up to 1,000,000." in text
+    assert [each.text for each in drawings(text)[0].iter("text") if each.get("class") == "peak"] == ["1,000,000"]
+
+
+def test_a_single_refusal_in_much_traffic_is_seen() -> None:
+    decisions = {(MINUTE, Row("e", "", "", "allowed")): 1_000_000, (MINUTE, Row("e", "", "", "refused")): 1}
+    assert columns(drawings(as_html(report(Totals(Counter(decisions)))))[0])["2026-02-01T00:00Z refused: 1"] >= 1
+
+
+def test_of_many_endpoints_the_busiest_have_a_chart_and_all_a_row() -> None:
+    decisions = Counter({(MINUTE, Row(f"e{number}", "", "", "allowed")): number + 1 for number in range(20)})
+    text = as_html(report(Totals(decisions)))
+    assert Page(text).tags["figure"] == 12
+    assert "8 with fewer requests have no chart" in text
+    assert text.count("<tr>") == 21
 
 
 def test_names_are_escaped_in_the_page() -> None:
@@ -204,7 +255,7 @@ def test_names_are_escaped_in_the_page() -> None:
 def test_more_limits_than_colours_share_the_last_one() -> None:
     decisions = Counter({(MINUTE, Row("e", f"limit-{n}", "", "refused")): n + 1 for n in range(20)})
     text = as_html(report(Totals(decisions)))
-    assert Page(text).tags["rect"] == 7
+    assert len(columns(drawings(text)[0])) == 7
     assert f"all others: {sum(range(1, 15))}" in text
 
 

@@ -89,7 +89,7 @@ def test_an_endpoint_is_reported_on_with_the_names_of_a_file(
 def test_a_page_is_written(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.html"
     assert report(capsys, "--config", config, "--html", str(page)) == (0, f"{page}\n", "")
-    assert page.read_text().count("<rect") == 2
+    assert page.read_text().count("<rect") == 8
     code, _, err = report(capsys, "--config", config, "--html", str(tmp_path / "no" / "page.html"))
     assert (code, "No such file" in err) == (1, True)
 
