@@ -5,7 +5,7 @@ the minute is over. All names come from the configuration, so there are few grou
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -15,7 +15,6 @@ from gateway.analytics.top_k import TopK
 from gateway.limits.bucket import Charge, Demand
 from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit
-from gateway.limits.override import Override
 from gateway.limits.rules import RuleBook, holder_of
 
 NONE = ""
@@ -37,12 +36,8 @@ class Tiers:
     def __init__(self, limits: Iterable[Limit] = ()) -> None:
         self._known = frozenset(name for limit in limits for name in limit.tiers)
 
-    def of(self, endpoint: str, caller: Caller, overrides: Mapping[bytes, Override]) -> str:
-        """The name of a caller's tier at an endpoint: one that a limit names, `NONE` or `OTHER`."""
-        tier = caller.tier
-        override = overrides.get(caller.digest)
-        if override is not None and override.tier is not None and override.covers(endpoint):
-            tier = override.tier
+    def name(self, tier: str | None) -> str:
+        """The name under which a tier is counted: its own if a limit names it, `NONE` or `OTHER`."""
         if not tier:
             return NONE
         return tier if tier in self._known else OTHER
@@ -131,7 +126,7 @@ class Rollup:
             self._limits = rules.limits
             self._fold()  # a limit's name may mean something else now
             self._tiers = Tiers(rules.limits)
-        tier = self._tiers.of(endpoint, caller, rules.overrides) if caller.tier or rules.overrides else ""
+        tier = self._tiers.name(rules.tier_of(endpoint, caller)) if caller.tier or rules.has_overrides else ""
         key = (endpoint, tier, outcome, refused, *[charge.limit for _, charge in demands])
         group = self._groups.get(key)
         if group is None:

@@ -29,7 +29,7 @@ def add_operate_commands(commands: Any) -> None:
     reload.set_defaults(run=_reload)
 
     usage = commands.add_parser("usage", help="show what a user has left", description="Show what a user has left.")
-    usage.add_argument("target", help="a user id, or address/IP")
+    usage.add_argument("target", help="a user id, or address/ and an IP address or network")
     usage.add_argument("--tier", help="as a user of this tier")
     add_client_flags(usage)
     usage.set_defaults(render=_usage)
@@ -87,6 +87,8 @@ def _bucket_line(bucket: dict[str, Any]) -> str:
     name = f"{bucket['limit']} at {bucket['endpoint']}" if bucket["endpoint"] else bucket["limit"]
     shadow = "" if bucket["enforced"] else "  (not enforced)"
     left = f"{bucket['remaining']} of {bucket['burst']} left"
+    if "address" in bucket:
+        name = f"{bucket['address']}  {name}"
     return f"{name}  {left}  rate {bucket['rate']}  full at {bucket['reset_at']}{shadow}"
 
 

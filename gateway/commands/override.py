@@ -12,7 +12,7 @@ from gateway.limits.duration import parse_duration
 
 _OVERRIDES = "/api/v1/admin/overrides"
 _PAGE = 1000
-_TARGET = "a user id, or address/IP"
+_TARGET = "a user id, or address/ and an IP address or network"
 
 
 def add_override_commands(commands: Any) -> None:

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from gateway.config.node import Node, quote
 from gateway.config.reader import Value, reads, string
 from gateway.config.scalar import each, matching, parsed, text
-from gateway.limits.address import UNIX, Network, Unix
+from gateway.limits.address import UNIX, Network, Unix, parse_clients
 from gateway.settings.url import HostPort, Origin
 
 HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)"
@@ -46,6 +46,16 @@ def network(node: Node) -> Network:
     except ValueError:
         raise node.refuse(f"{quote(value)} is not a network; write 10.0.0.0/8, 2001:db8::/32 or an address") from None
     raise node.refuse(f"{quote(value)} has bits set after its prefix", near)
+
+
+@reads("network", string(f"^{_NETWORK}$"))
+def clients(node: Node) -> Network:
+    """An address or a network of clients, see `parse_clients`."""
+    value = text(node)
+    try:
+        return parse_clients(value)
+    except ValueError as error:
+        raise node.refuse(f"{quote(value)} {error}") from None
 
 
 @reads("network", string(f"^({_NETWORK}|{UNIX})$"))

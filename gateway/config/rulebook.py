@@ -5,6 +5,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from gateway.config.block import BLOCK
 from gateway.config.diagnostic import Diagnostic, Findings, InvalidError
 from gateway.config.endpoint import ENDPOINT, Endpoints
 from gateway.config.entries import Entries
@@ -15,6 +16,7 @@ from gateway.config.reader import reads
 from gateway.config.section import Section
 from gateway.config.source import Source
 from gateway.limits.limit import Exemption
+from gateway.limits.override import Block
 from gateway.limits.path import PathPolicy
 from gateway.limits.router import Router
 from gateway.limits.rules import Rules
@@ -25,6 +27,7 @@ RULES = Section(
         "endpoints": reads("list of sections", {"type": "array", "items": ENDPOINT})(Node.items),
         "limits": reads("list of sections", {"type": "array", "items": LIMIT})(Node.items),
         "exempt": EXEMPT,
+        "block": BLOCK,
     },
     (),
     lambda entries: entries,
@@ -33,6 +36,7 @@ RULES = Section(
         "endpoints": "Named sets of requests.",
         "limits": "How much is allowed.",
         "exempt": "Callers that no limit in any file counts.",
+        "block": "Callers whose every request is refused.",
     },
 )
 _SUFFIXES = (".yaml", ".yml")
@@ -60,6 +64,11 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
         frozenset[str]().union(*(each.users for each in exempt)),
         tuple(network for each in exempt for network in each.networks),
     )
+    blocked = [file.values["block"] for file in files if "block" in file.values]
+    block = Block(
+        frozenset[str]().union(*(each.users for each in blocked)),
+        tuple(dict.fromkeys(network for each in blocked for network in each.networks)),
+    )
     limits = Limits(_items(files, "limits"), endpoints.known, everywhere)
     limits.warn_of_unpayable(endpoints.known.values())
     router = Router(endpoints.known.values(), case_sensitive=paths.case_sensitive)
@@ -67,7 +76,13 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
     warn_of_other_hosts(endpoints, limits.known.values(), router)
     if findings.problems:
         return Rules(paths=paths)
-    return Rules(endpoints.known.values(), limits.known.values(), paths=paths, revision=revision.hexdigest()[:12])
+    return Rules(
+        endpoints.known.values(),
+        limits.known.values(),
+        paths=paths,
+        revision=revision.hexdigest()[:12],
+        block=block,
+    )
 
 
 def _items(files: Iterable[Entries], key: str) -> list[Node]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from gateway.config.loader import Loaded
+from gateway.limits.address import name_clients
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.limit import Limit
 from gateway.limits.rules import Rules
@@ -52,7 +53,14 @@ def _settings(loaded: Loaded, workers: int) -> list[tuple[str, str]]:
         *(("upstream", f"{each.name}: {', '.join(map(str, each.urls))}") for each in settings.upstreams.values()),
         *([("tracing", f"{settings.tracing.endpoint}, sample {settings.tracing.sample}")] if settings.tracing else []),
         ("rules", f"{settings.rules} revision {rules.revision}" if settings.rules else "none"),
+        *([("blocked", blocked)] if (blocked := _blocked(rules)) else []),
     ]
+
+
+def _blocked(rules: Rules) -> str:
+    users = len(rules.block.users)
+    names = [name_clients(network) for network in rules.block.networks]
+    return ", ".join([*([_few(names)] if names else []), *[f"{users} users"] * bool(users)])
 
 
 def _why(settings: Settings) -> str:

@@ -1,8 +1,8 @@
-"""`UsageApi`: what a user has left, and refilling it: ``/api/v1/admin/usage`` and ``/api/v1/admin/reset``."""
+"""`UsageApi`: what a user or an address has left, and refilling it, ``/api/v1/admin/usage`` and ``.../reset``."""
 
 import asyncio
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -11,9 +11,12 @@ from gateway.auth.guard import Guard
 from gateway.auth.timestamps import format_timestamp
 from gateway.control.audit.writer import AuditWriter
 from gateway.control.http.problem import Problem
-from gateway.control.http.request import allow_only, authorize, query_string, user_in_path, user_to_change
+from gateway.control.http.request import allow_only, authorize, query_string
+from gateway.control.http.target import routes, target_in_path
 from gateway.control.overrides.sync import OverrideSync
+from gateway.control.target import Target
 from gateway.limiter.limiter import Limiter
+from gateway.limits.address import clients_in, count_clients, group, is_one_client
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller, Identity
 from gateway.limits.remaining import Remaining, remaining_in, with_weight
@@ -23,15 +26,32 @@ from gateway.redis.errors import StoreUnavailableError
 _BATCH = 200
 """Buckets in one check."""
 
+_MAX_BUCKETS = 20_000
+"""Buckets of all clients in a network that are shown or refilled at once."""
+
+
+class _OwnBucket(NamedTuple):
+    """A bucket that a caller has to themselves.
+
+    Attributes:
+        demand: Its key, and what a request is charged.
+        endpoint: The endpoint it is for; None if endpoints share it.
+        client: The client's address, where several are shown.
+    """
+
+    demand: Demand
+    endpoint: str | None
+    client: str | None
+
 
 class UsageApi:
-    """Shows and refills the buckets that a user has to themselves.
+    """Shows and refills the buckets that a user or a client has to themselves.
 
     Args:
         guard: Admits callers with scope ``limits:read`` or ``limits:write``.
         overrides: Has all workers forget what they know of the buckets that were refilled.
         book: The rules in force.
-        identity: Makes a caller of a user id.
+        identity: Makes callers of user ids and addresses.
         limiter: Knows what is left.
         audit: Records each reset.
     """
@@ -54,18 +74,41 @@ class UsageApi:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get("/api/v1/admin/usage/{user}", self._show),
-            web.post("/api/v1/admin/reset/{user}", self._reset),
+            *routes(web.get, "/api/v1/admin/usage", self._show),
+            *routes(web.post, "/api/v1/admin/reset", self._reset),
         ]
 
     async def _show(self, request: web.Request) -> web.Response:
         await authorize(request, self._guard, Scope.READ_LIMITS)
         allow_only(request, "tier")
-        user = user_in_path(request)
-        own = _own_buckets(self._book.current, self._identity.user(user, query_string(request, "tier", 64)))
-        remaining = await self._remaining([demand for demand, _ in own])
-        buckets = [_bucket(endpoint, each) for (_, endpoint), each in zip(own, remaining, strict=True)]
-        return web.json_response({"user": user, "buckets": buckets, "degraded": self._limiter.is_degraded})
+        target, tier = target_in_path(request), query_string(request, "tier", 64)
+        if tier is not None and target.clients is not None:
+            raise Problem(HTTPStatus.BAD_REQUEST, "an address has no tier; only users have")
+        own = self._own_buckets(self._book.current, target, tier)
+        remaining = await self._remaining([each.demand for each in own])
+        buckets = [_document(each, left) for each, left in zip(own, remaining, strict=True)]
+        if target.clients is not None and not is_one_client(target.clients):
+            buckets = [each for each in buckets if each["remaining"] < each["burst"]]
+        return web.json_response({target.kind: target.name, "buckets": buckets, "degraded": self._limiter.is_degraded})
+
+    def _own_buckets(self, rules: Rules, target: Target, tier: str | None = None) -> list[_OwnBucket]:
+        """The buckets of a user, or of every client in a network.
+
+        Raises:
+            Problem: 400; the network has too many.
+        """
+        if target.clients is None:
+            return _own_buckets(rules, self._identity.user(target.name, tier))
+        if is_one_client(target.clients):
+            return _own_buckets(rules, self._identity.client(target.clients.network_address))
+        own: list[_OwnBucket] = []
+        for client in clients_in(target.clients):
+            own += _own_buckets(rules, self._identity.client(client), group(client))
+            if len(own) + count_clients(target.clients) > _MAX_BUCKETS:
+                raise Problem(
+                    HTTPStatus.BAD_REQUEST, f"{target.name} has too many clients for one request; ask for a part of it"
+                )
+        return own
 
     async def _remaining(self, own: list[Demand]) -> list[Remaining]:
         demands = with_weight(own, 0)
@@ -79,45 +122,46 @@ class UsageApi:
 
     async def _reset(self, request: web.Request) -> web.Response:
         actor = await authorize(request, self._guard, Scope.WRITE_LIMITS)
-        user = user_to_change(request)
-        caller = self._identity.user(user)
-        # Every bucket the user may have, including those that an override replaces at present.
-        keys = [demand.key for demand, _ in _own_buckets(self._book.current.with_overrides({}), caller)]
-        target = f"user {caller.digest.decode()}"
+        target = target_in_path(request)
+        # Every bucket there may be, including those that an override replaces at present.
+        keys = [each.demand.key for each in self._own_buckets(self._book.current.without_overrides(), target)]
+        audited = f"{target.kind} {target.digest(self._identity)}"
         if self._limiter.is_degraded:
-            await self._audit.record_refusal(actor, f"reset {target}", "Redis is unavailable")
+            await self._audit.record_refusal(actor, f"reset {audited}", "Redis is unavailable")
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "buckets cannot be refilled while Redis is unavailable")
-        await self._audit.record(actor, "reset", target, after={"buckets": len(keys)})
+        await self._audit.record(actor, "reset", audited, after={"buckets": len(keys)})
         try:
             await self._limiter.reset(keys)
             await self._overrides.touch()
         except StoreUnavailableError:
-            await self._audit.record_refusal(actor, f"reset {target}", "Redis did not answer")
+            await self._audit.record_refusal(actor, f"reset {audited}", "Redis did not answer")
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, "Redis did not answer; some buckets may not be refilled"
             ) from None
-        return web.json_response({"user": user, "buckets": len(keys)})
+        return web.json_response({target.kind: target.name, "buckets": len(keys)})
 
 
-def _own_buckets(rules: Rules, caller: Caller) -> list[tuple[Demand, str | None]]:
-    """The user's own buckets, and the endpoint that each is for; None for one that endpoints share."""
+def _own_buckets(rules: Rules, caller: Caller, client: str | None = None) -> list[_OwnBucket]:
+    """The caller's own buckets."""
     per_endpoint = {limit.name for limit in rules.limits if limit.per_endpoint}
-    own: dict[bytes, tuple[Demand, str | None]] = {}
+    own: dict[bytes, _OwnBucket] = {}
     for endpoint in rules.endpoints.values():
         for demand in rules.demands(endpoint, caller):
             if demand.key.endswith(caller.digest):
-                own[demand.key] = demand, endpoint.name if demand.charge.limit in per_endpoint else None
+                at = endpoint.name if demand.charge.limit in per_endpoint else None
+                own[demand.key] = _OwnBucket(demand, at, client)
     return list(own.values())
 
 
-def _bucket(endpoint: str | None, remaining: Remaining) -> dict[str, Any]:
+def _document(bucket: _OwnBucket, remaining: Remaining) -> dict[str, Any]:
     charge = remaining.charge
-    return {
+    document = {
         "limit": charge.limit,
-        "endpoint": endpoint,
+        "endpoint": bucket.endpoint,
         "rate": str(charge.quota.rate),
         "burst": charge.quota.burst,
         "enforced": charge.enforced,
         "remaining": remaining.remaining,
         "reset_at": format_timestamp(remaining.full_at),
     }
+    return document if bucket.client is None else {**document, "address": bucket.client}

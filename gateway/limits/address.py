@@ -12,7 +12,7 @@ A peer on a Unix socket has no address. The word `UNIX` stands for all of them, 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Literal
@@ -117,11 +117,19 @@ def group(address: Address | Unix) -> str:
     behind a translator all of IPv4 is one /64, so an address there is grouped by the IPv4 address that it holds. Trust
     is in the address as it came: anybody may write 64:ff9b::10.0.0.1.
     """
-    if isinstance(address, (IPv4Address, str)):
-        return str(address)
-    if address in _NAT64:
-        return str(IPv4Address(int(address) & 0xFFFFFFFF))
+    if isinstance(address, str):
+        return address
+    ipv4 = as_ipv4(address)
+    if ipv4 is not None:
+        return str(ipv4)
     return f"{IPv6Address(int(address) >> 64 << 64)}/{_OF_CLIENT}"
+
+
+def as_ipv4(address: Address) -> IPv4Address | None:
+    """An IPv4 address, also one that a translator shows as IPv6; None for all others."""
+    if isinstance(address, IPv4Address):
+        return address
+    return IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
 
 
 def parse_clients(text: str) -> Network:
@@ -158,6 +166,22 @@ def name_clients(network: Network) -> str:
     return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
 
 
+def count_clients(network: Network) -> int:
+    """How many clients in a network are told apart."""
+    return 1 << max(0, _longest(network) - network.prefixlen)
+
+
+def clients_in(network: Network) -> Iterator[Address]:
+    """An address of each client in a network."""
+    for part in network.subnets(new_prefix=max(_longest(network), network.prefixlen)):
+        yield part.network_address
+
+
 def is_one_client(network: Network) -> bool:
     """Whether no two callers in a network are told apart by address."""
-    return network.prefixlen >= (_OF_CLIENT if network.version == 6 else network.max_prefixlen)  # noqa: PLR2004
+    return count_clients(network) == 1
+
+
+def _longest(network: Network) -> int:
+    """The length of the prefix that one client has."""
+    return network.max_prefixlen if isinstance(network, IPv4Network) else _OF_CLIENT

@@ -1,6 +1,6 @@
 """`Rules`: the active endpoints and limits, compiled so that a request costs a look-up and no arithmetic."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.identity import Caller
 from gateway.limits.limit import ADDRESS, USER, Limit
-from gateway.limits.override import Override
+from gateway.limits.override import Block, Effect, OverrideIndex, Overrides, blocked
 from gateway.limits.path import PathPolicy
 from gateway.limits.router import Router
 
@@ -43,22 +43,28 @@ class Rules:
         limits: In the order of the rule files.
         paths: How to read a path.
         revision: Hash of the rule files; empty if there are none.
+        block: Whose requests are all refused.
 
     Attributes:
         endpoints: By name, the default endpoint included.
         limits: All limits.
         default: The endpoint of requests that match no other.
-        overrides: What is set for single users, by their digests.
+        block: As given.
+        overrides: What is set for single users and addresses.
         exempting: The limits from which somebody is exempt.
+        has_overrides: Whether anything is set, or anybody is blocked.
         locates: Whether the addresses of callers have to be hashed, see `Identity.identify`.
     """
 
     __slots__ = (
         "_compiled",
+        "_in_force",
         "_router",
+        "block",
         "default",
         "endpoints",
         "exempting",
+        "has_overrides",
         "limits",
         "locates",
         "overrides",
@@ -73,15 +79,16 @@ class Rules:
         *,
         paths: PathPolicy | None = None,
         revision: str = "",
+        block: Block | None = None,
     ) -> None:
         self.paths = paths or PathPolicy()
         self.endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self.default = self.endpoints.setdefault(DEFAULT, Endpoint(DEFAULT))
         self.limits = tuple(limits)
         self.exempting = tuple(limit for limit in self.limits if limit.exempt.users or limit.exempt.networks)
-        self.locates = any(limit.holder == ADDRESS for limit in self.limits)
         self.revision = revision
-        self.overrides: Mapping[bytes, Override] = {}
+        self.block = block or Block()
+        self._apply(Overrides())
         self._router = Router(self.endpoints.values(), case_sensitive=self.paths.case_sensitive)
         self._compiled: dict[str, list[_CompiledLimit]] = {name: [] for name in self.endpoints}
         for limit in self.limits:
@@ -101,23 +108,58 @@ class Rules:
             return None
         return self._router.match(method, host, segments) or self.default
 
-    def with_overrides(self, overrides: Mapping[bytes, Override]) -> "Rules":
+    def with_overrides(self, overrides: Overrides) -> "Rules":
         """The same rules with other overrides."""
         other = copy(self)
-        other.overrides = overrides
+        other._apply(overrides)  # noqa: SLF001 - one of our own class
         return other
+
+    def without_overrides(self) -> "Rules":
+        """The same rules if nothing were set for anybody, and nobody were blocked."""
+        other = copy(self)
+        other.block = Block()
+        other._apply(Overrides())  # noqa: SLF001 - as above
+        return other
+
+    def _apply(self, overrides: Overrides) -> None:
+        self.overrides = overrides
+        by_address = bool(overrides.networks or self.block.networks)
+        by_user = bool(overrides.users or self.block.users)
+        self.has_overrides = by_address or by_user
+        self._in_force = OverrideIndex(overrides, self.block) if self.has_overrides else None
+        self.locates = by_address or any(limit.holder == ADDRESS for limit in self.limits)
 
     def demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
         """The buckets that a request is charged to, and how much each. Empty if no limit applies.
 
         Limits per address do not apply to a caller whose address was not hashed, see `Caller.address_digest`.
         """
-        override = self.overrides.get(caller.digest) if self.overrides else None
-        if override is None or not override.covers(endpoint.name):
+        if self._in_force is None:
             return self._demands(endpoint, caller)
-        if override.tier is not None:
-            caller = caller._replace(tier=override.tier)
-        return override.change(self._demands(endpoint, caller), caller)
+        address = self._in_force.of_address(endpoint.name, caller)
+        user = self._in_force.of_user(endpoint.name, caller)
+        holder = caller.address_digest or caller.digest
+        if address is not None and address.effect is Effect.BLOCK:
+            return blocked(holder)
+        if user is not None and user.effect is Effect.BLOCK:
+            return blocked(caller.digest)
+        if any(each is not None and each.effect is Effect.EXEMPT for each in (address, user)):
+            return []
+        demands = self._demands(endpoint, caller._replace(tier=self.tier_of(endpoint.name, caller)))
+        if user is not None:
+            demands = user.change(demands, caller.digest)
+        return demands if address is None else address.change(demands, holder)
+
+    def tier_of(self, endpoint: str, caller: Caller) -> str | None:
+        """The tier that counts for a caller at an endpoint: that of an override, or else the caller's own.
+
+        That of an address counts for callers who are known by nothing else.
+        """
+        if self._in_force is None:
+            return caller.tier
+        find = self._in_force.of_user if caller.id else self._in_force.of_address
+        override = find(endpoint, caller)
+        return caller.tier if override is None or override.tier is None else override.tier
 
     def exempt(self, endpoint: Endpoint, caller: Caller) -> list[str]:
         """The names of the limits that would apply to a request if its caller were not exempt."""

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from gateway.limits.address import name_clients
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.limit import Limit
+from gateway.limits.override import Block
 from gateway.limits.rules import Rules
 
 
@@ -18,6 +20,7 @@ def diff_rules(old: Rules, new: Rules) -> dict[str, Any]:
         "limits": _compare(
             {each.name: _limit(each) for each in old.limits}, {each.name: _limit(each) for each in new.limits}
         ),
+        "block": {"added": _only_in(new.block, old.block), "removed": _only_in(old.block, new.block)},
     }
 
 
@@ -26,7 +29,15 @@ def inventory(rules: Rules) -> dict[str, Any]:
     return {
         "endpoints": [{"name": name, **_shown(_endpoint(each))} for name, each in rules.endpoints.items()],
         "limits": [{"name": each.name, **_shown(_limit(each))} for each in rules.limits],
+        "block": {"users": len(rules.block.users), "networks": [name_clients(each) for each in rules.block.networks]},
     }
+
+
+def _only_in(block: Block, other: Block) -> list[str]:
+    """What one block has and another has not; of users, how many."""
+    users = len(block.users - other.users)
+    networks = [name_clients(each) for each in block.networks if each not in other.networks]
+    return [*networks, *[f"{users} user{'s' * (users > 1)}"] * bool(users)]
 
 
 def _compare(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> dict[str, Any]:

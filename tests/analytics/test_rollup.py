@@ -10,7 +10,7 @@ from gateway.analytics.batch import Batch, Row
 from gateway.analytics.rollup import MORE, Rollup
 from gateway.limits.identity import Caller, Identity
 from gateway.limits.limit import Limit
-from gateway.limits.override import Effect, Override
+from gateway.limits.override import Effect, Override, Overrides
 from gateway.limits.remaining import with_weight
 from gateway.limits.rules import RuleBook
 from tests.analytics.builders import EACH, MINUTE, QUOTA, SHADOW, book, caller
@@ -114,7 +114,7 @@ def test_a_tier_is_one_that_a_limit_names_or_an_override_sets() -> None:
 
     who = caller("ana", "silver")
     override = Override(Effect.TIER, 2**60, "a gift", endpoints=frozenset({"orders"}), tier="gold")
-    rules.current = rules.current.with_overrides({who.digest: override})
+    rules.current = rules.current.with_overrides(Overrides({who.digest: override}))
     count(counting, rules, who, "allowed")
     assert {row.tier for row in cut(counting).counts} == {"gold"}
     count(counting, rules, who, "allowed", endpoint="default")

@@ -16,15 +16,15 @@ from tests.config.reading import rules_problems
         (
             "- limits\n",
             (
-                "rules.yaml:1:1: expected a mapping of keys to values, found a list; its keys are endpoints, "
-                "exempt, limits"
+                "rules.yaml:1:1: expected a mapping of keys to values, found a list; its keys are block, "
+                "endpoints, exempt, limits"
             ),
         ),
         (
             "hello\n",
             (
                 "rules.yaml:1:1: expected a mapping of keys to values, found a single value; its keys are "
-                "endpoints, exempt, limits"
+                "block, endpoints, exempt, limits"
             ),
         ),
         (
@@ -63,7 +63,10 @@ from tests.config.reading import rules_problems
         ("exempt: !all {}\n", "rules.yaml:1:9: exempt: tags such as '!all' are not supported"),
         (
             '"two\\nlines": 1\n',
-            "rules.yaml:1:1: 'two\\nlines': unknown key 'two\\nlines'; the keys here are endpoints, exempt, limits",
+            (
+                "rules.yaml:1:1: 'two\\nlines': unknown key 'two\\nlines'; the keys here are block, endpoints, exempt, "
+                "limits"
+            ),
         ),
     ],
 )

@@ -107,7 +107,7 @@ def test_all_errors_of_all_files_come_in_one_go(tmp_path: Path) -> None:
             "(did you mean 'default'?)"
         ),
         (
-            "rules/c.yaml:3:1: limit: unknown key 'limit'; the keys here are endpoints, exempt, limits "
+            "rules/c.yaml:3:1: limit: unknown key 'limit'; the keys here are block, endpoints, exempt, limits "
             "(did you mean 'limits'?)"
         ),
     ]

@@ -97,42 +97,6 @@ def query_string(request: web.Request, name: str, max_length: int = _MAX_USER) -
     return values[0] if values else None
 
 
-def user_in_path(request: web.Request) -> str:
-    """The user id in a request's path.
-
-    Raises:
-        Problem: 400; it cannot be one.
-    """
-    user = request.match_info["user"]
-    if not 0 < len(user) <= _MAX_USER or not _is_unicode(user):
-        raise Problem(HTTPStatus.BAD_REQUEST, f"a user id must be a string of 1 to {_MAX_USER} characters in UTF-8")
-    return user
-
-
-def user_to_change(request: web.Request) -> str:
-    """The user id in the path of a request that changes something for that user.
-
-    Raises:
-        Problem: 400; it cannot be one, or is an address: callers known by address have no user id, so a change would
-            be stored and never have an effect.
-    """
-    user = user_in_path(request)
-    if parse_address(user.partition("/")[0]) is not None:
-        raise Problem(
-            HTTPStatus.BAD_REQUEST,
-            "this is an address, not a user id; nothing can be changed for a single address here",
-        )
-    return user
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 async def read_json_body(request: web.Request) -> JsonObject:
     """The JSON object in a request's body.
 

@@ -14,9 +14,8 @@ from gateway.control.http.request import (
     query_integer,
     query_string,
     read_json_body,
-    user_in_path,
-    user_to_change,
 )
+from gateway.control.http.target import routes, stored_target_in_path, target_in_path
 from gateway.control.overrides.model import OverrideRecord, read_override
 from gateway.control.overrides.sync import OverrideSync
 from gateway.limits.identity import Identity
@@ -24,13 +23,13 @@ from gateway.limits.rules import RuleBook
 
 
 class OverridesApi:
-    """Overrides of single users.
+    """Overrides of single users, and of addresses.
 
     Args:
         guard: Admits callers with scope ``limits:read`` or ``limits:write``.
         overrides: The overrides in force.
         book: The rules in force.
-        identity: Makes digests of user ids.
+        identity: Makes digests of user ids and addresses.
     """
 
     def __init__(self, guard: Guard, overrides: OverrideSync, book: RuleBook, identity: Identity) -> None:
@@ -42,45 +41,43 @@ class OverridesApi:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/api/v1/admin/overrides", self._list),
-            web.get("/api/v1/admin/overrides/{user}", self._show),
-            web.put("/api/v1/admin/overrides/{user}", self._set),
-            web.delete("/api/v1/admin/overrides/{user}", self._remove),
+            *routes(web.get, "/api/v1/admin/overrides", self._show),
+            *routes(web.put, "/api/v1/admin/overrides", self._set),
+            *routes(web.delete, "/api/v1/admin/overrides", self._remove),
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
         await authorize(request, self._guard, Scope.READ_LIMITS)
         allow_only(request, "after", "limit")
         after, most = query_string(request, "after") or "", query_integer(request, "limit", 100, 1, 1000)
-        records = sorted(self._overrides.records.values(), key=lambda record: record.user)
-        start = bisect_right(records, after, key=lambda record: record.user)
+        records = sorted(self._overrides.records.values(), key=lambda record: record.target.path)
+        start = bisect_right(records, after, key=lambda record: record.target.path)
         page = records[start : start + most]
         return web.json_response(
             {
                 "overrides": [record.document() for record in page],
-                "next": page[-1].user if start + most < len(records) else None,
+                "next": page[-1].target.path if start + most < len(records) else None,
             }
         )
 
     async def _show(self, request: web.Request) -> web.Response:
         await authorize(request, self._guard, Scope.READ_LIMITS)
-        record = self._overrides.records.get(self._digest(request))
+        target = stored_target_in_path(request)
+        record = self._overrides.records.get(target.digest(self._identity))
         if record is None:
-            raise NoOverrideError("this user has no override")
+            raise NoOverrideError(f"this {target.kind} has no override")
         return web.json_response(record.document())
 
     async def _set(self, request: web.Request) -> web.Response:
         actor = await authorize(request, self._guard, Scope.WRITE_LIMITS)
-        user = user_to_change(request)
-        digest = self._digest(request)
-        override = read_override(await read_json_body(request), self._book.current, now())
-        record = OverrideRecord(user, override, actor.subject, timestamp())
-        is_new = await self._overrides.put(digest, record, actor)
+        target = target_in_path(request)
+        override = read_override(await read_json_body(request), target, self._book.current, now())
+        record = OverrideRecord(target, override, actor.subject, timestamp())
+        is_new = await self._overrides.put(target.digest(self._identity), record, actor)
         return web.json_response(record.document(), status=201 if is_new else 200)
 
     async def _remove(self, request: web.Request) -> web.Response:
         actor = await authorize(request, self._guard, Scope.WRITE_LIMITS)
-        await self._overrides.remove(self._digest(request), actor)
+        target = stored_target_in_path(request)
+        await self._overrides.remove(target.digest(self._identity), target, actor)
         return web.Response(status=204)
-
-    def _digest(self, request: web.Request) -> str:
-        return self._identity.user(user_in_path(request)).digest.decode()

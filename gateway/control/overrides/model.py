@@ -1,14 +1,15 @@
 """`OverrideRecord`: an override as it stands in requests, in responses and in the store."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from gateway.auth.timestamps import format_timestamp, parse_timestamp
 from gateway.control.json_object import JsonObject
+from gateway.control.target import ADDRESS, USER, Target
 from gateway.limits.bucket import Quota
-from gateway.limits.limit import USER
+from gateway.limits.limit import Limit
 from gateway.limits.override import Effect, Override
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
@@ -18,25 +19,30 @@ _MAX_DURATION = 366 * 86_400_000_000
 
 _MAX_BURST = 1_000_000_000
 
+_EFFECTS = tuple(each.value for each in Effect)
+
+_HOLDERS = {USER: {USER}, ADDRESS: {USER, ADDRESS}}
+"""Who holds the buckets that an override changes. Of a client's, those per user count who has no other name."""
+
 
 class OverrideRecord(NamedTuple):
     """An override, whose it is, and who set it.
 
     Attributes:
-        user: The user id in the clear. It is shown to whoever may read overrides, and is in no log.
+        target: Whose it is, in the clear. It is shown to whoever may read overrides, and is in no log.
         override: What it changes.
         set_by: The ``sub`` of the token.
         set_at: When, in ISO 8601.
     """
 
-    user: str
+    target: Target
     override: Override
     set_by: str
     set_at: str
 
     def document(self) -> dict[str, Any]:
         """All of it, for responses and the store."""
-        return {"user": self.user, **self.change(), "set_by": self.set_by, "set_at": self.set_at}
+        return {self.target.kind: self.target.name, **self.change(), "set_by": self.set_by, "set_at": self.set_at}
 
     def change(self) -> dict[str, Any]:
         """What the audit log records of it: all but whose it is."""
@@ -60,43 +66,61 @@ class OverrideRecord(NamedTuple):
 def parse_record(text: str) -> OverrideRecord:
     """The record that `OverrideRecord.text` has written."""
     document = json.loads(text)
-    user, set_by, set_at = document.pop("user"), document.pop("set_by"), document.pop("set_at")
-    return OverrideRecord(user, _read(JsonObject(document)), set_by, set_at)
+    kind = ADDRESS if ADDRESS in document else USER
+    target, set_by, set_at = Target(kind, document.pop(kind)), document.pop("set_by"), document.pop("set_at")
+    return OverrideRecord(target, _read(JsonObject(document)), set_by, set_at)
 
 
-def read_override(body: JsonObject, rules: Rules, now: int) -> Override:
+def read_override(body: JsonObject, target: Target, rules: Rules, now: int) -> Override:
     """The override in the body of a request.
 
     Args:
         body: The body.
-        rules: The rules in force; the names in the override have to be theirs.
+        target: For whom it is.
+        rules: The rules in force; the names in the override have to be theirs, and it must change something.
         now: Microseconds since 1970; the override has to expire later.
 
     Raises:
         InvalidObjectError: with all that is wrong.
     """
-    return _read(body, lambda: _check(body, rules, now))
+    return _read(body, lambda: _check(body, target, rules, now))
 
 
-def _check(body: JsonObject, rules: Rules, now: int) -> None:
+def _check(body: JsonObject, target: Target, rules: Rules, now: int) -> None:
     def known(name: str, words: AbstractSet[str]) -> None:
         if not words >= set(body.strings(name)):
             body.refuse(name, f"must be names of {name} in the rules")
 
     known("endpoints", rules.endpoints.keys())
+    own = {limit.name: limit for limit in rules.limits if limit.holder in _HOLDERS[target.kind]}
     if "limits" in body:
-        known("limits", {limit.name for limit in rules.limits if limit.holder == USER})
+        known("limits", own.keys())
     if "tier" in body:
         tier = body.string("tier", 64)
         if tier and not any(tier in limit.tiers for limit in rules.limits):
             body.refuse("tier", "must be the name of a tier in the rules")
+        own = {name: limit for name, limit in own.items() if tier in limit.tiers}
+    if not body.has_errors and body.choice("effect", _EFFECTS) in {"quota", "tier"}:
+        _require_effect(body, own)
     expires_at = _expiry(body)
     if expires_at is not None and not now < expires_at <= now + _MAX_DURATION:
         body.refuse("expires_at", "must be in the future, at most 366 days from now")
 
 
+def _require_effect(body: JsonObject, own: Mapping[str, Limit]) -> None:
+    """Refuse what would change nothing: each named limit must count a named endpoint, and each endpoint be counted."""
+    limits = [own[name] for name in body.strings("limits")] or list(own.values())
+    endpoints = body.strings("endpoints")
+    if not limits:
+        body.refuse("effect", "has no effect: no limit in the rules has a bucket of its own for this target")
+    if any(not any(limit.applies_to(endpoint) for limit in limits) for endpoint in endpoints):
+        body.refuse("endpoints", "must be endpoints that these limits count")
+    elif endpoints and "limits" in body and any(not any(map(limit.applies_to, endpoints)) for limit in limits):
+        body.refuse("limits", "must be limits that count these endpoints")
+
+
 def _read(body: JsonObject, check: Callable[[], None] = lambda: None) -> Override:
-    effect = body.choice("effect", tuple(each.value for each in Effect))
+    effect = body.choice("effect", _EFFECTS)
     reason, expires_at = body.string("reason", 500), _expiry(body)
     endpoints = frozenset(body.strings("endpoints"))
     quota = _quota(body) if effect == "quota" else None

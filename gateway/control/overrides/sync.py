@@ -11,7 +11,10 @@ from gateway.control.errors import AuditUnavailableError, NoOverrideError, Overr
 from gateway.control.overrides.file import OverrideFile
 from gateway.control.overrides.model import OverrideRecord, parse_record
 from gateway.control.overrides.store import UNKNOWN, OverrideStore, StoredOverrides
+from gateway.control.target import Target
 from gateway.limiter.limiter import Limiter
+from gateway.limits.address import Network
+from gateway.limits.override import Override, Overrides
 from gateway.limits.rules import RuleBook
 from gateway.redis.client import Reply
 from gateway.redis.errors import StoreUnavailableError
@@ -28,7 +31,7 @@ class OverrideSync:
     removed since it was written.
 
     Attributes:
-        records: The overrides last known, by the digests of users.
+        records: The overrides last known, by the digests of their targets.
 
     Args:
         store: Where they are stored; None if nowhere, and then there are none.
@@ -129,7 +132,7 @@ class OverrideSync:
                 self._log.event("overrides_copy_failed", level="error", why=f"{self._copy.file}: {error.strerror}")
 
     def _parse(self, texts: Mapping[str, str]) -> dict[str, OverrideRecord]:
-        """The records in texts. If one is unreadable, what was known of its user stays."""
+        """The records in texts. If one is unreadable, what was known of its target stays."""
         records = {}
         for digest, text in texts.items():
             try:
@@ -143,11 +146,15 @@ class OverrideSync:
     def _apply(self) -> None:
         """Apply those that have not expired."""
         instant = now()
-        current = {
-            digest.encode(): record.override
-            for digest, record in self.records.items()
-            if record.override.expires_at > instant
-        }
+        users, networks = dict[bytes, Override](), dict[Network, Override]()
+        for digest, record in self.records.items():
+            if record.override.expires_at > instant:
+                clients = record.target.clients
+                if clients is None:
+                    users[digest.encode()] = record.override
+                else:
+                    networks[clients] = record.override
+        current = Overrides(users, networks)
         if current != self._book.current.overrides:
             self._book.current = self._book.current.with_overrides(current)
 
@@ -158,41 +165,42 @@ class OverrideSync:
                 is_removed = await self._store.remove(digest, self._known.texts[digest])
                 del self.records[digest]
                 if is_removed:  # by this worker, and not by another
-                    await self._audit.record(_GATEWAY, "override.expired", f"user {digest}", before=record.change())
+                    target = f"{record.target.kind} {digest}"
+                    await self._audit.record(_GATEWAY, "override.expired", target, before=record.change())
 
     async def put(self, digest: str, record: OverrideRecord, actor: Actor) -> bool:
-        """Set a user's override. Returns whether there was none.
+        """Set an override. Returns whether there was none.
 
         Raises:
             AuditUnavailableError: it cannot be recorded, so nothing has changed.
             OverridesUnavailableError: it cannot be stored.
         """
-        return await self._change("override.set", digest, actor, record) is None
+        return await self._change("override.set", digest, record.target, actor, record) is None
 
-    async def remove(self, digest: str, actor: Actor) -> None:
-        """Remove a user's override.
+    async def remove(self, digest: str, target: Target, actor: Actor) -> None:
+        """Remove an override.
 
         Raises:
             NoOverrideError: there is none.
             AuditUnavailableError: it cannot be recorded, so nothing has changed.
             OverridesUnavailableError: it cannot be removed from the store.
         """
-        await self._change("override.removed", digest, actor, None)
+        await self._change("override.removed", digest, target, actor, None)
 
     async def _change(
-        self, action: str, digest: str, actor: Actor, after: OverrideRecord | None
+        self, action: str, digest: str, target: Target, actor: Actor, after: OverrideRecord | None
     ) -> OverrideRecord | None:
         """Record and make a change. Returns the override before it."""
-        target = f"user {digest}"
+        audited = f"{target.kind} {digest}"
         async with self._lock:
             try:
                 await self._load()
                 before = self.records.get(digest)
                 if before is None and after is None:
-                    raise NoOverrideError("this user has no override")
+                    raise NoOverrideError(f"this {target.kind} has no override")
                 old, new = before and before.change(), after and after.change()
                 reason = after.override.reason if after else ""
-                await self._audit.record(actor, action, target, before=old, after=new, reason=reason)
+                await self._audit.record(actor, action, audited, before=old, after=new, reason=reason)
                 if self._store is not None:  # without a store there is no audit log either
                     if after is None:
                         await self._store.remove(digest, self._known.texts[digest])
@@ -200,7 +208,7 @@ class OverrideSync:
                         await self._store.put(digest, after.text())
             except StoreUnavailableError as why:
                 self._log.event("overrides_unavailable", level="warning", why=str(why))
-                await self._audit.record_refusal(actor, f"{action} {target}", "overrides cannot be stored")
+                await self._audit.record_refusal(actor, f"{action} {audited}", "overrides cannot be stored")
                 raise OverridesUnavailableError("overrides cannot be stored at present; try again later") from None
         await self.refresh()
         return before

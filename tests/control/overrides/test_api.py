@@ -380,12 +380,3 @@ async def test_the_last_change_in_the_audit_log_is_in_force(tmp_path: Path) -> N
             return bool(bursts == wanted)
 
         await eventually(agree)
-
-
-@pytest.mark.parametrize("address", ["198.51.100.7", "2001:db8::1", "198.51.100.0%2F24", "[2001:db8::1]:443"])
-async def test_a_change_for_an_address_in_place_of_a_user_is_refused_because_it_would_have_no_effect(
-    address: str, tmp_path: Path
-) -> None:
-    async with gateway(limit("each", 10), control={"state": tmp_path}) as running:
-        assert await put(running, address, override("block")) == 400
-        assert (await running.call("POST", f"/api/v1/admin/reset/{address}", token=WRITE)).status == 400
