@@ -51,6 +51,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(tool.absence)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Gateways without `control.state` leave nothing in the home of who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def reserve() -> Iterator[Callable[[], int]]:
     """Reserve a port until the end of the test."""

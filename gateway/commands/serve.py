@@ -6,6 +6,8 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
 from socket import AF_UNIX, socket
 from typing import Any
 
@@ -24,6 +26,7 @@ from gateway.process.reexec import InheritedState
 from gateway.process.runtime import Runtime, WorkerContext, open_runtime
 from gateway.process.service_manager import ServiceManager
 from gateway.process.sockets import Bound, bind, close, close_sockets, discard, of_worker, probe
+from gateway.process.state_folder import default_state
 from gateway.process.state_lock import check_state, relock_state
 from gateway.process.supervisor import SIGNALS, Supervisor, WorkerTask
 from gateway.settings.gateway import Settings
@@ -58,7 +61,7 @@ def _serve(options: argparse.Namespace) -> int:
     """Run the gateway, as a new one or as the successor of the program that this process was."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _DEFERRED)
     inherited = InheritedState.from_environment()
-    loaded = load_config(options, print_unless_blocked)
+    loaded = _with_state(load_config(options, print_unless_blocked), options.config)
     settings = loaded.settings
     count = worker_count(settings)
     certificates = load_certificates(settings)
@@ -73,9 +76,9 @@ def _serve(options: argparse.Namespace) -> int:
         _begin_audit_log(loaded)
         with open_runtime():
             return 0
-    locks = relock_state(settings.control.state, inherited.locks if inherited else {})
     with ExitStack() as stack:
         sockets = _open_sockets(settings, count, inherited, stack)
+        locks = relock_state(settings.control.state, inherited.locks if inherited else {})
         _begin_audit_log(loaded)
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         public, control = (
@@ -85,6 +88,20 @@ def _serve(options: argparse.Namespace) -> int:
         print_unless_blocked(banner(loaded, public, control, count))
         runtime = stack.enter_context(open_runtime())
         return _supervise(loaded, certificates, sockets, locks, public, control, count, runtime, inherited)
+
+
+def _with_state(loaded: Loaded, config: Path | None) -> Loaded:
+    """With the default folder for `control.state` where none is set."""
+    control = loaded.settings.control
+    if control.state is not None:
+        return loaded
+    state = default_state(control.listen, config, os.environ)
+    if state is None:
+        print_unless_blocked(
+            "warning: control.state is not set, and there is no default folder that can be written: the audit log of "
+            "reloads goes to the log, and nothing else can be changed at run time"
+        )
+    return replace(loaded, settings=replace(loaded.settings, control=replace(control, state=state)))
 
 
 def _begin_audit_log(loaded: Loaded) -> None:

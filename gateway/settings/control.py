@@ -34,8 +34,10 @@ class Control:
         check_from: Networks from which check-limit may be called without a token; `unix` stands for all callers on Unix
             sockets.
         state: The folder of the audit log and the overrides. With the memory store the overrides live there; with Redis
-            it holds a copy, for a start while Redis is unavailable. Each gateway needs its own. Without it, nothing can
-            be changed at run time.
+            it holds a copy, for a start while Redis is unavailable. Each gateway needs its own. By default it is
+            `$STATE_DIRECTORY` (of systemd), `gateway/ADDRESS` in `$XDG_STATE_HOME` or `~/.local/state`, or
+            `gateway-state/ADDRESS` next to the configuration, with the address of the control listener: the first that
+            can be written. Without any, reloads are recorded in the log, and nothing else can be changed at run time.
         audit_size: Size at which a new audit log file is started.
         audit_key: Key of the HMACs of the audit log's lines; without it they have plain hashes, which anyone who can
             write the file can compute as well.

@@ -256,7 +256,7 @@ async def test_a_reload_or_a_restart_asked_for_while_it_starts_does_not_end_it(n
             with await asyncio.to_thread(settings.open, "w") as told:  # which waits for somebody to read
                 process.signal(number)
                 told.write("drain_time: 1s\n")
-            await process.says("reload_refused" if number == signal.SIGHUP else "dry run with")
+            await process.says("rules_reloaded" if number == signal.SIGHUP else "dry run with")
             await process.says("worker_serving")
 
 

@@ -114,7 +114,11 @@ class Reloader:
                 self._log.event("reload_rejected", level="error", problems=problems)
                 await self._audit.record_refusal(actor, "reload", f"{len(problems)} problems in the files")
                 raise ReloadRejectedError(problems) from None
+            except ControlError:
+                self._metrics.reloaded("rejected")
+                raise
             except (WorkerUnresponsiveError, OSError) as error:
+                self._metrics.reloaded("rejected")
                 self._log.event("reload_failed", level="error", why=str(error))
                 await self._audit.record_refusal(actor, "reload", str(error))
                 raise ReloadFailedError("not all workers could take over the new rules; those in force stay") from None
@@ -141,7 +145,7 @@ class Reloader:
             self._prepared[name] = _Prepared(new.rules, certificates)
             _check(await self._workers.ask({"do": "prepare", "name": name, "certificates": certificates.digest}))
             after = {"revision": new.rules.revision, **changed, **({"certificates": renewed} if renewed else {})}
-            await self._audit.record(actor, "reload", "rules", before=old.revision, after=after)
+            await self._audit.record(actor, "reload", "rules", before=old.revision, after=after, or_log=True)
         except BaseException:
             self._prepared.pop(name, None)
             self._snapshots.drop(name)
