@@ -15,6 +15,7 @@ from gateway.commands.control_client import ControlClientError
 from gateway.commands.demo import add_demo_command
 from gateway.commands.operate import add_operate_commands
 from gateway.commands.override import add_override_commands
+from gateway.commands.purge import PurgeError, add_purge_command
 from gateway.commands.report import ReportError, add_report_command
 from gateway.commands.schema import add_schema_command
 from gateway.commands.serve import add_serve_command
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNUSABLE
     except (
         ListenError, RuntimeFolderError, ReexecError, UnsafeParserError, SigningError, AuditError, AuditLogError,
-        CallerError, ReportError, SinkUnavailableError, OutputError, StateLockError, ControlClientError,
+        CallerError, ReportError, SinkUnavailableError, OutputError, StateLockError, ControlClientError, PurgeError,
     ) as error:  # fmt: skip
         print_error(f"gateway: {error}")
         return FAILED
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add_token_commands(commands)
     add_audit_commands(commands)
     add_report_command(commands)
+    add_purge_command(commands)
     add_caller_command(commands)
     add_schema_command(commands)
     add_demo_command(commands)

@@ -9,7 +9,7 @@ The rules:
 * Whatever goes wrong, the caller gets a `StoreUnavailableError`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from hiredis import ReplyError, pack_command
@@ -21,6 +21,9 @@ from gateway.redis.scripts import Call
 
 MAX_CONNECTIONS = 8
 """One carries the checks, one the polls; the others replace those that hang."""
+
+SCAN_COUNT = 1000
+"""Keys that Redis looks at in one go: a millisecond of its time at most."""
 
 Reply = list[Any] | StoreUnavailableError
 """What a script returned, or why there is no reply."""
@@ -37,6 +40,13 @@ class RedisClient(Protocol):
 
         Raises:
             StoreUnavailableError: it may or may not have been executed.
+        """
+
+    def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        """The keys that match a glob, page by page; one that stays meanwhile is in at least one page.
+
+        Raises:
+            StoreUnavailableError: Redis does not reply, or does not allow it.
         """
 
     async def close(self) -> None:
@@ -119,6 +129,15 @@ class PooledClient:
         if isinstance(reply, Exception):
             raise unavailable(reply) from reply
         return reply
+
+    async def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        """See `RedisClient.scan`."""
+        cursor: Any = 0
+        while True:
+            cursor, keys = await self.command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+            yield keys
+            if not int(cursor):
+                return
 
     async def _execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The replies to commands, on a connection that nobody else uses meanwhile."""

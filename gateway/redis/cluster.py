@@ -20,10 +20,10 @@ from typing import Any
 
 from redis.asyncio.cluster import RedisCluster
 from redis.crc import key_slot
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
 
 from gateway.limits.bucket import Decision, Demand
-from gateway.redis.client import RedisClient, Reply, checked, evalsha, evaluate
+from gateway.redis.client import SCAN_COUNT, RedisClient, Reply, checked, evalsha, evaluate
 from gateway.redis.clock import StoreClock, monotonic
 from gateway.redis.coalescer import Check
 from gateway.redis.errors import StoreUnavailableError, unavailable
@@ -67,6 +67,21 @@ class ClusterClient:
                     return await cluster.execute_command(*words, target_nodes=cluster.get_primaries()[:1])
                 return await cluster.execute_command(*words)
         except Exception as error:
+            raise unavailable(error) from error
+
+    async def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        """See `RedisClient.scan`: the keys of one master after the other."""
+        try:
+            async with self._discovered() as cluster:
+                for node in cluster.get_primaries():
+                    cursor: Any = 0
+                    while True:
+                        words = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+                        cursor, keys = await node.execute_command(*words)
+                        yield keys
+                        if not int(cursor):
+                            break
+        except RedisError as error:
             raise unavailable(error) from error
 
     @asynccontextmanager

@@ -36,6 +36,9 @@ class Recorded:
     async def command(self, *words: bytes | str | int) -> Any:
         return await self._client.command(*words)
 
+    def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        return self._client.scan(pattern)
+
     async def close(self) -> None:
         await self._client.close()
 
