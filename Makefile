@@ -37,6 +37,18 @@ setup: .venv/installed ## Install everything into .venv/: what running needs, wh
 run: .venv/runs ## Start the gateway on 127.0.0.1:8080 in front of a demo upstream; installs what that needs
 	@exec $(BIN)/python -m gateway demo
 
+# Tools and packages as in docker/Dockerfile: everything is checked by its hash, and aiologger and the gateway are built.
+.PHONY: wheels
+wheels: ## Make wheels/: the gateway and all that it needs, to install on a server
+	@rm -rf wheels .venv-wheels && $(PYTHON) -m venv .venv-wheels
+	@.venv-wheels/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
+		--requirement requirements/build.txt
+	@.venv-wheels/bin/pip wheel --quiet --disable-pip-version-check --only-binary :all: --no-binary aiologger \
+		--no-build-isolation --use-pep517 --require-hashes --requirement requirements/image.txt --wheel-dir wheels
+	@.venv-wheels/bin/pip install --quiet --disable-pip-version-check --no-index --find-links wheels hatchling
+	@.venv-wheels/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir wheels .
+	@rm -rf .venv-wheels
+
 .PHONY: lint
 lint: .venv/installed ## Style, types and the import contract
 	$(BIN)/ruff check .

@@ -19,6 +19,6 @@ def open_sink(settings: Analytics) -> Sink:
         from gateway.analytics.postgres import PostgresSink  # noqa: PLC0415 - asyncpg is an extra
     except ModuleNotFoundError as error:
         raise SinkUnavailableError(
-            f"analytics.postgres needs {error.name}: install rate-limiting-gateway[postgres]"
+            f"analytics.postgres needs {error.name}: install the extra postgres, see docs/installing.md"
         ) from error
     return PostgresSink(settings.postgres, settings.keep)

@@ -44,8 +44,7 @@ def _tracing(entries: Entries) -> Tracing:
     credential = _CREDENTIAL.pick(entries)
     if not _installed():
         raise entries.node.refuse(
-            "tracing needs packages that are not installed; install them with: "
-            "pip install 'rate-limiting-gateway[otel]'"
+            "tracing needs packages that are not installed: install the extra otel, see docs/installing.md"
         )
     if credential is not None and _HEADER_VALUE.fullmatch(credential) is None:
         raise entries.node.refuse("the credential cannot be a header's value: it is not one line of ASCII")

@@ -8,7 +8,7 @@ from gateway.settings.url import PostgresUrl
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """A PostgreSQL database for the decision counts. Needs `pip install 'rate-limiting-gateway[postgres]'`.
+    """A PostgreSQL database for the decision counts. Needs the [extra](installing.md#extras) `postgres`.
 
     Attributes:
         url: `postgresql://ROLE@HOST:PORT/DATABASE`. For a Unix socket, HOST is its folder with `%2F` for each slash.

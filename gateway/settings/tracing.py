@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """Where OpenTelemetry spans are sent. Needs `pip install 'rate-limiting-gateway[otel]'`.
+    """Where OpenTelemetry spans are sent. Needs the [extra](installing.md#extras) `otel`.
 
     Attributes:
         endpoint: The collector's URL for traces: OTLP over HTTP, protobuf.

@@ -110,7 +110,7 @@ async def test_without_the_extra_it_is_refused_with_what_to_install(tmp_path: Pa
     code, said = await run(sys.executable, "-c", blocked, "serve", "--config", config)
     assert code == 2
     assert f"{config}:2:10: tracing: tracing needs packages that are not installed" in said
-    assert "pip install 'rate-limiting-gateway[otel]'" in said
+    assert "install the extra otel, see docs/installing.md" in said
     assert "1 problem; nothing was started" in said
     # Without tracing, the packages are not missed.
     config.write_text(upstreams)

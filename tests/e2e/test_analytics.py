@@ -207,5 +207,5 @@ async def test_without_asyncpg_it_says_what_to_install_and_starts_nothing(tmp_pa
     command = (sys.executable, "-c", without, "serve", "--config", config)
     async with Process.start(*command, env=KEYS) as process:
         assert await process.ends() == 1
-        assert "analytics.postgres needs asyncpg: install rate-limiting-gateway[postgres]" in process.output
+        assert "analytics.postgres needs asyncpg: install the extra postgres, see docs/installing.md" in process.output
         assert "Traceback" not in process.output
