@@ -208,7 +208,7 @@ class Worker:
         metrics = Metrics(self._counters, index, context.workers, context.cause)
         rules = self._book.current
         metrics.build(__version__, platform.python_version())
-        metrics.rules(rules.revision, rules.endpoints, [limit.name for limit in rules.limits])
+        metrics.rules(rules.revision, rules.endpoints, rules.limits)
         metrics.watch(definitions.LOG_LINES_DROPPED, lambda: log.dropped)
         publishing = asyncio.create_task(metrics.keep_publishing())
         stack.callback(publishing.cancel)

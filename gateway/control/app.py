@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from socket import socket
+from pathlib import Path
+from socket import gethostname, socket
 from ssl import SSLContext
 from typing import Protocol
 
@@ -118,7 +119,7 @@ class ControlPlane:
         metrics.watch(definitions.OVERRIDES, lambda: len(self._overrides.records))
         snapshots = Snapshots(settings, workers.folder, timestamp)
         self.reloader = Reloader(snapshots, workers, book, certificates, limiter, self._audit, metrics, log, since)
-        fleet = Fleet(redis, prefix, workers.folder.name, reload_for_fleet(self.reloader), log)
+        fleet = Fleet(redis, prefix, _gateway_name(workers.folder), reload_for_fleet(self.reloader), log)
         self._poller = poller
         if store is not None:
             poller.subscribe(lambda: store.poll, self._overrides.refresh)
@@ -178,6 +179,11 @@ class ControlPlane:
             for site in sites:
                 await site.start()
             yield sites
+
+
+def _gateway_name(folder: Path) -> str:
+    """The machine's name, and what tells apart the gateways on one machine: the random end of the folder's name."""
+    return f"{gethostname()}/{folder.name.rpartition('-')[2]}"
 
 
 def _override_store(control: Control, prefix: str, redis: RedisClient | None) -> OverrideStore | None:

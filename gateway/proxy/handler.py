@@ -92,12 +92,12 @@ class Proxy:
     async def _decide(self, exchange: Exchange, rules: Rules, endpoint: Endpoint, caller: Caller) -> Outcome:
         demands = rules.demands(endpoint, caller)
         if rules.exempting and (exempted := rules.exempt(endpoint, caller)):
-            self._observer.bypassed(exempted)
+            self._observer.bypassed(endpoint.name, exempted)
         if not demands:
             return Outcome.ALLOWED
         tokens, bypass = exchange.message.headers.getall(BYPASS_HEADER, ()), self._bypass
         if len(tokens) == 1 and bypass and await bypass(tokens[0], endpoint.name, exchange.client.peer.source):
-            self._observer.bypassed(charge.limit for _, charge in demands)
+            self._observer.bypassed(endpoint.name, (charge.limit for _, charge in demands))
             return Outcome.ALLOWED
         verdict = await self._limiter.check(demands)
         self._observer.decided(endpoint.name, caller, demands, verdict)

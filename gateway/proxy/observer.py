@@ -14,7 +14,7 @@ class RequestObserver(Protocol):
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
         """The limiter has decided on a request to the endpoint of this name."""
 
-    def bypassed(self, limits: Iterable[str]) -> None:
+    def bypassed(self, endpoint: str, limits: Iterable[str]) -> None:
         """A request was exempt from limits that apply to it; these are their names."""
 
     def upstream_took(self, upstream: str, seconds: float) -> None:

@@ -52,9 +52,10 @@ REQUESTS = _counter(
 )  # fmt: skip
 DECISIONS = _counter(
     "gateway_limit_decisions_total",
-    "Decisions of each limit. A limit can allow a request that another one refuses. bypassed: the caller is exempt, or "
-    "the request carried a bypass token. mode is degraded while Redis is unavailable.",
-    "limit", "outcome", "mode",
+    "Decisions of each limit on requests to each endpoint. A limit can allow a request that another one refuses. "
+    "bypassed: the caller is exempt, or the request carried a bypass token. mode is degraded while Redis is "
+    "unavailable.",
+    "endpoint", "limit", "outcome", "mode",
 )  # fmt: skip
 TRANSITIONS = _counter(
     "gateway_redis_transitions_total", "Times a worker found Redis unavailable (to=unavailable) or back (to=up).", "to"
@@ -101,6 +102,10 @@ STORE_SECONDS = _histogram(
 STORE_CHECKS = _histogram(
     "gateway_store_checks", "Checks sent to Redis in one round trip.", (1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
+REQUEST_SECONDS = _histogram(
+    "gateway_request_seconds", "Time from the head of a request to the end of its response, by endpoint.",
+    (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60), "endpoint",
+)  # fmt: skip
 UPSTREAM_SECONDS = _histogram(
     "gateway_upstream_seconds", "Time from the first byte sent to the upstream to the last byte of its response.",
     (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60), "upstream",

@@ -78,13 +78,13 @@ class Events:
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
         """The limiter decided on a request."""
         refused = verdict.decision.refused
-        self._metrics.decided(demands, refused, degraded=verdict.degraded)
+        self._metrics.decided(endpoint, demands, refused, degraded=verdict.degraded)
         self._count(endpoint, caller, demands, verdict.outcome, refused)
 
-    def bypassed(self, limits: Iterable[str]) -> None:
+    def bypassed(self, endpoint: str, limits: Iterable[str]) -> None:
         """These limits apply to a request, but did not count it."""
         for limit in limits:
-            self._metrics.bypassed(limit)
+            self._metrics.bypassed(endpoint, limit)
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """An upstream's response is complete."""
@@ -169,6 +169,7 @@ class Events:
     ) -> None:
         """A request ended."""
         self._metrics.request(endpoint, outcome, status)
+        self._metrics.request_took(endpoint, seconds)
         if self._access_log:
             self._access_credit += self._access_log
             if self._access_credit >= 1.0:

@@ -8,11 +8,12 @@ import asyncio
 import math
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal
 
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import REASONS
+from gateway.limits.limit import Limit
 from gateway.telemetry import definitions
 from gateway.telemetry.definitions import MetricDefinition, MetricType
 from gateway.telemetry.exposition import Snapshot, exposition
@@ -20,6 +21,9 @@ from gateway.telemetry.shared_memory import SeriesKey, SharedCounters
 
 Cause = Literal["start", "death", "restart"]
 """Why a worker was started: with the gateway; because the previous one died; in a rolling restart."""
+
+_MOST_AT_ZERO = 5_000
+"""Pairs of endpoint and limit whose series start at zero; of more, they appear with the first decision."""
 
 _PUBLISH_INTERVAL = 1.0
 """Seconds."""
@@ -47,7 +51,8 @@ class Metrics:
         self._counters = counters[index]
         self._cells = self._counters.cells
         self._requests: dict[tuple[str, str, int], int] = {}
-        self._decisions: dict[tuple[str, str, bool], int] = {}
+        self._durations: dict[str, Callable[[float], None]] = {}
+        self._decisions: dict[tuple[str, str, str, bool], int] = {}
         self._upstreams: dict[str, Callable[[float], None]] = {}
         self._updates: list[Callable[[], None]] = []
         self._clear_gauges()
@@ -67,10 +72,20 @@ class Metrics:
             cell = self._requests[key] = self._cell(definitions.REQUESTS, endpoint, outcome, _status_class(status))
         self._cells[cell] += 1.0
 
-    def decided(self, demands: Iterable[Demand], refused: Sequence[int] = (), *, degraded: bool = False) -> None:
+    def request_took(self, endpoint: str, seconds: float) -> None:
+        """Record how long a request took, from its head to the end of its response."""
+        record = self._durations.get(endpoint)
+        if record is None:
+            record = self._durations[endpoint] = self._histogram(definitions.REQUEST_SECONDS, endpoint)
+        record(seconds)
+
+    def decided(
+        self, endpoint: str, demands: Iterable[Demand], refused: Sequence[int] = (), *, degraded: bool = False
+    ) -> None:
         """Count each limit's decision on a request.
 
         Args:
+            endpoint: Its name.
             demands: What was asked of the buckets.
             refused: Positions of the demands that were refused.
             degraded: Whether it was decided without the shared store.
@@ -81,16 +96,16 @@ class Metrics:
             outcome = "allowed"
             if position in refused:
                 outcome = "refused" if charge.enforced else "shadow_refused"
-            key = (charge.limit, outcome, degraded)
+            key = (endpoint, charge.limit, outcome, degraded)
             cell = known.get(key)
             if cell is None:
-                cell = known[key] = self._decision(charge.limit, outcome, degraded=degraded)
+                cell = known[key] = self._decision(endpoint, charge.limit, outcome, degraded=degraded)
             cells[cell] += 1.0
             position += 1  # noqa: SIM113 - enumerate would allocate a tuple for each demand
 
-    def bypassed(self, limit: str) -> None:
-        """Count a request that `limit` did not count."""
-        self._cells[self._decision(limit, "bypassed", degraded=False)] += 1.0
+    def bypassed(self, endpoint: str, limit: str) -> None:
+        """Count a request to `endpoint` that `limit` did not count."""
+        self._cells[self._decision(endpoint, limit, "bypassed", degraded=False)] += 1.0
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """Record how long an upstream took for one request."""
@@ -129,16 +144,17 @@ class Metrics:
         """Count decided requests that analytics recorded or lost."""
         self._cells[self._cell(definitions.ANALYTICS, outcome)] += requests
 
-    def rules(self, revision: str, endpoints: Iterable[str], limits: Iterable[str]) -> None:
+    def rules(self, revision: str, endpoints: Collection[str], limits: Iterable[Limit]) -> None:
         """Show which rules are active. Their series start at zero, so that the first refusal shows as an increase."""
         self._show_only(definitions.RULES, revision)
         self._set(definitions.RULES_LOADED, time.time())
         for endpoint in endpoints:
             self._cell(definitions.REQUESTS, endpoint, "allowed", "2xx")
             self._cell(definitions.REQUESTS, endpoint, "refused", "4xx")
-        for limit in limits:
-            for outcome in ("allowed", "refused", "shadow_refused"):
-                self._decision(limit, outcome, degraded=False)
+        applying = [(endpoint, limit) for limit in limits for endpoint in endpoints if limit.applies_to(endpoint)]
+        for endpoint, limit in applying if len(applying) <= _MOST_AT_ZERO else ():
+            for outcome in ("allowed", "refused" if limit.enforce else "shadow_refused"):
+                self._decision(endpoint, limit.name, outcome, degraded=False)
 
     def build(self, version: str, python: str) -> None:
         """Show which versions are running."""
@@ -194,8 +210,8 @@ class Metrics:
     def _cell(self, metric: MetricDefinition, *labels: str, width: int = 1) -> int:
         return self._counters.cell(SeriesKey(metric.name, labels), width)
 
-    def _decision(self, limit: str, outcome: str, *, degraded: bool) -> int:
-        return self._cell(definitions.DECISIONS, limit, outcome, "degraded" if degraded else "normal")
+    def _decision(self, endpoint: str, limit: str, outcome: str, *, degraded: bool) -> int:
+        return self._cell(definitions.DECISIONS, endpoint, limit, outcome, "degraded" if degraded else "normal")
 
     def _count(self, metric: MetricDefinition, *labels: str) -> None:
         self._cells[self._cell(metric, *labels)] += 1.0

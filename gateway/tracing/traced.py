@@ -84,9 +84,9 @@ class TracingObserver:
         self.trace.decided(refused_by, degraded=verdict.degraded)
         self._observer.decided(endpoint, caller, demands, verdict)
 
-    def bypassed(self, limits: Iterable[str]) -> None:
+    def bypassed(self, endpoint: str, limits: Iterable[str]) -> None:
         """These limits apply to a request, but did not count it."""
-        self._observer.bypassed(limits)
+        self._observer.bypassed(endpoint, limits)
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """An upstream's response is complete."""

@@ -19,7 +19,10 @@ async def test_a_bypass_is_not_limited_and_each_use_is_audited(tmp_path: Path) -
         assert (await ask(running.public, get("/v1/orders/7", USER))).status == 200
         assert (await ask(running.public, get("/v1/orders/7", USER))).status == 429
         metrics = (await running.call("GET", "/metrics")).body.decode()
-        assert 'gateway_limit_decisions_total{limit="each",mode="normal",outcome="bypassed"} 3.0' in metrics
+        assert (
+            'gateway_limit_decisions_total{endpoint="order",limit="each",mode="normal",outcome="bypassed"} 3.0'
+            in metrics
+        )
     entries = AuditLog(tmp_path / "audit.jsonl").page(0, 10)
     assert [(each["actor"], each["jti"], each["action"], each["target"]) for each in entries] == [
         ("ana", "b1", "bypass.used", "endpoint order")

@@ -9,6 +9,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.limits.bucket import Quota
+from gateway.limits.limit import Limit
+from gateway.limits.rate import Rate
 from gateway.telemetry import definitions
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.shared_memory import SharedCounters
@@ -31,6 +34,8 @@ SELECTOR = re.compile(r"(gateway_\w+)\{([^}]*)\}")
 GROUPED = re.compile(r"by \(([^)]*)\)")
 FROM_PROMETHEUS = {"job", "instance"}
 
+USER = Limit("user", per=("user",), quota=Quota(Rate(1, 1), 1))
+
 Exported = dict[str, set[str]]
 
 
@@ -48,7 +53,8 @@ async def exported() -> Exported:
     """What a worker exports that has seen everything once."""
     metrics = Metrics([SharedCounters()], 0)
     metrics.build("0.1.0", "3.13.0")
-    metrics.rules("r1", ["orders"], ["user"])
+    metrics.rules("r1", ["orders"], [USER])
+    metrics.request_took("orders", 0.01)
     metrics.upstream_took("default", 0.01)
     metrics.rejected("slow_head")
     metrics.upstream_failed("default", "closed")
@@ -97,7 +103,7 @@ def test_every_panel_asks_the_provisioned_source_and_no_two_overlap() -> None:
 @pytest.mark.needs("promtool")
 async def test_prometheus_can_read_every_query(tmp_path: Path) -> None:
     # As rules, for these promtool can check; with what Grafana puts in place of its variables.
-    plain = [re.sub(r"\$(instance|endpoint)", ".*", query).replace("$__rate_interval", "1m") for query in QUERIES]
+    plain = [re.sub(r"\$(instance|endpoint|limit)", ".*", query).replace("$__rate_interval", "1m") for query in QUERIES]
     rules = [{"record": f"query:{number}", "expr": expression} for number, expression in enumerate(plain)]
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import socket
 import tempfile
 from pathlib import Path
 
@@ -35,3 +36,27 @@ def test_the_folder_is_locked_while_it_is_in_use_so_that_nobody_tidies_it_away()
     fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     os.close(descriptor)
     assert not runtime.folder.exists()
+
+
+def test_the_folder_of_a_killed_gateway_is_removed_at_the_next_start_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed, elsewhere, unmarked = tmp_path / "gateway-killed", tmp_path / "elsewhere", tmp_path / "gateway-notes"
+    for folder in (killed, elsewhere):
+        folder.mkdir()
+        with socket.socket(socket.AF_UNIX) as mark:
+            mark.bind(str(folder / "00000.sock"))
+        (folder / "rules.yaml").touch()
+    unmarked.mkdir()
+    (unmarked / "00000.sock").touch()
+    (tmp_path / "gateway-link").symlink_to(elsewhere)
+    with open_runtime() as first:
+        assert not killed.exists()
+        with open_runtime() as second:
+            assert first.folder.exists()
+            assert second.folder.exists()
+        assert sorted(each.name for each in tmp_path.iterdir()) == sorted(
+            ["elsewhere", "gateway-link", "gateway-notes", first.folder.name]
+        )
+    assert (elsewhere / "rules.yaml").exists()

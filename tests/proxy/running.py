@@ -54,7 +54,8 @@ class Seen:
         self.demands.append(list(demands))
         self.verdicts.append(verdict)
 
-    def bypassed(self, limits: Iterable[str]) -> None:
+    def bypassed(self, endpoint: str, limits: Iterable[str]) -> None:
+        assert endpoint
         self.bypasses.append(list(limits))
 
     def upstream_took(self, upstream: str, seconds: float) -> None:

@@ -68,11 +68,11 @@ async def test_an_unexpected_error_is_counted_and_logged_without_its_message(out
 
 async def test_a_bypass_is_counted_at_each_limit(output: Output) -> None:
     events = Events(output.log, output.metrics, access_log=0.0)
-    events.bypassed(["a", "b"])
-    events.bypassed(["b"])
+    events.bypassed("orders", ["a", "b"])
+    events.bypassed("orders", ["b"])
     assert await output.samples("gateway_limit_decisions_total") == [
-        'gateway_limit_decisions_total{limit="a",mode="normal",outcome="bypassed"} 1.0',
-        'gateway_limit_decisions_total{limit="b",mode="normal",outcome="bypassed"} 2.0',
+        'gateway_limit_decisions_total{endpoint="orders",limit="a",mode="normal",outcome="bypassed"} 1.0',
+        'gateway_limit_decisions_total{endpoint="orders",limit="b",mode="normal",outcome="bypassed"} 2.0',
     ]
     assert await output.lines() == []
 

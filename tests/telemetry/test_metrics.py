@@ -1,10 +1,12 @@
 import asyncio
 import subprocess
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.telemetry import definitions
 from gateway.telemetry import metrics as module
@@ -14,6 +16,8 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.shared_memory import WIDEST, SharedCounters
 
 Labels = dict[str, str]
+
+USER = Limit("user", per=("user",), quota=Quota(Rate(1, 1), 1))
 
 
 def demand(limit: str, *, enforced: bool = True) -> Demand:
@@ -58,12 +62,41 @@ async def test_requests_are_counted_by_endpoint_outcome_and_status_class(metrics
     ]
 
 
+async def test_the_duration_of_whole_requests_is_recorded_by_endpoint(metrics: Metrics) -> None:
+    metrics.request_took("orders", 0.03)
+    metrics.request_took("orders", 70)
+    got = await scraped(metrics)
+    assert ({"endpoint": "orders"}, 70.03) in got["gateway_request_seconds_sum"]
+    buckets = {labels["le"]: value for labels, value in got["gateway_request_seconds_bucket"]}
+    assert (buckets["0.02"], buckets["0.05"], buckets["60.0"], buckets["+Inf"]) == (0, 1, 1, 2)
+
+
+async def test_decisions_are_counted_for_each_limit_at_each_endpoint(metrics: Metrics) -> None:
+    for endpoint in ("orders", "carts"):
+        metrics.decided(endpoint, [demand("user")])
+    metrics.decided("carts", [demand("user")], (0,))
+    got = (await scraped(metrics))["gateway_limit_decisions_total"]
+    assert sorted((labels["endpoint"], labels["outcome"], value) for labels, value in got) == [
+        ("carts", "allowed", 1), ("carts", "refused", 1), ("orders", "allowed", 1),
+    ]  # fmt: skip
+
+
+async def test_limits_start_at_zero_where_they_apply_and_very_many_do_not(metrics: Metrics) -> None:
+    metrics.rules("r1", ["orders", "carts"], [replace(USER, endpoints=frozenset({"carts"}), enforce=False)])
+    got = (await scraped(metrics))["gateway_limit_decisions_total"]
+    assert sorted((labels["endpoint"], labels["outcome"], value) for labels, value in got) == [
+        ("carts", "allowed", 0), ("carts", "shadow_refused", 0),
+    ]  # fmt: skip
+    metrics.rules("r2", [f"e{number}" for number in range(5_001)], [USER])
+    assert len((await scraped(metrics))["gateway_limit_decisions_total"]) == 2
+
+
 async def test_decisions_are_counted_for_each_limit(metrics: Metrics) -> None:
     demands = [demand("user"), demand("endpoint"), demand("new", enforced=False)]
-    metrics.decided(demands)
-    metrics.decided(demands, (1, 2))
-    metrics.decided(demands, (0,), degraded=True)
-    metrics.bypassed("user")
+    metrics.decided("orders", demands)
+    metrics.decided("orders", demands, (1, 2))
+    metrics.decided("orders", demands, (0,), degraded=True)
+    metrics.bypassed("orders", "user")
     got = {
         (labels["limit"], labels["outcome"], labels["mode"]): value
         for labels, value in (await scraped(metrics))["gateway_limit_decisions_total"]
@@ -137,11 +170,13 @@ async def test_gauges_of_a_dead_worker_are_not_shown_for_its_successor(counters:
 
 async def test_only_the_active_rules_are_shown(metrics: Metrics) -> None:
     for revision in ("r1", "r2", "r1"):
-        metrics.rules(revision, ["orders"], ["user"])
+        metrics.rules(revision, ["orders"], [USER])
         got = await scraped(metrics)
         assert got["gateway_rules_info"] == [({"worker": "0", "revision": revision}, 1)]
     assert ({"endpoint": "orders", "outcome": "refused", "status": "4xx"}, 0) in got["gateway_requests_total"]
-    assert ({"limit": "user", "outcome": "refused", "mode": "normal"}, 0) in got["gateway_limit_decisions_total"]
+    assert ({"endpoint": "orders", "limit": "user", "outcome": "refused", "mode": "normal"}, 0) in got[
+        "gateway_limit_decisions_total"
+    ]
     assert got["gateway_rules_loaded_timestamp_seconds"][0][1] > 1_700_000_000
 
 
@@ -252,7 +287,7 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
 
 @pytest.mark.needs("promtool")
 def test_promtool_accepts_the_metrics(metrics: Metrics, counters: list[SharedCounters]) -> None:
-    metrics.rules("r1", ["orders"], ["user"])
+    metrics.rules("r1", ["orders"], [USER])
     metrics.build("0.1.0", "3.13.0")
     metrics.rejected("too_many")
     metrics.upstream_took("default", 0.01)

@@ -209,7 +209,7 @@ class Reloader:
         self._book.current = rules.with_overrides(self._book.current.overrides)
         self.since = since
         self._limiter.forget()
-        self._metrics.rules(rules.revision, rules.endpoints, [limit.name for limit in rules.limits])
+        self._metrics.rules(rules.revision, rules.endpoints, rules.limits)
 
     async def _read(self, name: str) -> Rules:
         return (await asyncio.to_thread(self._snapshots.read, name)).rules

@@ -6,6 +6,7 @@ import re
 import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from gateway.control.audit.chain import verify_chain
@@ -246,6 +247,9 @@ async def test_simultaneous_fleet_reloads_are_carried_out_by_all_others(tmp_path
         for answer in await asyncio.gather(*(reload(each, "?fleet=true") for each in asked)):
             said = answer.body["gateways"].values()
             assert [each and each["status"] for each in said] == [200, 200]
+            names = list(answer.body["gateways"])
+            assert {name.rpartition("/")[0] for name in names} == {gethostname()}
+            assert len(set(names)) == len(names)
     # Nine were asked for, and every gateway did each of them once.
     for each in fleet:
         assert [line["action"] for line in audited(each)] == ["start", *["reload"] * 9]
