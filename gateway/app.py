@@ -82,22 +82,22 @@ class Worker:
         self._context = context
         self._book = RuleBook(loaded.rules)
         self._certificates = CertificateBook(loaded.settings, certificates or load_certificates(loaded.settings))
-        self._reload: Callable[[], Coroutine[None, None, None]] | None = None
-        self._reloading: asyncio.Task[None] | None = None
+        self._reload: Callable[[], Coroutine[None, None, bool]] | None = None
+        self._reloading: asyncio.Task[bool] | None = None
         self._retired = False
         self._drain_delay = 0.0
 
-    def reload(self, done: Callable[[], None] = lambda: None) -> None:
+    def reload(self, done: Callable[[bool], None] = lambda _: None) -> None:
         """Reload the rules in all workers; does nothing before this worker serves.
 
         Args:
-            done: Called when the rules were applied, or the reason why not has been logged.
+            done: Called when the rules were applied, or the reason why not has been logged, with whether they were.
         """
         if self._reload is None:
-            done()
+            done(False)
             return
         self._reloading = asyncio.get_running_loop().create_task(self._reload())
-        self._reloading.add_done_callback(lambda _: done())
+        self._reloading.add_done_callback(lambda task: done(not task.cancelled() and task.result()))
 
     def stop(self, stop: asyncio.Event) -> None:
         """Stop, and accept connections for `drain_delay` all the same: a load balancer may not know yet."""

@@ -28,7 +28,7 @@ from gateway.process.service_manager import ServiceManager
 from gateway.process.sockets import Bound, bind, close, close_sockets, discard, of_worker, probe
 from gateway.process.state_folder import default_state
 from gateway.process.state_lock import check_state, relock_state
-from gateway.process.supervisor import SIGNALS, Supervisor, WorkerTask
+from gateway.process.supervisor import APPLIED, REJECTED, SIGNALS, Supervisor, WorkerTask
 from gateway.settings.gateway import Settings
 from gateway.settings.listener import Listener
 from gateway.settings.url import HostPort
@@ -176,13 +176,17 @@ def _supervise(
         kept = {each for bound in mine for opened in bound.values() for each in opened}
         close_sockets(each for opened in sockets.values() for each in opened if each not in kept)
         worker = Worker(loaded, *mine, counters, context, certificates)
+
+        def report_ready() -> None:
+            _report(task.ready)
+            os.close(task.ready)
+
+        def report_reload(applied: bool) -> None:
+            _report(task.reloaded, APPLIED if applied else REJECTED)
+
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(
-                    run_until_signal(
-                        worker, task.lifeline, lambda: _report_ready(task.ready), lambda: _report(task.reloaded)
-                    )
-                )
+                runner.run(run_until_signal(worker, task.lifeline, report_ready, report_reload))
         except Exception as error:
             worker_log = open_plain_log(policy=loaded.settings.log, origin={"worker": task.number})
             # What fails here is our doing or the machine's: its message holds nothing that a client sent.
@@ -213,21 +217,16 @@ def _supervise(
     ).run()  # fmt: skip
 
 
-def _report_ready(descriptor: int) -> None:
-    _report(descriptor)
-    os.close(descriptor)
-
-
-def _report(descriptor: int) -> None:
+def _report(descriptor: int, text: bytes = b".") -> None:
     with suppress(OSError):  # the supervisor is gone, or has been replaced
-        os.write(descriptor, b".")
+        os.write(descriptor, text)
 
 
 async def run_until_signal(
     worker: Worker,
     lifeline: int | None = None,
     serving: Callable[[], None] = lambda: None,
-    reloaded: Callable[[], None] = lambda: None,
+    reloaded: Callable[[bool], None] = lambda _: None,
 ) -> None:
     """Run a worker until a signal arrives, or until `lifeline` reaches its end because the supervisor is gone.
 
@@ -235,7 +234,7 @@ async def run_until_signal(
         worker: The worker.
         lifeline: A descriptor of the supervisor's.
         serving: Called once requests are taken.
-        reloaded: Called when a reload that SIGHUP asked for is over, whether it was applied or refused.
+        reloaded: Called when a reload that SIGHUP asked for is over, with whether it was applied.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -28,9 +28,10 @@ class ServiceManager:
         """The manager that the environment names. The variable is kept for the program after a rolling restart."""
         return cls(os.environ.get(_VARIABLE) or None, log)
 
-    def ready(self, workers: int) -> None:
-        """All workers serve; or a reload is over."""
-        self._send("READY=1", f"STATUS={workers} worker{'s' * (workers > 1)} serving")
+    def ready(self, workers: int, *, reload_rejected: bool = False) -> None:
+        """All workers serve; or a reload is over. The status is the only place for how it ended."""
+        rejected = "; the last reload was rejected, see the log" * reload_rejected
+        self._send("READY=1", f"STATUS={workers} worker{'s' * (workers > 1)} serving{rejected}")
 
     def reloading(self) -> None:
         """The rules are being reloaded. The time tells systemd which reload request this belongs to."""

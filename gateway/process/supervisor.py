@@ -14,7 +14,7 @@ from gateway.process.orphans import reap_orphans
 from gateway.process.reexec import InheritedState
 from gateway.process.rolling_restart import RollingRestart
 from gateway.process.service_manager import ServiceManager
-from gateway.process.worker_slot import Child, SlotWorker, WorkerSlot, is_written
+from gateway.process.worker_slot import Child, SlotWorker, WorkerSlot, read_written
 from gateway.telemetry.metrics import Cause
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
@@ -23,6 +23,10 @@ process halfway."""
 
 _KILL_TIMEOUT = 2.0
 """Seconds in which a worker that was killed is gone, and its sockets with it."""
+
+
+APPLIED, REJECTED = b"+", b"-"
+"""How a reload ended."""
 
 
 class WorkerTask(NamedTuple):
@@ -34,7 +38,7 @@ class WorkerTask(NamedTuple):
         cause: Why it was started.
         lifeline: A descriptor that reaches its end when the supervisor is gone.
         ready: A descriptor to write a byte to once the worker serves.
-        reloaded: A descriptor to write a byte to when a reload that the supervisor asked for is over.
+        reloaded: A descriptor to write `APPLIED` or `REJECTED` to when a reload that the supervisor asked for is over.
     """
 
     number: int
@@ -224,11 +228,11 @@ class Supervisor:
 
     def _finish_reload(self) -> None:
         """Note that the worker that was told to reload has done so, or refused to, or is gone."""
-        is_done = is_written(self._reloads)
-        if self._reloading is not None and (is_done or self._reloading.process.exitcode is not None):
+        result = read_written(self._reloads)
+        if self._reloading is not None and (result or self._reloading.process.exitcode is not None):
             self._reloading = None
             if self._has_served:
-                self._manager.ready(len(self._slots))
+                self._manager.ready(len(self._slots), reload_rejected=APPLIED not in result)
 
     def _sleep(self, wakeup: int, now: float) -> None:
         """Sleep until a signal arrives (SIGCHLD when a process exits), a worker serves, or a deadline passes."""

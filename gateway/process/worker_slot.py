@@ -161,7 +161,7 @@ class WorkerSlot:
     def _poll_starting(self, worker: SlotWorker, now: float) -> None:
         assert worker.ready is not None  # noqa: S101 - this program started it
         if worker.process.exitcode is None:
-            if is_written(worker.ready):
+            if read_written(worker.ready):
                 self._promote(worker, now)
             elif now >= worker.deadline:
                 self._log(
@@ -229,12 +229,12 @@ class WorkerSlot:
             self.starting = SlotWorker(process, counter_set, now, ready, now + _START_TIMEOUT)
 
 
-def is_written(descriptor: int) -> bool:
-    """Whether a worker has written to a pipe; what it wrote is taken out."""
+def read_written(descriptor: int) -> bytes:
+    """What a worker has written to a pipe; empty if it has written nothing."""
     try:
-        return os.read(descriptor, 1024) != b""
+        return os.read(descriptor, 1024)
     except BlockingIOError:
-        return False
+        return b""
 
 
 def describe_exit(code: int) -> str:

@@ -83,7 +83,8 @@ async def test_start_reload_rejected_reload_and_stop_are_notified(manager: Manag
             process.signal(signal.SIGHUP)
             notified = await manager.receives()
             assert (notified["RELOADING"], before <= int(notified["MONOTONIC_USEC"])) == ("1", True)
-            assert (await manager.receives())["READY"] == "1"
+            over = await manager.receives()
+            assert (over["READY"], "rejected" in over["STATUS"]) == ("1", event == "reload_rejected")
             await process.says(event)
         process.signal(signal.SIGTERM)
         assert (await manager.receives())["STOPPING"] == "1"
@@ -130,12 +131,14 @@ async def test_a_manager_that_is_missing_is_logged_and_changes_nothing(tmp_path:
 
 
 def test_the_unit_matches_what_the_gateway_does() -> None:
-    unit = ConfigParser(strict=False)  # SystemCallFilter stands there twice
+    unit = ConfigParser(strict=False)  # SystemCallFilter and ExecReload stand there twice
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read_string(UNIT.read_text().replace("%", "%%"))
     service = unit["Service"]
     assert (service["Type"], service["NotifyAccess"], service["KillMode"]) == ("notify", "main", "mixed")
-    assert service["ExecReload"].endswith("-HUP $MAINPID")
+    checks, signals = re.findall("^ExecReload=(.*)$", UNIT.read_text(), re.MULTILINE)
+    assert signals.endswith("-HUP $MAINPID")
+    assert checks == service["ExecStart"].replace(" serve ", " check "), "mistakes in the files fail the reload"
     assert int(service["TimeoutStopSec"]) > 30 + 10, "drain_time, and what a worker may take after it"
 
 

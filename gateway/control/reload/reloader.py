@@ -214,14 +214,18 @@ class Reloader:
     async def _read(self, name: str) -> Rules:
         return (await asyncio.to_thread(self._snapshots.read, name)).rules
 
-    async def reload_on_signal(self) -> None:
-        """Reload because of SIGHUP. Never raises: what goes wrong is in the log."""
+    async def reload_on_signal(self) -> bool:
+        """Reload because of SIGHUP. Never raises: what goes wrong is in the log. Returns whether it was applied."""
         try:
             await self.reload(Actor("(SIGHUP)"))
         except ControlError as error:
             self._log.event("reload_refused", level="error", why=str(error))
         except Exception as error:  # noqa: BLE001 - nobody waits for it
+            self._metrics.reloaded("rejected")
             self._log.failure("reload_failed", error)
+        else:
+            return True
+        return False
 
 
 def _check(replies: Sequence[Message]) -> None:
