@@ -81,7 +81,7 @@ def _endpoint(endpoint: Endpoint, rules: Rules) -> tuple[str, ...]:
         endpoint.template.text if endpoint.template else "(everything else)",
         endpoint.upstream,
         str(endpoint.cost),
-        _few([limit.name for limit in rules.limits if limit.applies_to(endpoint.name)]) or "none",
+        ", ".join(limit.name for limit in rules.limits if limit.applies_to(endpoint.name)) or "none",
     )
 
 

@@ -10,6 +10,7 @@ LONGEST = 366 * 86_400
 
 PATTERN = rf"[0-9]{{1,9}}(\.[0-9]{{1,9}})? ?({'|'.join(SECONDS)})?"
 _DURATION = re.compile(PATTERN, re.ASCII)
+_OTHER_UNIT = re.compile(r"[0-9.]+ ?([A-Za-z]+)", re.ASCII)
 
 
 def parse_duration(text: str) -> float:
@@ -20,6 +21,9 @@ def parse_duration(text: str) -> float:
     """
     form = _DURATION.fullmatch(text)
     if form is None:
+        other = _OTHER_UNIT.fullmatch(text)
+        if other is not None and other[1] not in SECONDS:
+            raise ValueError(f"not a duration, because {other[1]!r} is not a unit; the units are {', '.join(SECONDS)}")
         raise ValueError("not a duration; write 500ms, 2s, 1m, 1h, 1d, or a number of seconds")
     unit = form[2] or ""
     seconds = float(text.removesuffix(unit)) * SECONDS[unit or "s"]

@@ -1,7 +1,7 @@
 """`Rate`: tokens per period, and how it is written."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from gateway.limits.duration import LONGEST, SECONDS
@@ -21,6 +21,9 @@ PERIODS = {
 }
 """Seconds in each unit that a rate may be written with."""
 
+UNITS = "s, m, h and d, or sec, second, min, minute, hour and day"
+"""The same for people; those of more than one letter may have an s at the end."""
+
 _RATE = re.compile(r"([0-9]{1,64})\s*/\s*([0-9]{0,64})\s*([a-z]+)", re.ASCII)
 
 
@@ -28,12 +31,16 @@ _RATE = re.compile(r"([0-9]{1,64})\s*/\s*([0-9]{0,64})\s*([a-z]+)", re.ASCII)
 class Rate:
     """`tokens` refilled evenly over `seconds`.
 
+    Attributes:
+        written: How an operator wrote it; two rates are equal however they were written.
+
     Raises:
         ValueError: no tokens, no period or one above 366 days, or more than one token a microsecond.
     """
 
     tokens: int
     seconds: int
+    written: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.tokens < 1:
@@ -53,9 +60,11 @@ class Rate:
             ValueError: `text` is not of this form, or the rate is impossible.
         """
         form = _RATE.fullmatch(text.strip())
-        if form is None or form[3] not in PERIODS:
+        if form is None:
             raise ValueError(f"{text!r} is not a rate; write tokens/period, as in 100/minute, 50/s or 10/15s")
-        return cls(int(form[1]), int(form[2] or 1) * PERIODS[form[3]])
+        if form[3] not in PERIODS:
+            raise ValueError(f"{text!r} is not a rate, because {form[3]!r} is not a unit; the units are {UNITS}")
+        return cls(int(form[1]), int(form[2] or 1) * PERIODS[form[3]], text.strip())
 
     @property
     def interval(self) -> int:
@@ -63,6 +72,8 @@ class Rate:
         return -(-self.seconds * MICROSECONDS // self.tokens)
 
     def __str__(self) -> str:
+        if self.written:
+            return self.written
         for name, seconds in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
             if self.seconds == seconds:
                 return f"{self.tokens}/{name}"

@@ -74,10 +74,10 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
 def _limit(limit: Limit) -> dict[str, Any]:
     return {
         "per": list(limit.per),
-        "rate": str(limit.quota.rate),
+        "rate": limit.quota.rate,
         "burst": limit.quota.burst,
         "endpoints": sorted(limit.endpoints),
-        "tiers": {tier: _quota(quota) for tier, quota in sorted(limit.tiers.items())},
+        "tiers": dict(sorted(limit.tiers.items())),
         "enforce": limit.enforce,
         "when_redis_is_down": limit.when_redis_is_down.value,
         "exempt": limit.exempt,
@@ -91,6 +91,10 @@ def _quota(quota: Quota) -> dict[str, Any]:
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:
     """Fields in the form in which they may be shown."""
     shown = {name: value for name, value in fields.items() if name not in {"exempt", "more"}}
+    if "rate" in fields:
+        shown["rate"] = str(fields["rate"])
+    if "tiers" in fields:
+        shown["tiers"] = {tier: _quota(quota) for tier, quota in fields["tiers"].items()}
     if "exempt" in fields:
         exempt = fields["exempt"]
         shown["exempt"] = {"users": len(exempt.users), "networks": [str(each) for each in exempt.networks]}

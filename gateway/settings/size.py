@@ -9,6 +9,7 @@ Bytes = Annotated[int, "bytes"]
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 PATTERN = rf"([1-9][0-9]{{0,9}}) ?({'|'.join(_UNITS)})?"
 _SIZE = re.compile(PATTERN, re.ASCII)
+_OTHER_UNIT = re.compile(r"[0-9.]+ ?([A-Za-z]+)", re.ASCII)
 
 
 def parse_size(text: str) -> int:
@@ -19,6 +20,9 @@ def parse_size(text: str) -> int:
     """
     form = _SIZE.fullmatch(text)
     if form is None:
+        other = _OTHER_UNIT.fullmatch(text)
+        if other is not None and other[1] not in _UNITS:
+            raise ValueError(f"not a size, because {other[1]!r} is not a unit; the units are {', '.join(_UNITS)}")
         raise ValueError("not a size; write a number of bytes, such as 8190, or 64KiB, 1MiB")
     return int(form[1]) * _UNITS[form[2] or "B"]
 

@@ -172,7 +172,7 @@ def test_upstream_reaches_the_settings(tmp_path: Path) -> None:
         ),
         (
             "intake: {max_line: 64KB}\n",
-            "1:20: intake.max_line: '64KB' is not a size; write a number of bytes, such as 8190",
+            "1:20: intake.max_line: '64KB' is not a size, because 'KB' is not a unit; the units are B, KiB, MiB, GiB",
         ),
         (
             "log: {level: warn}\n",

@@ -9,6 +9,7 @@ from tests.config.reading import load_rules_text, rules_problems
 
 E = "endpoints: [{name: create-order, path: /v1/orders, cost: 5}]\n"
 RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
+UNIT = "is not a unit; the units are s, m, h and d, or sec, second, min, minute, hour and day"
 
 
 @pytest.mark.parametrize(
@@ -34,10 +35,13 @@ RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
         ("{name: a, per: [], rate: 1/s}", "2:25: limits[0].per: the list is empty"),
         ("{name: a, per: [user, user], rate: 1/s}", "2:32: limits[0].per[1]: duplicate item in this list"),
         ("{name: a, per: {user: 1}, rate: 1/s}", "2:25: limits[0].per: expected a list, found a mapping"),
-        ("{name: a, per: user, rate: 10/fortnight}", f"2:37: limits[0].rate: '10/fortnight' is not a rate; {RATE}"),
+        (
+            "{name: a, per: user, rate: 10/fortnight}",
+            f"2:37: limits[0].rate: '10/fortnight' is not a rate, because 'fortnight' {UNIT}",
+        ),
         (
             "{name: a, per: user, rate: 10/minuet}",
-            f"2:37: limits[0].rate: '10/minuet' is not a rate; {RATE} (did you mean 10/minute?)",
+            f"2:37: limits[0].rate: '10/minuet' is not a rate, because 'minuet' {UNIT} (did you mean 10/minute?)",
         ),
         (
             "{name: a, per: user, rate: 10 per hour}",
@@ -81,7 +85,7 @@ RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
         ),
         (
             "{name: a, per: user, rate: 1/d, burst: 1000000}",
-            "2:49: limits[0].burst: a burst of 1000000 at 1/day takes more than 71 years to refill",
+            "2:49: limits[0].burst: a burst of 1000000 at 1/d takes more than 71 years to refill",
         ),
         (
             "{name: a, per: user, rate: 1/s, enforce: no}",

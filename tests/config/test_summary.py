@@ -33,6 +33,14 @@ orders-each   user and endpoint  create-order  10/minute   3      yes       none
     )
 
 
+def test_all_limits_of_an_endpoint_are_listed_and_rates_are_as_they_were_written(tmp_path: Path) -> None:
+    rates = ["60/60s", "7/m", "7/minutes", "48/2d", "9/second"]
+    limits = ", ".join(f"{{name: limit-{n}, per: user, rate: {rate}}}" for n, rate in enumerate(rates))
+    rows = summary(load_rules_text(tmp_path, f"limits: [{limits}]"), 1).splitlines()
+    assert any(row.endswith("  limit-0, limit-1, limit-2, limit-3, limit-4") for row in rows)
+    assert [row.split()[3] for row in rows if row.startswith("limit-")] == rates
+
+
 def test_long_lists_are_cut_and_users_are_only_counted(tmp_path: Path) -> None:
     text = summary(
         load_rules_text(

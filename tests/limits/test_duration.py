@@ -21,6 +21,12 @@ def test_anything_else_is_refused(text: str) -> None:
         parse_duration(text)
 
 
+@pytest.mark.parametrize(("text", "unit"), [("1w", "w"), ("2 minutes", "minutes"), ("5M", "M")])
+def test_a_wrong_unit_is_named_with_the_units_that_exist(text: str, unit: str) -> None:
+    with pytest.raises(ValueError, match=f"because '{unit}' is not a unit; the units are ms, s, m, h, d"):
+        parse_duration(text)
+
+
 @given(st.integers(0, LONGEST))
 def test_what_is_shown_is_read_back(seconds: int) -> None:
     assert parse_duration(format_duration(seconds)) == seconds

@@ -18,6 +18,12 @@ def test_anything_else_is_refused(text: str) -> None:
         parse_size(text)
 
 
+@pytest.mark.parametrize(("text", "unit"), [("64KB", "KB"), ("64k", "k")])
+def test_a_wrong_unit_is_named_with_the_units_that_exist(text: str, unit: str) -> None:
+    with pytest.raises(ValueError, match=f"because '{unit}' is not a unit; the units are B, KiB, MiB, GiB"):
+        parse_size(text)
+
+
 @given(st.integers(1, 1 << 33))
 def test_what_is_shown_is_read_back(size: int) -> None:
     assert parse_size(format_size(size)) == size
