@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from gateway.config.node import Node, quote
 from gateway.config.reader import Value, reads, string
 from gateway.config.scalar import each, matching, parsed, text
-from gateway.limits.address import UNIX, Network, Unix, parse_clients
+from gateway.limits.address import UNIX, Network, Unix, is_mapped, parse_clients
 from gateway.settings.url import HostPort, Origin
 
 HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)"
@@ -38,9 +38,13 @@ def network(node: Node) -> Network:
     """A network, ``10.0.0.0/8`` or ``2001:db8::/32``, or a single address."""
     value = text(node)
     try:
-        return ip_network(value)
+        found = ip_network(value)
     except ValueError:
         pass
+    else:
+        if is_mapped(found):
+            raise node.refuse(f"{quote(value)} matches no client; write the IPv4 network", str(parse_clients(value)))
+        return found
     try:
         near = str(ip_network(value, strict=False))
     except ValueError:
@@ -56,6 +60,15 @@ def clients(node: Node) -> Network:
         return parse_clients(value)
     except ValueError as error:
         raise node.refuse(f"{quote(value)} {error}") from None
+
+
+def names_clients(value: str) -> bool:
+    """Whether a text that should be a user ID is an address or a network: nobody has one for a user ID."""
+    try:
+        parse_clients(value)
+    except ValueError:
+        return False
+    return True
 
 
 @reads("network", string(f"^({_NETWORK}|{UNIX})$"))

@@ -1,22 +1,18 @@
 """Reads `block`: whose requests are all refused."""
 
-from contextlib import suppress
-
-from gateway.config.address import clients
+from gateway.config.address import clients, names_clients
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
 from gateway.config.reader import reads
 from gateway.config.scalar import each, text
 from gateway.config.section import Section
-from gateway.limits.address import parse_clients
 from gateway.limits.override import Block
 
 
 @reads(text.words, text.schema)
 def _user(node: Node) -> str:
     value = text(node)
-    with suppress(ValueError):
-        parse_clients(value)
+    if names_clients(value):
         raise node.refuse(f"{quote(value)} is an address, which nobody has for a user ID; list it under 'networks'")
     if "*" in value:
         node.warn(f"'*' is no wildcard here: only the user with the ID {quote(value)} is blocked")

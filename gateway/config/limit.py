@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from gateway.config.address import network
+from gateway.config.address import names_clients, network
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
@@ -53,6 +53,8 @@ def _user(node: Node) -> str:
     value = text(node)
     if "*" in value:
         node.warn(f"'*' is no wildcard here: only the user with the ID {quote(value)} is exempt")
+    elif names_clients(value):
+        node.warn(f"{quote(value)} is an address, which nobody has for a user ID; list it under 'networks'")
     return value
 
 

@@ -69,6 +69,10 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
         frozenset[str]().union(*(each.users for each in blocked)),
         tuple(dict.fromkeys(network for each in blocked for network in each.networks)),
     )
+    for entries in files:
+        both = len(everywhere.users & entries.values.get("block", Block()).users)
+        if both:
+            entries.at("block").warn(f"{both} of these users are also exempt; a block comes first, so they are refused")
     limits = Limits(_items(files, "limits"), endpoints.known, everywhere)
     limits.warn_of_unpayable(endpoints.known.values())
     router = Router(endpoints.known.values(), case_sensitive=paths.case_sensitive)

@@ -125,6 +125,11 @@ def group(address: Address | Unix) -> str:
     return f"{IPv6Address(int(address) >> 64 << 64)}/{_OF_CLIENT}"
 
 
+def is_mapped(network: Network) -> bool:
+    """Whether a network has IPv4 addresses within IPv6 only, which `parse_address` takes for IPv4."""
+    return isinstance(network, IPv6Network) and network.subnet_of(_MAPPED)
+
+
 def as_ipv4(address: Address) -> IPv4Address | None:
     """An IPv4 address, also one that a translator shows as IPv6; None for all others."""
     if isinstance(address, IPv4Address):

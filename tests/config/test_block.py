@@ -59,6 +59,22 @@ def test_mistake_is_told_with_its_place(block: str, problem: str, tmp_path: Path
     assert problem in [each.removeprefix("rules.yaml:") for each in rules_problems(tmp_path, f"block: {block}\n")]
 
 
+def test_a_user_who_is_exempt_and_blocked_is_warned_of(tmp_path: Path) -> None:
+    (warning,) = load_rules_text(tmp_path, "exempt: {users: [ana, bob]}\nblock: {users: [ana]}\n").warnings
+    assert (warning.path, warning.line) == ("block", 2)
+    assert warning.message == "1 of these users are also exempt; a block comes first, so they are refused"
+
+
+def test_an_address_among_exempt_users_is_warned_of(tmp_path: Path) -> None:
+    (warning,) = load_rules_text(tmp_path, "exempt: {users: [198.51.100.7]}\n").warnings
+    assert warning.message.startswith("'198.51.100.7' is an address, which nobody has for a user ID")
+
+
+def test_an_ipv4_network_within_ipv6_which_matches_no_client_is_refused(tmp_path: Path) -> None:
+    (problem,) = rules_problems(tmp_path, "exempt: {networks: ['::ffff:10.0.0.0/104']}\n")
+    assert problem.endswith("matches no client; write the IPv4 network (did you mean 10.0.0.0/8?)")
+
+
 def test_a_wildcard_in_an_id_is_warned_of(tmp_path: Path) -> None:
     (warning,) = load_rules_text(tmp_path, "block: {users: ['a*']}\n").warnings
     assert warning.message == "'*' is no wildcard here: only the user with the ID 'a*' is blocked"
