@@ -22,14 +22,14 @@ def summary(loaded: Loaded, workers: int) -> str:
     """
     parts = [
         "\n".join(f"{key:<10}{value}" for key, value in _settings(loaded, workers)),
-        _table(
+        table(
             ("ENDPOINT", "METHODS", "HOST", "PATH", "UPSTREAM", "COST", "LIMITS"),
             (_endpoint(endpoint, loaded.rules) for endpoint in _default_last(loaded.rules)),
         ),
     ]
     if loaded.rules.limits:
         parts.append(
-            _table(
+            table(
                 ("LIMIT", "PER", "ENDPOINTS", "RATE", "BURST", "ENFORCED", "EXEMPT", "WHEN REDIS IS DOWN"),
                 (row for limit in loaded.rules.limits for row in _limit(limit)),
             )
@@ -109,7 +109,8 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Rows under a head, in columns."""
     lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
