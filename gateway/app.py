@@ -26,6 +26,7 @@ from gateway.limiter.limiter import Limiter, open_limiter
 from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
 from gateway.process.sockets import Bound
+from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.request import RequestReader
@@ -134,7 +135,7 @@ class Worker:
                 tracing = TracingObserver(events, await stack.enter_async_context(open_tracer(settings.tracing, log)))
             forwarder = self._forwarder(events, tracing)
             stack.callback(forwarder.close)
-            self._certificates.follow = forwarder.use
+            self._certificates.follow = self._follow(forwarder, metrics)
 
             identity = build_identity(settings.identity, settings.intake.max_header, events.identity_rejected)
             redis = await stack.enter_async_context(connected(settings.store))
@@ -208,6 +209,8 @@ class Worker:
         metrics = Metrics(self._counters, index, context.workers, context.cause)
         rules = self._book.current
         metrics.build(__version__, platform.python_version())
+        metrics.certificates(self._certificates.current.expiries_by_name())
+        metrics.upstreams(self._settings.upstreams, [reason.value for reason in FailureReason])
         metrics.rules(rules.revision, rules.endpoints, rules.limits)
         metrics.watch(definitions.LOG_LINES_DROPPED, lambda: log.dropped)
         publishing = asyncio.create_task(metrics.keep_publishing())
@@ -234,6 +237,15 @@ class Worker:
         if tracing is None:
             return Forwarder(settings.upstreams, events, settings.dns, keep_rate_limits=keep, tls=tls)
         return TracedForwarder(settings.upstreams, tracing, settings.dns, keep_rate_limits=keep, tls=tls)
+
+    def _follow(self, forwarder: Forwarder, metrics: Metrics) -> Callable[[Certificates], None]:
+        """What certificates that replace others are passed to."""
+
+        def follow(certificates: Certificates) -> None:
+            forwarder.use(certificates)
+            metrics.certificates(certificates.expiries_by_name())
+
+        return follow
 
     def _watch(self, metrics: Metrics, limiter: Limiter, server: Server) -> None:
         """Register the metrics whose values change by themselves."""

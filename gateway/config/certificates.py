@@ -6,11 +6,13 @@ the next reload on, in every worker or in none.
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from ssl import SSLContext
+
+from cryptography.x509 import load_pem_x509_certificates
 
 from gateway.config.diagnostic import ConfigError, Diagnostic
 from gateway.settings.gateway import Settings
@@ -48,10 +50,13 @@ class Certificates:
     Attributes:
         contexts: By name.
         digests: Of what the files held of which each was made.
+        expiries: When the certificates that the gateway presents expire, in seconds since 1970: the first of each file,
+            chain included. A file that cannot be read this way has none.
     """
 
     contexts: Mapping[Name, SSLContext]
     digests: Mapping[Name, str]
+    expiries: Mapping[Name, float] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -61,7 +66,11 @@ class Certificates:
     def changed_since(self, before: "Certificates") -> list[str]:
         """What has other certificates than before, as operators name it."""
         changed = {name for name, digest in self.digests.items() if before.digests.get(name) != digest}
-        return sorted(f"upstreams.{name}" if isinstance(name, str) else str(name.certificate) for name in changed)
+        return sorted(map(_name_of, changed))
+
+    def expiries_by_name(self) -> dict[str, float]:
+        """When certificates expire, by the name that operators have for them."""
+        return {_name_of(name): expiry for name, expiry in self.expiries.items()}
 
 
 def load_certificates(settings: Settings, before: Certificates | None = None) -> Certificates:
@@ -76,6 +85,7 @@ def load_certificates(settings: Settings, before: Certificates | None = None) ->
     """
     contexts: dict[Name, SSLContext] = {}
     digests: dict[Name, str] = {}
+    expiries: dict[Name, float] = {}
     problems: list[Diagnostic] = []
     for name, places, files, make in _wanted(settings):
         try:
@@ -86,11 +96,13 @@ def load_certificates(settings: Settings, before: Certificates | None = None) ->
                 contexts[name] = make()
                 _check_unchanged(files, digest)
             digests[name] = digest
+            if "certificate" in files and (expiry := _expiry(files["certificate"])) is not None:
+                expiries[name] = expiry
         except UnusableFileError as error:
             problems.append(Diagnostic(str(files[error.key]), 0, 0, places[error.key], error.why))
     if problems:
         raise ConfigError(problems)
-    return Certificates(contexts, digests)
+    return Certificates(contexts, digests, expiries)
 
 
 def upstream_context(upstream: Upstream) -> SSLContext:
@@ -181,6 +193,19 @@ def _wanted(settings: Settings) -> Iterable[_Wanted]:
         for served in dict.fromkeys(listener.tls for listener in listeners if listener.tls is not None):
             pair = {"certificate": served.certificate, "key": served.key}
             yield served, _places(f"{plane}.tls"), pair, partial(listener_context, served)
+
+
+def _name_of(name: Name) -> str:
+    return f"upstreams.{name}" if isinstance(name, str) else str(name.certificate)
+
+
+def _expiry(file: Path) -> float | None:
+    """When the first certificate of a file expires; None if it is unknown, which OpenSSL may not mind."""
+    try:
+        certificates = load_pem_x509_certificates(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return min(each.not_valid_after_utc.timestamp() for each in certificates)
 
 
 def _places(section: str) -> dict[str, str]:

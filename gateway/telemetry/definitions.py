@@ -120,6 +120,11 @@ CONNECTIONS = _gauge("gateway_connections", "Open client connections.")
 RULES = _gauge("gateway_rules_info", "Always 1; revision is that of the active rules.", "revision")
 BUILD = _gauge("gateway_build_info", "Always 1; version and python are those that are running.", "version", "python")
 RULES_LOADED = _gauge("gateway_rules_loaded_timestamp_seconds", "Unix time at which the active rules were loaded.")
+CERTIFICATE_EXPIRY = _gauge(
+    "gateway_certificate_expiry_timestamp_seconds",
+    "Unix time at which a certificate of a listener, or one for an upstream, expires; of a chain, the first.",
+    "certificate",
+)
 LAG = _gauge("gateway_event_loop_lag_seconds", "How late the event loop ran its last timer; above 0 when it is busy.")
 WORKER_UP = _gauge("gateway_worker_up", "1 if the worker's heartbeat is recent, 0 otherwise.")
 

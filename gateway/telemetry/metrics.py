@@ -8,7 +8,7 @@ import asyncio
 import math
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from gateway.limits.bucket import Demand
@@ -24,6 +24,12 @@ Cause = Literal["start", "death", "restart"]
 
 _MOST_AT_ZERO = 5_000
 """Pairs of endpoint and limit whose series start at zero; of more, they appear with the first decision."""
+
+_MOST_ENDPOINTS_AT_ZERO = 1_000
+"""Endpoints whose durations and errors start at zero, as above."""
+
+_CAUSES = ("slow_head", "unreadable", "slow_reader", "slow_body", "large_body", "handshake", "loop")
+"""Why a client connection is rejected or cut off."""
 
 _PUBLISH_INTERVAL = 1.0
 """Seconds."""
@@ -151,10 +157,26 @@ class Metrics:
         for endpoint in endpoints:
             self._cell(definitions.REQUESTS, endpoint, "allowed", "2xx")
             self._cell(definitions.REQUESTS, endpoint, "refused", "4xx")
+        for endpoint in endpoints if len(endpoints) <= _MOST_ENDPOINTS_AT_ZERO else ():
+            self._cell(definitions.REQUESTS, endpoint, "upstream_error", "5xx")
+            self._cell(definitions.REQUESTS, endpoint, "unavailable", "5xx")
+            self._histogram(definitions.REQUEST_SECONDS, endpoint)
         applying = [(endpoint, limit) for limit in limits for endpoint in endpoints if limit.applies_to(endpoint)]
         for endpoint, limit in applying if len(applying) <= _MOST_AT_ZERO else ():
             for outcome in ("allowed", "refused" if limit.enforce else "shadow_refused"):
                 self._decision(endpoint, limit.name, outcome, degraded=False)
+
+    def certificates(self, expiries: Mapping[str, float]) -> None:
+        """Show when certificates expire, in seconds since 1970 by name."""
+        self._hide(definitions.CERTIFICATE_EXPIRY)
+        for name, expiry in expiries.items():
+            self._set(definitions.CERTIFICATE_EXPIRY, expiry, name)
+
+    def upstreams(self, names: Iterable[str], reasons: Collection[str]) -> None:
+        """Start the failures of upstreams at zero, by reason."""
+        for name in names:
+            for reason in reasons:
+                self._cell(definitions.UPSTREAM_FAILURES, name, reason)
 
     def build(self, version: str, python: str) -> None:
         """Show which versions are running."""
@@ -233,10 +255,14 @@ class Metrics:
 
     def _show_only(self, metric: MetricDefinition, *labels: str) -> None:
         """Set one series of a gauge to 1, and hide its others."""
+        self._hide(metric)
+        self._set(metric, 1.0, *labels)
+
+    def _hide(self, metric: MetricDefinition) -> None:
+        """Hide all series of a gauge."""
         for key, cells in self._counters.series().items():
             if key.metric == metric.name:
                 self._cells[cells.start] = math.nan
-        self._set(metric, 1.0, *labels)
 
     def _clear_gauges(self) -> None:
         """Hide the gauges of the previous worker; what it counted stays."""
@@ -258,6 +284,8 @@ class Metrics:
             (definitions.RELOADS, "applied"), (definitions.RELOADS, "rejected"),
         ):  # fmt: skip
             self._cell(metric, label)
+        for cause in _CAUSES:
+            self._cell(definitions.CONNECTIONS_REJECTED, cause)
         for source, reasons in REASONS.items():
             for reason in reasons:
                 self._cell(definitions.IDENTITY_REJECTED, source, reason)

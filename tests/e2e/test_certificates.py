@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import re
 import signal
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tests.kit.process import Process, cli, ports
 from tests.proxy.keys import wanting_certificates, write_pair
 from tests.proxy.test_mutual_tls import who
 from tests.redis_server import redis_server
-from tests.waiting import until
+from tests.waiting import eventually, until
 from tests.wire import Client, Upstream, ask, get, upstream
 
 WORKERS = 2
@@ -214,3 +216,28 @@ async def test_listeners_serve_a_new_certificate_after_a_reload_and_connections_
             assert "listen.tls.certificate: this is not a certificate in PEM" in process.output
             for each in (port, control):
                 assert (await served(each)).keys() == {"served-second"}
+
+
+async def test_metrics_say_when_certificates_expire_and_follow_a_reload(tmp_path: Path, authority: trustme.CA) -> None:
+    async def expiries(control: int) -> list[tuple[str, float]]:
+        """What each worker says, by certificate."""
+        text = (await ask(control, get("/metrics"))).body.decode()
+        found = re.findall(r"gateway_certificate_expiry_timestamp_seconds{(.*)} (\S+)", text)
+        return [(re.sub(r',?worker="\d"', "", labels), float(value)) for labels, value in found]
+
+    async with running(tmp_path, authority) as (process, _, _):
+        control = int((await process.says(r"control +http://127\.0\.0\.1:(\d+)"))[1])
+        before = await expiries(control)
+        assert [name for name, _ in before] == ['certificate="upstreams.default"'] * WORKERS
+        soon = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+        leaf = authority.issue_cert("client.test", common_name="second", not_after=soon)
+        leaf.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+        leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
+        await reload(process, "certificates_reloaded")
+        after = [('certificate="upstreams.default"', soon.timestamp())] * WORKERS
+        assert before != after
+
+        async def is_shown() -> bool:
+            return await expiries(control) == after
+
+        await eventually(is_shown)

@@ -131,16 +131,16 @@ async def test_events_are_counted_and_start_at_zero(metrics: Metrics) -> None:
     metrics.redis_changed("unavailable")
     metrics.audited("failed")
     metrics.reloaded("rejected")
-    metrics.rejected("too_many")
+    metrics.rejected("slow_head")
     after = await scraped(metrics)
     for name, labels in (
         ("gateway_redis_transitions_total", {"to": "unavailable"}),
+        ("gateway_connections_rejected_total", {"cause": "slow_head"}),
         ("gateway_audit_lines_total", {"outcome": "failed"}),
         ("gateway_rules_reloads_total", {"outcome": "rejected"}),
     ):
         assert (labels, 0) in before[name]
         assert (labels, 1) in after[name]
-    assert after["gateway_connections_rejected_total"] == [({"cause": "too_many"}, 1)]
     metrics.analytics("lost", 7)
     assert {value for _, value in before["gateway_analytics_requests_total"]} == {0}
     assert ({"outcome": "lost"}, 7) in (await scraped(metrics))["gateway_analytics_requests_total"]
@@ -166,6 +166,26 @@ async def test_gauges_of_a_dead_worker_are_not_shown_for_its_successor(counters:
     Metrics(counters, 0).watch(definitions.CONNECTIONS, lambda: 7)
     got = await scraped(Metrics(counters, 0))
     assert not got.keys() & {"gateway_rules_info", "gateway_connections"}
+
+
+async def test_what_has_not_happened_to_an_endpoint_or_an_upstream_is_zero(metrics: Metrics) -> None:
+    metrics.rules("r1", ["orders"], [])
+    metrics.upstreams(["default"], ["refused", "reset"])
+    got = await scraped(metrics)
+    assert {(labels["outcome"], value) for labels, value in got["gateway_requests_total"]} == {
+        ("allowed", 0), ("refused", 0), ("upstream_error", 0), ("unavailable", 0),
+    }  # fmt: skip
+    assert got["gateway_request_seconds_count"] == [({"endpoint": "orders"}, 0)]
+    assert got["gateway_upstream_failures_total"] == [
+        ({"upstream": "default", "reason": "refused"}, 0), ({"upstream": "default", "reason": "reset"}, 0),
+    ]  # fmt: skip
+
+
+async def test_certificates_that_were_replaced_are_not_shown(metrics: Metrics) -> None:
+    metrics.certificates({"a.pem": 1, "b.pem": 2})
+    metrics.certificates({"b.pem": 3})
+    got = (await scraped(metrics))["gateway_certificate_expiry_timestamp_seconds"]
+    assert got == [({"worker": "0", "certificate": "b.pem"}, 3)]
 
 
 async def test_only_the_active_rules_are_shown(metrics: Metrics) -> None:
