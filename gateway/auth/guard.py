@@ -15,7 +15,7 @@ _REFUSAL = Demand(b"", Charge.of("refusals", Quota(Rate(10, 1), 1000)))
 
 
 class AccessDeniedError(Exception):
-    """An attempt was refused. The reason is logged, and not shown to the caller."""
+    """An attempt was refused. The reason is logged; the caller learns it only if the token is good."""
 
 
 class UnauthorizedError(AccessDeniedError):
@@ -23,7 +23,7 @@ class UnauthorizedError(AccessDeniedError):
 
 
 class ForbiddenError(AccessDeniedError):
-    """The token does not permit this."""
+    """The token is good, and does not permit this; the message names the scope that does."""
 
 
 class TooManyAttemptsError(AccessDeniedError):
@@ -101,4 +101,6 @@ class Guard:
             raise TooManyAttemptsError
         self._refusals = state
         await self._report(refusal)
-        raise UnauthorizedError if refusal.grant is None else ForbiddenError
+        if refusal.grant is None:
+            raise UnauthorizedError
+        raise ForbiddenError(f"this needs a token with the scope {refusal.attempt.scope.value}")

@@ -129,11 +129,13 @@ def _check(entries: Entries) -> None:
         return
     if analytics and analytics.is_on:
         entries.at("analytics").warn(
-            "without hash_key_file or hash_key_env, anyone who reads the counts can find out which user a digest is of"
+            "without identity.hash_key_file or identity.hash_key_env, anyone who reads the counts can find out which "
+            "user a digest is of"
         )
     if store and store.url:
         entries.at("identity" if "identity" in entries else "store").warn(
-            "without hash_key_file or hash_key_env, anyone who reads Redis can find out which user a key belongs to"
+            "without identity.hash_key_file or identity.hash_key_env, anyone who reads Redis can find out which user "
+            "a key belongs to"
         )
 
 

@@ -92,7 +92,11 @@ def _endpoint(rules: Rules, body: JsonObject) -> Endpoint | None:
     if " " not in name:
         endpoint = rules.endpoints.get(name)
         if name and endpoint is None:
-            body.refuse("endpoint", "must be the name of an endpoint, or a method and a path, as in GET /v1/orders/7")
+            body.refuse(
+                "endpoint",
+                f'no endpoint in the rules has the name "{name[:64]}"; write the name of one, or a method and a path, '
+                "as in GET /v1/orders/7",
+            )
         return endpoint
     form = _REQUEST.fullmatch(name)
     endpoint = rules.match(form[1], "", form[2]) if form else None

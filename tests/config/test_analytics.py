@@ -133,4 +133,4 @@ def test_without_tls_on_this_machine_nothing_is_warned_of(tmp_path: Path) -> Non
 
 def test_analytics_without_a_hash_key_are_warned_of(tmp_path: Path) -> None:
     (found,) = gateway_warnings(tmp_path, "analytics: {folder: a}\n")
-    assert "analytics: without hash_key_file or hash_key_env" in found
+    assert "analytics: without identity.hash_key_file or identity.hash_key_env" in found

@@ -133,7 +133,7 @@ def test_password_in_the_url_is_warned_of(tmp_path: Path) -> None:
 def test_redis_without_a_hash_key_is_warned_of(tmp_path: Path) -> None:
     assert gateway_warnings(tmp_path, "store: {url: redis://a}\n") == [
         (
-            "gateway.yaml:1:8: store: without hash_key_file or hash_key_env, anyone who reads Redis can find out which "
-            "user a key belongs to"
+            "gateway.yaml:1:8: store: without identity.hash_key_file or identity.hash_key_env, anyone who reads "
+            "Redis can find out which user a key belongs to"
         )
     ]

@@ -111,7 +111,18 @@ async def test_without_admin_keys_no_token_is_good() -> None:
 async def test_a_token_needs_the_scope_check() -> None:
     async with gateway() as running:
         answer = await running.call("POST", PATH, GOOD, token=token("limits:write reload bypass"))
-    assert (answer.status, answer.body) == (403, {"title": "Forbidden", "status": 403})
+    assert (answer.status, answer.body) == (
+        403,
+        {"title": "Forbidden", "status": 403, "detail": "this needs a token with the scope check"},
+    )
+
+
+async def test_an_unknown_endpoint_is_named() -> None:
+    async with gateway() as running:
+        answer = await running.call("POST", PATH, GOOD | {"endpoint": "nowhere"}, token=CHECK)
+    (error,) = answer.body["errors"]
+    assert (answer.status, error["pointer"]) == (400, "#/endpoint")
+    assert error["detail"].startswith('no endpoint in the rules has the name "nowhere"; write')
 
 
 BAD: list[tuple[Any, int, str]] = [

@@ -108,3 +108,20 @@ async def test_a_user_id_is_not_logged(capfd: pytest.CaptureFixture[str]) -> Non
         await running.call("POST", PATH, GOOD | {"user_id": "alice-the-secret"})
         await running.call("POST", PATH, GOOD | {"user_id": ["alice-the-secret"]}, token=CHECK)
     assert "alice-the-secret" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("POST", "/api/v1/admin/reload", "reload"),
+        ("GET", "/api/v1/admin/rules", "limits:read"),
+        ("DELETE", "/api/v1/admin/overrides/ana", "limits:write"),
+        ("GET", "/api/v1/admin/audit", "audit:read"),
+    ],
+)
+async def test_a_403_names_the_scope_that_is_missing_and_a_401_nothing(method: str, path: str, scope: str) -> None:
+    async with gateway() as running:
+        answer = await running.call(method, path, token=token("check"))
+        stranger = await running.call(method, path, token="x.y.z")
+    assert (answer.status, answer.body["detail"]) == (403, f"this needs a token with the scope {scope}")
+    assert (stranger.status, stranger.body) == (401, {"title": "Unauthorized", "status": 401})

@@ -1,4 +1,4 @@
-"""Writes what is generated: docs/settings.md, tables in docs/operations.md and docs/rules.md, and
+"""Writes what is generated: docs/settings.md, docs/admin-api.html, tables in docs/operations.md and docs/rules.md, and
 config/schema/.
 
 Run it after a change to settings, rule keys or metrics: `.venv/bin/python -m tests.docs.generate`.
@@ -14,6 +14,8 @@ from gateway.config.gateway_file import GATEWAY
 from gateway.config.reader import Value
 from gateway.config.schema import FILES, schema_text
 from gateway.config.section import Section
+from gateway.control.openapi import document
+from gateway.control.openapi_page import page
 from gateway.limits.path import __doc__ as path_policy
 from gateway.telemetry.definitions import METRICS
 from tests.docs.sections import sections_in
@@ -21,6 +23,7 @@ from tests.docs.sections import sections_in
 ROOT = Path(__file__).parents[2]
 SETTINGS = ROOT / "docs" / "settings.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
+ADMIN_API = ROOT / "docs" / "admin-api.html"
 RULE_FILES = ROOT / "docs" / "rules.md"
 SCHEMAS = ROOT / "config" / "schema"
 
@@ -113,6 +116,7 @@ def generated() -> dict[Path, str]:
     return {
         SETTINGS: settings_page(),
         OPERATIONS: with_table(OPERATIONS, "metrics", metrics_table()),
+        ADMIN_API: page(document()),
         RULE_FILES: with_table(RULE_FILES, "spellings", spellings_table()),
         **{SCHEMAS / f"{kind}.schema.json": f"{schema_text(kind)}\n" for kind in FILES},
     }

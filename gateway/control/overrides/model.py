@@ -17,6 +17,14 @@ from gateway.limits.rules import Rules
 _MAX_DURATION = 366 * 86_400_000_000
 """Microseconds that an override may last."""
 
+_SHARED = {
+    (None, False): "is one limit for all callers, which no override changes; change it in the rules",
+    (None, True): "is a limit per endpoint, shared by all callers, which no override changes; change it in the rules",
+    (ADDRESS, False): "is a limit per address; change it with an override of an address",
+    (ADDRESS, True): "is a limit per address and endpoint; change it with an override of an address",
+}
+"""Limits that an override cannot name: who has a bucket, and whether each endpoint has."""
+
 _MAX_BURST = 1_000_000_000
 
 _EFFECTS = tuple(each.value for each in Effect)
@@ -94,7 +102,10 @@ def _check(body: JsonObject, target: Target, rules: Rules, now: int) -> None:
     known("endpoints", rules.endpoints.keys())
     own = {limit.name: limit for limit in rules.limits if limit.holder in _HOLDERS[target.kind]}
     if "limits" in body:
-        known("limits", own.keys())
+        known("limits", {limit.name for limit in rules.limits})
+        for limit in rules.limits:
+            if limit.name in body.strings("limits") and limit.name not in own:
+                body.refuse("limits", f"{limit.name} {_SHARED[limit.holder, limit.per_endpoint]}")
     if "tier" in body:
         tier = body.string("tier", 64)
         if tier and not any(tier in limit.tiers for limit in rules.limits):

@@ -131,6 +131,26 @@ async def test_an_invalid_override_is_refused_with_all_errors_and_changes_nothin
     assert not (tmp_path / "overrides.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("per", "user", "said"),
+    [
+        ((), "ana", "total is one limit for all callers, which no override changes"),
+        (("endpoint",), "ana", "total is a limit per endpoint, shared by all callers, which no override changes"),
+        (("endpoint",), "address/192.0.2.1", "total is a limit per endpoint, shared by all callers"),
+        (("address",), "ana", "total is a limit per address; change it with an override of an address"),
+        (("address", "endpoint"), "ana", "total is a limit per address and endpoint; change it with an override of an"),
+    ],
+)
+async def test_a_limit_that_an_override_cannot_change_is_named_as_what_it_is(
+    per: tuple[str, ...], user: str, said: str, tmp_path: Path
+) -> None:
+    async with gateway(limit("each", 5), limit("total", 5, per=per), control={"state": tmp_path}) as running:
+        body = override("quota", rate="1/s", burst=5, limits=["each", "total"])
+        answer = await running.call("PUT", f"{BASE}/{user}", body, token=WRITE)
+    (error,) = answer.body["errors"]
+    assert (answer.status, error["pointer"], error["detail"][: len(said)]) == (400, "#/limits", said)
+
+
 async def test_overrides_are_listed_in_pages(tmp_path: Path) -> None:
     users = ["alice", "bob", "c d", "d/e", "\u00e9"]
     async with gateway(control={"state": tmp_path}) as running:
