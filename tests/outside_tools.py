@@ -46,6 +46,8 @@ _ALL = (
     Tool("caddy", "caddy", "whether Caddy in front, set up as documented, lets a client claim to be a user"),
     Tool("go", "golang-go", "Go's HTTP server as an upstream: early responses, and https that closes its connections"),
     Tool("node", "nodejs", "Node's HTTP server as an upstream, and its keep-alive agent as a client"),
+    Tool("zsh", "zsh", "what zsh completes with the script of `gateway completion`"),
+    Tool("fish", "fish", "what fish completes with the script of `gateway completion`"),
     Tool("systemd-analyze", "systemd", "whether systemd reads the unit in deploy/, and how little it exposes"),
     Tool("unshare", "util-linux", "the gateway as process 1, and names from an /etc/hosts of its own"),
 )

@@ -10,6 +10,7 @@ from gateway.auth.signing import SigningError
 from gateway.commands.audit import AuditError, add_audit_commands
 from gateway.commands.caller import CallerError, add_caller_command
 from gateway.commands.check import add_check_command
+from gateway.commands.completion import add_completion_command
 from gateway.commands.console import OutputError, escape_unprintable, print_error, print_output
 from gateway.commands.control_client import ControlClientError
 from gateway.commands.demo import add_demo_command
@@ -100,4 +101,5 @@ def _parser() -> argparse.ArgumentParser:
     add_caller_command(commands)
     add_schema_command(commands)
     add_demo_command(commands)
+    add_completion_command(commands, parser)
     return parser

@@ -3,9 +3,10 @@
 import argparse
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import uvloop
@@ -14,8 +15,11 @@ from aiohttp import web
 from gateway.app import Worker
 from gateway.commands.console import print_error, print_unless_blocked
 from gateway.commands.serve import address_of, banner, run_until_signal
+from gateway.config.flags import Flags
 from gateway.config.loader import load
-from gateway.process.sockets import bind
+from gateway.process.sockets import ListenError, bind
+from gateway.settings.listener import Listener
+from gateway.settings.url import HostPort
 from gateway.telemetry.shared_memory import SharedCounters
 
 
@@ -29,25 +33,32 @@ def add_demo_command(commands: Any) -> None:
     demo.add_argument(
         "--config", metavar="FILE", type=Path, default=Path("config/demo.yaml"), help="(default %(default)s)"
     )
+    demo.add_argument(
+        "--listen", metavar="HOST:PORT", action="append", help="a public listener (default: as in the file)"
+    )
+    demo.add_argument(
+        "--control", metavar="HOST:PORT", action="append", help="a listener of the control plane, likewise"
+    )
+    demo.add_argument("--upstream", metavar="URL", help="where the demo's upstream listens, likewise")
     demo.set_defaults(run=_demo)
 
 
 def _demo(options: argparse.Namespace) -> int:
-    loaded = load(options.config)
+    loaded = load(options.config, Flags(options.upstream, options.listen, options.control))
     for warning in loaded.warnings:
         print_error(f"warning: {warning}")
     settings = loaded.settings
     public = {listener: bind(listener) for listener in settings.listen}
     control = {listener: bind(listener) for listener in settings.control.listen}
     upstream = settings.upstreams["default"].urls[0]
-    base_url = f"http://{address_of(next(iter(public.values()))[0])}"
+    curl, base_url = _how_to_ask(*next(iter(public.items())))
     print_unless_blocked(banner(loaded, public, control, 1))
     print_unless_blocked(
         f"""
 Try it in another terminal. This is answered 200 by the demo upstream:
-  curl -i {base_url}/v1/orders/7
+  curl {curl}-i {base_url}/v1/orders/7
 and this ends in 429:
-  for i in $(seq 12); do curl -s -o /dev/null -w '%{{http_code}}\\n' -X POST {base_url}/v1/orders; done
+  for i in $(seq 12); do curl {curl}-s -o /dev/null -w '%{{http_code}}\\n' -X POST {base_url}/v1/orders; done
 
 The rules are in {settings.rules}: change them and start again. Ctrl-C stops the demo."""
     )
@@ -61,17 +72,31 @@ The rules are in {settings.rules}: change them and start again. Ctrl-C stops the
     return 0
 
 
+def _how_to_ask(listener: Listener, sockets: Sequence[socket]) -> tuple[str, str]:
+    """Curl's flags, and the URL of the gateway."""
+    scheme, trust = ("https", "-k ") if listener.tls else ("http", "")
+    if listener.unix:
+        return f"{trust}--unix-socket {listener.unix} ", f"{scheme}://localhost"
+    return trust, f"{scheme}://{address_of(sockets[0])}"
+
+
 @asynccontextmanager
 async def demo_upstream(host: str, port: int) -> AsyncIterator[None]:
     """Serve the demo upstream while the block runs.
 
     Raises:
-        OSError: the address is in use.
+        ListenError: the address is in use, or is not one of this machine.
     """
     runner = web.ServerRunner(web.Server(_echo, access_log=None))
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise ListenError(
+                f"the demo's upstream cannot listen on {HostPort(host, port)}: {error.strerror or error}; "
+                "name another address with --upstream"
+            ) from error
         yield
     finally:
         await runner.cleanup()

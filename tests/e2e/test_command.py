@@ -150,6 +150,30 @@ async def test_the_demo_tells_what_to_try_and_it_is_true(tmp_path: Path, reserve
         assert "Traceback" not in process.output
 
 
+async def test_the_demo_listens_where_it_is_told_and_says_so(tmp_path: Path, reserve: Callable[[], int]) -> None:
+    path, flags = tmp_path / "demo.sock", ("--control", "127.0.0.1:0", "--upstream", f"http://127.0.0.1:{reserve()}")
+    listen = ("--listen", "127.0.0.1:0", "--listen", f"unix:{path}")
+    async with Process.start(*cli("demo", *listen, *flags)) as process:
+        found = await process.says(r"curl -i http://127\.0\.0\.1:(\d+)(/\S+)")
+        await process.says("worker_serving")
+        assert (await ask(int(found[1]), get(found[2]))).status == 200
+        assert (await ask(path, get(found[2]))).status == 200
+    async with Process.start(*cli("demo", *listen[2:], *flags)) as process:
+        await process.says(f"curl --unix-socket {path} -i http://localhost/v1/orders/7")
+
+
+async def test_the_demo_says_which_address_is_in_use_and_what_to_do() -> None:
+    async with upstream() as up:
+        taken = f"http://127.0.0.1:{up.port}"
+        code, output = await run(
+            *cli("demo", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--upstream", taken)
+        )
+    assert code == 1
+    assert f"the demo's upstream cannot listen on 127.0.0.1:{up.port}: " in output
+    assert "--upstream" in output
+    assert "Traceback" not in output
+
+
 async def test_it_runs_with_its_standard_streams_closed(reserve: Callable[[], int]) -> None:
     """No socket of ours may land on descriptor 2, where libraries write."""
     port = reserve()

@@ -9,7 +9,18 @@ import pytest
 
 from tests.kit.process import ROOT
 
-COMMANDS = [[], ["serve"], ["check"], ["schema"], ["token"], ["audit"], ["report"], ["caller", "ana"], ["demo"]]
+COMMANDS = [
+    [],
+    ["serve"],
+    ["check"],
+    ["schema"],
+    ["token"],
+    ["audit"],
+    ["report"],
+    ["caller", "ana"],
+    ["demo"],
+    ["completion"],
+]
 TERMINALS = [
     {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"},
     {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
