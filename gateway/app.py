@@ -157,7 +157,9 @@ class Worker:
                 events.header_dropped,
             )
             cors = Cors(settings.cors_origins)
-            proxy = Proxy(book, identity, limiter, forwarder, reader, tracing or events, control.bypass, cors)
+            proxy = Proxy(
+                book, identity, limiter, forwarder, reader, tracing or events, control.bypass, cors, control.tiers.note
+            )
             handle = proxy.handle if tracing is None else tracing.around(proxy.handle)
             server = Server(handle, settings.intake, events, identity.trusts)
             self._watch(metrics, limiter, server)

@@ -30,7 +30,7 @@ def add_operate_commands(commands: Any) -> None:
 
     usage = commands.add_parser("usage", help="show what a user has left", description="Show what a user has left.")
     usage.add_argument("target", help="a user id, or address/ and an IP address or network")
-    usage.add_argument("--tier", help="as a user of this tier")
+    usage.add_argument("--tier", help="as a user of this tier (default: the one in which the user was seen last)")
     add_client_flags(usage)
     usage.set_defaults(render=_usage)
 
@@ -79,17 +79,19 @@ def _usage(options: argparse.Namespace) -> str:
     result = client.call("GET", f"/api/v1/admin/usage/{target_path(options.target)}{query}")
     if options.json:
         return json.dumps(result)
+    tier = [f"as a user of tier {result['tier']}"] if result.get("tier") else []
     lines = [_bucket_line(bucket) for bucket in result["buckets"]] or ["no limit has a bucket for this target"]
-    return "\n".join([*lines, *[_DEGRADED] * result["degraded"]])
+    return "\n".join([*tier, *lines, *[_DEGRADED] * result["degraded"]])
 
 
 def _bucket_line(bucket: dict[str, Any]) -> str:
     name = f"{bucket['limit']} at {bucket['endpoint']}" if bucket["endpoint"] else bucket["limit"]
+    shared = "  (shared with other callers)" if bucket["shared"] else ""
     shadow = "" if bucket["enforced"] else "  (not enforced)"
     left = f"{bucket['remaining']} of {bucket['burst']} left"
     if "address" in bucket:
         name = f"{bucket['address']}  {name}"
-    return f"{name}  {left}  rate {bucket['rate']}  full at {bucket['reset_at']}{shadow}"
+    return f"{name}  {left}  rate {bucket['rate']}  full at {bucket['reset_at']}{shared}{shadow}"
 
 
 def _status(options: argparse.Namespace) -> str:

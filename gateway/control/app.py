@@ -37,6 +37,7 @@ from gateway.control.reload.fleet import Fleet
 from gateway.control.reload.reloader import Reloader
 from gateway.control.reload.snapshot import Snapshots
 from gateway.control.reload.worker_channel import Workers
+from gateway.control.tiers import SeenTiers
 from gateway.control.usage import UsageApi
 from gateway.limiter.limiter import Limiter
 from gateway.limits.identity import Identity
@@ -83,6 +84,7 @@ class ControlPlane:
     Attributes:
         bypass: Decides which requests bypass the limits.
         reloader: Reloads the rules.
+        tiers: Is to be told of callers, to know their tiers.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class ControlPlane:
         snapshots = Snapshots(settings, workers.folder, timestamp)
         self.reloader = Reloader(snapshots, workers, book, certificates, limiter, self._audit, metrics, log, since)
         fleet = Fleet(redis, prefix, _gateway_name(workers.folder), reload_for_fleet(self.reloader), log)
+        self.tiers = SeenTiers(workers)
         self._poller = poller
         if store is not None:
             poller.subscribe(lambda: store.poll, self._overrides.refresh)
@@ -130,7 +133,7 @@ class ControlPlane:
             OpenApi(),
             CheckLimitApi(guard, control.check_from, book, identity, limiter, events.decided),
             OverridesApi(guard, self._overrides, book, identity),
-            UsageApi(guard, self._overrides, book, identity, limiter, self._audit),
+            UsageApi(guard, self._overrides, book, identity, limiter, self._audit, self.tiers),
             ReloadApi(guard, book, self.reloader, fleet),
             AuditApi(guard, self._audit),
         )

@@ -15,12 +15,13 @@ from gateway.control.http.request import allow_only, authorize, query_string
 from gateway.control.http.target import routes, target_in_path
 from gateway.control.overrides.sync import OverrideSync
 from gateway.control.target import Target
+from gateway.control.tiers import SeenTiers
 from gateway.limiter.limiter import Limiter
 from gateway.limits.address import clients_in, count_clients, group, is_one_client
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller, Identity
 from gateway.limits.remaining import Remaining, remaining_in, with_weight
-from gateway.limits.rules import RuleBook, Rules
+from gateway.limits.rules import RuleBook, Rules, holder_of
 from gateway.redis.errors import StoreUnavailableError
 
 _BATCH = 200
@@ -30,22 +31,24 @@ _MAX_BUCKETS = 20_000
 """Buckets of all clients in a network that are shown or refilled at once."""
 
 
-class _OwnBucket(NamedTuple):
-    """A bucket that a caller has to themselves.
+class _Bucket(NamedTuple):
+    """A bucket that a caller is charged to.
 
     Attributes:
         demand: Its key, and what a request is charged.
         endpoint: The endpoint it is for; None if endpoints share it.
+        shared: Whether it is charged for other callers, too.
         client: The client's address, where several are shown.
     """
 
     demand: Demand
     endpoint: str | None
+    shared: bool
     client: str | None
 
 
 class UsageApi:
-    """Shows and refills the buckets that a user or a client has to themselves.
+    """Shows the buckets that can refuse a user or a client, and refills those that they have to themselves.
 
     Args:
         guard: Admits callers with scope ``limits:read`` or ``limits:write``.
@@ -54,6 +57,7 @@ class UsageApi:
         identity: Makes callers of user ids and addresses.
         limiter: Knows what is left.
         audit: Records each reset.
+        tiers: Knows in which tier a user was seen last.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class UsageApi:
         identity: Identity,
         limiter: Limiter,
         audit: AuditWriter,
+        tiers: SeenTiers,
     ) -> None:
         self._guard = guard
         self._overrides = overrides
@@ -71,6 +76,7 @@ class UsageApi:
         self._identity = identity
         self._limiter = limiter
         self._audit = audit
+        self._tiers = tiers
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -84,26 +90,29 @@ class UsageApi:
         target, tier = target_in_path(request), query_string(request, "tier", 64)
         if tier is not None and target.clients is not None:
             raise Problem(HTTPStatus.BAD_REQUEST, "an address has no tier; only users have")
-        own = self._own_buckets(self._book.current, target, tier)
-        remaining = await self._remaining([each.demand for each in own])
-        buckets = [_document(each, left) for each, left in zip(own, remaining, strict=True)]
+        if tier is None and target.clients is None:
+            tier = await self._tiers.last(self._identity.user(target.name).digest)
+        found = self._buckets(self._book.current, target, tier)
+        remaining = await self._remaining([each.demand for each in found])
+        buckets = [_document(each, left) for each, left in zip(found, remaining, strict=True)]
         if target.clients is not None and not is_one_client(target.clients):
             buckets = [each for each in buckets if each["remaining"] < each["burst"]]
-        return web.json_response({target.kind: target.name, "buckets": buckets, "degraded": self._limiter.is_degraded})
+        document = {target.kind: target.name, "buckets": buckets, "degraded": self._limiter.is_degraded}
+        return web.json_response({**document, "tier": tier} if target.clients is None else document)
 
-    def _own_buckets(self, rules: Rules, target: Target, tier: str | None = None) -> list[_OwnBucket]:
-        """The buckets of a user, or of every client in a network.
+    def _buckets(self, rules: Rules, target: Target, tier: str | None = None) -> list[_Bucket]:
+        """The buckets that can refuse a user or a client; of a network with several, the clients' own.
 
         Raises:
             Problem: 400; the network has too many.
         """
         if target.clients is None:
-            return _own_buckets(rules, self._identity.user(target.name, tier))
+            return _buckets(rules, self._identity.user(target.name, tier))
         if is_one_client(target.clients):
-            return _own_buckets(rules, self._identity.client(target.clients.network_address))
-        own: list[_OwnBucket] = []
+            return _buckets(rules, self._identity.client(target.clients.network_address))
+        own: list[_Bucket] = []
         for client in clients_in(target.clients):
-            own += _own_buckets(rules, self._identity.client(client), group(client))
+            own += [each for each in _buckets(rules, self._identity.client(client), group(client)) if not each.shared]
             if len(own) + count_clients(target.clients) > _MAX_BUCKETS:
                 raise Problem(
                     HTTPStatus.BAD_REQUEST, f"{target.name} has too many clients for one request; ask for a part of it"
@@ -124,7 +133,8 @@ class UsageApi:
         actor = await authorize(request, self._guard, Scope.WRITE_LIMITS)
         target = target_in_path(request)
         # Every bucket there may be, including those that an override replaces at present.
-        keys = [each.demand.key for each in self._own_buckets(self._book.current.without_overrides(), target)]
+        found = self._buckets(self._book.current.without_overrides(), target)
+        keys = [each.demand.key for each in found if not each.shared]
         audited = f"{target.kind} {target.digest(self._identity)}"
         if self._limiter.is_degraded:
             await self._audit.record_refusal(actor, f"reset {audited}", "Redis is unavailable")
@@ -141,19 +151,18 @@ class UsageApi:
         return web.json_response({target.kind: target.name, "buckets": len(keys)})
 
 
-def _own_buckets(rules: Rules, caller: Caller, client: str | None = None) -> list[_OwnBucket]:
-    """The caller's own buckets."""
+def _buckets(rules: Rules, caller: Caller, client: str | None = None) -> list[_Bucket]:
+    """All buckets that requests of a caller are charged to."""
     per_endpoint = {limit.name for limit in rules.limits if limit.per_endpoint}
-    own: dict[bytes, _OwnBucket] = {}
+    found: dict[bytes, _Bucket] = {}
     for endpoint in rules.endpoints.values():
         for demand in rules.demands(endpoint, caller):
-            if demand.key.endswith(caller.digest):
-                at = endpoint.name if demand.charge.limit in per_endpoint else None
-                own[demand.key] = _OwnBucket(demand, at, client)
-    return list(own.values())
+            at = endpoint.name if demand.charge.limit in per_endpoint else None
+            found[demand.key] = _Bucket(demand, at, holder_of(demand.key) is None, client)
+    return list(found.values())
 
 
-def _document(bucket: _OwnBucket, remaining: Remaining) -> dict[str, Any]:
+def _document(bucket: _Bucket, remaining: Remaining) -> dict[str, Any]:
     charge = remaining.charge
     document = {
         "limit": charge.limit,
@@ -161,6 +170,7 @@ def _document(bucket: _OwnBucket, remaining: Remaining) -> dict[str, Any]:
         "rate": str(charge.quota.rate),
         "burst": charge.quota.burst,
         "enforced": charge.enforced,
+        "shared": bucket.shared,
         "remaining": remaining.remaining,
         "reset_at": format_timestamp(remaining.full_at),
     }

@@ -20,6 +20,10 @@ Bypass = Callable[[str, str, str], Awaitable[bool]]
 """Whether a request with this bypass token, to this endpoint and from this address, is exempt from limits."""
 
 
+def _forget(_caller: Caller) -> None:
+    """Note nothing."""
+
+
 class Proxy:
     """Forwards the requests that the rules allow.
 
@@ -32,9 +36,10 @@ class Proxy:
         observer: Receives the outcome of each request.
         bypass: Checks bypass tokens; None if there are none.
         cors: Decides which web pages may read the gateway's own responses.
+        note: Is told of each caller.
     """
 
-    __slots__ = ("_book", "_bypass", "_cors", "_forwarder", "_identity", "_limiter", "_observer", "_reader")
+    __slots__ = ("_book", "_bypass", "_cors", "_forwarder", "_identity", "_limiter", "_note", "_observer", "_reader")
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class Proxy:
         observer: RequestObserver,
         bypass: Bypass | None = None,
         cors: Cors | None = None,
+        note: Callable[[Caller], None] = _forget,
     ) -> None:
         self._book = book
         self._identity = identity
@@ -54,6 +60,7 @@ class Proxy:
         self._reader = reader
         self._observer = observer
         self._bypass = bypass
+        self._note = note
         self._cors = cors if cors is not None and cors.is_on else None
 
     async def handle(self, exchange: Exchange) -> Exchange:
@@ -90,6 +97,7 @@ class Proxy:
         return exchange
 
     async def _decide(self, exchange: Exchange, rules: Rules, endpoint: Endpoint, caller: Caller) -> Outcome:
+        self._note(caller)
         demands = rules.demands(endpoint, caller)
         if rules.exempting and (exempted := rules.exempt(endpoint, caller)):
             self._observer.bypassed(endpoint.name, exempted)

@@ -85,6 +85,7 @@ async def test_what_a_user_has_left_and_how_the_gateway_is(tmp_path: Path) -> No
         assert (await running.says("usage", "ana")).startswith("everyone  1 of 2 left  rate 2/day  full at ")
         usage = json.loads(await running.says("usage", "ana", "--json"))
         assert usage["buckets"][0]["remaining"] == 1
+        assert usage["tier"] is None
         status = json.loads(await running.says("status", "--json"))
         assert (status["status"], status["limits"], len(status["workers"])) == ("ready", 1, 1)
         assert status["workers"][0]["up"] is True

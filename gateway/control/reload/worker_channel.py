@@ -36,6 +36,7 @@ class Workers:
 
     Attributes:
         folder: As above. Its name is the gateway's, too.
+        answers: Reply to messages with this ``do``; `listening`'s handler replies to all others.
     """
 
     def __init__(self, folder: Path, number: int, count: int) -> None:
@@ -43,6 +44,7 @@ class Workers:
         self._number = number
         self._count = count
         self._lock = asyncio.Lock()
+        self.answers: dict[str, Callable[[Message], Message]] = {}
 
     @asynccontextmanager
     async def listening(self, handle: Callable[[Message], Awaitable[Message]]) -> AsyncIterator[None]:
@@ -52,7 +54,10 @@ class Workers:
             with suppress(ConnectionError, ValueError):
                 line = await reader.readline()
                 if line:
-                    writer.write(json.dumps(await handle(json.loads(line))).encode() + b"\n")
+                    message = json.loads(line)
+                    answer = self.answers.get(message["do"])
+                    reply = await handle(message) if answer is None else answer(message)
+                    writer.write(json.dumps(reply).encode() + b"\n")
                     await writer.drain()
             writer.close()
 

@@ -325,8 +325,15 @@ async def test_usage_shows_each_bucket_and_reset_refills_it_everywhere(tmp_path:
                     pass
             usage = (await first.call("GET", "/api/v1/admin/usage/alice", token=READ)).body
             left = {(bucket["limit"], bucket["endpoint"]): bucket["remaining"] for bucket in usage["buckets"]}
-            assert left == {("each", None): 2, ("own", "order"): 0, ("own", "create"): 3, ("own", "default"): 3}
-            assert (usage["user"], usage["degraded"]) == ("alice", False)
+            assert left == {
+                ("each", None): 2,
+                ("own", "order"): 0,
+                ("own", "create"): 3,
+                ("own", "default"): 3,
+                ("all", None): 96,
+            }
+            assert (usage["user"], usage["tier"], usage["degraded"]) == ("alice", None, False)
+            assert [bucket["limit"] for bucket in usage["buckets"] if bucket["shared"]] == ["all"]
             assert (await first.call("POST", "/api/v1/admin/reset/alice", token=WRITE)).body["buckets"] == 4
 
             async def is_refilled() -> bool:
