@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway.process.runtime import RuntimeFolderError, open_runtime
+from tests.kit.process import Process, cli
+from tests.waiting import eventually
 
 
 def test_without_a_folder_to_write_to_it_says_how_to_mend_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,3 +63,35 @@ def test_the_folder_of_a_killed_gateway_is_removed_at_the_next_start_and_no_othe
             ["elsewhere", "gateway-link", "gateway-notes", first.folder.name]
         )
     assert (elsewhere / "rules.yaml").exists()
+
+
+async def test_a_gateway_that_was_killed_leaves_a_folder_that_the_next_start_removes(tmp_path: Path) -> None:
+    place = tmp_path / "t"
+    place.mkdir()
+
+    def folders() -> set[str]:
+        return {each.name for each in place.glob("gateway-*")}
+
+    start = (*cli("serve", "--upstream", "http://127.0.0.1:9", "--listen", "127.0.0.1:0"), "--control", "127.0.0.1:0")
+    async with Process.start(*start, env={"TMPDIR": str(place)}) as killed:
+        await killed.says("worker_serving")
+        (left,) = folders()
+        async with Process.start(*start, env={"TMPDIR": str(place)}) as beside:
+            await beside.says("worker_serving")
+            assert left in folders()  # it is in use
+            assert len(folders()) == 2
+            beside.signal(signal.SIGTERM)
+            assert await beside.ends() == 0
+        killed.signal(signal.SIGKILL)
+        await killed.ends()
+    assert folders() == {left}
+
+    async def is_removed() -> bool:
+        """The worker, which holds the lock as well, notices that its supervisor is gone, and drains."""
+        async with Process.start(*start, env={"TMPDIR": str(place)}) as after:
+            await after.says("worker_serving")
+            after.signal(signal.SIGTERM)
+            assert await after.ends() == 0
+            return folders() == set()
+
+    await eventually(is_removed)
