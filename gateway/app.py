@@ -20,17 +20,21 @@ from gateway.config.certificate_book import CertificateBook
 from gateway.config.certificates import Certificates, load_certificates
 from gateway.config.loader import Loaded
 from gateway.control.app import ControlPlane
+from gateway.control.http.site import SocketSite
 from gateway.control.reload.worker_channel import Workers
 from gateway.control.status import StatusApi
 from gateway.limiter.limiter import Limiter, open_limiter
 from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
 from gateway.process.sockets import Bound
+from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
+from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
-from gateway.proxy.server import Server, listen
+from gateway.proxy.request_id import RequestIds
+from gateway.proxy.server import Acceptor, Server, TlsAcceptor, listen
 from gateway.proxy.via import Via, pseudonym
 from gateway.redis.open import connected
 from gateway.redis.poller import Poller
@@ -157,11 +161,22 @@ class Worker:
                 events.header_dropped,
             )
             cors = Cors(settings.cors_origins)
+            refusal = Refusal(settings.answers)
             proxy = Proxy(
-                book, identity, limiter, forwarder, reader, tracing or events, control.bypass, cors, control.tiers.note
+                book,
+                identity,
+                limiter,
+                forwarder,
+                reader,
+                tracing or events,
+                refusal,
+                control.bypass,
+                cors,
+                control.tiers.note,
             )
             handle = proxy.handle if tracing is None else tracing.around(proxy.handle)
-            server = Server(handle, settings.intake, events, identity.trusts)
+            ids = RequestIds(shown=settings.answers.request_id)
+            server = Server(handle, settings.intake, events, identity.trusts, ids)
             self._watch(metrics, limiter, server)
 
             sites = await stack.enter_async_context(control.serve(self._with_tls(self._control)))
@@ -173,22 +188,27 @@ class Worker:
             log.event("worker_serving", revision=book.current.revision)
             serving()
             await stop.wait()
+            await self._drain(server, listening, sites, log)
 
-            if self._drain_delay and not self._retired:
-                log.event("worker_stopping", drain_delay=self._drain_delay)
-                await asyncio.sleep(self._drain_delay)
-            log.event("worker_draining", connections=server.held)
+    async def _drain(
+        self, server: Server, listening: Sequence[Acceptor | TlsAcceptor], sites: Sequence[SocketSite], log: Log
+    ) -> None:
+        """Let requests in flight finish."""
+        if self._drain_delay and not self._retired:
+            log.event("worker_stopping", drain_delay=self._drain_delay)
+            await asyncio.sleep(self._drain_delay)
+        log.event("worker_draining", connections=server.held)
+        if self._retired:
+            for site in sites:
+                await site.stop()
+        for each in listening:
             if self._retired:
-                for site in sites:
-                    await site.stop()
-            for each in listening:
-                if self._retired:
-                    each.close()
-                else:
-                    await each.finish()
-            aborted = await server.drain(settings.drain_time)
-            if aborted:
-                log.event("drain_time_over", level="warning", connections=aborted)
+                each.close()
+            else:
+                await each.finish()
+        aborted = await server.drain(self._settings.drain_time)
+        if aborted:
+            log.event("drain_time_over", level="warning", connections=aborted)
 
     def _with_tls(self, bound: Bound) -> list[tuple[socket, SSLContext | None]]:
         """Every socket, and what it serves TLS with."""
@@ -214,6 +234,7 @@ class Worker:
         metrics.certificates(self._certificates.current.expiries_by_name())
         metrics.upstreams(self._settings.upstreams, [reason.value for reason in FailureReason])
         metrics.rules(rules.revision, rules.endpoints, rules.limits)
+        metrics.expect_bad_requests(each.reason for each in BadRequest)
         metrics.watch(definitions.LOG_LINES_DROPPED, lambda: log.dropped)
         publishing = asyncio.create_task(metrics.keep_publishing())
         stack.callback(publishing.cancel)

@@ -8,6 +8,7 @@ import yaml
 
 from gateway.config.address import web_origin
 from gateway.config.analytics import ANALYTICS
+from gateway.config.answers import ANSWERS
 from gateway.config.control import CONTROL
 from gateway.config.diagnostic import Diagnostic, Findings, InvalidError
 from gateway.config.dns import DNS
@@ -53,6 +54,7 @@ GATEWAY = Section(
         upstreams=upstreams,
         dns=DNS,
         intake=INTAKE,
+        answers=ANSWERS,
         store=STORE,
         identity=IDENTITY,
         paths=PATHS,

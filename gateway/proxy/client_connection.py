@@ -13,7 +13,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from socket import SO_KEEPALIVE, SOL_SOCKET
 
+from gateway.limiter.verdict import Outcome
 from gateway.limits.address import Address, Unix
+from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import HALF_CLOSE_TIMEOUT, Client
 from gateway.proxy.connection_state import CLOSED, FINISHING, HALF_CLOSED, LINGERING, OPEN, TRANSITIONS, State
 from gateway.proxy.deadline import Deadline
@@ -23,8 +25,9 @@ from gateway.proxy.min_data_rate import MinDataRate, SendRate
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.peer import Peer, peer_address
 from gateway.proxy.request_body import discard_rest
+from gateway.proxy.request_id import RequestIds
 from gateway.proxy.request_parser import RequestParser
-from gateway.proxy.responses import BAD_REQUEST, INTERNAL_ERROR, REQUEST_TIMEOUT, UNAVAILABLE, Response
+from gateway.proxy.responses import INTERNAL_ERROR, UNAVAILABLE
 from gateway.proxy.unread import read_unread
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
@@ -42,6 +45,7 @@ class ClientConnection(asyncio.Protocol):
         observer: Notified when the connection is rejected or cut off.
         admit: Returns why a connection from an address is rejected, or None.
         trusts: Whether an address is a trusted proxy's.
+        ids: Makes the ids of requests.
         coalescer: Carries out writes to clients.
         opened: Called when the connection is admitted.
         closed: Called when an admitted connection is lost.
@@ -52,27 +56,10 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_admit",
-        "_closed",
-        "_coalescer",
-        "_deadline",
-        "_exchange",
-        "_handle",
-        "_idle_until",
-        "_intake",
-        "_linger",
-        "_loop",
-        "_observer",
-        "_opened",
-        "_requests",
-        "_sending",
-        "_task",
-        "_transport",
-        "_trusts",
-        "_waiter",
-        "client",
-        "state",
-    )
+        "_admit", "_closed", "_coalescer", "_deadline", "_exchange", "_handle", "_idle_until", "_ids", "_intake",
+        "_linger", "_loop", "_observer", "_opened", "_requests", "_sending", "_task", "_transport", "_trusts",
+        "_waiter", "client", "state",
+    )  # fmt: skip
     client: Client
     _transport: asyncio.Transport
     _sending: SendRate
@@ -84,6 +71,7 @@ class ClientConnection(asyncio.Protocol):
         observer: RequestObserver,
         admit: Callable[[Address | Unix | None], str | None],
         trusts: Callable[[Address | Unix | None], bool],
+        ids: RequestIds,
         coalescer: WriteCoalescer,
         opened: "Callable[[ClientConnection], None]",
         closed: "Callable[[ClientConnection], None]",
@@ -93,6 +81,7 @@ class ClientConnection(asyncio.Protocol):
         self._observer = observer
         self._admit = admit
         self._trusts = trusts
+        self._ids = ids
         self._coalescer = coalescer
         self._opened = opened
         self._closed = closed
@@ -230,7 +219,7 @@ class ClientConnection(asyncio.Protocol):
         while self.state is not CLOSED:
             if requests.queue:
                 message, body = requests.pop()
-                if not await self._serve(Exchange(message, body, client)):
+                if not await self._serve(Exchange(message, body, client, self._ids)):
                     break
             elif requests.done or self.state is HALF_CLOSED:
                 self._refuse(requests.refusal)
@@ -239,10 +228,13 @@ class ClientConnection(asyncio.Protocol):
                 await self._wait_for_request()
         self._close()
 
-    def _refuse(self, response: Response | None) -> None:
-        if response is not None:
-            self._observer.rejected("slow_head" if response is REQUEST_TIMEOUT else "unreadable")
-            self.client.write(response.encode(close=True))
+    def _refuse(self, cause: BadRequest | None) -> None:
+        """Respond to a head that could not be read: there is no exchange."""
+        if cause is not None:
+            response, reason, request_id = cause.response, cause.reason, self._ids.new()
+            self._observer.rejected(reason if cause is BadRequest.SLOW_HEAD else "unreadable")
+            self.client.write(response.encode(self._ids.line(request_id), close=True))
+            self._observer.served(request_id, "", "", b"", Outcome.BAD_REQUEST, response.status, 0.0, reason)
 
     async def _wait_for_request(self) -> None:
         """Wait for the next request."""
@@ -269,7 +261,7 @@ class ClientConnection(asyncio.Protocol):
                 if body.exception() is None:
                     await self._handle(exchange)
                 else:
-                    exchange.respond_and_close(BAD_REQUEST)
+                    exchange.reject(BadRequest.BROKEN_BODY)
             except Exception as error:  # noqa: BLE001 - the connection goes on with the next request
                 self._fail(exchange, error)
             exchange.on_gone = None
@@ -323,7 +315,7 @@ class ClientConnection(asyncio.Protocol):
     def _expire_wait(self) -> None:
         left = self._idle_until - self._loop.time()
         if self._requests.holds_part_of_a_head():
-            self._requests.stop(REQUEST_TIMEOUT)
+            self._requests.stop(BadRequest.SLOW_HEAD)
         elif left > 0:
             self._deadline.set(left)
             return

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from aiohttp import StreamReader
 from aiohttp.http_parser import RawRequestMessage
 
+from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import Client
+from gateway.proxy.request_id import RequestIds
 from gateway.proxy.request_parser import is_last
 from gateway.proxy.responses import Response
 
@@ -26,7 +28,9 @@ class Exchange:
         message: The request's head, as aiohttp parsed it.
         body: The request's body, as a stream.
         client: Where it came from.
-        id: The request's id, here and upstream; empty until its head has been read.
+        id: The request's id, here and upstream.
+        id_line: The X-Request-ID header line of the response; empty if responses have none.
+        reason: Why the gateway itself responds with an error, as a label; empty if it does not.
         keep_alive: Whether the connection can carry another request.
         extra_headers: Header lines for a response of the gateway's own.
         status: The response's status code; 0 until a part of the final response has been written.
@@ -34,13 +38,27 @@ class Exchange:
         on_gone: Called when the connection is lost before the response is complete.
     """
 
-    __slots__ = ("body", "client", "extra_headers", "id", "keep_alive", "message", "on_gone", "status", "until_close")
+    __slots__ = (
+        "body",
+        "client",
+        "extra_headers",
+        "id",
+        "id_line",
+        "keep_alive",
+        "message",
+        "on_gone",
+        "reason",
+        "status",
+        "until_close",
+    )
 
-    def __init__(self, message: RawRequestMessage, body: StreamReader, client: Client) -> None:
+    def __init__(self, message: RawRequestMessage, body: StreamReader, client: Client, ids: RequestIds) -> None:
         self.message = message
         self.body = body
         self.client = client
-        self.id = ""
+        self.id = ids.identify(message.headers, trusted=client.peer.trusted)
+        self.id_line = ids.line(self.id)
+        self.reason = ""
         self.keep_alive = not is_last(message)
         self.extra_headers = b""
         self.status = 0
@@ -84,13 +102,18 @@ class Exchange:
         """Send a response of the gateway's own. Whether the connection stays open, `decide_keep_alive` says."""
         self.decide_keep_alive()
         self.status = response.status
-        bodiless = self.message.method == "HEAD"
-        self.write(response.encode(self.extra_headers, bodiless=bodiless, close=not self.keep_alive))
+        headers, bodiless = self.extra_headers + self.id_line, self.message.method == "HEAD"
+        self.write(response.encode(headers, bodiless=bodiless, close=not self.keep_alive))
 
     def respond_and_close(self, response: Response) -> None:
         """Send a response of the gateway's own and close: what follows on this connection cannot be trusted."""
         self.keep_alive = False
         self.respond(response)
+
+    def reject(self, cause: BadRequest) -> None:
+        """Respond to a request that the gateway does not serve, and close."""
+        self.reason = cause.reason
+        self.respond_and_close(cause.response)
 
     def abort(self) -> None:
         """Abort the connection, so that a truncated response is not taken for a complete one."""

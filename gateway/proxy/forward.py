@@ -87,6 +87,7 @@ class Forwarder:
             completed = await self._attempts(exchange, head, pool, max_body)
         except ForwardError as error:
             self._report(name, error)
+            exchange.reason = error.label
             if exchange.status:
                 exchange.abort()
             else:

@@ -9,12 +9,14 @@ from gateway.limiter.verdict import Outcome
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity, Sender
 from gateway.limits.rules import RuleBook, Rules
+from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.headers import BYPASS_HEADER
 from gateway.proxy.observer import RequestObserver
+from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
-from gateway.proxy.responses import BAD_REQUEST, CONTENT_TOO_LARGE, TOO_MANY_REQUESTS, UNAVAILABLE, Response
+from gateway.proxy.responses import UNAVAILABLE
 
 Bypass = Callable[[str, str, str], Awaitable[bool]]
 """Whether a request with this bypass token, to this endpoint and from this address, is exempt from limits."""
@@ -34,12 +36,15 @@ class Proxy:
         forwarder: Forwards allowed requests.
         reader: Reads and checks the heads of requests.
         observer: Receives the outcome of each request.
+        refusal: Makes the responses to requests that are over a limit.
         bypass: Checks bypass tokens; None if there are none.
         cors: Decides which web pages may read the gateway's own responses.
         note: Is told of each caller.
     """
 
-    __slots__ = ("_book", "_bypass", "_cors", "_forwarder", "_identity", "_limiter", "_note", "_observer", "_reader")
+    __slots__ = (
+        "_book", "_bypass", "_cors", "_forwarder", "_identity", "_limiter", "_note", "_observer", "_reader", "_refusal",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -49,6 +54,7 @@ class Proxy:
         forwarder: Forwarder,
         reader: RequestReader,
         observer: RequestObserver,
+        refusal: Refusal,
         bypass: Bypass | None = None,
         cors: Cors | None = None,
         note: Callable[[Caller], None] = _forget,
@@ -59,6 +65,7 @@ class Proxy:
         self._forwarder = forwarder
         self._reader = reader
         self._observer = observer
+        self._refusal = refusal
         self._bypass = bypass
         self._note = note
         self._cors = cors if cors is not None and cors.is_on else None
@@ -70,12 +77,12 @@ class Proxy:
         if self._cors is not None:
             exchange.extra_headers = header_lines(self._cors.headers(headers.get("Origin")))
         head = self._reader.read(exchange)
-        if isinstance(head, Response):
+        if isinstance(head, BadRequest):
             return self._reject(exchange, head, began)
         rules = self._book.current
         endpoint = rules.match(head.method, head.target.host, head.target.path)
         if endpoint is None:
-            return self._reject(exchange, BAD_REQUEST, began)
+            return self._reject(exchange, BadRequest.PATH, began)
         caller = self._identity.identify(
             Sender(client.peer.address, client.peer.trusted, headers), locate=rules.locates
         )
@@ -83,16 +90,16 @@ class Proxy:
         if head.length is not None and head.length > max_body:
             outcome = Outcome.BAD_REQUEST
             self._observer.rejected("large_body")
-            exchange.respond_and_close(CONTENT_TOO_LARGE)
+            exchange.reject(BadRequest.LARGE_BODY)
         elif (outcome := await self._decide(exchange, rules, endpoint, caller)) is Outcome.ALLOWED:
             outcome = await self._forwarder.forward(exchange, head, endpoint.upstream, max_body)
         else:
-            exchange.respond(TOO_MANY_REQUESTS if outcome is Outcome.REFUSED else UNAVAILABLE)
+            exchange.respond(self._refusal.response() if outcome is Outcome.REFUSED else UNAVAILABLE)
         self._report(exchange, endpoint.name, caller.digest, outcome, began)
         return exchange
 
-    def _reject(self, exchange: Exchange, response: Response, began: float) -> Exchange:
-        exchange.respond_and_close(response)
+    def _reject(self, exchange: Exchange, cause: BadRequest, began: float) -> Exchange:
+        exchange.reject(cause)
         self._report(exchange, "", b"", Outcome.BAD_REQUEST, began)
         return exchange
 
@@ -112,8 +119,8 @@ class Proxy:
         return verdict.outcome
 
     def _report(self, exchange: Exchange, endpoint: str, caller: bytes, outcome: Outcome, began: float) -> None:
-        method, status = exchange.message.method, exchange.status
-        self._observer.served(exchange.id, endpoint, method, caller, outcome, status, perf_counter() - began)
+        method, status, reason = exchange.message.method, exchange.status, exchange.reason
+        self._observer.served(exchange.id, endpoint, method, caller, outcome, status, perf_counter() - began, reason)
 
 
 def header_lines(headers: Mapping[str, str]) -> bytes:

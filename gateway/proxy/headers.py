@@ -32,6 +32,7 @@ _CHALLENGES = frozenset({b"www-authenticate", b"proxy-authenticate", b"persisten
 _CONNECTION_SCHEME = re.compile(rb"(?:^|[\s,])(?:ntlm|negotiate|nego2|kerberos)(?=$|[\s,=])", re.IGNORECASE)
 """Searched for anywhere in a list: a false match costs a connection, a miss gives away somebody's rights."""
 
+_SPECIAL = _HOP_BY_HOP | _CHALLENGES | {b"content-length", b"retry-after", b"x-request-id"}
 _RATE_LIMITS = (b"ratelimit", b"x-ratelimit", b"x-rate-limit")
 
 
@@ -100,16 +101,16 @@ class RequestHeaders:
         return lines
 
 
-def response_lines(headers: RawHeaders, status: int, *, keep_rate_limits: bool) -> tuple[list[bytes], bool]:
+def response_lines(headers: RawHeaders, status: int, *, keep_rate_limits: bool) -> tuple[list[bytes], bool, bool]:
     """Select the headers of an upstream's response that go to the client.
 
     Returns:
-        The headers, as lines without line ends and without Content-Length; and whether they authenticate the whole
-        connection, or ask for that.
+        The headers, as lines without line ends and without Content-Length; whether they authenticate the whole
+        connection, or ask for that; and whether the upstream itself names the request.
     """
     named: frozenset[bytes] = frozenset()
     lines = []
-    authenticates = False
+    authenticates = is_named = False
     for name, value in headers:
         if not _is_plain(name):
             lower = name.lower()
@@ -117,14 +118,16 @@ def response_lines(headers: RawHeaders, status: int, *, keep_rate_limits: bool) 
                 named |= named_by_connection((value,))
             if lower in _HOP_BY_HOP or lower == b"content-length":
                 continue
-            if lower in _CHALLENGES:
+            if lower == b"x-request-id":
+                is_named = True
+            elif lower in _CHALLENGES:
                 authenticates = authenticates or lower == b"persistent-auth" or names_connection_scheme(value)
             elif not keep_rate_limits and (lower != b"retry-after" or status == HTTPStatus.TOO_MANY_REQUESTS):
                 continue
         lines.append(b"%b: %b" % (name, value))
     if named:
         lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
-    return lines, authenticates
+    return lines, authenticates, is_named
 
 
 def names_connection_scheme(value: bytes) -> bool:
@@ -139,5 +142,4 @@ def names_connection_scheme(value: bytes) -> bool:
 def _is_plain(name: bytes) -> bool:
     """Whether a header of a response goes to the client unconditionally."""
     lower = name.lower()
-    special = lower in _HOP_BY_HOP or lower in _CHALLENGES or lower in {b"content-length", b"retry-after"}
-    return not special and not lower.startswith(_RATE_LIMITS)
+    return lower not in _SPECIAL and not lower.startswith(_RATE_LIMITS)

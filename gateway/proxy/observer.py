@@ -39,18 +39,27 @@ class RequestObserver(Protocol):
         """A connection or a request was rejected, or cut off. `cause` is the value of a metric's label."""
 
     def served(
-        self, request_id: str, endpoint: str, method: str, caller: bytes, outcome: Outcome, status: int, seconds: float
+        self,
+        request_id: str,
+        endpoint: str,
+        method: str,
+        caller: bytes,
+        outcome: Outcome,
+        status: int,
+        seconds: float,
+        reason: str,
     ) -> None:
         """A request is complete.
 
         Args:
-            request_id: Its id, here and upstream; empty if the request could not be read.
+            request_id: Its id, here and upstream.
             endpoint: The name of the endpoint; empty if there is none.
-            method: As the client sent it.
+            method: As the client sent it; empty if the head could not be read.
             caller: The keyed digest of the caller; empty if there is no endpoint.
             outcome: What became of the request.
             status: Of the response; 0 if there was none.
             seconds: The duration.
+            reason: Why the gateway itself responded with an error, as a label; empty if it did not.
         """
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:

@@ -1,23 +1,14 @@
 """`RequestHead`: the head of a request, read once for matching, charging and forwarding."""
 
-import re
 from collections.abc import Callable, Sequence
-from itertools import count
-from secrets import token_hex
 
 from aiohttp import HttpVersion10, HttpVersion11
 from aiohttp.hdrs import AUTHORIZATION, PROXY_AUTHORIZATION, VIA
 
 from gateway.limits.address import LOCAL, UNIX, belongs
+from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.exchange import Exchange, declared_length
 from gateway.proxy.headers import RequestHeaders, names_connection_scheme
-from gateway.proxy.responses import (
-    BAD_REQUEST,
-    LOOP_DETECTED,
-    METHOD_NOT_ALLOWED,
-    VERSION_NOT_SUPPORTED,
-    Response,
-)
 from gateway.proxy.target import Target, parse_target
 from gateway.proxy.via import Via
 from gateway.settings.upstream import Upstream
@@ -44,8 +35,6 @@ The others belong to RTSP and Icecast; the parser accepts them as HTTP."""
 
 _CREDENTIALS = (b"authorization", b"proxy-authorization")
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._+=/-]{1,128}", re.ASCII)
-
 
 class RequestHead:
     """The head of one request.
@@ -65,7 +54,7 @@ class RequestHead:
         self._reader = reader
         self.method = message.method
         self.target = target
-        self.id = exchange.id = reader.identify(exchange)
+        self.id = exchange.id
         self.length = declared_length(message)
 
     def encode(self, upstream: Upstream, origin: Origin) -> bytes:
@@ -165,7 +154,7 @@ class RequestReader:
         via: As above.
     """
 
-    __slots__ = ("_credentials", "_identifying", "_ids", "_looped", "_run", "headers", "via")
+    __slots__ = ("_credentials", "_identifying", "_looped", "headers", "via")
 
     def __init__(
         self,
@@ -181,26 +170,26 @@ class RequestReader:
         self._looped = looped
         self._credentials = tuple(credentials)
         self._identifying = (*credentials, *identity)
-        self._run = token_hex(8)
-        self._ids = count(1)
 
-    def read(self, exchange: Exchange) -> RequestHead | Response:
-        """The head of a request, or the response to a request that must not be served."""
+    def read(self, exchange: Exchange) -> RequestHead | BadRequest:
+        """The head of a request, or why it must not be served."""
         message = exchange.message
         if message.version not in (HttpVersion11, HttpVersion10):
-            return VERSION_NOT_SUPPORTED
+            return BadRequest.VERSION
         if message.method in _NEVER_FORWARDED:
-            return METHOD_NOT_ALLOWED
+            return BadRequest.METHOD
         coding = message.headers.get("Transfer-Encoding")
         if coding is not None and (coding.lower() != "chunked" or message.version == HttpVersion10):
-            return BAD_REQUEST  # RFC 9112 section 6.1: forwarding would lose the coding, or HTTP/1.0 has none
+            return (
+                BadRequest.TRANSFER_CODING
+            )  # RFC 9112 section 6.1: forwarding would lose the coding, or HTTP/1.0 has none
         if self._names_two_callers(exchange):
-            return BAD_REQUEST
+            return BadRequest.TWO_CALLERS
         if self.via is not None and VIA in message.headers and self.via.is_in(values := message.headers.getall(VIA)):
             self._looped(", ".join(values))
-            return LOOP_DETECTED
+            return BadRequest.LOOP
         target = parse_target(message.path, message.headers.getall("Host", ()))
-        return BAD_REQUEST if target is None else RequestHead(exchange, target, self)
+        return target if isinstance(target, BadRequest) else RequestHead(exchange, target, self)
 
     def _names_two_callers(self, exchange: Exchange) -> bool:
         """Whether a header that identifies the caller appears twice.
@@ -212,8 +201,3 @@ class RequestReader:
             if len(getall(name, ())) > 1:
                 return True
         return False
-
-    def identify(self, exchange: Exchange) -> str:
-        """The id that a trusted proxy gave the request, or a new one, which takes a counter and no random number."""
-        given = exchange.message.headers.get("X-Request-ID") if exchange.client.peer.trusted else None
-        return given if given and _REQUEST_ID.fullmatch(given) else f"{self._run}-{next(self._ids):x}"

@@ -5,11 +5,12 @@ import asyncio
 from aiohttp import StreamReader, web
 
 from gateway.limiter.verdict import Outcome
+from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.min_data_rate import MinDataRate
 from gateway.proxy.observer import RequestObserver
-from gateway.proxy.responses import BAD_REQUEST, CONTENT_TOO_LARGE, GATEWAY_TIMEOUT, REQUEST_TIMEOUT
+from gateway.proxy.responses import CONTENT_TOO_LARGE, GATEWAY_TIMEOUT
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError
 from gateway.settings.intake import Intake
@@ -100,15 +101,15 @@ class BodyUpload:
         except TimeoutError:
             self._observer.rejected("slow_body")
             raise ForwardError(
-                "the client stalled while sending the request body", REQUEST_TIMEOUT, Outcome.BAD_REQUEST
+                "the client stalled while sending the request body", cause=BadRequest.SLOW_BODY
             ) from None
         except (web.RequestPayloadError, OSError) as error:
-            raise ForwardError("the request body is malformed", BAD_REQUEST, Outcome.BAD_REQUEST) from error
+            raise ForwardError("the request body is malformed", cause=BadRequest.BROKEN_BODY) from error
         self._rate.end(len(data))
         self._left -= len(data)
         if self._left < 0:
             self._observer.rejected("large_body")
-            raise ForwardError("the request body is too large", CONTENT_TOO_LARGE, Outcome.BAD_REQUEST)
+            raise ForwardError("the request body is too large", cause=BadRequest.LARGE_BODY)
         return data
 
     async def _drain(self) -> None:

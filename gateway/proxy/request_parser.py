@@ -10,7 +10,7 @@ from aiohttp.http import HttpProcessingError, HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong, TransferEncodingError
 from aiohttp.http_parser import HttpRequestParserPy, RawRequestMessage
 
-from gateway.proxy.responses import BAD_REQUEST, HEAD_TOO_LARGE, Response
+from gateway.proxy.bad_request import BadRequest
 from gateway.settings.intake import Intake
 
 Parsed = tuple[RawRequestMessage, StreamReader]
@@ -116,7 +116,7 @@ class RequestParser(BaseProtocol):
         self.queue: deque[Parsed] = deque()
         self.begun = False
         self.done = False
-        self.refusal: Response | None = None
+        self.refusal: BadRequest | None = None
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes; or none, to go on with those that the parser has kept."""
@@ -185,7 +185,7 @@ class RequestParser(BaseProtocol):
             self._read(data)
         except HttpProcessingError as error:
             too_large = isinstance(error, LineTooLong) or error.message == _TOO_MANY_HEADERS
-            self.stop(HEAD_TOO_LARGE if too_large else BAD_REQUEST)
+            self.stop(BadRequest.HEAD_TOO_LARGE if too_large else BadRequest.UNREADABLE)
 
     def _read(self, data: bytes) -> None:
         queue = self.queue
@@ -240,7 +240,7 @@ class RequestParser(BaseProtocol):
         if last.upgrade:
             _, _, self._tail = self._http.feed_data(b"")
 
-    def stop(self, refusal: Response) -> None:
+    def stop(self, refusal: BadRequest) -> None:
         """Parse no more. A body that is incomplete stays so."""
         self.done = True
         if self._body is None:

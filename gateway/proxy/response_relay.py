@@ -56,7 +56,7 @@ class ResponseRelay:
     def interim(self, status: int, reason: bytes, headers: RawHeaders) -> None:
         """Pass on 100 Continue and 103 Early Hints to clients that support them (RFC 9110 section 15.2)."""
         if self._is_http11:
-            lines, _ = response_lines(headers, status, keep_rate_limits=self._keep_rate_limits)
+            lines, _, _ = response_lines(headers, status, keep_rate_limits=self._keep_rate_limits)
             self._out.append(b"\r\n".join([b"HTTP/1.1 %d %b" % (status, _valid_reason(reason)), *lines, b"", b""]))
 
     def head(self, status: int, reason: bytes, headers: RawHeaders, framing: Framing, length: bytes) -> None:
@@ -64,8 +64,10 @@ class ResponseRelay:
         self._status = status
         exchange, connection = self._exchange, self._connection
         lines = [b"HTTP/1.1 %d %b" % (status, _valid_reason(reason))]
-        forwarded, authenticates = response_lines(headers, status, keep_rate_limits=self._keep_rate_limits)
+        forwarded, authenticates, is_named = response_lines(headers, status, keep_rate_limits=self._keep_rate_limits)
         lines += forwarded
+        if exchange.id_line and not is_named:
+            lines.append(exchange.id_line[:-2])
         if authenticates:
             connection.authenticated = True
         if status == _SWITCHING:

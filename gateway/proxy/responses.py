@@ -1,4 +1,7 @@
-"""The gateway's own responses. Each is the same bytes every time, so that it tells a client nothing but its status."""
+"""The gateway's own responses. Each is the same bytes every time, so that it tells a client nothing but its status.
+
+Only X-Request-ID differs, which is random.
+"""
 
 from http import HTTPStatus
 from typing import NamedTuple
@@ -18,11 +21,15 @@ class Response(NamedTuple):
     body: bytes
 
     @classmethod
-    def of(cls, status: HTTPStatus) -> "Response":
-        """The plain response for a status: its reason phrase as text."""
-        body = f"{status.phrase}\n".encode()
-        head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    def of(cls, status: HTTPStatus, text: str = "", content_type: str = "text/plain; charset=utf-8") -> "Response":
+        """The response for a status; without another text, its body is its reason phrase."""
+        body = (text or f"{status.phrase}\n").encode()
+        head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: {content_type}\r\n"
         return cls(status, f"{head}Content-Length: {len(body)}\r\n".encode(), body)
+
+    def with_header(self, line: bytes) -> "Response":
+        """The same with one more header line."""
+        return self._replace(head=self.head + line)
 
     def encode(self, headers: bytes = b"", *, bodiless: bool = False, close: bool = False) -> bytes:
         """The bytes of the response, with more header lines; with `close`, it says `Connection: close`."""
@@ -33,7 +40,6 @@ class Response(NamedTuple):
 BAD_REQUEST = Response.of(HTTPStatus.BAD_REQUEST)
 METHOD_NOT_ALLOWED = Response.of(HTTPStatus.METHOD_NOT_ALLOWED)
 REQUEST_TIMEOUT = Response.of(HTTPStatus.REQUEST_TIMEOUT)
-TOO_MANY_REQUESTS = Response.of(HTTPStatus.TOO_MANY_REQUESTS)
 CONTENT_TOO_LARGE = Response.of(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 HEAD_TOO_LARGE = Response.of(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 INTERNAL_ERROR = Response.of(HTTPStatus.INTERNAL_SERVER_ERROR)

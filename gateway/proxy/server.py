@@ -13,6 +13,7 @@ from gateway.proxy.client_connection import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.peer import peer_address
+from gateway.proxy.request_id import RequestIds
 from gateway.proxy.tls_transport import TlsTransport
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
@@ -97,6 +98,7 @@ class Server:
         intake: Limits on connections and requests.
         observer: Notified of connections that were rejected or cut off.
         trusts: Whether an address is a trusted proxy's, which connects for many clients.
+        ids: Makes the ids of requests.
 
     Attributes:
         draining: Whether responses tell clients to close their connections.
@@ -110,8 +112,10 @@ class Server:
         intake: Intake,
         observer: RequestObserver,
         trusts: Callable[[Address | Unix | None], bool],
+        ids: RequestIds,
     ) -> None:
         self._handle = handle
+        self._ids = ids
         self._intake = intake
         self._observer = observer
         self._trusts = trusts
@@ -129,7 +133,15 @@ class Server:
     def connection(self, admit: Callable[[Address | Unix | None], str | None]) -> ClientConnection:
         """Make a connection; once it has a transport, `admit` returns why it is rejected, or None."""
         return ClientConnection(
-            self._handle, self._intake, self._observer, admit, self._trusts, self._coalescer, self._open, self._close
+            self._handle,
+            self._intake,
+            self._observer,
+            admit,
+            self._trusts,
+            self._ids,
+            self._coalescer,
+            self._open,
+            self._close,
         )
 
     def _open(self, connection: ClientConnection) -> None:

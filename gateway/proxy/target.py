@@ -11,6 +11,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
+from gateway.proxy.bad_request import BadRequest
+
 _AUTHORITY = re.compile(
     r"(?P<host>[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5})?)?",
     re.ASCII,
@@ -52,7 +54,7 @@ def parse_host(authority: str) -> str | None:
     return host.lower().rstrip(".") or None
 
 
-def parse_target(raw: str, hosts: Sequence[str]) -> Target | None:
+def parse_target(raw: str, hosts: Sequence[str]) -> Target | BadRequest:
     """Parse a request target.
 
     Args:
@@ -60,22 +62,24 @@ def parse_target(raw: str, hosts: Sequence[str]) -> Target | None:
         hosts: The values of all Host headers.
 
     Returns:
-        None if the target or Host is invalid, or names nothing that is served.
+        What is wrong, if the target or Host is invalid, or names nothing that is served.
     """
-    if len(hosts) > 1 or "#" in raw or not (raw.isascii() and raw.isprintable()):
-        return None
+    if len(hosts) > 1:
+        return BadRequest.HOST
+    if "#" in raw or not (raw.isascii() and raw.isprintable()):
+        return BadRequest.TARGET
     authority = hosts[0] if hosts else ""
     host = parse_host(authority) if authority else ""
     if host is None:
-        return None
+        return BadRequest.HOST
     if raw[0] != "/":
         absolute = _ABSOLUTE.fullmatch(raw)
         if absolute is None:
-            return None
+            return BadRequest.TARGET
         authority, raw = absolute[1], absolute[2]
         host = parse_host(authority)
         if host is None:
-            return None
+            return BadRequest.TARGET
         if raw[:1] != "/":
             raw = f"/{raw}"
     return Target(host, raw.partition("?")[0], raw, authority)

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Protocol
 
 from gateway.limiter.verdict import Outcome
+from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.responses import BAD_GATEWAY, Response
 from gateway.settings.url import Origin
@@ -19,6 +20,7 @@ class ForwardError(Exception):
         response: For the client, if no part of the upstream's response has been sent.
         outcome: What became of the request.
         reason: Why, if it was the upstream; None if it was the client.
+        cause: What is wrong with the request, if it was that.
         origin: Which of its servers, if there was a connection.
         host: Which address of it.
         replayable: Whether nothing was received on a connection that had been used before: the upstream probably closed
@@ -32,15 +34,24 @@ class ForwardError(Exception):
         outcome: Outcome = Outcome.UPSTREAM_ERROR,
         *,
         reason: FailureReason | None = None,
+        cause: BadRequest | None = None,
         replayable: bool = False,
     ) -> None:
         super().__init__(message)
         self.reason = reason
+        self.cause = cause
         self.origin: Origin | None = None
         self.host = ""
-        self.response = response
-        self.outcome = outcome
+        self.response = response if cause is None else cause.response
+        self.outcome = outcome if cause is None else Outcome.BAD_REQUEST
         self.replayable = replayable
+
+    @property
+    def label(self) -> str:
+        """Why, as a label; empty if the client is gone."""
+        if self.cause is not None:
+            return self.cause.reason
+        return self.reason.value if self.reason is not None else ""
 
 
 class Framing(Enum):

@@ -7,6 +7,7 @@ from pathlib import Path
 from gateway.limits.endpoint import DEFAULT
 from gateway.limits.path import PathPolicy
 from gateway.settings.analytics import Analytics
+from gateway.settings.answers import Answers
 from gateway.settings.control import Control
 from gateway.settings.dns import Dns
 from gateway.settings.identity import IdentityPolicy
@@ -38,6 +39,7 @@ class Settings:
         drain_delay: How long the gateway still accepts connections when it is told to stop, while `/readyz` already
             says that it is not ready: as long as its load balancer takes to notice. A rolling restart needs no delay.
         drain_time: How long requests in flight may take to finish when the gateway stops, after `drain_delay`.
+        answers: What the gateway's own responses say.
         keep_rate_limit_headers: Whether an upstream's own rate-limit headers reach the client.
         log: Which events are logged, and in which format.
         access_log: The share of requests that are logged: true for all, false for none, 0.01 for every hundredth in
@@ -64,6 +66,7 @@ class Settings:
     workers: int | None = None
     drain_delay: float = 0.0
     drain_time: float = 30.0
+    answers: Answers = Answers()
     keep_rate_limit_headers: bool = False
     log: LogPolicy = LogPolicy()
     access_log: float = 0.0

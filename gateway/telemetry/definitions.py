@@ -67,6 +67,11 @@ EVICTIONS = _counter(
 CONNECTIONS_REJECTED = _counter(
     "gateway_connections_rejected_total", "Client connections that were rejected or cut off, by cause.", "cause"
 )
+BAD_REQUESTS = _counter(
+    "gateway_bad_requests_total",
+    "Requests that the gateway itself does not serve, by what is wrong with them.",
+    "reason",
+)
 UPSTREAM_FAILURES = _counter(
     "gateway_upstream_failures_total",
     "Times a server of an upstream gave no complete response, by reason. The request may have gone to another server.",

@@ -165,16 +165,29 @@ class Events:
             self._log.event("header_dropped", level="warning", name=name[:_MAX_VALUE], fix=_UNDERSCORE)
 
     def served(
-        self, request_id: str, endpoint: str, method: str, caller: bytes, outcome: Outcome, status: int, seconds: float
+        self,
+        request_id: str,
+        endpoint: str,
+        method: str,
+        caller: bytes,
+        outcome: Outcome,
+        status: int,
+        seconds: float,
+        reason: str,
     ) -> None:
         """A request ended."""
         self._metrics.request(endpoint, outcome, status)
-        self._metrics.request_took(endpoint, seconds)
+        if method:  # else the head could not be read
+            self._metrics.request_took(endpoint, seconds)
+        if outcome is Outcome.BAD_REQUEST:
+            self._metrics.bad_request(reason)
         if self._access_log:
             self._access_credit += self._access_log
             if self._access_credit >= 1.0:
                 self._access_credit -= 1.0
-                self._log.access(AccessRecord(request_id, endpoint, method, outcome, status, seconds, caller.decode()))
+                self._log.access(
+                    AccessRecord(request_id, endpoint, method, outcome, status, seconds, caller.decode(), reason)
+                )
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:
         """A request ended with an unexpected error."""

@@ -68,6 +68,11 @@ class Metrics:
         self._count(definitions.STARTS, cause)
         self.watch(definitions.CPU, time.process_time)
 
+    def expect_bad_requests(self, reasons: Iterable[str]) -> None:
+        """Create the series of these reasons at zero."""
+        for reason in reasons:
+            self._cell(definitions.BAD_REQUESTS, reason)
+
     # For each request.
 
     def request(self, endpoint: str, outcome: str, status: int) -> None:
@@ -123,6 +128,10 @@ class Metrics:
     def rejected(self, cause: str) -> None:
         """Count a client connection that was rejected or cut off."""
         self._count(definitions.CONNECTIONS_REJECTED, cause)
+
+    def bad_request(self, reason: str) -> None:
+        """Count a request that the gateway does not serve."""
+        self._count(definitions.BAD_REQUESTS, reason)
 
     def upstream_failed(self, upstream: str, reason: str) -> None:
         """Count a server that gave no complete response."""

@@ -117,11 +117,19 @@ class TracingObserver:
         self._observer.rejected(cause)
 
     def served(
-        self, request_id: str, endpoint: str, method: str, caller: bytes, outcome: Outcome, status: int, seconds: float
+        self,
+        request_id: str,
+        endpoint: str,
+        method: str,
+        caller: bytes,
+        outcome: Outcome,
+        status: int,
+        seconds: float,
+        reason: str,
     ) -> None:
         """A request ended."""
         self.trace.served(endpoint, outcome, status)
-        self._observer.served(request_id, endpoint, method, caller, outcome, status, seconds)
+        self._observer.served(request_id, endpoint, method, caller, outcome, status, seconds, reason)
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:
         """A request ended with an unexpected error, which `around` has recorded in its trace."""

@@ -47,6 +47,7 @@ MENTIONED = {
     "hash_key_env": "or hash_key_env",
     "audit_key_env": "or audit_key_env",
     "folder": "or folder: analytics",
+    "body_file": "or body_file: 429.json",
     "credential_env": "or credential_env",
 }
 """Keys that exclude one that is there."""

@@ -58,6 +58,7 @@ async def exported() -> Exported:
     metrics.request_took("orders", 0.01)
     metrics.upstream_took("default", 0.01)
     metrics.rejected("slow_head")
+    metrics.bad_request("slow_head")
     metrics.upstream_failed("default", "closed")
     for family in definitions.METRICS:
         if not family.labels and family.type is not definitions.MetricType.HISTOGRAM:

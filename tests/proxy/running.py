@@ -16,10 +16,13 @@ from gateway.limits.rules import RuleBook, Rules
 from gateway.process.sockets import bind
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
+from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
+from gateway.proxy.request_id import RequestIds
 from gateway.proxy.server import Acceptor, Server, TlsAcceptor, listen
 from gateway.proxy.via import Via
 from gateway.redis.clock import StoreClock
+from gateway.settings.answers import Answers
 from gateway.settings.dns import Dns
 from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener
@@ -33,6 +36,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.verdicts: list[Verdict] = []
+        self.reasons: list[str] = []
         self.fates: list[tuple[str, Outcome, int]] = []
         self.causes: list[str] = []
         self.unreachable: list[str] = []
@@ -88,9 +92,21 @@ class Seen:
         self.causes.append(cause)
 
     def served(
-        self, request_id: str, endpoint: str, method: str, caller: bytes, outcome: Outcome, status: int, seconds: float
+        self,
+        request_id: str,
+        endpoint: str,
+        method: str,
+        caller: bytes,
+        outcome: Outcome,
+        status: int,
+        seconds: float,
+        reason: str,
     ) -> None:
-        assert method
+        assert request_id
+        if reason:
+            self.reasons.append(reason)
+        if not method:
+            return  # the head could not be read
         assert seconds > 0
         assert bool(caller) is bool(endpoint)
         self.ids.append(request_id)
@@ -125,9 +141,13 @@ async def proxy(
     dns: Dns | None = None,
     proxy_headers: Sequence[str] = (),
     via: str | None = None,
+    answers: Answers | None = None,
     **upstream: object,
 ) -> AsyncIterator[Running]:
-    """Run a proxy in front of the upstream that listens on `ports`."""
+    """Run a proxy in front of the upstream that listens on `ports`.
+
+    Unless told otherwise, responses have no X-Request-ID, so that they are the same bytes each time.
+    """
     origins = tuple(Origin(scheme, "127.0.0.1", port) for port in ports)  # type: ignore[arg-type]
     if "send_host" in upstream:  # the setting is called host, as our own parameter is
         upstream["host"] = upstream.pop("send_host")
@@ -146,8 +166,10 @@ async def proxy(
         observer.loops.append,
         observer.dropped.append,
     )
-    handler = Proxy(book, identity, limiter, forwarder, reader, observer)
-    server = Server(handler.handle, intake or Intake(), observer, identity.trusts)
+    answers = answers or Answers(request_id=False)
+    handler = Proxy(book, identity, limiter, forwarder, reader, observer, Refusal(answers))
+    ids = RequestIds(shown=answers.request_id)
+    server = Server(handler.handle, intake or Intake(), observer, identity.trusts, ids)
     (bound,) = bind(Listener(host, 0))
     port = bound.getsockname()[1]
     listening = await listen(server, bound, intake or Intake(), observer, ssl, 1024)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.target import parse_host, parse_target
 
 
@@ -23,5 +24,5 @@ def test_a_host_has_one_name(authority: str, host: str | None) -> None:
 
 def test_the_upstream_is_sent_the_host_as_it_came() -> None:
     target = parse_target("http://[0:0::1]:80/x", ["other.test"])
-    assert target is not None
+    assert not isinstance(target, BadRequest)
     assert (target.host, target.authority, target.origin_form) == ("[::1]", "[0:0::1]:80", "/x")

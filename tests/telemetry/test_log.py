@@ -20,7 +20,7 @@ from gateway.telemetry.log_format import AccessRecord
 from gateway.telemetry.stdlib_handler import StdlibHandler
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
-REQUEST = AccessRecord("7f-1", "orders", "GET", "allowed", 200, 0.01, "0f" * 16)
+REQUEST = AccessRecord("7f-1", "orders", "GET", "allowed", 200, 0.01, "0f" * 16, "")
 SECRET = "eyJhbGciOi-alice@example.com"
 
 

@@ -7,7 +7,7 @@ from gateway.telemetry.log_writer import LONGEST
 
 ORIGIN = {"worker": 3, "pid": 4711}
 NASTY = 'a\nb\r\x00\x1b[31m\x7f\x85\x9b\u2028\u202e\ud800"\\ö'
-REQUEST = AccessRecord("7f-1", "orders", "GET", "allowed", 200, 0.0123456, "0f" * 16)
+REQUEST = AccessRecord("7f-1", "orders", "GET", "allowed", 200, 0.0123456, "0f" * 16, "")
 
 
 @pytest.fixture(params=[JsonFormat, TextFormat])

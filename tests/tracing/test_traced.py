@@ -15,9 +15,12 @@ from gateway.limiter.memory import MemoryLimiter
 from gateway.limits.rules import RuleBook, Rules
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.handler import Proxy
+from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
+from gateway.proxy.request_id import RequestIds
 from gateway.proxy.server import Server
 from gateway.redis.clock import StoreClock
+from gateway.settings.answers import Answers
 from gateway.settings.dns import Dns
 from gateway.settings.intake import Intake
 from gateway.settings.upstream import Upstream
@@ -64,8 +67,12 @@ async def traced(
     settings = replace(Upstream("default", tuple(Origin("http", "127.0.0.1", port) for port in ports)), eject_time=0)
     limiter = MemoryLimiter(1000, StoreClock())
     forwarder = TracedForwarder({"default": settings}, observer, Dns(), keep_rate_limits=False)
-    proxy = Proxy(RuleBook(Rules((), ())), make_identity(), limiter, forwarder, RequestReader([]), observer)
-    server = Server(observer.around(handle or proxy.handle), Intake(), observer, make_identity().trusts)
+    proxy = Proxy(
+        RuleBook(Rules((), ())), make_identity(), limiter, forwarder, RequestReader([]), observer, Refusal(Answers())
+    )
+    server = Server(
+        observer.around(handle or proxy.handle), Intake(), observer, make_identity().trusts, RequestIds(shown=False)
+    )
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:
         yield listening.sockets[0].getsockname()[1], spans
