@@ -35,7 +35,7 @@ def add_operate_commands(commands: Any) -> None:
     usage.set_defaults(render=_usage)
 
     status = commands.add_parser(
-        "status", help="show a running gateway's workers, rules and Redis",
+        "status", help="show a running gateway's workers, rules and Redis, and the other gateways",
         description="Show a running gateway's workers, the revision of its rules, and whether it decides with Redis.",
     )  # fmt: skip
     add_client_flags(status)
@@ -99,7 +99,9 @@ def _status(options: argparse.Namespace) -> str:
     rules = client.call("GET", "/api/v1/admin/rules")
     ready = client.get("GET", "/readyz").document()["status"]
     workers = _workers(client.get("GET", "/metrics").text)
+    fleet = client.call("GET", "/api/v1/admin/gateways")
     result = {
+        **fleet,
         "status": ready,
         "revision": rules["revision"],
         "since": rules["since"],
@@ -111,7 +113,9 @@ def _status(options: argparse.Namespace) -> str:
         return json.dumps(result)
     counts = f"{result['endpoints']} endpoints, {result['limits']} limits"
     head = f"{ready}; rules {rules['revision']} since {rules['since']}: {counts}"
-    return "\n".join([head, *(_worker_line(worker, rules["revision"]) for worker in workers)])
+    lines = [f"  gateway {fleet['gateway']}", *(_worker_line(worker, rules["revision"]) for worker in workers)]
+    others = [each for each in fleet["gateways"] if each != fleet["gateway"]]
+    return "\n".join([head, *lines, *(f"  other gateway {each}" for each in others)])
 
 
 def _workers(exposition: str) -> list[dict[str, Any]]:
@@ -134,7 +138,9 @@ def _workers(exposition: str) -> list[dict[str, Any]]:
 def _worker_line(worker: dict[str, Any], revision: str) -> str:
     if not worker.get("up"):
         return f"  worker {worker['worker']}  down"
-    redis = {True: "with Redis", False: "Redis is unavailable", None: "in memory"}[worker.get("redis")]
+    redis = {True: "with Redis", False: "from memory, because Redis is unavailable", None: "in memory"}[
+        worker.get("redis")
+    ]
     fleet = f"  sees {worker['fleet']} workers in the fleet" if worker.get("fleet") else ""
     own = worker.get("revision", revision)
     stale = f"  RULES {own}" if own != revision else ""

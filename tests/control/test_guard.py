@@ -115,6 +115,7 @@ async def test_a_user_id_is_not_logged(capfd: pytest.CaptureFixture[str]) -> Non
     [
         ("POST", "/api/v1/admin/reload", "reload"),
         ("GET", "/api/v1/admin/rules", "limits:read"),
+        ("GET", "/api/v1/admin/gateways", "limits:read"),
         ("DELETE", "/api/v1/admin/overrides/ana", "limits:write"),
         ("GET", "/api/v1/admin/audit", "audit:read"),
     ],

@@ -36,10 +36,11 @@ class Operated(NamedTuple):
     folder: Path
     public: int
     control: int
+    scheme: str = "http"
 
     async def says(self, *command: str, code: int = 0) -> str:
         """What a command prints."""
-        flags = ("--config", "gateway.yaml", "--url", f"http://127.0.0.1:{self.control}")
+        flags = ("--config", "gateway.yaml", "--url", f"{self.scheme}://127.0.0.1:{self.control}")
         ended, output = await run(*cli(*command, *flags), cwd=self.folder)
         assert ended == code, output
         return output
@@ -49,15 +50,19 @@ class Operated(NamedTuple):
 
 
 @asynccontextmanager
-async def operated(folder: Path, algorithm: str = "EdDSA") -> AsyncIterator[Operated]:
+async def operated(
+    folder: Path, algorithm: str = "EdDSA", *, control: str = "", more: str = ""
+) -> AsyncIterator[Operated]:
+    """Run a gateway with more in its settings, and more in the section `control`."""
     code, output = await run(*cli("token", "keygen", "--algorithm", algorithm), cwd=folder)
     assert code == 0, output
     (folder / "rules.yaml").write_text(RULES)
     async with upstream() as up:
         settings = SETTINGS.replace("ALGORITHM", algorithm).replace("FILE", KEYS[algorithm])
+        settings = settings.replace("  state: state\n", f"  state: state\n{control}") + more
         (folder / "gateway.yaml").write_text(settings.replace("PORT", str(up.port)))
-        async with gateway("--config", folder / "gateway.yaml") as (process, public, control):
-            yield Operated(process, folder, public, control)
+        async with gateway("--config", folder / "gateway.yaml") as (process, public, port):
+            yield Operated(process, folder, public, port, "https" if "tls:" in control else "http")
 
 
 @pytest.mark.parametrize("algorithm", KEYS)

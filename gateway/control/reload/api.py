@@ -1,4 +1,4 @@
-"""`ReloadApi`: the rules in force, and reloading them: ``/api/v1/admin/rules`` and ``/api/v1/admin/reload``."""
+"""`ReloadApi`: ``/api/v1/admin/rules``, ``reload`` and ``gateways``: the rules in force, and reloading them."""
 
 from typing import Any
 
@@ -32,7 +32,11 @@ class ReloadApi:
         self._fleet = fleet
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/api/v1/admin/rules", self._show), web.post("/api/v1/admin/reload", self._reload)]
+        return [
+            web.get("/api/v1/admin/rules", self._show),
+            web.post("/api/v1/admin/reload", self._reload),
+            web.get("/api/v1/admin/gateways", self._gateways),
+        ]
 
     async def _show(self, request: web.Request) -> web.Response:
         await authorize(request, self._guard, Scope.READ_LIMITS)
@@ -47,6 +51,10 @@ class ReloadApi:
         if fleet:
             result["gateways"] = await self._fleet.reload_others(actor, dry_run=dry_run)
         return web.json_response(result)
+
+    async def _gateways(self, request: web.Request) -> web.Response:
+        await authorize(request, self._guard, Scope.READ_LIMITS)
+        return web.json_response({"gateway": self._fleet.name, "gateways": self._fleet.present})
 
 
 def reload_for_fleet(reloader: Reloader) -> Reload:

@@ -41,13 +41,15 @@ class Fleet:
         log: Of this process.
 
     Attributes:
+        name: Of this gateway.
         poll: The call whose reply `hear` handles.
     """
 
     def __init__(self, redis: RedisClient | None, prefix: str, gateway: str, reload: Reload, log: Log) -> None:
         self._redis = redis
         self._key = f"{prefix}:reload"
-        self._gateway = gateway
+        self.name = gateway
+        self._present: list[str] = []
         self._reload = reload
         self._log = log
         self._heard: set[str] | None = None
@@ -56,13 +58,21 @@ class Fleet:
     async def hear(self, reply: Reply | None) -> None:
         """Carry out what other gateways request. Never raises."""
         if reply is None or isinstance(reply, StoreUnavailableError):
+            self._present = []
             return  # the limiter reports that Redis is unavailable
         try:
-            await self._hear([bytes(each).decode() for each in reply])
+            requests, present = ([bytes(each).decode() for each in part] for part in reply)
+            self._present = present
+            await self._hear(requests)
         except StoreUnavailableError:
             return
         except Exception as error:  # noqa: BLE001 - the next request has to be heard
             self._log.failure("reload_failed", error)
+
+    @property
+    def present(self) -> list[str]:
+        """The names of all gateways on the same Redis, as of a second ago; of this one alone without Redis."""
+        return sorted({self.name, *self._present})
 
     async def _hear(self, reply: list[str]) -> None:
         requests = dict(zip(reply[::2], reply[1::2], strict=True))
@@ -80,7 +90,7 @@ class Fleet:
 
     async def _mark(self, name: str, mark: str, text: str) -> bool:
         """Write a field of a request in the name of this gateway. Returns whether it was not there already."""
-        arguments = [f"{mark}:{self._gateway}", text]
+        arguments = [f"{mark}:{self.name}", text]
         return await self._run(Call(_MARK, [f"{self._key}:{name}".encode()], arguments, 1)) == [1]
 
     async def reload_others(self, actor: Actor, *, dry_run: bool) -> dict[str, Any]:
@@ -98,7 +108,7 @@ class Fleet:
             await self._mark(name, "taken", "1")
             reply = await self._run(Call(_REQUEST, [self._key.encode()], [name, text], None))
             present = [bytes(each).decode() for each in reply]
-            return await self._collect(name, [each for each in present if each != self._gateway])
+            return await self._collect(name, [each for each in present if each != self.name])
         except StoreUnavailableError:
             raise ReloadFailedError(
                 "this gateway is done, but Redis is unavailable, so the others cannot be asked"
