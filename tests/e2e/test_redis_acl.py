@@ -4,6 +4,7 @@ import asyncio
 import re
 from functools import partial
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from redis.asyncio import Redis
@@ -69,7 +70,7 @@ async def test_two_gateways_do_all_they_do_as_a_user_with_that_rule(tmp_path: Pa
             await eventually(partial(is_refused, public))
             assert "bob" in await says("override", "list")
             assert "everyone" in await says("usage", "ana")
-            assert "gateway gateway-" in await says("reload", "--fleet")
+            assert f"gateway {gethostname()}/" in await says("reload", "--fleet")
             await says("override", "rm", "bob")
             assert "none is missing at the end" in await says(
                 "audit", "verify", str(tmp_path / "a/audit.jsonl"), to=False
