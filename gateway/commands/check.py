@@ -38,12 +38,16 @@ def add_check_command(commands: Any) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     loaded = load_config(options, print_error)
-    reached: list[Reached] = []
-    if options.online:
-        certificates = load_certificates(loaded.settings)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            reached = runner.run(check_online(loaded.settings, certificates))
-    print_output((_as_json if options.json else _as_text)(loaded, reached))
+    show = _as_json if options.json else _as_text
+    if not options.online:
+        print_output(show(loaded, ()))
+        return 0
+    certificates = load_certificates(loaded.settings)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # A lookup that nobody waits for any more may still fail, and its thread is waited for: print before that.
+        runner.get_loop().set_exception_handler(lambda _loop, _context: None)
+        reached = runner.run(check_online(loaded.settings, certificates))
+        print_output(show(loaded, reached))
     return int(any(each.error for each in reached))
 
 

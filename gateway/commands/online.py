@@ -1,10 +1,11 @@
 """`check_online`: connects once to everything remote that the settings name, in the way the gateway does."""
 
 import asyncio
-import http.client
+import re
 import ssl
 from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from gateway.analytics.open import open_sink
@@ -61,6 +62,7 @@ _UPSTREAM = {
     FailureReason.UNHEALTHY: "the server is there: look at its log, or correct health.path",
     FailureReason.MALFORMED: "what listens there does not speak HTTP/1.1",
 }
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r\n]")
 _IS_IT_THERE = "check that it runs, that this address is the right one, and that no firewall is in between"
 
 
@@ -116,7 +118,7 @@ def _services(settings: Settings, contexts: Mapping[Name, ssl.SSLContext]) -> It
         for origin in upstream.urls:
             yield f"upstream {upstream.name}", str(origin), _server(connector, origin)
     if tracing is not None:
-        yield "traces", tracing.endpoint, asyncio.to_thread(_collector, tracing)
+        yield "traces", tracing.endpoint, _collector(tracing)
 
 
 async def _reach(name: str, address: str, connecting: Awaitable[str]) -> Reached:
@@ -163,33 +165,50 @@ async def _server(connector: Connector, origin: Origin) -> str:
     return ""
 
 
-def _collector(tracing: Tracing) -> str:
+async def _collector(tracing: Tracing) -> str:
     """Send no spans: the body of an OTLP request without any is empty."""
-    url = urlsplit(tracing.endpoint)
-    headers = {"Content-Type": "application/x-protobuf"}
-    if tracing.credential is not None:
-        headers[tracing.credential_header] = tracing.credential
     try:
-        connection: http.client.HTTPConnection
-        if url.scheme == "https":
-            context = ssl.create_default_context(cafile=tracing.ca)
-            connection = http.client.HTTPSConnection(url.netloc, timeout=_TIMEOUT, context=context)
-        else:
-            connection = http.client.HTTPConnection(url.netloc, timeout=_TIMEOUT)
-        try:
-            connection.request("POST", url.path or "/", b"", headers)
-            status = connection.getresponse().status
-        finally:
-            connection.close()
+        status = await _post_nothing(tracing)
     except ssl.SSLError as error:
         raise UnusableError(str(error), "check tracing.ca and the collector's certificate") from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise UnusableError(str(error) or type(error).__name__, _IS_IT_THERE) from error
-    if status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise UnusableError(f"it responded with {status}", "check tracing.credential_file or credential_env")
-    if status >= http.client.BAD_REQUEST:
+    if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         raise UnusableError(f"it responded with {status}", "check the path of tracing.endpoint, such as /v1/traces")
     return ""
+
+
+async def _post_nothing(tracing: Tracing) -> int:
+    """The status of the response. No thread: one could not be cancelled when a response trickles in.
+
+    Raises:
+        ssl.SSLError: the certificate is not trusted, or there is no TLS.
+        OSError: the collector cannot be reached.
+        ValueError: what it sends is not HTTP.
+        EOFError: it sends nothing.
+    """
+    url = urlsplit(tracing.endpoint)
+    tls = ssl.create_default_context(cafile=tracing.ca) if url.scheme == "https" else None
+    reader, writer = await asyncio.open_connection(url.hostname, url.port or (443 if tls else 80), ssl=tls)
+    try:
+        lines = [
+            f"POST {url.path or '/'} HTTP/1.1",
+            f"Host: {url.netloc}",
+            "Content-Type: application/x-protobuf",
+            "Content-Length: 0",
+            "Connection: close",
+        ]
+        if tracing.credential is not None:
+            lines.append(f"{tracing.credential_header}: {tracing.credential}")
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        form = _STATUS_LINE.match(await reader.readuntil(b"\n"))
+        if form is None:
+            raise ValueError("what listens there does not speak HTTP/1.1")
+        return int(form[1])
+    finally:
+        writer.transport.abort()
 
 
 def _advice(error: str, known: Mapping[tuple[str, ...], str]) -> str:

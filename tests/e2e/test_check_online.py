@@ -1,5 +1,6 @@
 """`gateway check --online` connects to everything remote, and says what is wrong and what to do."""
 
+import asyncio
 import json
 import ssl
 from collections.abc import Iterator
@@ -95,6 +96,44 @@ async def test_what_cannot_be_reached_is_named_with_the_reason_and_what_to_do(tm
     ]
     for (name, error, advice), (expected_name, why, what_to_do) in zip(wrong, expected, strict=True):
         assert (name, why in error, what_to_do in advice) == (expected_name, True, True), (name, error, advice)
+
+
+async def test_what_trickles_in_is_waited_for_no_longer_than_five_seconds(tmp_path: Path) -> None:
+    """A byte a second, from what could be a server of any kind."""
+
+    async def trickle(talk: Conversation) -> None:
+        while True:
+            await talk.send(b"H")
+            await asyncio.sleep(1)
+
+    async with upstream(trickle) as slow:
+        online = await check(
+            tmp_path,
+            upstreams(f"http://127.0.0.1:{slow.port}"),
+            f"store: {{url: 'redis://127.0.0.1:{slow.port}'}}",
+            f"analytics: {{postgres: {{url: 'postgresql://gateway@127.0.0.1:{slow.port}/g', "
+            "password_env: DATABASE, tls: false}}",
+            f"tracing: {{endpoint: 'http://127.0.0.1:{slow.port}/v1/traces'}}",
+            code=1,
+        )
+    assert [each["ok"] for each in online] == [False] * 4
+    assert online[-1]["error"] == "no response within 5 seconds"
+
+
+async def test_a_collector_says_what_is_wrong_with_the_credential_and_the_protocol(tmp_path: Path) -> None:
+    async with upstream() as up, upstream(says(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")) as locked:
+        there = upstreams(f"http://127.0.0.1:{up.port}")
+        endpoint = f"http://127.0.0.1:{locked.port}/v1/traces"
+        _, traces = await check(tmp_path, there, f"tracing: {{endpoint: '{endpoint}', credential_env: REDIS}}", code=1)
+        assert "tracing.credential_file" in traces["advice"]
+        (asked,) = locked.requests
+        assert asked.one(b"authorization") == ENV["REDIS"].encode()
+    async with upstream() as up, redis_server() as redis:
+        there = upstreams(f"http://127.0.0.1:{up.port}")
+        _, traces = await check(
+            tmp_path, there, f"tracing: {{endpoint: 'http://127.0.0.1:{redis.port}/v1/traces'}}", code=1
+        )
+        assert traces["advice"], traces
 
 
 async def test_a_redis_that_is_there_and_cannot_be_used_is_no_redis(tmp_path: Path) -> None:
