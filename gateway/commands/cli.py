@@ -11,7 +11,7 @@ from gateway.commands.audit import AuditError, add_audit_commands
 from gateway.commands.caller import CallerError, add_caller_command
 from gateway.commands.check import add_check_command
 from gateway.commands.completion import add_completion_command
-from gateway.commands.console import OutputError, escape_unprintable, print_error, print_output
+from gateway.commands.console import OutputError, escape_unprintable, flush_output, print_error, print_output
 from gateway.commands.control_client import ControlClientError
 from gateway.commands.demo import add_demo_command
 from gateway.commands.operate import add_operate_commands
@@ -57,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code."""
     _reserve_standard_descriptors()
     escape_unprintable()
-    options = _parser().parse_args(arguments)
     try:
+        options = _parse(arguments)
         if "render" in options:
             print_output(options.render(options))
             return OK
@@ -82,6 +82,14 @@ def _reserve_standard_descriptors() -> None:
     while (opened := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
     os.close(opened)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    try:
+        return _parser().parse_args(arguments)
+    except SystemExit:
+        flush_output()  # the help or the version; Python's own failure at exit would be printed, and change the code
+        raise
 
 
 def _parser() -> argparse.ArgumentParser:

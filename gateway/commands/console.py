@@ -28,12 +28,29 @@ def print_output(text: str) -> None:
         OutputError: it cannot be written.
     """
     try:
-        print(text, flush=True)
+        print(text)
     except OSError as error:
-        # What is left in the buffer would be written again at exit, and fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
-        if not isinstance(error, BrokenPipeError):
-            raise OutputError(f"the output cannot be written: {error.strerror or error}") from error
+        _give_up(error)
+    flush_output()
+
+
+def flush_output() -> None:
+    """Write what has been printed to standard output so far, as `print_output` does.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _give_up(error)
+
+
+def _give_up(error: OSError) -> None:
+    # What is left in the buffer would be written again at exit, and fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+    if not isinstance(error, BrokenPipeError):
+        raise OutputError(f"the output cannot be written: {error.strerror or error}") from error
 
 
 def print_error(text: str) -> None:

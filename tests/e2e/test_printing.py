@@ -1,5 +1,6 @@
 """What commands print reaches any terminal: one that has ASCII only, one that is gone, one that is full."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -80,6 +81,29 @@ def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
         ["bash", "-c", shell, "bash", *check(tmp_path, RULES)], cwd=ROOT, capture_output=True, check=True
     )
     assert (done.stdout, done.stderr) == (b"0\n", b"")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [*([*each, "--help"] for each in COMMANDS), ["--version"], ["schema"], ["schema", "rules"], ["caller", "ana"],
+     ["audit", "show", "--help"], ["check", "--upstream", "http://127.0.0.1:9", "--rules", "config/rules"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_no_command_complains_of_a_pipe_that_nobody_reads(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
