@@ -11,6 +11,7 @@ from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.outside_tools import TOOLS
+from tests.redis_server import PREFERRED, VALKEY
 from tests.reserved_port import ReservedPort
 
 TOGETHER = {"tests/limiter/test_bound.py"}
@@ -46,7 +47,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for tool in (TOOLS[program] for program in marker.args):
             if not tool.is_missing:
                 continue
-            if os.environ.get("REQUIRE_TOOLS", "0") not in {"", "0"}:
+            if tool.can_be_had and os.environ.get("REQUIRE_TOOLS", "0") not in {"", "0"}:
                 pytest.fail(f"REQUIRE_TOOLS is set, and {tool.absence}", pytrace=False)
             pytest.skip(tool.absence)
 
@@ -57,6 +58,13 @@ def _state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(params=["redis", pytest.param(VALKEY, marks=pytest.mark.needs("valkey-server"))])
+def redis_and_valkey(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test runs on Redis, and on Valkey where that is installed."""
+    if request.param == VALKEY:
+        monkeypatch.setenv(PREFERRED, VALKEY)
 
 
 @pytest.fixture

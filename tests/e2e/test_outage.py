@@ -12,6 +12,8 @@ from tests.redis_server import redis_server
 from tests.waiting import eventually
 from tests.wire import Client, ask, get, upstream
 
+pytestmark = pytest.mark.usefixtures("redis_and_valkey")
+
 RULES = "limits: [{{name: each, per: user, rate: 1/hour, burst: 40{more}}}]\n"
 KEPT = ("--appendonly", "yes", "--appendfsync", "always")
 

@@ -7,12 +7,15 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from tests.kit.process import ROOT, cli, gateway, run
 from tests.redis_server import redis_server
 from tests.waiting import eventually
 from tests.wire import ask, get, upstream
+
+pytestmark = pytest.mark.usefixtures("redis_and_valkey")
 
 SETTINGS = """\
 identity: {{sources: [trusted_header: {{header: X-User-Id}}], trusted_proxies: [127.0.0.0/8]}}

@@ -9,7 +9,7 @@ import pytest
 from gateway.limiter.limiter import Limiter
 from gateway.limits.bucket import Decision, Demand
 from tests.redis.builders import demand, limiter, redis_store
-from tests.redis_server import oldest_and_newest, redis_server
+from tests.redis_server import every_server, redis_server
 
 
 @dataclass
@@ -27,7 +27,7 @@ def store_of(opened: Limiter) -> Store:
     return Store(take, opened.reset)
 
 
-@pytest.fixture(params=["MemoryLimiter", "FailoverLimiter", *oldest_and_newest()])
+@pytest.fixture(params=["MemoryLimiter", "FailoverLimiter", *every_server()])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "MemoryLimiter":
         async with limiter(None) as opened:

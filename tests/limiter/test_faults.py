@@ -34,6 +34,7 @@ async def ask_in_time(opened: Limiter, seconds: float) -> None:
         await asyncio.sleep(0.005)
 
 
+@pytest.mark.usefixtures("redis_and_valkey")
 async def test_a_slow_redis_decides_as_long_as_it_is_in_time() -> None:
     async with redis_server() as server, fault_proxy(server.port) as proxy, limiter(proxy.url) as opened:
         for proxy.delay in (0.03, 0.06):
@@ -41,6 +42,7 @@ async def test_a_slow_redis_decides_as_long_as_it_is_in_time() -> None:
                 assert not (await opened.check([demand("b", rate="1000/s", burst=1000)])).degraded
 
 
+@pytest.mark.usefixtures("redis_and_valkey")
 async def test_a_redis_that_is_too_slow_delays_nobody_and_does_not_flap() -> None:
     observer = Recorder()
     async with (
@@ -57,6 +59,7 @@ async def test_a_redis_that_is_too_slow_delays_nobody_and_does_not_flap() -> Non
         await until(lambda: not opened.is_degraded)
 
 
+@pytest.mark.usefixtures("redis_and_valkey")
 async def test_a_single_late_reply_makes_one_degraded_decision() -> None:
     observer = Recorder()
     async with (
@@ -159,6 +162,7 @@ async def test_a_resolver_that_hangs_delays_nobody(monkeypatch: pytest.MonkeyPat
             assert await asyncio.to_thread(lambda: True), "a thread is free"
 
 
+@pytest.mark.usefixtures("redis_and_valkey")
 async def test_a_redis_that_comes_back_with_old_data_gives_at_most_one_burst_more() -> None:
     async with redis_server() as server, limiter(server.url) as opened:
 

@@ -18,6 +18,8 @@ from tests.redis.fault_proxy import fault_proxy
 from tests.redis_server import RedisServer, redis_server
 from tests.waiting import DEADLINE, at_most, until
 
+pytestmark = pytest.mark.usefixtures("redis_and_valkey")
+
 
 async def allowed_of(opened: Limiter, demands: Sequence[Demand], times: int) -> int:
     return sum([(await opened.check(demands)).allowed for _ in range(times)])

@@ -33,6 +33,7 @@ _COMMANDS = (
 )  # fmt: skip
 
 
+@pytest.mark.usefixtures("redis_and_valkey")
 async def test_redis_with_an_acl_user_who_may_do_no_more_than_needed() -> None:
     rights = ("~gateway:*", "resetchannels", "-@all", *(f"+{name}" for name in _COMMANDS))
     async with redis_server("--user", "limits", "on", ">s3cret", *rights) as server:
@@ -49,6 +50,7 @@ async def test_redis_with_an_acl_user_who_may_do_no_more_than_needed() -> None:
         assert observer.lost == observer.warnings == []
 
 
+@pytest.mark.usefixtures("redis_and_valkey")
 async def test_a_wrong_password_starts_the_gateway_degraded_and_is_not_shown() -> None:
     async with redis_server("--requirepass", "right") as server:
         observer = Recorder()
@@ -107,6 +109,7 @@ async def test_redis_over_tls_with_certificates_on_both_sides(
             assert len(observer.lost) == 1
 
 
+@pytest.mark.usefixtures("redis_and_valkey")
 async def test_a_sentinel_failover_costs_no_request_and_keeps_the_buckets() -> None:
     async with sentinel_group() as (master, replica, sentinel):
         observer = Recorder()
@@ -151,6 +154,7 @@ async def test_what_may_surprise_is_said_at_the_start(options: tuple[str, ...], 
         assert observer.warnings == warnings
 
 
+@pytest.mark.usefixtures("redis_and_valkey")
 async def test_what_may_surprise_is_said_when_redis_is_first_found() -> None:
     observer = Recorder()
     async with redis_server() as server:

@@ -11,13 +11,13 @@ from redis import Redis
 from gateway.limits.bucket import Charge, Demand, Quota, State, judge, owe, take
 from gateway.limits.rate import Rate
 from gateway.redis.scripts import RECONCILE, TAKE, Call, Debt, call_reconcile, call_take
-from tests.redis_server import RedisServer, oldest_and_newest
+from tests.redis_server import RedisServer, every_server
 from tests.waiting import until
 
 _EXAMPLES = 1000
 
 
-@pytest.fixture(params=oldest_and_newest(), scope="module")
+@pytest.fixture(params=every_server(), scope="module")
 def redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Redis"]:
     server = RedisServer(tmp_path_factory.mktemp("redis"), version=request.param)
     server.launch()

@@ -19,8 +19,10 @@ from gateway.redis.scripts import TAKE, Call
 from gateway.redis.store import RedisStore
 from tests.redis.builders import demand, pooled_client_of, redis_store
 from tests.redis.fault_proxy import fault_proxy
-from tests.redis_server import RedisServer, oldest_and_newest, redis_server
+from tests.redis_server import RedisServer, every_server, redis_server
 from tests.waiting import at_most, eventually, until
+
+on_redis_and_valkey = pytest.mark.usefixtures("redis_and_valkey")
 
 
 async def calls_of(client: "Redis", command: str) -> int:
@@ -32,6 +34,7 @@ def client_of(server: RedisServer) -> "Redis":
     return Redis(port=server.port, protocol=2)
 
 
+@on_redis_and_valkey
 async def test_checks_that_wait_go_together() -> None:
     async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
         await store.take([demand()])
@@ -58,6 +61,7 @@ async def test_checks_that_arrive_during_a_call_go_in_the_next_one() -> None:
         assert await calls_of(client, "evalsha") - before == 2
 
 
+@on_redis_and_valkey
 async def test_a_call_fails_at_the_deadline() -> None:
     async with redis_server() as server, redis_store(server.url, deadline=0.05) as store:
         await store.take([demand()])
@@ -71,6 +75,7 @@ async def test_a_call_fails_at_the_deadline() -> None:
         server.resume()
 
 
+@on_redis_and_valkey
 async def test_a_call_that_hangs_does_not_hold_up_the_next_one() -> None:
     async with (
         redis_server() as server,
@@ -85,6 +90,7 @@ async def test_a_call_that_hangs_does_not_hold_up_the_next_one() -> None:
         assert (await store.take([demand("b")])).allowed
 
 
+@on_redis_and_valkey
 async def test_a_script_redis_does_not_know_is_sent_once() -> None:
     async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
         assert (await store.take([demand(burst=3)])).owed == (0,)
@@ -94,6 +100,7 @@ async def test_a_script_redis_does_not_know_is_sent_once() -> None:
         assert await calls_of(client, "eval") == 2
 
 
+@on_redis_and_valkey
 async def test_after_a_restart_the_script_is_sent_again() -> None:
     async with redis_server() as server, redis_store(server.url) as store:
         await store.take([demand()])
@@ -105,6 +112,7 @@ def closed(connection: RedisConnection) -> bool:
     return not connection.is_open
 
 
+@on_redis_and_valkey
 async def test_an_idle_connection_that_redis_closed_fails_no_call() -> None:
     async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
         for _ in range(5):
@@ -115,6 +123,7 @@ async def test_an_idle_connection_that_redis_closed_fails_no_call() -> None:
         assert (await store.take([demand(cost=0)])).allowed
 
 
+@on_redis_and_valkey
 async def test_a_call_whose_reply_is_lost_is_never_repeated() -> None:
     async with (
         redis_server() as server,
@@ -132,6 +141,7 @@ async def test_a_call_whose_reply_is_lost_is_never_repeated() -> None:
 
 
 @pytest.mark.parametrize("length", range(0, 31, 3))
+@on_redis_and_valkey
 async def test_a_reset_in_the_middle_of_a_reply_makes_the_call_fail(length: int) -> None:
     async with redis_server() as server, fault_proxy(server.port) as proxy, redis_store(proxy.url) as store:
         await store.take([demand("warm")])
@@ -175,7 +185,7 @@ async def test_a_check_whose_client_disconnected_before_it_was_sent_is_not_charg
         assert (await store.take([demand("second", cost=0)])).owed == (0,)
 
 
-@pytest.mark.parametrize("version", oldest_and_newest())
+@pytest.mark.parametrize("version", every_server())
 async def test_a_full_redis_is_unavailable(version: str) -> None:
     async with (
         redis_server("--maxmemory-policy", "noeviction", version=version) as server,
@@ -195,6 +205,7 @@ async def test_a_full_redis_is_unavailable(version: str) -> None:
         assert (await store.take([demand()])).allowed
 
 
+@on_redis_and_valkey
 async def test_a_read_only_redis_is_unavailable_and_the_connection_is_replaced() -> None:
     async with redis_server() as server, redis_store(server.url) as store, client_of(server) as client:
         await store.take([demand()])
@@ -205,6 +216,7 @@ async def test_a_read_only_redis_is_unavailable_and_the_connection_is_replaced()
         assert (await store.take([demand()])).allowed
 
 
+@on_redis_and_valkey
 async def test_a_loading_redis_is_unavailable_until_it_has_loaded() -> None:
     options = ("--save", "3600", "1", "--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024")
     async with redis_server(*options) as server, redis_store(server.url) as store:
@@ -228,6 +240,7 @@ async def test_a_loading_redis_is_unavailable_until_it_has_loaded() -> None:
         assert (await store.take([demand()])).allowed
 
 
+@on_redis_and_valkey
 async def test_a_redis_that_rejects_the_password_is_unavailable_and_the_reason_says_so() -> None:
     async with (
         redis_server("--requirepass", "right") as server,
@@ -238,6 +251,7 @@ async def test_a_redis_that_rejects_the_password_is_unavailable_and_the_reason_s
         assert "wrong@" not in str(failure.value)
 
 
+@on_redis_and_valkey
 async def test_a_redis_that_denies_permission_is_unavailable() -> None:
     acl = ("--user", "gateway", "on", ">pw", "~gateway:*", "+@all", "-@scripting")
     async with redis_server(*acl) as server, redis_store(f"redis://gateway:pw@127.0.0.1:{server.port}") as store:
@@ -257,7 +271,7 @@ async def test_a_reply_in_another_form_than_the_scripts_is_a_failure() -> None:
             assert isinstance(answer, kind)
 
 
-@pytest.mark.parametrize("version", oldest_and_newest())
+@pytest.mark.parametrize("version", every_server())
 async def test_a_master_that_became_a_replica_is_connected_to_anew(version: str) -> None:
     """By then its name may point to the new master."""
     async with redis_server(version=version) as server, redis_store(server.url) as store, client_of(server) as client:
