@@ -117,7 +117,7 @@ async def test_real_clients_reach_a_unix_socket_whose_permissions_are_as_set(tmp
                     assert len(up.requests[-1].body) == size
             assert (await ask(path, get("/a"))).start == b"HTTP/1.1 200 OK"
             assert up.requests[-1].start == b"GET /a HTTP/1.1"
-            assert up.requests[-1].one(b"host") == b"gw.test"
+            assert up.requests[-1].one(b"host") == b"localhost"
             assert not up.requests[-1].all(b"x-forwarded-for")
             process.signal(signal.SIGTERM)
             assert await process.ends() == 0
@@ -219,7 +219,7 @@ async def test_clients_on_a_unix_socket_are_not_counted_as_one_address(tmp_path:
 async def test_the_control_plane_listens_on_several_addresses_too(tmp_path: Path) -> None:
     path, rules = tmp_path / "control.sock", "control: {listen: [127.0.0.1:0, 'unix:%s'], check_from: [%s]}\n"
     question = b'{"user_id": "ana", "endpoint": "GET /", "weight": 1}'
-    fields = f"Host: a\r\nContent-Type: application/json\r\nContent-Length: {len(question)}"
+    fields = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(question)}"
     head = f"POST /api/v1/check-limit HTTP/1.1\r\n{fields}"
     for sources, status in (("unix", 200), ("127.0.0.0/8", 401)):
         async with gateway(tmp_path, 9, "127.0.0.1:0", rules % (path, sources)) as (process, _):
