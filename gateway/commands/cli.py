@@ -14,6 +14,7 @@ from gateway.commands.completion import add_completion_command
 from gateway.commands.console import OutputError, escape_unprintable, flush_output, print_error, print_output
 from gateway.commands.control_client import ControlClientError
 from gateway.commands.demo import add_demo_command
+from gateway.commands.explain import ExplainError, add_explain_command
 from gateway.commands.operate import add_operate_commands
 from gateway.commands.override import add_override_commands
 from gateway.commands.purge import PurgeError, add_purge_command
@@ -71,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNUSABLE
     except (
         ListenError, RuntimeFolderError, ReexecError, UnsafeParserError, SigningError, AuditError, AuditLogError,
-        CallerError, ReportError, SinkUnavailableError, OutputError, StateLockError, ControlClientError, PurgeError,
+        CallerError, ReportError, SinkUnavailableError, OutputError, StateLockError, ControlClientError, ExplainError,
+        PurgeError,
     ) as error:  # fmt: skip
         print_error(f"gateway: {error}")
         return FAILED
@@ -100,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_serve_command(commands)
     add_check_command(commands)
+    add_explain_command(commands)
     add_operate_commands(commands)
     add_override_commands(commands)
     add_token_commands(commands)

@@ -8,7 +8,7 @@ address, and an invented token gets no bucket of its own. What was not believed 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from gateway.limits.address import Address, Network, Unix, belongs, find_client, group
 
@@ -105,6 +105,9 @@ _FORWARDED_BY_STRANGER = Rejection(
 class IdentitySource(Protocol):
     """Identifies a sender: `TrustedHeader`, `BearerToken` or `ApiKey`."""
 
+    kind: ClassVar[str]
+    """What it reads; a key of `REASONS`."""
+
     @property
     def header(self) -> str:
         """Name of the header that it reads."""
@@ -119,6 +122,8 @@ class TrustedHeader:
 
     A header that occurs twice is ignored as well, because somebody added to what the proxy wrote.
     """
+
+    kind: ClassVar[str] = "trusted_header"
 
     header: str
     tier_header: str | None = None
@@ -142,6 +147,8 @@ class BearerToken:
         tier_claim: The same for the tier; None if tokens do not say it.
         header: Name of the header.
     """
+
+    kind: ClassVar[str] = "jwt"
 
     verify: Callable[[str], Mapping[str, object] | Rejection] = field(repr=False)
     claim: tuple[str, ...]
@@ -187,6 +194,8 @@ def _name_in(claims: Mapping[str, object], path: tuple[str, ...]) -> str | None:
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A known key in a header. Only hashes are kept: `holders` maps a key's SHA-256 in hex to its holder."""
+
+    kind: ClassVar[str] = "api_key"
 
     holders: Mapping[str, Claim] = field(repr=False)
     header: str = "X-Api-Key"

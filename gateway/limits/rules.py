@@ -10,7 +10,7 @@ from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.identity import Caller
 from gateway.limits.limit import ADDRESS, USER, Limit
-from gateway.limits.override import Block, Effect, OverrideIndex, Overrides, blocked
+from gateway.limits.override import Block, Effect, Override, OverrideIndex, Overrides, blocked
 from gateway.limits.path import PathPolicy
 from gateway.limits.router import Router
 
@@ -160,6 +160,13 @@ class Rules:
         find = self._in_force.of_user if caller.id else self._in_force.of_address
         override = find(endpoint, caller)
         return caller.tier if override is None or override.tier is None else override.tier
+
+    def overrides_of(self, endpoint: str, caller: Caller) -> tuple[Override, ...]:
+        """What is set for a caller's user id, and for the address, at an endpoint; also what blocks them."""
+        if self._in_force is None:
+            return ()
+        found = (self._in_force.of_user(endpoint, caller), self._in_force.of_address(endpoint, caller))
+        return tuple(override for override in found if override is not None)
 
     def exempt(self, endpoint: Endpoint, caller: Caller) -> list[str]:
         """The names of the limits that would apply to a request if its caller were not exempt."""

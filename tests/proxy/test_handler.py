@@ -2,6 +2,7 @@
 
 import asyncio
 from ipaddress import ip_network
+from typing import ClassVar
 
 import pytest
 
@@ -192,6 +193,7 @@ async def test_an_error_that_nobody_foresaw_is_a_500_and_told_once() -> None:
     error = RuntimeError("it quotes what the client sent")
 
     class Broken:
+        kind: ClassVar[str] = "trusted_header"
         header = "X-User-Id"
 
         def __call__(self, _: Sender) -> Claim | None:

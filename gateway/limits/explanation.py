@@ -1,0 +1,190 @@
+"""`Explanation`: which rules apply to a request, and why; a value that takes nothing from any bucket."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from gateway.limits.address import Address
+from gateway.limits.bucket import Demand
+from gateway.limits.endpoint import Endpoint
+from gateway.limits.identification import Attempt
+from gateway.limits.identity import Caller
+from gateway.limits.limit import Limit
+from gateway.limits.override import BLOCKED, Override
+from gateway.limits.precedence import Request, RunnerUp, runners_up
+from gateway.limits.rules import Rules, holder_of
+
+_METHOD = re.compile(r"[A-Z_-]+", re.ASCII)
+_SPACE = re.compile(r"\s|\0")
+_BREAK = re.compile(r"[\r\n\0]")
+
+GIVEN = "given"
+"""The source of a caller whom the question names."""
+
+CLIENT_ADDRESS = "client_address"
+"""The source of a caller who is known by nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request that somebody wants to be explained.
+
+    Attributes:
+        method: As a client would send it.
+        target: The request target: a path, perhaps with a query, or a URL.
+        headers: Names and values.
+        address: Of the other end of the connection; None if it is unknown.
+        user: Whose request it is, whatever the headers say; None for whom the headers identify.
+        tier: The tier of that user.
+
+    Raises:
+        ValueError: it is not one request, because something has a line break or a space too many.
+    """
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    address: Address | None = None
+    user: str | None = field(default=None, repr=False)
+    tier: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _METHOD.fullmatch(self.method):
+            raise ValueError("a method is one word in capitals, such as GET")
+        if not self.target or _SPACE.search(self.target):
+            raise ValueError("a target has no white space; write it as %20")
+        for name, value in self.headers:
+            if not name or _SPACE.search(name) or ":" in name or _BREAK.search(value):
+                raise ValueError("a header is one line, such as X-Plan: gold")
+
+
+class Unserved(NamedTuple):
+    """A request that the gateway does not serve, so that no limit counts it.
+
+    Attributes:
+        status: Of the response.
+        reason: Why, as a label; as in the access log.
+        why: The same in a sentence.
+    """
+
+    status: int
+    reason: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How the rules treat a request.
+
+    Attributes:
+        request: Method, host and the canonical path.
+        endpoint: The one to which it belongs.
+        runners_up: Other endpoints that it could have belonged to.
+        caller: Whom it is charged to.
+        source: What identified the caller: a kind of source, `CLIENT_ADDRESS` or `GIVEN`.
+        attempts: What each source found.
+        tier: The tier that counts.
+        overrides: What is set for the caller's user id and address, and what blocks them.
+        exempt: Names of the limits from which the caller is exempt.
+        demands: The buckets, and what the request is charged.
+        limits: By name, those of the rules.
+    """
+
+    request: Request
+    endpoint: Endpoint
+    runners_up: tuple[RunnerUp, ...]
+    caller: Caller
+    source: str
+    attempts: tuple[Attempt, ...]
+    tier: str | None
+    overrides: tuple[Override, ...]
+    exempt: tuple[str, ...]
+    demands: tuple[Demand, ...]
+    limits: dict[str, Limit]
+
+    @property
+    def path(self) -> str:
+        """The canonical path."""
+        return "/" + "/".join(self.request.segments)
+
+
+def explain(
+    rules: Rules, endpoint: Endpoint, request: Request, caller: Caller, source: str, found: tuple[Attempt, ...]
+) -> Explanation:
+    """How rules treat a caller's request, which belongs to an endpoint."""
+    others = [each for each in rules.endpoints.values() if each.template is not None]
+    return Explanation(
+        request=request,
+        endpoint=endpoint,
+        runners_up=runners_up(others, endpoint, request, case_sensitive=rules.paths.case_sensitive),
+        caller=caller,
+        source=source,
+        attempts=found,
+        tier=rules.tier_of(endpoint.name, caller),
+        overrides=rules.overrides_of(endpoint.name, caller),
+        exempt=tuple(rules.exempt(endpoint, caller)),
+        demands=tuple(rules.demands(endpoint, caller)),
+        limits={limit.name: limit for limit in rules.limits},
+    )
+
+
+def as_document(explained: Explanation | Unserved) -> dict[str, Any]:
+    """An explanation as JSON has it."""
+    if isinstance(explained, Unserved):
+        return {"served": False, **explained._asdict()}
+    endpoint, caller = explained.endpoint, explained.caller
+    return {
+        "served": True,
+        "request": {"method": explained.request.method, "host": explained.request.host, "path": explained.path},
+        "endpoint": _endpoint(endpoint) | {"upstream": endpoint.upstream, "cost": endpoint.cost},
+        "runners_up": [{**_endpoint(each), "why": why} for each, why in explained.runners_up],
+        "caller": {
+            "user": caller.id or None,
+            "address": None if caller.address is None else str(caller.address),
+            "caller": caller.digest.decode(),
+            "source": explained.source,
+            "tier": explained.tier,
+            "attempts": [each._asdict() for each in explained.attempts],
+        },
+        "overrides": [_override(each) for each in explained.overrides],
+        "exempt_from": list(explained.exempt),
+        "blocked": any(demand.charge.limit == BLOCKED for demand in explained.demands),
+        "buckets": _buckets(explained, explained.demands),
+    }
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "name": endpoint.name,
+        "path": endpoint.template.text if endpoint.template else None,
+        "methods": sorted(endpoint.methods),
+        "host": endpoint.host,
+    }
+
+
+def _override(override: Override) -> dict[str, Any]:
+    quota = override.quota
+    return {
+        "effect": override.effect.value,
+        "reason": override.reason,
+        **({"rate": str(quota.rate), "burst": quota.burst} if quota else {}),
+        **({"tier": override.tier} if override.tier else {}),
+    }
+
+
+def _buckets(explained: Explanation, demands: Sequence[Demand]) -> list[dict[str, Any]]:
+    return [
+        {
+            "limit": charge.limit,
+            "per": list(explained.limits[charge.limit].per),
+            "shared": holder_of(key) is None,
+            "rate": str(charge.quota.rate),
+            "burst": charge.quota.burst,
+            "cost": charge.cost,
+            "payable": charge.due <= charge.quota.capacity,
+            "enforced": charge.enforced,
+        }
+        for key, charge in demands
+        if charge.limit != BLOCKED
+    ]

@@ -1,0 +1,102 @@
+"""`DryRun`: takes a request through the proxy's own code up to the limiter, and explains what it finds there.
+
+The request is parsed, read, matched and identified by the classes that serve requests; nothing is charged, forwarded or
+reported.
+"""
+
+import asyncio
+
+from gateway.auth.identity import build_identity, credential_headers, identity_headers
+from gateway.limits.explanation import CLIENT_ADDRESS, GIVEN, Explanation, Question, Unserved, explain
+from gateway.limits.identification import Attempt, attempts
+from gateway.limits.identity import Caller, Sender, unreported
+from gateway.limits.precedence import Request
+from gateway.limits.rules import Rules
+from gateway.proxy.bad_request import BadRequest
+from gateway.proxy.client import Client
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.peer import Peer
+from gateway.proxy.request import RequestReader
+from gateway.proxy.request_id import RequestIds
+from gateway.proxy.request_parser import RequestParser
+from gateway.proxy.write_coalescer import WriteCoalescer
+from gateway.settings.gateway import Settings
+
+_WHY = {
+    BadRequest.UNREADABLE: "the request is not valid HTTP",
+    BadRequest.HEAD_TOO_LARGE: "the head is larger than intake permits",
+    BadRequest.METHOD: "the method is never forwarded",
+    BadRequest.TWO_CALLERS: "a header that identifies the caller is there twice",
+    BadRequest.TRANSFER_CODING: "the Transfer-Encoding is not chunked",
+    BadRequest.HOST: "Host is not one valid name or address",
+    BadRequest.TARGET: "the target is neither a path nor a URL in printable ASCII",
+    BadRequest.LARGE_BODY: "the body is larger than max_body",
+    BadRequest.PATH: "servers read this spelling of the path in different ways",
+}
+
+
+class DryRun:
+    """Explains requests as this gateway would serve them.
+
+    Args:
+        settings: Who identifies callers, and how large a request may be.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        who = settings.identity
+        self._intake = settings.intake
+        self._identity = build_identity(who, settings.intake.max_header, unreported)
+        self._reader = RequestReader(identity_headers(who), credential_headers(who), who.proxy_headers)
+
+    def explain(self, rules: Rules, question: Question, loop: asyncio.AbstractEventLoop) -> Explanation | Unserved:
+        """How rules treat a request; takes nothing.
+
+        Args:
+            rules: Those in force.
+            question: The request.
+            loop: An event loop, which need not run.
+        """
+        exchange = self._parse(question, loop)
+        if isinstance(exchange, BadRequest):
+            return _unserved(exchange)
+        head = self._reader.read(exchange)
+        if isinstance(head, BadRequest):
+            return _unserved(head)
+        endpoint = rules.match(head.method, head.target.host, head.target.path)
+        segments = rules.paths.segments(head.target.path)
+        if endpoint is None or segments is None:
+            return _unserved(BadRequest.PATH)
+        if head.length is not None and head.length > (endpoint.max_body or self._intake.max_body):
+            return _unserved(BadRequest.LARGE_BODY)
+        peer = exchange.client.peer
+        sender = Sender(peer.address, peer.trusted, exchange.message.headers)
+        request = Request(head.method, head.target.host, segments)
+        return explain(rules, endpoint, request, *self._identify(rules, sender, question))
+
+    def _identify(self, rules: Rules, sender: Sender, question: Question) -> tuple[Caller, str, tuple[Attempt, ...]]:
+        caller = self._identity.identify(sender, locate=rules.locates)
+        if question.user is None:
+            made = attempts(self._identity, sender)
+            return caller, made[-1].source if caller.id else CLIENT_ADDRESS, made
+        user = self._identity.user(question.user, question.tier, caller.address)
+        return user._replace(address_digest=caller.address_digest if rules.locates else None), GIVEN, ()
+
+    def _parse(self, question: Question, loop: asyncio.AbstractEventLoop) -> Exchange | BadRequest:
+        parser = RequestParser(loop, self._intake)
+        names_host = any(name.lower() == "host" for name, _ in question.headers)
+        lines = [
+            f"{question.method} {question.target} HTTP/1.1",
+            *["Host:"] * (not names_host),  # which HTTP/1.1 requires, and may be empty (RFC 9112 section 3.2)
+            *(f"{name}: {value}" for name, value in question.headers),
+        ]
+        parser.data_received("".join(f"{line}\r\n" for line in [*lines, ""]).encode(errors="surrogateescape"))
+        if not parser.queue:
+            return parser.refusal or BadRequest.UNREADABLE
+        address = question.address
+        peer = Peer(address, str(address or ""), "http", self._identity.trusts(address))
+        client = Client(None, peer, self._intake, parser, WriteCoalescer(loop))
+        return Exchange(*parser.pop(), client, RequestIds(shown=False))
+
+
+def _unserved(cause: BadRequest) -> Unserved:
+    return Unserved(cause.response.status, cause.reason, _WHY.get(cause, "the request is malformed"))
