@@ -7,8 +7,8 @@ this release of Debian is older than the first that has the tool:
     def test_...
 
 ``python3 -m tests.outside_tools`` prints the Debian packages of those that are missing and can be had, for `.ci/run` to
-install; with ``--missing``, what is not tested without them, as `make test` does at its end. It needs nothing but
-Python.
+install; with ``--modules``, the modules of Go to build; with ``--missing``, what is not tested without them, as `make
+test` does at its end. It needs nothing but Python.
 """
 
 import platform
@@ -41,12 +41,14 @@ class Tool:
         program: What is looked for on the path.
         packages: Debian's that bring it, with a space between two.
         tests: What nothing but it tests: "whether ...".
+        module: The module of Go that it is built from, where no package brings it; `packages` are then what builds it.
         since: The first release of Debian that has those packages; 0 for all that we support.
     """
 
     program: str
     packages: str
     tests: str
+    module: str = ""
     since: int = 0
 
     @property
@@ -62,7 +64,9 @@ class Tool:
     def absence(self) -> str:
         """What is not tested where it is missing, and how to get it."""
         debian = f"Debian {self.since} or later" if self.since else "Debian"
-        return f"{self.program} is not installed; it tests {self.tests} ({debian}: apt-get install {self.packages})"
+        build = f" && go install {self.module}" if self.module else ""
+        how = f"{debian}: apt-get install {self.packages}{build}"
+        return f"{self.program} is not installed; it tests {self.tests} ({how})"
 
 
 _ALL = (
@@ -76,6 +80,20 @@ _ALL = (
     Tool("zsh", "zsh", "what zsh completes with the script of `gateway completion`"),
     Tool("fish", "fish", "what fish completes with the script of `gateway completion`"),
     Tool("systemd-analyze", "systemd", "whether systemd reads the unit in deploy/, and how little it exposes"),
+    Tool(
+        "helm",
+        "ca-certificates golang-go",
+        "the Helm chart in deploy/",
+        module="helm.sh/helm/v3/cmd/helm@v3.18.6",
+        since=13,
+    ),
+    Tool(
+        "kubeconform",
+        "ca-certificates golang-go",
+        "whether Kubernetes knows every key of the chart and of the manifests in deploy/",
+        module="github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0",
+        since=13,
+    ),
     Tool("valkey-server", "valkey-server", "the store of limits, outages and ACL included, on Valkey", since=13),
     Tool("unshare", "util-linux", "the gateway as process 1, and names from an /etc/hosts of its own"),
 )
@@ -88,6 +106,8 @@ def main(arguments: list[str]) -> str:
     if arguments == ["--missing"]:
         return "".join(f"Not tested: {tool.absence}\n" for tool in _ALL if tool.is_missing)
     wanted = [tool for tool in _ALL if tool.is_missing and tool.can_be_had]
+    if arguments == ["--modules"]:
+        return "".join(f"{tool.module}\n" for tool in wanted if tool.module)
     return " ".join(sorted({package for tool in wanted for package in tool.packages.split()})) + "\n"
 
 

@@ -48,6 +48,13 @@ async def test_the_packages_to_install_are_printed_by_a_bare_python(tmp_path: Pa
     assert set(output.split()) == {name for tool in had for name in tool.packages.split()}
 
 
+async def test_so_are_the_modules_of_go_to_build(tmp_path: Path) -> None:
+    code, output = await python_without_tools(tmp_path, "-S", "-m", "tests.outside_tools", "--modules")
+    assert code == 0
+    assert output.split() == [tool.module for tool in TOOLS.values() if tool.module and tool.can_be_had]
+    assert all("@v" in tool.module for tool in TOOLS.values() if tool.module)
+
+
 @pytest.mark.parametrize(
     ("system", "release"),
     [

@@ -123,7 +123,8 @@ def test_the_network_lets_through_what_is_needed_and_nothing_else() -> None:
     assert all(rule["to"] for rule in policy["egress"])
     settings = yaml.safe_load((BASE / "gateway.yaml").read_text())
     urls = [settings["store"]["url"].removesuffix("/0"), *settings["upstreams"]["default"]["urls"]]
-    needed = {int(url.rpartition(":")[2]) for url in urls} | {53}
+    # DNS; and what the base does not use, but an installation may: PostgreSQL and a collector of traces.
+    needed = {int(url.rpartition(":")[2]) for url in urls} | {53, 5432, 4318}
     assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == needed
     (redis,) = the("NetworkPolicy", "redis")["ingress"]
     assert redis["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}]
