@@ -22,8 +22,9 @@ ADDED = {"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-
 
 
 def essence(answer: Message) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
-    """What has to be equal: all but the clock and what belongs to one connection only."""
-    fields = [(name.lower(), value) for name, value in answer.fields if name.lower() not in HOP_BY_HOP | {b"date"}]
+    """What has to be equal: all but the clock, the gateway's id, and what belongs to one connection only."""
+    own = HOP_BY_HOP | {b"date", b"x-request-id"}
+    fields = [(name.lower(), value) for name, value in answer.fields if name.lower() not in own]
     return answer.start, sorted(fields), answer.body
 
 
