@@ -43,7 +43,7 @@ wheels: ## Make wheels/: the gateway and all that it needs, to install on a serv
 	@rm -rf wheels .venv-wheels && $(PYTHON) -m venv .venv-wheels
 	@.venv-wheels/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
 		--requirement requirements/build.txt
-	@.venv-wheels/bin/pip wheel --quiet --disable-pip-version-check --only-binary :all: --no-binary aiologger \
+	@.venv-wheels/bin/python -W ignore -m pip wheel --quiet --disable-pip-version-check --only-binary :all: --no-binary aiologger \
 		--no-build-isolation --use-pep517 --require-hashes --requirement requirements/image.txt --wheel-dir wheels
 	@.venv-wheels/bin/pip install --quiet --disable-pip-version-check --no-index --find-links wheels hatchling
 	@.venv-wheels/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir wheels .
