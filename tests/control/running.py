@@ -17,6 +17,7 @@ from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.process.sockets import bind
+from gateway.settings.answers import Answers
 from gateway.settings.control import Control
 from gateway.settings.gateway import Settings
 from gateway.settings.identity import IdentityPolicy
@@ -103,9 +104,10 @@ def settings(
     plane = Control(**{"listen": (Listener(port=0),), "admin": policy(), **(control or {})})
     where = Store(RedisUrl.parse(store), deadline=PATIENT) if store else Store()
     identity = IdentityPolicy((TrustedHeader("X-User-Id", "X-User-Tier"),), LOOPBACK, hash_key=b"0123456789abcdef")
-    return replace(
-        plain, listen=(Listener(port=0),), control=plane, store=where, identity=identity, drain_time=1.0, **more
-    )
+    # Without an id, responses are the same bytes each time.
+    answers = Answers(request_id=False)
+    made = replace(plain, listen=(Listener(port=0),), control=plane, store=where, identity=identity, answers=answers)
+    return replace(made, drain_time=1.0, **more)
 
 
 @asynccontextmanager
