@@ -28,6 +28,7 @@ from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
 from gateway.process.sockets import Bound
 from gateway.proxy.bad_request import BadRequest
+from gateway.proxy.dry_run import DryRun
 from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
@@ -147,7 +148,7 @@ class Worker:
             status = StatusApi(stop.is_set, lambda: limiter.is_degraded, metrics.scrape)
             control = ControlPlane(
                 settings, workers, context.runtime.since, book, self._certificates, identity, limiter, redis, poller,
-                events, metrics, log, status,
+                events, metrics, log, status, DryRun(settings).explain,
             )  # fmt: skip
             self._reload = control.reloader.reload_on_signal
 

@@ -20,7 +20,7 @@ from gateway.settings.control import Control
 from gateway.settings.listener import Listener
 from gateway.settings.url import Origin
 
-_CONFIG = Path("config/gateway.yaml")
+DEFAULT_CONFIG = Path("config/gateway.yaml")
 _TOKEN_VARIABLE = "GATEWAY_TOKEN"  # noqa: S105 - the name of a variable
 _TIMEOUT = 30.0
 """Seconds that the gateway may take; the rest of a fleet has 15 to reload."""
@@ -56,10 +56,19 @@ class Response(NamedTuple):
             raise ControlClientError("the answer is not JSON; is this the gateway's control listener?") from None
 
 
-def add_client_flags(command: argparse.ArgumentParser) -> None:
-    """Add the flags that say which gateway is asked, and with which token."""
+def add_client_flags(command: argparse.ArgumentParser, credential: str = "--token-file") -> None:
+    """Add the flags that say which gateway is asked, and with which token.
+
+    Args:
+        command: Their command.
+        credential: The flag for the operator's token.
+    """
     command.add_argument(
-        "--config", metavar="FILE", type=Path, default=_CONFIG, help="the gateway's settings (default %(default)s)"
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        help="the gateway's settings (default %(default)s)",
     )
     command.add_argument(
         "--url", metavar="URL", type=_origin, help="the control listener (default: control.listen in the settings)"
@@ -68,7 +77,7 @@ def add_client_flags(command: argparse.ArgumentParser) -> None:
         "--ca", metavar="FILE", type=Path, help="certificates to trust (default: the control listener's own)"
     )
     command.add_argument(
-        "--token-file", metavar="FILE", type=Path,
+        credential, dest="token_file", metavar="FILE", type=Path,
         help=f"a token (default: {_TOKEN_VARIABLE} in the environment, else one is made with --key)",
     )  # fmt: skip
     command.add_argument(
@@ -169,11 +178,11 @@ def _given_token(path: Path | None) -> str:
     try:
         token = path.read_text().strip() if path is not None else os.environ.get(_TOKEN_VARIABLE, "").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ControlClientError(f"--token-file {path} cannot be read: {error}") from error
+        raise ControlClientError(f"the token file {path} cannot be read: {error}") from error
     if path is not None and not token:
-        raise ControlClientError(f"--token-file {path} is empty")
+        raise ControlClientError(f"the token file {path} is empty")
     if not token.isprintable() or not token.isascii():
-        raise ControlClientError(f"{f'--token-file {path}' if path else _TOKEN_VARIABLE} does not hold a token")
+        raise ControlClientError(f"{f'the token file {path}' if path else _TOKEN_VARIABLE} does not hold a token")
     return token
 
 

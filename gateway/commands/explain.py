@@ -6,16 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gateway.auth.grant import Scope
 from gateway.commands.caller import parse_address
 from gateway.commands.console import print_error
+from gateway.commands.control_client import DEFAULT_CONFIG, ControlClient, add_client_flags
 from gateway.config.flags import Flags
-from gateway.config.loader import Loaded, load
+from gateway.config.loader import load
 from gateway.config.summary import table
 from gateway.limits.explanation import Question, as_document
 from gateway.proxy.dry_run import DryRun
-from gateway.settings.identity import IdentityPolicy, Jwt
 
-_CONFIG = Path("config/gateway.yaml")
 _NOWHERE = "http://127.0.0.1:9"
 """An upstream for rules without settings; nothing is sent."""
 
@@ -27,13 +27,14 @@ class ExplainError(Exception):
 def add_explain_command(commands: Any) -> None:
     """Add `explain` to argparse's subcommands.
 
-    Its `render` returns what to print, or raises `ExplainError` or `ConfigError`.
+    Its `render` returns what to print, or raises `ExplainError`, `ConfigError` or `ControlClientError`.
     """
     explain = commands.add_parser(
         "explain",
         help="say which rules apply to a request, and why",
         description="Say which endpoint a request belongs to and why, whom it is charged to and why, and which buckets "
-        "have to pay. It goes through the code that serves requests, and asks no gateway and no Redis.",
+        "have to pay. It goes through the code that serves requests, and takes nothing. Without --running, only the "
+        "files are read.",
     )
     explain.add_argument("request", metavar="REQUEST", help="a method and a path or URL, as in 'GET /v1/orders/7'")
     explain.add_argument("--user", metavar="ID", help="as this user, whatever the headers say")
@@ -41,47 +42,68 @@ def add_explain_command(commands: Any) -> None:
     explain.add_argument(
         "--header", metavar="'NAME: VALUE'", action="append", default=[], help="a header; may be repeated"
     )
-    explain.add_argument("--token-file", metavar="FILE", type=Path, help="send the caller's token in this file")
+    explain.add_argument(
+        "--token-file", dest="caller_token", metavar="FILE", type=Path, help="send the caller's token in this file"
+    )
     explain.add_argument(
         "--address", metavar="IP", type=parse_address, help="where the connection comes from (default: unknown)"
     )
-    explain.add_argument("--config", metavar="FILE", type=Path, help=f"(default {_CONFIG}, if there is one)")
     explain.add_argument("--rules", metavar="FILE", help="rule file or folder, in place of the settings' own")
-    explain.add_argument("--json", action="store_true", help="print JSON")
+    explain.add_argument(
+        "--running", action="store_true",
+        help="ask the running gateway, which knows of overrides and what each bucket holds; implied by --url",
+    )  # fmt: skip
+    add_client_flags(explain, "--admin-token-file")
     explain.set_defaults(render=_explain)
 
 
 def _explain(options: argparse.Namespace) -> str:
-    loaded = _load(options)
-    question = _question(options, loaded.settings.identity)
-    loop = asyncio.new_event_loop()
-    try:
-        document = as_document(DryRun(loaded.settings).explain(loaded.rules, question, loop))
-    finally:
-        loop.close()
+    question = _question(options)
+    if options.running or options.url:
+        if options.rules is not None:
+            raise ExplainError("--rules is for files; the running gateway explains with the rules in force")
+        client = ControlClient(options, Scope.READ_LIMITS)
+        document = client.call("POST", "/api/v1/admin/explain", _body(options, question))
+    else:
+        document = _offline(options, question)
     return json.dumps(document) if options.json else "\n".join(_lines(document))
 
 
-def _load(options: argparse.Namespace) -> Loaded:
-    config = options.config or (_CONFIG if _CONFIG.exists() else None)
+def _offline(options: argparse.Namespace, question: Question) -> dict[str, Any]:
+    """What the files say."""
+    config = options.config if options.config != DEFAULT_CONFIG or options.config.exists() else None
     loaded = load(config, Flags(rules=options.rules, upstream=None if config else _NOWHERE))
     for warning in loaded.warnings:
         print_error(f"warning: {warning}")
-    return loaded
+    loop = asyncio.new_event_loop()
+    try:
+        return as_document(DryRun(loaded.settings).explain(loaded.rules, question, loop))
+    finally:
+        loop.close()
 
 
-def _question(options: argparse.Namespace, who: IdentityPolicy) -> Question:
+def _body(options: argparse.Namespace, question: Question) -> dict[str, Any]:
+    body = {
+        "request": f"{question.method} {question.target}",
+        "user_id": question.user,
+        "tier": question.tier,
+        "headers": [f"{name}: {value}" for name, value in question.headers] or None,
+        "address": str(options.address) if options.address else None,
+        "token": question.token,
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _question(options: argparse.Namespace) -> Question:
     method, space, target = options.request.partition(" ")
     if not space:
         raise ExplainError(f"{options.request!r} is not a request; write a method and a path, as in 'GET /v1/orders/7'")
     if options.tier is not None and options.user is None:
         raise ExplainError("--tier needs --user; without it, the headers say who the caller is")
-    headers = [_header(text) for text in options.header]
-    if options.token_file is not None:
-        header = next((each.header for each in who.sources if isinstance(each, Jwt)), "Authorization")
-        headers.append((header, f"Bearer {_token(options.token_file)}"))
+    headers = tuple(map(_header, options.header))
+    token = None if options.caller_token is None else _token(options.caller_token)
     try:
-        return Question(method, target.strip(), tuple(headers), options.address, options.user, options.tier)
+        return Question(method, target.strip(), headers, options.address, options.user, options.tier, token)
     except ValueError as error:
         raise ExplainError(f"this is not a request: {error}") from None
 
@@ -113,7 +135,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
         f"endpoint  {endpoint['name']}: {_selector(endpoint)}",
         *(f"          not {each['name']} ({_selector(each)}): {each['why']}" for each in document["runners_up"]),
         *_caller(document["caller"]),
-        *(f"override  {each['effect']}: {each['reason']}" for each in document["overrides"]),
+        *map(_override, document["overrides"]),
         *[f"exempt    from {', '.join(document['exempt_from'])}"] * bool(document["exempt_from"]),
         "",
         *_buckets(document),
@@ -139,25 +161,56 @@ def _caller(caller: dict[str, Any]) -> list[str]:
     ]
 
 
+def _override(override: dict[str, Any]) -> str:
+    effect = override["effect"]
+    if effect == "quota":
+        effect = f"{override['rate']} burst {override['burst']}"
+    elif effect == "tier":
+        effect = f"tier {override['tier']}"
+    until = f", until {override['expires_at']}" if override.get("expires_at") else ""
+    return f"override  {effect}{until}: {override['reason']}"
+
+
 def _buckets(document: dict[str, Any]) -> list[str]:
     if document["blocked"]:
         return ["The caller is blocked: every request is refused, and charged to no bucket."]
     if not document["buckets"]:
         return ["No limit counts this request: it passes."]
-    rows = (
+    is_running = "allowed" in document
+    head = ("LIMIT", "PER", "RATE", "BURST", "TAKES", *["HOLDS", "CAN PAY"] * is_running, "")
+    rows = [
         (
             each["limit"],
             " and ".join(each["per"]) or "all",
             each["rate"],
             str(each["burst"]),
             str(each["cost"]),
+            *((str(each["remaining"]), _payable(each)) if is_running else ()),
             _note(each),
         )
         for each in document["buckets"]
-    )
-    return table(("LIMIT", "PER", "RATE", "BURST", "TAKES", ""), rows).splitlines()
+    ]
+    return [*table(head, rows).splitlines(), *(["", _outcome(document)] if is_running else [])]
+
+
+def _payable(bucket: dict[str, Any]) -> str:
+    if bucket["remaining"] >= bucket["cost"]:
+        return "now"
+    return f"from {bucket['payable_at']}" if bucket["payable_at"] else "never"
 
 
 def _note(bucket: dict[str, Any]) -> str:
     notes = ["never passes: it costs more than the bucket holds"] * (not bucket["payable"])
     return "; ".join([*notes, *["not enforced"] * (not bucket["enforced"])])
+
+
+def _outcome(document: dict[str, Any]) -> str:
+    degraded = " Redis is unavailable; this is one worker's view." if document["degraded"] else ""
+    if document["unavailable"]:
+        return f"It would get a 503, because a limit says when_redis_is_down: refuse.{degraded}"
+    if document["allowed"]:
+        return f"It would pass now.{degraded}"
+    refusing = [each["limit"] for each in document["buckets"] if each["enforced"] and _payable(each) != "now"]
+    until = document["allowed_from"]
+    when = f"until {until}, if nothing else is charged until then" if until else "always"
+    return f"It would be refused by {', '.join(refusing)}, {when}.{degraded}"

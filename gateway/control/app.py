@@ -21,6 +21,7 @@ from gateway.control.audit.log import open_audit_log
 from gateway.control.audit.writer import AuditWriter, Head
 from gateway.control.bypass import Bypass
 from gateway.control.check_limit import CheckLimitApi
+from gateway.control.explain import Explain, ExplainApi
 from gateway.control.http.cors import CorsHeaders
 from gateway.control.http.deadlines import Deadlines
 from gateway.control.http.hosts import Hosts
@@ -80,6 +81,7 @@ class ControlPlane:
         metrics: Of this worker.
         log: Of this process.
         status: Serves health and metrics.
+        explain: Explains requests.
 
     Attributes:
         bypass: Decides which requests bypass the limits.
@@ -102,6 +104,7 @@ class ControlPlane:
         metrics: Metrics,
         log: Log,
         status: Api,
+        explain: Explain,
     ) -> None:
         control, prefix = settings.control, settings.store.prefix
         self._log = log
@@ -133,6 +136,7 @@ class ControlPlane:
             OpenApi(),
             CheckLimitApi(guard, control.check_from, book, identity, limiter, events.decided),
             OverridesApi(guard, self._overrides, book, identity),
+            ExplainApi(guard, book, explain, identity, limiter, self.tiers),
             UsageApi(guard, self._overrides, book, identity, limiter, self._audit, self.tiers),
             ReloadApi(guard, book, self.reloader, fleet),
             AuditApi(guard, self._audit),

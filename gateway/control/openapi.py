@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway import __version__
 from gateway.control.openapi_page import page
 
-_FILES = ("info", "check_limit", "overrides", "usage", "reload", "audit", "status")
+_FILES = ("info", "check_limit", "overrides", "explain", "usage", "reload", "audit", "status")
 _POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 

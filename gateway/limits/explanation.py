@@ -16,8 +16,9 @@ from gateway.limits.precedence import Request, RunnerUp, runners_up
 from gateway.limits.rules import Rules, holder_of
 
 _METHOD = re.compile(r"[A-Z_-]+", re.ASCII)
-_SPACE = re.compile(r"\s|\0")
-_BREAK = re.compile(r"[\r\n\0]")
+_SPACE = re.compile("[\\s\0\ud800-\udc7f\udd00-\udfff]")
+_BREAK = re.compile("[\r\n\0\ud800-\udc7f\udd00-\udfff]")
+"""Line breaks, and surrogates that stand for no byte."""
 
 GIVEN = "given"
 """The source of a caller whom the question names."""
@@ -37,6 +38,7 @@ class Question:
         address: Of the other end of the connection; None if it is unknown.
         user: Whose request it is, whatever the headers say; None for whom the headers identify.
         tier: The tier of that user.
+        token: A caller's token, which is sent in the header that the settings name.
 
     Raises:
         ValueError: it is not one request, because something has a line break or a space too many.
@@ -48,6 +50,7 @@ class Question:
     address: Address | None = None
     user: str | None = field(default=None, repr=False)
     tier: str | None = None
+    token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not _METHOD.fullmatch(self.method):
@@ -57,6 +60,8 @@ class Question:
         for name, value in self.headers:
             if not name or _SPACE.search(name) or ":" in name or _BREAK.search(value):
                 raise ValueError("a header is one line, such as X-Plan: gold")
+        if self.token is not None and _BREAK.search(self.token):
+            raise ValueError("a token is one line")
 
 
 class Unserved(NamedTuple):

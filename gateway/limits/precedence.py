@@ -50,7 +50,8 @@ def runners_up(
     ]
     found: list[RunnerUp] = []
     while len(found) < _MOST:
-        best = Router(left, case_sensitive=case_sensitive).match(*request)
+        of_host = [each for each in left if each.host in {None, request.host}]
+        best = Router(of_host, case_sensitive=case_sensitive).match(*request)
         if best is None:
             break
         found.append(RunnerUp(best, _why_beaten(best, winner, request)))

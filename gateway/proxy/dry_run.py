@@ -21,6 +21,7 @@ from gateway.proxy.request_id import RequestIds
 from gateway.proxy.request_parser import RequestParser
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.gateway import Settings
+from gateway.settings.identity import Jwt
 
 _WHY = {
     BadRequest.UNREADABLE: "the request is not valid HTTP",
@@ -46,6 +47,7 @@ class DryRun:
         who = settings.identity
         self._intake = settings.intake
         self._identity = build_identity(who, settings.intake.max_header, unreported)
+        self._token_header = next((each.header for each in who.sources if isinstance(each, Jwt)), "Authorization")
         self._reader = RequestReader(identity_headers(who), credential_headers(who), who.proxy_headers)
 
     def explain(self, rules: Rules, question: Question, loop: asyncio.AbstractEventLoop) -> Explanation | Unserved:
@@ -88,6 +90,7 @@ class DryRun:
             f"{question.method} {question.target} HTTP/1.1",
             *["Host:"] * (not names_host),  # which HTTP/1.1 requires, and may be empty (RFC 9112 section 3.2)
             *(f"{name}: {value}" for name, value in question.headers),
+            *[f"{self._token_header}: Bearer {question.token}"] * (question.token is not None),
         ]
         parser.data_received("".join(f"{line}\r\n" for line in [*lines, ""]).encode(errors="surrogateescape"))
         if not parser.queue:

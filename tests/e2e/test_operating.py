@@ -97,6 +97,25 @@ async def test_what_a_user_has_left_and_how_the_gateway_is(tmp_path: Path) -> No
         assert f"ready; rules {status['revision']} since " in await running.says("status")
 
 
+async def test_why_a_user_is_refused_is_said_in_one_command(tmp_path: Path) -> None:
+    async with operated(tmp_path) as running:
+        question = ("explain", "GET /orders", "--user", "ana")
+        assert (await running.says(*question)).endswith("\nIt would pass now.\n")
+        assert await running.statuses("ana", 3) == [200, 200, 429]
+        said = await running.says(*question)
+        assert "everyone  user  2/day  2      1      0      from 20" in said
+        assert "\nIt would be refused by everyone, until 20" in said
+        by_header = ("explain", "GET /orders", "--header", "X-User-Id: ana", "--address", "127.0.0.1", "--json")
+        document = json.loads(await running.says(*by_header))
+        assert (document["allowed"], document["caller"]["source"]) == (False, "trusted_header")
+        assert "--rules is for files" in await running.says(*question, "--rules", "rules.yaml", code=1)
+        await running.says("override", "set", "ana", "--exempt", "--for", "1m", "--reason", "sale")
+        said = await running.says(*question)
+        assert "\noverride  exempt, until 20" in said
+        assert "No limit counts this request: it passes." in said
+        assert "CAN PAY" not in (await run(*cli(*question, "--config", "gateway.yaml"), cwd=tmp_path))[1]
+
+
 async def test_a_reload_shows_what_changes_and_what_is_wrong_with_the_files(tmp_path: Path) -> None:
     async with operated(tmp_path) as running:
         (tmp_path / "rules.yaml").write_text(RULES.replace("burst: 2", "burst: 3"))

@@ -1,0 +1,137 @@
+"""`POST /api/v1/admin/explain` says what becomes of a request now, as the proxy then has it, and takes nothing."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.auth.timestamps import format_timestamp, now
+from gateway.limits.bucket import Quota
+from gateway.limits.rate import Rate
+from tests.auth.keys import token
+from tests.control.running import DAY, Running, gateway, limit
+from tests.redis_server import redis_server
+from tests.wire import ask, get, upstream
+
+READ, WRITE = token("limits:read"), token("limits:write")
+ORDER = "GET /v1/orders/7"
+
+
+async def explained(running: Running, request: str = ORDER, **more: Any) -> Any:
+    answer = await running.call("POST", "/api/v1/admin/explain", {"request": request, **more}, token=READ)
+    assert answer.status == 200, answer
+    return answer.body
+
+
+async def asked(running: Running, *fields: str) -> int:
+    return (await ask(running.public, get("/v1/orders/7", *fields))).status
+
+
+def held(document: Any) -> dict[str, int]:
+    return {each["limit"]: each["remaining"] for each in document["buckets"]}
+
+
+async def test_what_each_bucket_holds_is_said_and_nothing_is_taken() -> None:
+    limits = limit("each", 2), limit("all", 9, per=()), limit("trial", 1, enforce=False)
+    async with (
+        redis_server() as redis,
+        upstream() as api,
+        gateway(*limits, upstream=api.port, store=redis.url) as running,
+    ):
+        for _ in range(5):
+            fresh = await explained(running, user_id="ana")
+        assert (held(fresh), fresh["allowed"]) == ({"each": 2, "all": 9, "trial": 1}, True)
+        assert [await asked(running, "X-User-Id: ana") for _ in range(3)] == [200, 200, 429]
+        spent = await explained(running, user_id="ana")
+        assert held(spent) == {"each": 0, "all": 7, "trial": 0}
+        assert (spent["allowed"], spent["degraded"], spent["unavailable"]) == (False, False, False)
+        wait = datetime.fromisoformat(spent["allowed_from"]) - datetime.now(UTC)
+        assert timedelta(days=1) - timedelta(minutes=5) < wait <= timedelta(days=1, seconds=5)
+        payable = {each["limit"]: each["payable_at"] for each in spent["buckets"]}
+        assert payable["each"] == spent["allowed_from"] > payable["all"]
+        # The same through the headers that the proxy reads.
+        by_header = await explained(running, headers=["X-User-Id: ana"], address="127.0.0.1")
+        assert by_header["caller"]["source"] == "trusted_header"
+        assert by_header["caller"]["caller"] == spent["caller"]["caller"]
+        assert held(by_header) == held(spent)
+        assert (await explained(running, user_id="bob"))["allowed"]
+
+
+async def test_a_cost_above_the_burst_never_passes() -> None:
+    async with gateway(limit("each", 4)) as running:
+        document = await explained(running, "POST /v1/orders", user_id="ana")
+    assert (document["allowed"], document["allowed_from"]) == (False, None)
+    assert (document["buckets"][0]["payable"], document["buckets"][0]["payable_at"]) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("override", "allowed", "found"),
+    [
+        ({"effect": "quota", "rate": "9/day", "burst": 9}, True, {"each": 9}),
+        ({"effect": "tier", "tier": "gold"}, True, {"each": 8}),
+        ({"effect": "exempt"}, True, {}),
+        ({"effect": "block"}, False, {}),
+    ],
+)
+async def test_an_override_applies_and_is_shown_with_its_reason_and_end(
+    tmp_path: Path, override: dict[str, Any], allowed: bool, found: dict[str, int]
+) -> None:
+    gold = limit("each", 4, tiers={"gold": Quota(Rate(1, DAY), 8)})
+    async with gateway(gold, control={"state": tmp_path}) as running:
+        body = {**override, "reason": "sale", "expires_at": format_timestamp(now() + 3_600_000_000)}
+        put = await running.call("PUT", "/api/v1/admin/overrides/ana", body, token=WRITE)
+        assert put.status in {200, 201}, put
+        document = await explained(running, user_id="ana")
+        assert (document["allowed"], held(document)) == (allowed, found)
+        (shown,) = document["overrides"]
+        assert (shown["effect"], shown["reason"], shown["expires_at"]) == (
+            override["effect"], "sale", body["expires_at"]
+        )  # fmt: skip
+        assert document["blocked"] is (override["effect"] == "block")
+
+
+async def test_a_user_is_explained_in_the_tier_seen_last_unless_another_is_given(tmp_path: Path) -> None:
+    gold = limit("each", 4, tiers={"gold": Quota(Rate(1, DAY), 8), "silver": Quota(Rate(1, DAY), 6)})
+    async with upstream() as api, gateway(gold, upstream=api.port, control={"state": tmp_path}) as running:
+        assert await asked(running, "X-User-Id: ana", "X-User-Tier: gold") == 200
+        assert held(await explained(running, user_id="ana")) == {"each": 7}
+        assert (await explained(running, user_id="ana", tier="silver"))["caller"]["tier"] == "silver"
+
+
+async def test_without_redis_it_says_so() -> None:
+    async with redis_server() as redis, gateway(limit("each", 4, outage="refuse"), store=redis.url) as running:
+        redis.kill()
+        document = await explained(running, user_id="ana")
+        assert (document["allowed"], document["unavailable"], document["allowed_from"]) == (False, True, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "#/request"),
+        ({"request": "/v1/orders/7"}, "#/request"),
+        ({"request": "GET /a b"}, "#/request"),
+        ({"request": "get /"}, "#/request"),
+        ({"request": "GET /", "headers": ["X-Plan"]}, "#/headers"),
+        ({"request": "GET /", "headers": ["X-Plan: a\r\nX-User-Id: root"]}, "#/request"),
+        ({"request": "GET /", "token": "a\r\nX-User-Id: root"}, "#/request"),
+        ({"request": "GET /\ud800"}, "#/request"),
+        ({"request": "GET /", "address": "10.0.0.0/8"}, "#/address"),
+        ({"request": "GET /", "tier": "gold"}, "#/tier"),
+        ({"request": "GET /", "usr": "ana"}, "#/usr"),
+    ],
+)
+async def test_a_body_that_is_no_question_is_rejected(body: dict[str, Any], pointer: str) -> None:
+    async with gateway(limit("each", 4)) as running:
+        answer = await running.call("POST", "/api/v1/admin/explain", body, token=READ)
+    assert answer.status == 400, answer
+    found = [each["pointer"] for each in answer.body.get("errors", ())]
+    assert found == [pointer] or "strict JSON" in answer.body["detail"], answer.body
+
+
+async def test_it_needs_the_scope_to_read_limits() -> None:
+    async with gateway(limit("each", 4)) as running:
+        for given, status in ((None, 401), (token("check"), 403)):
+            answer = await running.call("POST", "/api/v1/admin/explain", {"request": ORDER}, token=given)
+            assert answer.status == status
