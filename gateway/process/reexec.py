@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 _VARIABLE = "GATEWAY_INHERITED_STATE"
@@ -118,4 +119,14 @@ def _environment(state: InheritedState) -> dict[str, str]:
 
 
 def _command() -> list[str]:
-    return [sys.executable, *sys.orig_argv[1:]]
+    arguments = sys.orig_argv[1:]
+    # The interpreter is the one that the script names now: an upgrade may have moved a link to another environment.
+    return arguments if _is_script(arguments[0]) else [sys.executable, *arguments]
+
+
+def _is_script(path: str) -> bool:
+    try:
+        with Path(path).open("rb") as file:
+            return os.access(path, os.X_OK) and file.read(2) == b"#!"
+    except OSError:
+        return False

@@ -32,6 +32,24 @@ def test_a_dry_run_inherits_the_state_and_its_children_do_not(tmp_path: Path, mo
     assert (tmp_path / "said").read_text() == f"{HERE}\nNone\n"
 
 
+def test_a_script_is_run_by_the_interpreter_that_it_names_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an upgrade, when the link to the environment leads to another one."""
+    for version in ("old", "new"):
+        (tmp_path / version).mkdir()
+        script = tmp_path / version / "gateway"
+        script.write_text(f'#!/bin/sh\n# {version}\necho {version} "$@" > {tmp_path}/said\n')
+        script.chmod(0o755)
+    link = tmp_path / "current"
+    link.symlink_to("old")
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, str(link / "gateway"), "serve", "--config", "x"])
+    assert HERE.start_dry_run().wait(20) == 0
+    assert (tmp_path / "said").read_text() == "old serve --config x\n"
+    link.unlink()
+    link.symlink_to("new")
+    assert HERE.start_dry_run().wait(20) == 0
+    assert (tmp_path / "said").read_text() == "new serve --config x\n"
+
+
 def test_state_in_another_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_INHERITED_STATE", json.dumps({"format": 99, "ports": []}))
     with pytest.raises(ReexecError, match="stop that one, then start this"):
