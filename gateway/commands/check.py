@@ -1,4 +1,4 @@
-"""`gateway check`: validate the configuration, and print what would be in force."""
+"""`gateway check`: validate the configuration, run the tests of the rules, and print what would be in force."""
 
 import argparse
 import asyncio
@@ -14,9 +14,12 @@ from gateway.commands.console import print_error, print_output
 from gateway.commands.online import Reached, check_online
 from gateway.config.certificates import load_certificates
 from gateway.config.loader import Loaded
+from gateway.config.rule_test import load_rule_tests
 from gateway.config.summary import summary, table
 from gateway.limits.rules_diff import inventory
 from gateway.process.processors import worker_count
+from gateway.rule_tests.report import failures_of, summary_of
+from gateway.rule_tests.run import RuleTestResult, run_rule_tests
 
 
 def add_check_command(commands: Any) -> None:
@@ -24,8 +27,9 @@ def add_check_command(commands: Any) -> None:
     check = commands.add_parser(
         "check",
         help="validate the configuration and print what would be in force",
-        description="Validate the configuration and print what would be in force. Exit code 0, or 2 with all problems; "
-        "with --online also 1, if something cannot be reached or used.",
+        description="Validate the configuration, run the tests of the rules, and print what would be in force. Exit "
+        "code 0, 1 if a test fails, or 2 with all problems; with --online also 1, if something cannot be reached or "
+        "used.",
     )
     add_config_flags(check)
     check.add_argument(
@@ -38,32 +42,40 @@ def add_check_command(commands: Any) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     loaded = load_config(options, print_error)
+    tests = run_rule_tests(load_rule_tests(loaded.settings, loaded.rules), loaded.rules)
+    failures = failures_of(tests)
+    for failure in failures:
+        print_error(str(failure))
     show = _as_json if options.json else _as_text
     if not options.online:
-        print_output(show(loaded, ()))
-        return 0
+        print_output(show(loaded, tests, ()))
+        return int(bool(failures))
     certificates = load_certificates(loaded.settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         # A lookup that nobody waits for any more may still fail, and its thread is waited for: print before that.
         runner.get_loop().set_exception_handler(lambda _loop, _context: None)
         reached = runner.run(check_online(loaded.settings, certificates))
-        print_output(show(loaded, reached))
-    return int(any(each.error for each in reached))
+        print_output(show(loaded, tests, reached))
+    return int(bool(failures) or any(each.error for each in reached))
 
 
-def _as_text(loaded: Loaded, reached: Sequence[Reached]) -> str:
+def _as_text(loaded: Loaded, tests: Sequence[RuleTestResult], reached: Sequence[Reached]) -> str:
     text = summary(loaded, worker_count(loaded.settings))
+    if tests:
+        text = f"{text}\n\ntests of the rules: {summary_of(tests)}"
     if not reached:
         return text
     return f"{text}\n\n{table(('ONLINE', 'ADDRESS', 'RESULT'), ((e.name, e.address, str(e)) for e in reached))}"
 
 
-def _as_json(loaded: Loaded, reached: Sequence[Reached]) -> str:
+def _as_json(loaded: Loaded, tests: Sequence[RuleTestResult], reached: Sequence[Reached]) -> str:
+    failures = failures_of(tests)
     document = {
         "revision": loaded.rules.revision,
         "workers": worker_count(loaded.settings),
         **inventory(loaded.rules),
         "warnings": [str(warning) for warning in loaded.warnings],
+        "tests": {"passed": len(tests) - len(failures), "failures": [str(failure) for failure in failures]},
         "online": [{**asdict(each), "ok": not each.error} for each in reached],
     }
     return json.dumps(document)

@@ -21,6 +21,7 @@ from gateway.commands.purge import PurgeError, add_purge_command
 from gateway.commands.report import ReportError, add_report_command
 from gateway.commands.schema import add_schema_command
 from gateway.commands.serve import add_serve_command
+from gateway.commands.test import JunitFileError, add_test_command
 from gateway.commands.token import add_token_commands
 from gateway.config.diagnostic import ConfigError
 from gateway.control.audit.log import AuditLogError
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (
         ListenError, RuntimeFolderError, ReexecError, UnsafeParserError, SigningError, AuditError, AuditLogError,
         CallerError, ReportError, SinkUnavailableError, OutputError, StateLockError, ControlClientError, ExplainError,
-        PurgeError,
+        PurgeError, JunitFileError,
     ) as error:  # fmt: skip
         print_error(f"gateway: {error}")
         return FAILED
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add_serve_command(commands)
     add_check_command(commands)
     add_explain_command(commands)
+    add_test_command(commands)
     add_operate_commands(commands)
     add_override_commands(commands)
     add_token_commands(commands)

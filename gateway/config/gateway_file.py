@@ -59,6 +59,7 @@ GATEWAY = Section(
         identity=IDENTITY,
         paths=PATHS,
         rules=existing,
+        rule_tests=existing,
         workers=whole(1, MAX_WORKERS),
         drain_delay=seconds(zero=True),
         drain_time=seconds(zero=True),

@@ -53,7 +53,7 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
     """
     revision = sha256()
     files: list[Entries] = []
-    for file in _files(path, findings):
+    for file in yaml_files(path, findings):
         source = Source.of(file, findings)
         with suppress(InvalidError):
             files.append(RULES(Node(source, source.compose(may_be_blank=True))))
@@ -93,7 +93,8 @@ def _items(files: Iterable[Entries], key: str) -> list[Node]:
     return [item for file in files for item in file.values.get(key, ())]
 
 
-def _files(path: Path, findings: Findings) -> list[Path]:
+def yaml_files(path: Path, findings: Findings) -> list[Path]:
+    """A file, or all files of a folder that end in .yaml or .yml, in the order of their names."""
     try:
         if not path.is_dir():
             return [path]

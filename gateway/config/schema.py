@@ -1,4 +1,4 @@
-"""The JSON Schemas of the two kinds of files, which editors complete and check them by."""
+"""The JSON Schemas of the three kinds of files, which editors complete and check them by."""
 
 import json
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.config.gateway_file import GATEWAY
 from gateway.config.reader import Schema, string
+from gateway.config.rule_test import RULE_TESTS
 from gateway.config.rulebook import RULES
 from gateway.config.section import Section
 from gateway.config.variable import NAME
@@ -14,6 +15,7 @@ from gateway.config.variable import NAME
 FILES: Mapping[str, tuple[str, Section[Any]]] = {
     "gateway": ("gateway.yaml", GATEWAY),
     "rules": ("Rule files", RULES),
+    "rule_tests": ("Rule tests", RULE_TESTS),
 }
 """The title and the outermost section of each kind of file."""
 

@@ -15,8 +15,10 @@ from gateway.config.gateway_file import GATEWAY
 from gateway.config.identity import SOURCES
 from gateway.config.limit import EXEMPT
 from gateway.config.loader import load
+from gateway.config.rule_test import load_rule_tests
 from gateway.config.rulebook import RULES
 from gateway.config.token import KEY
+from gateway.rule_tests.run import run_rule_tests
 from gateway.settings.gateway import Settings
 from gateway.settings.upstream import HealthCheck
 from gateway.settings.url import Origin
@@ -88,8 +90,9 @@ def paths_in(node: yaml.Node, path: str = "") -> Iterator[str]:
 @pytest.fixture
 def everything(tmp_path: Path) -> Path:
     """The shipped folder with every setting in use, and the files that they name."""
-    (tmp_path / "rules").mkdir()
-    for file in [CONFIG / "gateway.yaml", *(CONFIG / "rules").glob("*.yaml")]:
+    for folder in ("rules", "rule_tests"):
+        (tmp_path / folder).mkdir()
+    for file in [CONFIG / "gateway.yaml", *(CONFIG / "rules").glob("*.yaml"), *(CONFIG / "rule_tests").glob("*.yaml")]:
         (tmp_path / file.relative_to(CONFIG)).write_text(with_all_in_use(file.read_text()))
     digest = "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9"
     (tmp_path / "api-keys.yaml").write_text(f"- {{sha256: {digest}, user: bob}}\n")
@@ -107,8 +110,15 @@ def test_shipped_configuration_loads_without_a_warning() -> None:
     loaded = load(CONFIG / "gateway.yaml")
     assert loaded.warnings == ()
     assert loaded.settings == dataclasses.replace(
-        Settings.of_one(Origin("http", "127.0.0.1", 9000)), rules=CONFIG / "rules"
+        Settings.of_one(Origin("http", "127.0.0.1", 9000)), rules=CONFIG / "rules", rule_tests=CONFIG / "rule_tests"
     )
+
+
+def test_the_shipped_rules_pass_the_shipped_tests() -> None:
+    loaded = load(CONFIG / "gateway.yaml")
+    results = run_rule_tests(load_rule_tests(loaded.settings, loaded.rules), loaded.rules)
+    assert len(results) >= 5
+    assert [result.failure for result in results if result.failure] == []
 
 
 def test_an_order_can_be_made_three_times_at_once() -> None:

@@ -43,7 +43,8 @@ Every key of `gateway.yaml`. The rule files have their own page: [rules.md](rule
   quotes around it. A variable that is not set is an error, there are no defaults, and `$${` is a `${` that stands for
   itself. It means nothing in keys, in rule files and on the command line, and the keys of secrets do not take it.
 - A key that is not listed here is an error. `gateway check --config gateway.yaml` reports all errors at once.
-- `gateway schema` prints the JSON Schema of this file, `gateway schema rules` that of rule files.
+- `gateway schema` prints the JSON Schema of this file, `gateway schema rules` that of rule files,
+  `gateway schema rule_tests` that of rule tests.
 - The flags `--upstream`, `--listen`, `--control`, `--store`, `--rules` and `--workers` override the file.
 """
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.rule_test import RULE_TESTS
 from gateway.config.rulebook import RULES
 from gateway.limiter.buckets import BYTES_PER_BUCKET
 from tests.docs.pages import PAGES, ROOT, File, anchors, blocks, links
@@ -55,9 +56,9 @@ def test_every_fault_has_its_test_or_the_reason_why_not() -> None:
         assert "::" in held or held.startswith("not "), fault
 
 
-def test_every_key_of_the_rules_is_explained() -> None:
+def test_every_key_of_the_rules_and_their_tests_is_explained() -> None:
     text = (ROOT / "docs" / "rules.md").read_text()
-    for section in sections_in(RULES):
+    for section in (*sections_in(RULES), *sections_in(RULE_TESTS)):
         for key in section.keys:
             assert f"`{key}`" in text, key
 

@@ -12,9 +12,9 @@ from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from gateway.commands.cli import main
 from gateway.config.diagnostic import ConfigError
 from gateway.config.flags import Flags
-from gateway.config.gateway_file import GATEWAY
 from gateway.config.loader import load
-from gateway.config.rulebook import RULES
+from gateway.config.rule_test import load_rule_tests
+from gateway.config.schema import FILES
 from gateway.config.section import Section
 from tests.docs.generate import SCHEMAS
 from tests.docs.pages import PAGES, ROOT, File, blocks
@@ -46,7 +46,7 @@ def validator(kind: str) -> Draft7Validator:
     return Draft7Validator(schema)
 
 
-SCHEMA = {kind: validator(kind) for kind in ("gateway", "rules")}
+SCHEMA = {kind: validator(kind) for kind in FILES}
 
 
 def complaints(kind: str, text: str) -> list[str]:
@@ -62,6 +62,11 @@ def problems(kind: str, text: str, folder: Path) -> list[str]:
     try:
         if kind == "gateway":
             load(file)
+        elif kind == "rule_tests":
+            (folder / "gateway.yaml").write_text(f"{UPSTREAMS}rules: rules.yaml\nrule_tests: rule_tests.yaml\n")
+            (folder / "rules.yaml").write_text(limit("burst: 3"))
+            loaded = load(folder / "gateway.yaml")
+            load_rule_tests(loaded.settings, loaded.rules)
         else:
             load(None, Flags(upstream="http://a", rules=str(file)))
     except ConfigError as error:
@@ -71,6 +76,10 @@ def problems(kind: str, text: str, folder: Path) -> list[str]:
 
 def limit(text: str) -> str:
     return f"limits: [{{name: a, per: user, rate: 1/s, {text}}}]\n"
+
+
+def rule_test(text: str) -> str:
+    return f"tests: [{{name: it, steps: [{{request: GET /, expect: allowed}}, {{{text}}}]}}]\n"
 
 
 def endpoint(text: str) -> str:
@@ -119,6 +128,10 @@ GOOD = [
     ("rules", endpoint("path: '/%24metadata/a%2Ab/orders:cancel', methods: [PROPFIND]")),
     ("rules", endpoint("path: '/{rest...}', upstream: default, cost: 1000000")),
     ("rules", "endpoints: [{name: default, cost: 3}]\nexempt: {users: [bob]}\n"),
+    ("rule_tests", rule_test("request: GET /, expect: allowed")),
+    ("rule_tests", rule_test("after: 1.5s, request: 'M-SEARCH http://a/b?c', times: 7, expect: refused, by: a")),
+    ("rule_tests", rule_test("request: GET /, expect: refused, by: [a], endpoint: default, as: {user: 7, tier: no}")),
+    ("rule_tests", rule_test("request: GET /, expect: rejected, as: {address: '2001:db8::1'}")),
 ]  # fmt: skip
 
 BAD = [
@@ -218,9 +231,27 @@ BAD = [
     ("rules", endpoint("path: /e, host: 'api.example:443'")),
     ("rules", endpoint("path: /e, host: '*.example'")),
     ("rules", "exempt: [bob]\n"),
+    ("rule_tests", "test: []\n"),
+    ("rule_tests", "tests: {}\n"),
+    ("rule_tests", "tests: [{name: a}]\n"),
+    ("rule_tests", "tests: [{name: a, steps: []}]\n"),
+    ("rule_tests", rule_test("request: GET /, expect: maybe")),
+    ("rule_tests", rule_test("request: get /, expect: allowed")),
+    ("rule_tests", rule_test("request: /a, expect: allowed")),
+    ("rule_tests", rule_test("request: GET /, expect: allowed, times: 0")),
+    ("rule_tests", rule_test("request: GET /, expect: refused, by: []")),
+    ("rule_tests", rule_test("request: GET /, expect: refused, by: [a, a]")),
+    ("rule_tests", rule_test("request: GET /, expect: allowed, as: {address: 10.0.0.0/8}")),
+    ("rule_tests", rule_test("request: GET /, expect: allowed, as: {name: ana}")),
+    ("rule_tests", rule_test("after: 0")),
 ]
 
 ONLY_THE_LOADER_SEES = [
+    ("rule_tests", "tests: []\n"),
+    ("rule_tests", rule_test("request: GET /")),
+    ("rule_tests", rule_test("request: GET /, expect: refused, by: b")),
+    ("rule_tests", rule_test("request: GET /, expect: allowed, by: a")),
+    ("rule_tests", rule_test("request: GET /, expect: allowed, as: {tier: gold}")),
     ("gateway", UPSTREAMS + "workers: 2\n"),
     ("gateway", UPSTREAMS + "control: {listen: 127.0.0.1:8080}\n"),
     ("gateway", UPSTREAMS + "store: {cluster: true}\n"),
@@ -266,7 +297,8 @@ def test_what_does_not_go_together_only_the_loader_sees(kind: str, text: str, tm
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_files_are_good_to_an_editor(path: Path) -> None:
-    assert complaints("rules" if path.parent.name == "rules" else "gateway", path.read_text()) == []
+    kind = path.parent.name if path.parent.name in FILES else "gateway"
+    assert complaints(kind, path.read_text()) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -278,12 +310,16 @@ def test_files_in_the_pages_are_good_to_an_editor(page: Path) -> None:
             assert complaints(file.kind, text) == [], block
 
 
-@pytest.mark.parametrize("section", [*sections_in(GATEWAY), *sections_in(RULES)], ids=lambda section: section.path)
+@pytest.mark.parametrize(
+    "section",
+    [section for _, outermost in FILES.values() for section in sections_in(outermost)],
+    ids=lambda section: section.path,
+)
 def test_every_key_has_its_meaning(section: Section[Any]) -> None:
     assert [key for key in section.keys if not section.meaning(key)] == []
 
 
-@pytest.mark.parametrize("kind", ["gateway", "rules"])
+@pytest.mark.parametrize("kind", FILES)
 def test_the_command_prints_the_schema(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", kind]) == 0
     assert capsys.readouterr().out == (SCHEMAS / f"{kind}.schema.json").read_text()

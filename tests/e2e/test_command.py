@@ -132,6 +132,7 @@ async def test_the_demo_tells_what_to_try_and_it_is_true(tmp_path: Path, reserve
     config.mkdir()
     text = (ROOT / "config/gateway.yaml").read_text()
     (config / "rules").symlink_to(ROOT / "config/rules")
+    (config / "rule_tests").symlink_to(ROOT / "config/rule_tests")
     for port in ("8080", "8081", "9000"):
         text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{reserve()}")
     (config / "gateway.yaml").write_text(text)

@@ -1,0 +1,190 @@
+"""`run_rule_tests`: makes the requests of rule tests, on a virtual clock, and says what came out otherwise.
+
+A request takes the proxy's way up to the limiter: `parse_target` reads it, `Rules.match` finds the endpoint,
+`Rules.demands` the buckets, and `gateway.limits.bucket.take` decides. Only the buckets are the test's own.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from gateway.config.diagnostic import Diagnostic
+from gateway.config.rule_test import Expectation, GivenCaller, RuleTest, Step
+from gateway.limits.bucket import Charge, Decision, Demand, State, take
+from gateway.limits.duration import format_duration
+from gateway.limits.identity import Caller, Identity
+from gateway.limits.override import BLOCKED, Overrides
+from gateway.limits.rate import MICROSECONDS
+from gateway.limits.remaining import remaining_in, tightest
+from gateway.limits.rules import Rules
+from gateway.proxy.bad_request import BadRequest
+from gateway.proxy.target import Target, parse_target
+
+LONGEST = 10.0
+"""Seconds that all tests of a run may take."""
+
+_START = 1_767_225_600 * MICROSECONDS
+"""When each test begins: 2026-01-01, midnight UTC."""
+_BETWEEN_PAUSES = 200
+"""Requests: about a millisecond of CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTestResult:
+    """What came of a test.
+
+    Attributes:
+        test: The test.
+        failure: What came out otherwise, and where it was expected; None if it passed.
+    """
+
+    test: RuleTest
+    failure: Diagnostic | None
+
+
+class _MismatchError(Exception):
+    """A step came out otherwise."""
+
+    def __init__(self, failure: Diagnostic) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+def run_rule_tests(
+    tests: Iterable[RuleTest], rules: Rules, *, pause: Callable[[], object] = lambda: None, longest: float = LONGEST
+) -> list[RuleTestResult]:
+    """Run tests. Each begins with full buckets, and ends with its first step that comes out otherwise.
+
+    Args:
+        tests: As read for these rules.
+        rules: What they test. Overrides, which are set for a time, do not count.
+        pause: Called about once a millisecond, so that other threads get their turn.
+        longest: Seconds, after which all tests that have not ended fail.
+    """
+    run = _Run(rules.with_overrides(Overrides()), pause, monotonic() + longest, longest)
+    return [RuleTestResult(test, run.failure(test)) for test in tests]
+
+
+class _Run:
+    """Runs tests for one set of rules."""
+
+    def __init__(self, rules: Rules, pause: Callable[[], object], deadline: float, longest: float) -> None:
+        self._rules = rules
+        self._pause = pause
+        self._deadline = deadline
+        self._longest = longest
+        self._identity = Identity((), (), b"")
+        self._made = 0
+
+    def failure(self, test: RuleTest) -> Diagnostic | None:
+        """What of a test came out otherwise; None if nothing did."""
+        buckets: dict[bytes, State] = {}
+        now = _START
+        try:
+            for step in test.steps:
+                now += round(step.after * MICROSECONDS)
+                if step.method:
+                    self._make(step, buckets, now)
+        except _MismatchError as mismatch:
+            return mismatch.failure
+        return None
+
+    def _make(self, step: Step, buckets: dict[bytes, State], now: int) -> None:
+        """Make the requests of a step.
+
+        Raises:
+            _MismatchError: one of them came to something else.
+        """
+        target = parse_target(step.target, ())
+        endpoint = None if isinstance(target, BadRequest) else self._rules.match(step.method, target.host, target.path)
+        if endpoint is None:
+            if step.expect is not Expectation.REJECTED:
+                raise _mismatch(step, "expect", f"{step.expect.value}, but {_rejection(target)}")
+            return
+        if step.expect is Expectation.REJECTED:
+            raise _mismatch(step, "expect", f"rejected, but the request is valid: it belongs to {endpoint.name}")
+        if step.endpoint not in (None, endpoint.name):
+            raise _mismatch(step, "endpoint", f"{step.endpoint}, but the request belongs to {endpoint.name}")
+        demands = self._rules.demands(endpoint, self._caller(step.caller))
+        for number in range(1, step.times + 1):
+            self._count(step)
+            decision = _decide(demands, buckets, now)
+            if decision.allowed is not (step.expect is Expectation.ALLOWED):
+                found = f"the request was {_outcome(demands, decision)}"
+                which = f" (number {number} of {step.times})" if step.times > 1 else ""
+                raise _mismatch(step, "expect", f"{step.expect.value}, but {found}{which}")
+            refusing = {charge.limit for charge in _refusing(demands, decision)}
+            missing = [name for name in step.by if name not in refusing]
+            if missing:
+                which = f" (number {number} of {step.times})" if step.times > 1 else ""
+                outcome = _outcome(demands, decision)
+                raise _mismatch(step, "by", f"refused by {', '.join(missing)}, but the request was {outcome}{which}")
+
+    def _count(self, step: Step) -> None:
+        self._made += 1
+        if self._made % _BETWEEN_PAUSES == 0:
+            self._pause()
+            if monotonic() > self._deadline:
+                why = f"the tests have not ended after {format_duration(self._longest)}; make fewer requests"
+                raise _MismatchError(step.failure("request", why))
+
+    def _caller(self, given: GivenCaller) -> Caller:
+        """The caller, with the address hashed, too, for limits per address."""
+        client = self._identity.client(given.address)
+        if given.user is None:
+            return client
+        user = self._identity.user(given.user, given.tier, given.address)
+        return user._replace(address_digest=client.address_digest)
+
+
+def _decide(demands: Sequence[Demand], buckets: dict[bytes, State], now: int) -> Decision:
+    decision, states = take(demands, [buckets.get(key) for key, _ in demands], now)
+    for (key, _), state in zip(demands, states, strict=True):
+        if state is not None:
+            buckets[key] = state
+    return decision
+
+
+def _refusing(demands: Sequence[Demand], decision: Decision) -> list[Charge]:
+    """The charges that refused a request."""
+    if decision.allowed:
+        return []
+    return [demands[position].charge for position in decision.refused if demands[position].charge.enforced]
+
+
+def _outcome(demands: Sequence[Demand], decision: Decision) -> str:
+    """What became of a request, and why, in words that go on from "the request was"."""
+    if not decision.allowed:
+        return f"refused by {' and '.join(_why(demands, decision))}"
+    if not demands:
+        return "allowed, because no limit counts it"
+    bucket = tightest(remaining_in(demands, decision))
+    if bucket is None:
+        return "allowed, because only shadow limits count it"
+    return f"allowed; {bucket.charge.limit} has {bucket.remaining} of {bucket.charge.quota.burst} tokens left"
+
+
+def _why(demands: Sequence[Demand], decision: Decision) -> list[str]:
+    """Each limit that refused, with when its bucket could pay."""
+    reasons = []
+    for position in decision.refused:
+        charge = demands[position].charge
+        wait = decision.owed[position] + charge.due - charge.quota.capacity
+        if not charge.enforced:
+            continue
+        if charge.limit == BLOCKED:
+            reasons.append("a block")
+        elif charge.cost > charge.quota.burst:
+            reasons.append(f"{charge.limit} (burst {charge.quota.burst}, below the cost of {charge.cost})")
+        else:
+            reasons.append(f"{charge.limit} ({charge.quota}; it could pay in {format_duration(wait / MICROSECONDS)})")
+    return reasons
+
+
+def _rejection(target: Target | BadRequest) -> str:
+    cause = target if isinstance(target, BadRequest) else BadRequest.PATH
+    return f"the request was rejected with {cause.response.status} (reason: {cause.reason})"
+
+
+def _mismatch(step: Step, key: str, what: str) -> _MismatchError:
+    return _MismatchError(step.failure(key, f"expected {what}"))
