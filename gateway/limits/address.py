@@ -1,12 +1,4 @@
-"""Client addresses: how they are parsed, and which of several to believe.
-
-The rules for X-Forwarded-For:
-
-* A peer that is not a trusted proxy is the client, whatever the header says.
-* From a trusted peer, the header is read from the right, where the nearest proxy wrote. Each address that is itself a
-  trusted proxy is skipped; the first that is not is the client. If all are trusted, the leftmost is the client.
-* If an entry on the way is not an address, nothing further left can be believed, and the peer is the client. The same
-  holds if there are more trusted proxies than any real chain has.
+"""Addresses and networks: how they are parsed, and which of them are one client.
 
 A peer on a Unix socket has no address. The word `UNIX` stands for all of them, as an address and among networks.
 """
@@ -39,7 +31,6 @@ LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/12
 LOCAL: tuple[Network | Unix, ...] = (*LOOPBACK, UNIX)
 """This machine."""
 
-_MAX_HOPS = 32
 _MAX_LENGTH = len("[0000:0000:0000:0000:0000:0000:000.000.000.000]:65535")
 
 
@@ -82,29 +73,6 @@ def belongs(address: Address | Unix | None, networks: Sequence[Network | Unix]) 
     if address is None or isinstance(address, str):
         return address in networks
     return any(address in network for network in networks if not isinstance(network, str))
-
-
-def find_client(
-    peer: Address | Unix | None, forwarded_for: str, trusted: Sequence[Network | Unix]
-) -> Address | Unix | None:
-    """The client's address, by the rules above.
-
-    Args:
-        peer: The other end of the connection; None if it is unknown, and then the header is not believed.
-        forwarded_for: All X-Forwarded-For headers, joined by commas; empty if there are none.
-        trusted: Networks of the proxies in front of the gateway.
-    """
-    if not forwarded_for or not belongs(peer, trusted):
-        return peer
-    client = peer
-    for hops, entry in enumerate(reversed(forwarded_for.rsplit(",", _MAX_HOPS))):
-        address = parse_address(entry) if hops < _MAX_HOPS else None
-        if address is None:
-            return peer
-        client = address
-        if not belongs(address, trusted):
-            break
-    return client
 
 
 @lru_cache(maxsize=4096)

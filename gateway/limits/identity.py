@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
 from typing import ClassVar, NamedTuple, Protocol
 
-from gateway.limits.address import Address, Network, Unix, belongs, find_client, group
+from gateway.limits.address import Address, Network, Unix, belongs, group
+from gateway.limits.forwarded_for import find_client
 
 _EXACT = 2.0**53
 """A float below it that is a whole number has the digits that were sent."""

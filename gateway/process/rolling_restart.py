@@ -1,6 +1,7 @@
 """`RollingRestart`: when the supervisor re-executes the program that is on disk, and when it rather does not.
 
-A dry run comes first, in a process of its own (see `reexec`). If it fails, everything goes on as before.
+A dry run comes first, in a process of its own (see `reexec`). If it fails, everything goes on as before. The new
+program then replaces the workers, one after the other: `Supervisor` and `WorkerSlot`.
 """
 
 import subprocess

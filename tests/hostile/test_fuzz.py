@@ -8,7 +8,8 @@ import uvloop
 from hypothesis import example, given, note
 from hypothesis import strategies as st
 
-from gateway.limits.address import LOOPBACK, find_client, parse_address
+from gateway.limits.address import LOOPBACK, parse_address
+from gateway.limits.forwarded_for import find_client
 from gateway.limits.path import PathPolicy
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.headers import RequestHeaders

@@ -1,4 +1,4 @@
-"""Addresses of clients, and which of several to believe."""
+"""Addresses of clients, and which of them are one client."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -11,7 +11,6 @@ from gateway.limits.address import (
     Address,
     Network,
     belongs,
-    find_client,
     group,
     is_one_client,
     name_clients,
@@ -138,85 +137,6 @@ def test_nothing_belongs_to_no_networks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "client"),
-    [
-        ("", "10.0.0.1"),
-        ("192.0.2.7", "192.0.2.7"),
-        ("192.0.2.7:1234", "192.0.2.7"),
-        ("[2001:db8::1]:443", "2001:db8::1"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("1.1.1.1, 9.9.9.9, 10.0.0.2", "9.9.9.9"),
-        ("1.1.1.1,9.9.9.9,10.0.0.2,fd00::7", "9.9.9.9"),
-        ("9.9.9.9, ::ffff:10.0.0.2", "9.9.9.9"),
-        ("bogus, 9.9.9.9", "9.9.9.9"),
-        (", 9.9.9.9", "9.9.9.9"),
-        # All trusted: the leftmost.
-        ("10.3.3.3, 10.2.2.2", "10.3.3.3"),
-        # Garbage is met: the peer.
-        ("9.9.9.9, bogus, 10.0.0.2", "10.0.0.1"),
-        ("9.9.9.9, bogus", "10.0.0.1"),
-        ("9.9.9.9,", "10.0.0.1"),
-        ("9.9.9.9,, 10.0.0.2", "10.0.0.1"),
-        ("009.9.9.9", "10.0.0.1"),
-        ("9.9.9.9, fe80::1%eth0", "10.0.0.1"),
-        ("unknown", "10.0.0.1"),
-        (" ", "10.0.0.1"),
-        (",", "10.0.0.1"),
-        ("9.9.9.9; 10.0.0.2", "10.0.0.1"),
-    ],
-)
-def test_the_walk_from_the_right(header: str, client: str) -> None:
-    assert find_client(PEER, header, TRUSTED) == ip_address(client)
-
-
-@pytest.mark.parametrize("peer", ["192.0.2.1", "2001:db8::1", "127.0.0.1"])
-def test_a_peer_that_is_not_trusted_is_the_client(peer: str) -> None:
-    assert find_client(ip_address(peer), "9.9.9.9", TRUSTED) == ip_address(peer)
-
-
-def test_a_peer_that_nobody_knows_is_not_believed() -> None:
-    assert find_client(None, "9.9.9.9", TRUSTED) is None
-
-
-def test_no_chain_of_trusted_proxies_is_longer_than_the_cap() -> None:
-    hops = ["10.0.0.2"] * module._MAX_HOPS
-    assert find_client(PEER, ", ".join(["10.9.9.9", *hops[1:]]), TRUSTED) == ip_address("10.9.9.9")
-    assert find_client(PEER, ", ".join(["10.9.9.9", *hops]), TRUSTED) == PEER
-    assert find_client(PEER, ", ".join(["9.9.9.9", *hops]), TRUSTED) == PEER
-
-
-def test_what_stands_left_of_the_client_does_not_matter_however_much_it_is() -> None:
-    assert find_client(PEER, "1.1.1.1, " * 10_000 + "9.9.9.9, 10.0.0.2", TRUSTED) == ip_address("9.9.9.9")
-
-
-def test_only_as_many_entries_are_read_as_a_chain_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So a huge header costs no more than a long one."""
-    read: list[str] = []
-
-    def note(text: str) -> Address | None:
-        read.append(text)
-        return parse_address(text)
-
-    monkeypatch.setattr(module, "parse_address", note)
-    assert find_client(PEER, ",".join(["10.0.0.2"] * 100_000), TRUSTED) == PEER
-    assert len(read) == module._MAX_HOPS
-    assert max(map(len, read)) < 20
-
-
-@given(st.lists(st.ip_addresses(), max_size=40), st.ip_addresses())
-def test_the_client_is_the_peer_or_stands_in_the_header(entries: list[Address], peer: Address) -> None:
-    client = find_client(peer, ", ".join(map(str, entries)), TRUSTED)
-    assert client in {peer, *(parse_address(str(entry)) for entry in entries)}
-
-
-@given(st.text(), st.lists(st.ip_addresses(v=4, network="192.0.2.0/24"), min_size=1, max_size=3))
-def test_nothing_a_client_sends_changes_what_the_proxy_appended(sent: str, appended: list[Address]) -> None:
-    """The first address from the right that is no proxy of ours was written by one that is."""
-    header = ", ".join([sent, *map(str, appended)])
-    assert find_client(PEER, header, TRUSTED) == appended[-1]
-
-
-@pytest.mark.parametrize(
     ("address", "name"),
     [
         ("192.0.2.1", "192.0.2.1"),
@@ -246,13 +166,6 @@ def test_two_ipv6_addresses_share_a_group_exactly_when_they_share_64_bits(one: A
 def test_ipv4_behind_a_translator_is_limited_by_itself(direct: Address, translated: Address) -> None:
     assert group(IPv6Address(int(TRANSLATED[0]) | int(direct))) == group(direct)
     assert group(translated) == str(IPv4Address(int(translated) & 0xFFFFFFFF))
-
-
-def test_ipv4_behind_a_translator_is_nobodys_proxy() -> None:
-    """Anybody may write such an address, and 64:ff9b::10.0.0.1 is none of 10.0.0.0/8."""
-    translated = ip_address("64:ff9b::10.0.0.1")
-    assert find_client(translated, "192.0.2.1", TRUSTED) == translated
-    assert find_client(PEER, "192.0.2.1, 64:ff9b::10.0.0.1", TRUSTED) == translated
 
 
 @pytest.mark.parametrize(
