@@ -1,9 +1,10 @@
 """`Verdict`: what becomes of a request, and how that came about."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from gateway.limits.bucket import Decision
+from gateway.limits.bucket import Decision, Demand
 
 
 class Outcome(StrEnum):
@@ -21,6 +22,26 @@ class Outcome(StrEnum):
     """It was forwarded, and no whole response came back."""
     CLIENT_GONE = "client_gone"
     """The client left before it had its response."""
+
+
+class RefusedBy(NamedTuple):
+    """Why a request was refused; what is logged of it is made only when it is logged.
+
+    Attributes:
+        source: What identified the caller, see `Caller.source`.
+        demands: What the request asked of the buckets.
+        refused: Positions of the demands that could not be paid, shadow ones included.
+    """
+
+    source: str
+    demands: Sequence[Demand]
+    refused: Sequence[int]
+
+    @property
+    def limits(self) -> list[str]:
+        """Names of the limits that refused the request."""
+        charges = [self.demands[position].charge for position in self.refused]
+        return [charge.limit for charge in charges if charge.enforced]
 
 
 class Verdict(NamedTuple):

@@ -20,12 +20,6 @@ _SPACE = re.compile("[\\s\0\ud800-\udc7f\udd00-\udfff]")
 _BREAK = re.compile("[\r\n\0\ud800-\udc7f\udd00-\udfff]")
 """Line breaks, and surrogates that stand for no byte."""
 
-GIVEN = "given"
-"""The source of a caller whom the question names."""
-
-CLIENT_ADDRESS = "client_address"
-"""The source of a caller who is known by nothing else."""
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -87,7 +81,6 @@ class Explanation:
         endpoint: The one to which it belongs.
         runners_up: Other endpoints that it could have belonged to.
         caller: Whom it is charged to.
-        source: What identified the caller: a kind of source, `CLIENT_ADDRESS` or `GIVEN`.
         attempts: What each source found.
         tier: The tier that counts.
         overrides: What is set for the caller's user id and address, and what blocks them.
@@ -100,7 +93,6 @@ class Explanation:
     endpoint: Endpoint
     runners_up: tuple[RunnerUp, ...]
     caller: Caller
-    source: str
     attempts: tuple[Attempt, ...]
     tier: str | None
     overrides: tuple[Override, ...]
@@ -115,7 +107,7 @@ class Explanation:
 
 
 def explain(
-    rules: Rules, endpoint: Endpoint, request: Request, caller: Caller, source: str, found: tuple[Attempt, ...]
+    rules: Rules, endpoint: Endpoint, request: Request, caller: Caller, found: tuple[Attempt, ...]
 ) -> Explanation:
     """How rules treat a caller's request, which belongs to an endpoint."""
     others = [each for each in rules.endpoints.values() if each.template is not None]
@@ -124,7 +116,6 @@ def explain(
         endpoint=endpoint,
         runners_up=runners_up(others, endpoint, request, case_sensitive=rules.paths.case_sensitive),
         caller=caller,
-        source=source,
         attempts=found,
         tier=rules.tier_of(endpoint.name, caller),
         overrides=rules.overrides_of(endpoint.name, caller),
@@ -148,7 +139,7 @@ def as_document(explained: Explanation | Unserved) -> dict[str, Any]:
             "user": caller.id or None,
             "address": None if caller.address is None else str(caller.address),
             "caller": caller.digest.decode(),
-            "source": explained.source,
+            "source": caller.source,
             "tier": explained.tier,
             "attempts": [each._asdict() for each in explained.attempts],
         },

@@ -13,6 +13,12 @@ from typing import ClassVar, NamedTuple, Protocol
 from gateway.limits.address import Address, Network, Unix, belongs, group
 from gateway.limits.forwarded_for import find_client
 
+CLIENT_ADDRESS = "client_address"
+"""The source of a caller who is known by nothing else."""
+
+GIVEN = "given"
+"""The source of a caller whom an operator or a service names."""
+
 _EXACT = 2.0**53
 """A float below it that is a whole number has the digits that were sent."""
 
@@ -53,6 +59,7 @@ class Caller(NamedTuple):
         address: The client's address; None if it is unknown.
         address_digest: The address, as it is limited (see `group`), as a keyed hash; None unless the caller is known by
             it, or it was asked for.
+        source: What identified the caller: the kind of a source, `CLIENT_ADDRESS` or `GIVEN`.
     """
 
     id: str
@@ -60,6 +67,7 @@ class Caller(NamedTuple):
     tier: str | None = None
     address: Address | Unix | None = None
     address_digest: bytes | None = None
+    source: str = CLIENT_ADDRESS
 
     def __repr__(self) -> str:
         return f"Caller(digest={self.digest!r}, tier={self.tier!r})"
@@ -272,7 +280,7 @@ class Identity:
                 if rejections:
                     self._report(rejections, accepted=source.header)
                 located = self._located(address) if locate else None
-                return Caller(found.user, self.digest("user", found.user), found.tier, address, located)
+                return Caller(found.user, self.digest("user", found.user), found.tier, address, located, source.kind)
             if found is not None:
                 rejections.append((source.header, found))
         if rejections:
@@ -296,7 +304,7 @@ class Identity:
 
     def user(self, user: str, tier: str | None = None, address: Address | Unix | None = None) -> Caller:
         """The caller with a verified user id."""
-        return Caller(user, self.digest("user", user), tier, address)
+        return Caller(user, self.digest("user", user), tier, address, source=GIVEN)
 
     def client(self, address: Address | Unix | None) -> Caller:
         """The caller who is known by their address only. All whose address is unknown are one."""

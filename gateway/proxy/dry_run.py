@@ -7,7 +7,7 @@ reported.
 import asyncio
 
 from gateway.auth.identity import build_identity, credential_headers, identity_headers
-from gateway.limits.explanation import CLIENT_ADDRESS, GIVEN, Explanation, Question, Unserved, explain
+from gateway.limits.explanation import Explanation, Question, Unserved, explain
 from gateway.limits.identification import Attempt, attempts
 from gateway.limits.identity import Caller, Sender, unreported
 from gateway.limits.precedence import Request
@@ -75,13 +75,12 @@ class DryRun:
         request = Request(head.method, head.target.host, segments)
         return explain(rules, endpoint, request, *self._identify(rules, sender, question))
 
-    def _identify(self, rules: Rules, sender: Sender, question: Question) -> tuple[Caller, str, tuple[Attempt, ...]]:
+    def _identify(self, rules: Rules, sender: Sender, question: Question) -> tuple[Caller, tuple[Attempt, ...]]:
         caller = self._identity.identify(sender, locate=rules.locates)
         if question.user is None:
-            made = attempts(self._identity, sender)
-            return caller, made[-1].source if caller.id else CLIENT_ADDRESS, made
+            return caller, attempts(self._identity, sender)
         user = self._identity.user(question.user, question.tier, caller.address)
-        return user._replace(address_digest=caller.address_digest if rules.locates else None), GIVEN, ()
+        return user._replace(address_digest=caller.address_digest if rules.locates else None), ()
 
     def _parse(self, question: Question, loop: asyncio.AbstractEventLoop) -> Exchange | BadRequest:
         parser = RequestParser(loop, self._intake)

@@ -5,7 +5,7 @@ from time import perf_counter
 
 from gateway.auth.cors import Cors
 from gateway.limiter.limiter import Limiter
-from gateway.limiter.verdict import Outcome
+from gateway.limiter.verdict import Outcome, RefusedBy
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity, Sender
 from gateway.limits.rules import RuleBook, Rules
@@ -116,11 +116,15 @@ class Proxy:
             return Outcome.ALLOWED
         verdict = await self._limiter.check(demands)
         self._observer.decided(endpoint.name, caller, demands, verdict)
+        if verdict.outcome is Outcome.REFUSED:
+            exchange.refused_by = RefusedBy(caller.source, demands, verdict.decision.refused)
         return verdict.outcome
 
     def _report(self, exchange: Exchange, endpoint: str, caller: bytes, outcome: Outcome, began: float) -> None:
         method, status, reason = exchange.message.method, exchange.status, exchange.reason
-        self._observer.served(exchange.id, endpoint, method, caller, outcome, status, perf_counter() - began, reason)
+        self._observer.served(
+            exchange.id, endpoint, method, caller, outcome, status, perf_counter() - began, reason, exchange.refused_by
+        )
 
 
 def header_lines(headers: Mapping[str, str]) -> bytes:

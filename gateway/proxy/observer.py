@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from gateway.limiter.verdict import Outcome, Verdict
+from gateway.limiter.verdict import Outcome, RefusedBy, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller
 
@@ -48,6 +48,7 @@ class RequestObserver(Protocol):
         status: int,
         seconds: float,
         reason: str,
+        refused_by: RefusedBy | None = None,
     ) -> None:
         """A request is complete.
 
@@ -60,6 +61,7 @@ class RequestObserver(Protocol):
             status: Of the response; 0 if there was none.
             seconds: The duration.
             reason: Why the gateway itself responded with an error, as a label; empty if it did not.
+            refused_by: Why it was over a limit; None if it was not.
         """
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
-from gateway.limiter.verdict import Outcome, Verdict
+from gateway.limiter.verdict import Outcome, RefusedBy, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller, Rejection
 from gateway.telemetry.log import Log
@@ -174,6 +174,7 @@ class Events:
         status: int,
         seconds: float,
         reason: str,
+        refused_by: RefusedBy | None = None,
     ) -> None:
         """A request ended."""
         self._metrics.request(endpoint, outcome, status)
@@ -185,9 +186,10 @@ class Events:
             self._access_credit += self._access_log
             if self._access_credit >= 1.0:
                 self._access_credit -= 1.0
-                self._log.access(
-                    AccessRecord(request_id, endpoint, method, outcome, status, seconds, caller.decode(), reason)
-                )
+                record = AccessRecord(request_id, endpoint, method, outcome, status, seconds, caller.decode(), reason)
+                if refused_by is not None:
+                    record = record._replace(source=refused_by.source, limits=refused_by.limits)
+                self._log.access(record)
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:
         """A request ended with an unexpected error."""

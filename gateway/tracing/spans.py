@@ -35,7 +35,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from gateway.limiter.verdict import Outcome
+from gateway.limiter.verdict import Outcome, RefusedBy
 
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 """Methods that the conventions know; others are ``_OTHER`` in attributes and ``HTTP`` in span names."""
@@ -61,15 +61,16 @@ class RequestTrace:
         self._client: Span | None = None
         self._recorded = server.is_recording()
 
-    def decided(self, refused_by: Sequence[str], *, degraded: bool) -> None:
+    def decided(self, refused_by: RefusedBy | None, *, degraded: bool) -> None:
         """The limiter decided.
 
         Args:
-            refused_by: Names of the limits that refuse the request; empty if it is allowed.
+            refused_by: Why the request is over a limit; None if it is not.
             degraded: Whether it was decided without the shared store.
         """
-        if refused_by:
-            self._server.set_attribute("gateway.limits", refused_by)
+        if refused_by is not None and self._recorded:
+            self._server.set_attribute("gateway.limits", refused_by.limits)
+            self._server.set_attribute("gateway.source", refused_by.source)
         if degraded:
             self._server.set_attribute("gateway.degraded", value=True)
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from gateway import __version__
 from gateway.config.certificates import Name
-from gateway.limiter.verdict import Outcome, Verdict
+from gateway.limiter.verdict import Outcome, RefusedBy, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller
 from gateway.proxy.exchange import Exchange
@@ -77,10 +77,9 @@ class TracingObserver:
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
         """The limiter decided on a request."""
-        refused_by = []
+        refused_by = None
         if verdict.outcome is Outcome.REFUSED:
-            charges = [demands[position].charge for position in verdict.decision.refused]
-            refused_by = [charge.limit for charge in charges if charge.enforced]
+            refused_by = RefusedBy(caller.source, demands, verdict.decision.refused)
         self.trace.decided(refused_by, degraded=verdict.degraded)
         self._observer.decided(endpoint, caller, demands, verdict)
 
@@ -126,10 +125,11 @@ class TracingObserver:
         status: int,
         seconds: float,
         reason: str,
+        refused_by: RefusedBy | None = None,
     ) -> None:
         """A request ended."""
         self.trace.served(endpoint, outcome, status)
-        self._observer.served(request_id, endpoint, method, caller, outcome, status, seconds, reason)
+        self._observer.served(request_id, endpoint, method, caller, outcome, status, seconds, reason, refused_by)
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:
         """A request ended with an unexpected error, which `around` has recorded in its trace."""

@@ -135,6 +135,17 @@ async def test_what_is_not_accepted_is_counted_and_logged_without_the_credential
         assert secret not in output
 
 
+async def test_the_access_log_says_of_a_refusal_which_limit_refused_whom_and_how_the_caller_was_known(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, jwt(), "access_log: 1.0") as gw:
+        assert await gw.spent_by(sub="ana") == [200, 200, 429]
+        await gw.process.says('"status": 429, .*"source": "jwt", "limits": \\["each"\\]')
+        assert await gw.statuses() == [200, 200, 429]
+        await gw.process.says('"status": 429, .*"source": "client_address", "limits": \\["each"\\]')
+        assert gw.process.output.count('"limits"') == 2  # none for those that passed
+
+
 async def test_a_proxy_that_is_not_trusted_is_said_once_with_what_to_set(tmp_path: Path) -> None:
     async with running(tmp_path, "{trusted_proxies: [10.0.0.0/8]}") as gw:
         assert await gw.statuses("X-Forwarded-For: 203.0.113.7", times=2) == [200, 200]

@@ -102,6 +102,7 @@ async def test_a_refused_request_has_a_span_with_the_limits_that_refuse_it_and_i
         spans = await to.has(5)
         (refused,) = [seen for seen in spans if seen.attributes.get("gateway.outcome") == "refused"]
         assert refused.attributes["gateway.limits"] == ["each"]
+        assert refused.attributes["gateway.source"] == "client_address"
         assert refused.attributes["http.response.status_code"] == 429
         assert refused.span.status.code == Status.STATUS_CODE_UNSET
         assert not [seen for seen in spans if seen.parent == refused.id]

@@ -7,7 +7,7 @@ from ssl import SSLContext
 
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.memory import MemoryLimiter
-from gateway.limiter.verdict import Outcome, Verdict
+from gateway.limiter.verdict import Outcome, RefusedBy, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import ApiKey, BearerToken, Caller, Identity
@@ -38,6 +38,7 @@ class Seen:
         self.verdicts: list[Verdict] = []
         self.reasons: list[str] = []
         self.fates: list[tuple[str, Outcome, int]] = []
+        self.refused_by: list[tuple[str, list[str]]] = []
         self.causes: list[str] = []
         self.unreachable: list[str] = []
         self.upstream_failures: list[tuple[str, str, str]] = []
@@ -101,8 +102,12 @@ class Seen:
         status: int,
         seconds: float,
         reason: str,
+        refused_by: RefusedBy | None = None,
     ) -> None:
         assert request_id
+        assert (refused_by is not None) is (outcome is Outcome.REFUSED)
+        if refused_by is not None:
+            self.refused_by.append((refused_by.source, refused_by.limits))
         if reason:
             self.reasons.append(reason)
         if not method:

@@ -189,6 +189,14 @@ async def test_the_exempt_are_not_counted() -> None:
     assert running.seen.bypasses == [["all"]] * 6
 
 
+async def test_a_refusal_is_reported_with_the_source_of_the_caller_and_the_limits_that_refused() -> None:
+    limits = limited("each"), limited("all", user=False, endpoint=True), limited("trial", enforce=False)
+    async with upstream() as up, proxy(up.port, limits=limits) as running:
+        user = get("/", "X-User-Id: ana")
+        assert await statuses(running.port, user, user, get("/")) == [200, 429, 429]
+    assert running.seen.refused_by == [("trusted_header", ["each", "all"]), ("client_address", ["all"])]
+
+
 async def test_an_error_that_nobody_foresaw_is_a_500_and_told_once() -> None:
     error = RuntimeError("it quotes what the client sent")
 

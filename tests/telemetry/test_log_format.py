@@ -31,6 +31,18 @@ def test_a_json_event_has_time_level_origin_name_and_fields() -> None:
     }
 
 
+REFUSED = REQUEST._replace(outcome="refused", status=429, source="jwt", limits=("each", "all"))
+
+
+def test_the_access_line_of_a_refused_request_names_what_identified_the_caller_and_the_limits() -> None:
+    line = json.loads(JsonFormat(ORIGIN).access(1_700_000_000.0, REFUSED))
+    assert (line["source"], line["limits"]) == ("jwt", ["each", "all"])
+    assert "  source=jwt  limits=each,all  caller=" in TextFormat(ORIGIN).access(1_700_000_000.0, REFUSED)
+    many = REFUSED._replace(limits=[f"{number:064}" for number in range(1000)])
+    for each in (JsonFormat(ORIGIN), TextFormat(ORIGIN)):
+        assert len(each.access(1_700_000_000.0, many)) < LONGEST
+
+
 def test_a_json_access_line_describes_one_request() -> None:
     line = JsonFormat(ORIGIN).access(1_700_000_000.0, REQUEST)
     assert json.loads(line) == {
