@@ -39,6 +39,7 @@ from gateway.proxy.server import Acceptor, Server, TlsAcceptor, listen
 from gateway.proxy.via import Via, pseudonym
 from gateway.redis.open import connected
 from gateway.redis.poller import Poller
+from gateway.rule_tests.reload import rule_tests_of
 from gateway.settings.gateway import Settings
 from gateway.settings.listener import BACKLOG
 from gateway.telemetry import definitions
@@ -148,7 +149,7 @@ class Worker:
             status = StatusApi(stop.is_set, lambda: limiter.is_degraded, metrics.scrape)
             control = ControlPlane(
                 settings, workers, context.runtime.since, book, self._certificates, identity, limiter, redis, poller,
-                events, metrics, log, status, DryRun(settings).explain,
+                events, metrics, log, status, DryRun(settings).explain, rule_tests_of(settings),
             )  # fmt: skip
             self._reload = control.reloader.reload_on_signal
 

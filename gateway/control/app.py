@@ -35,7 +35,7 @@ from gateway.control.overrides.store import OverrideStore, RedisOverrideStore
 from gateway.control.overrides.sync import OverrideSync
 from gateway.control.reload.api import ReloadApi, reload_for_fleet
 from gateway.control.reload.fleet import Fleet
-from gateway.control.reload.reloader import Reloader
+from gateway.control.reload.reloader import Reloader, RunRuleTests
 from gateway.control.reload.snapshot import Snapshots
 from gateway.control.reload.worker_channel import Workers
 from gateway.control.tiers import SeenTiers
@@ -82,6 +82,7 @@ class ControlPlane:
         log: Of this process.
         status: Serves health and metrics.
         explain: Explains requests.
+        run_tests: Runs the tests of new rules.
 
     Attributes:
         bypass: Decides which requests bypass the limits.
@@ -105,6 +106,7 @@ class ControlPlane:
         log: Log,
         status: Api,
         explain: Explain,
+        run_tests: RunRuleTests,
     ) -> None:
         control, prefix = settings.control, settings.store.prefix
         self._log = log
@@ -123,7 +125,9 @@ class ControlPlane:
         self._overrides = OverrideSync(store, copy, book, limiter, self._audit, log)
         metrics.watch(definitions.OVERRIDES, lambda: len(self._overrides.records))
         snapshots = Snapshots(settings, workers.folder, timestamp)
-        self.reloader = Reloader(snapshots, workers, book, certificates, limiter, self._audit, metrics, log, since)
+        self.reloader = Reloader(
+            snapshots, run_tests, workers, book, certificates, limiter, self._audit, metrics, log, since
+        )
         fleet = Fleet(redis, prefix, _gateway_name(workers.folder), reload_for_fleet(self.reloader), log)
         self.tiers = SeenTiers(workers)
         self._poller = poller

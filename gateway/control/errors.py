@@ -38,8 +38,16 @@ class NoOverrideError(ControlError):
 class ReloadRejectedError(ControlError):
     """Rule files or certificates are invalid: `problems` has the place of each, and what is wrong there."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("files are invalid; the rules and certificates in force stay", problems=problems)
+    def __init__(self, problems: list[str], why: str = "files are invalid") -> None:
+        super().__init__(f"{why}; the rules and certificates in force stay", problems=problems)
+        self.problems = problems
+
+
+class RuleTestsFailedError(ReloadRejectedError):
+    """New rules fail their tests: `problems` has the place of each failure, what was expected, and what happened."""
+
+    def __init__(self, failures: list[str]) -> None:
+        super().__init__(failures, "the new rules fail their tests")
 
 
 class ReloadFailedError(ControlError):

@@ -1,7 +1,8 @@
 """`Reloader`: reads rules and certificates again, and applies them in every worker of this gateway or in none.
 
 1. The rule files are copied once, and read (`snapshot`), and so are the files of certificates, which are not copied:
-   private keys are among them. If anything is wrong with them, it is reported, and nothing changes.
+   private keys are among them. If anything is wrong with them, or the rules fail their tests, it is reported, and
+   nothing changes. The tests run once, in this worker.
 2. Every worker reads the copy and the certificates, and replies that it has, and that they are the same (prepare).
 3. The change is written to the audit log.
 4. The copy is noted as in force, for workers that start later; then every worker switches (commit). That is one
@@ -12,7 +13,7 @@ Buckets are not touched. What was spent stays spent: a bucket's debt is converte
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from gateway.config.certificate_book import CertificateBook
 from gateway.config.certificates import Certificates
 from gateway.config.diagnostic import ConfigError
 from gateway.control.audit.writer import AuditWriter
-from gateway.control.errors import ControlError, ReloadFailedError, ReloadRejectedError
+from gateway.control.errors import ControlError, ReloadFailedError, ReloadRejectedError, RuleTestsFailedError
 from gateway.control.reload.snapshot import Snapshots
 from gateway.control.reload.worker_channel import Message, Workers, WorkerUnresponsiveError
 from gateway.limiter.limiter import Limiter
@@ -29,6 +30,9 @@ from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.rules_diff import diff_rules
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
+
+RunRuleTests = Callable[[Rules], tuple[int, list[str]]]
+"""Runs the tests of rules; returns how many there are, and the failures. Blocks, and raises `ConfigError`."""
 
 
 class CertificatesDifferError(Exception):
@@ -47,6 +51,7 @@ class Reloader:
 
     Args:
         snapshots: Copies of the rule files.
+        run_tests: Runs the tests of new rules.
         workers: The other workers.
         book: The rules in force.
         certificates: The certificates in force.
@@ -63,6 +68,7 @@ class Reloader:
     def __init__(
         self,
         snapshots: Snapshots,
+        run_tests: RunRuleTests,
         workers: Workers,
         book: RuleBook,
         certificates: CertificateBook,
@@ -73,6 +79,7 @@ class Reloader:
         since: str,
     ) -> None:
         self._snapshots = snapshots
+        self._run_tests = run_tests
         self._workers = workers
         self._book = book
         self._certificates = certificates
@@ -93,14 +100,14 @@ class Reloader:
             yield
 
     async def reload(self, actor: Actor, *, dry_run: bool = False) -> dict[str, Any]:
-        """Reload. Returns the revision, the one before, and what changed.
+        """Reload. Returns the revision, the one before, what changed, and how many tests the new rules passed.
 
         Args:
             actor: Who asked for it.
             dry_run: Only return what would change.
 
         Raises:
-            ReloadRejectedError: the files are invalid; the rules in force stay.
+            ReloadRejectedError: the files are invalid, or the rules fail their tests; the rules in force stay.
             AuditUnavailableError: it cannot be recorded; the rules in force stay.
             ReloadFailedError: a worker failed. The rules in force stay, unless it failed after all had agreed: the
                 message says which.
@@ -110,10 +117,11 @@ class Reloader:
                 return await self._reload(actor, dry_run=dry_run)
             except ConfigError as error:
                 problems = [str(each) for each in error.problems]
-                self._metrics.reloaded("rejected")
-                self._log.event("reload_rejected", level="error", problems=problems)
-                await self._audit.record_refusal(actor, "reload", f"{len(problems)} problems in the files")
+                await self._note_rejection(actor, problems, "problems in the files")
                 raise ReloadRejectedError(problems) from None
+            except RuleTestsFailedError as error:
+                await self._note_rejection(actor, error.problems, "rule tests failed")
+                raise
             except ControlError:
                 self._metrics.reloaded("rejected")
                 raise
@@ -123,12 +131,18 @@ class Reloader:
                 await self._audit.record_refusal(actor, "reload", str(error))
                 raise ReloadFailedError("not all workers could take over the new rules; those in force stay") from None
 
+    async def _note_rejection(self, actor: Actor, problems: list[str], what: str) -> None:
+        self._metrics.reloaded("rejected")
+        self._log.event("reload_rejected", level="error", problems=problems)
+        await self._audit.record_refusal(actor, "reload", f"{len(problems)} {what}")
+
     async def _reload(self, actor: Actor, *, dry_run: bool) -> dict[str, Any]:
         old = self._book.current
         name = await asyncio.to_thread(self._snapshots.take)
         try:
             new = await asyncio.to_thread(self._snapshots.read, name)
             certificates = await asyncio.to_thread(self._certificates.read)
+            tests = await self._test(new.rules)
             changed = diff_rules(old, new.rules)
             renewed = certificates.changed_since(self._certificates.current)
             result = {
@@ -137,6 +151,7 @@ class Reloader:
                 "changed": changed,
                 "certificates": renewed,
                 "warnings": [str(warning) for warning in new.warnings],
+                "tests": tests,
                 "dry_run": dry_run,
             }
             if dry_run:
@@ -163,6 +178,17 @@ class Reloader:
         if renewed:
             self._log.event("certificates_reloaded", certificates=renewed)
         return result
+
+    async def _test(self, rules: Rules) -> int:
+        """Run the tests of new rules. Returns how many there are.
+
+        Raises:
+            RuleTestsFailedError: some fail.
+        """
+        tests, failures = await asyncio.to_thread(self._run_tests, rules)
+        if failures:
+            raise RuleTestsFailedError(failures)
+        return tests
 
     async def _handle(self, message: Message) -> Message:
         """Do what another worker asks for. Returns the reply."""
