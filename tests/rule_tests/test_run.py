@@ -172,4 +172,4 @@ def test_other_threads_get_their_turn(tmp_path: Path) -> None:
     pauses: list[None] = []
     tests = load_rule_tests(loaded.settings, loaded.rules)
     (result,) = run_rule_tests(tests, loaded.rules, pause=lambda: pauses.append(None))
-    assert (result.failure, len(pauses)) == (None, 5)
+    assert (result.failure, len(pauses)) == (None, 6)
