@@ -35,7 +35,8 @@ class Question:
         token: A caller's token, which is sent in the header that the settings name.
 
     Raises:
-        ValueError: it is not one request, because something has a line break or a space too many.
+        ValueError: it is not one request, because something has a line break or a space too many; or the user id is
+            empty.
     """
 
     method: str
@@ -54,6 +55,8 @@ class Question:
         for name, value in self.headers:
             if not name or _SPACE.search(name) or ":" in name or _BREAK.search(value):
                 raise ValueError("a header is one line, such as X-Plan: gold")
+        if self.user == "":
+            raise ValueError("a user id is not empty; without one, the headers say who the caller is")
         if self.token is not None and _BREAK.search(self.token):
             raise ValueError("a token is one line")
 

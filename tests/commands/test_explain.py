@@ -184,6 +184,7 @@ def test_a_request_that_is_not_served_has_the_reason_of_the_access_log(
         (["GET /", "--header", "X-Plan"], "has no colon"),
         (["GET /", "--header", "X-Plan: a\r\nX-User-Id: b"], "a header is one line"),
         (["GET /", "--tier", "gold"], "--tier needs --user"),
+        (["GET /", "--user", ""], "a user id is not empty"),
         (["GET /", "--token-file", "nothing"], "nothing cannot be read"),
     ],
 )
