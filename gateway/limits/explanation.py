@@ -12,8 +12,8 @@ from gateway.limits.identification import Attempt
 from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit
 from gateway.limits.override import BLOCKED, Override
-from gateway.limits.precedence import Request, RunnerUp, runners_up
 from gateway.limits.rules import Rules, holder_of
+from gateway.limits.runners_up import Request, RunnerUp, runners_up
 
 _METHOD = re.compile(r"[A-Z_-]+", re.ASCII)
 _SPACE = re.compile("[\\s\0\ud800-\udc7f\udd00-\udfff]")

@@ -10,8 +10,8 @@ from gateway.auth.identity import build_identity, credential_headers, identity_h
 from gateway.limits.explanation import Explanation, Question, Unserved, explain
 from gateway.limits.identification import Attempt, attempts
 from gateway.limits.identity import Caller, Sender, unreported
-from gateway.limits.precedence import Request
 from gateway.limits.rules import Rules
+from gateway.limits.runners_up import Request
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import Client
 from gateway.proxy.exchange import Exchange

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.precedence import Request, runners_up
 from gateway.limits.router import Router
+from gateway.limits.runners_up import Request, runners_up
 from tests.limits.test_router import REQUESTS, endpoint, endpoint_lists, rank
 
 
