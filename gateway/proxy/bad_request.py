@@ -20,23 +20,29 @@ class BadRequest(Enum):
     Attributes:
         reason: The label, also in the access log.
         response: What the client gets.
+        why: The same in a sentence, for operators.
     """
 
-    UNREADABLE = "unreadable", BAD_REQUEST
-    HEAD_TOO_LARGE = "head_too_large", HEAD_TOO_LARGE
-    SLOW_HEAD = "slow_head", REQUEST_TIMEOUT
-    VERSION = "http_version", VERSION_NOT_SUPPORTED
-    METHOD = "method", METHOD_NOT_ALLOWED
-    TRANSFER_CODING = "transfer_coding", BAD_REQUEST
-    TWO_CALLERS = "two_callers", BAD_REQUEST
-    LOOP = "loop", LOOP_DETECTED
-    HOST = "host", BAD_REQUEST
-    TARGET = "target", BAD_REQUEST
-    PATH = "path", BAD_REQUEST
-    BROKEN_BODY = "broken_body", BAD_REQUEST
-    SLOW_BODY = "slow_body", REQUEST_TIMEOUT
-    LARGE_BODY = "large_body", CONTENT_TOO_LARGE
+    UNREADABLE = "unreadable", BAD_REQUEST, "the request is not valid HTTP"
+    HEAD_TOO_LARGE = (
+        "head_too_large",
+        HEAD_TOO_LARGE,
+        "the head is larger than intake permits",
+    )
+    SLOW_HEAD = "slow_head", REQUEST_TIMEOUT, "the head was not complete within intake.head_timeout"
+    VERSION = "http_version", VERSION_NOT_SUPPORTED, "the version is neither HTTP/1.1 nor HTTP/1.0"
+    METHOD = "method", METHOD_NOT_ALLOWED, "the method is never forwarded"
+    TRANSFER_CODING = "transfer_coding", BAD_REQUEST, "the Transfer-Encoding is not chunked"
+    TWO_CALLERS = "two_callers", BAD_REQUEST, "a header that identifies the caller is there twice"
+    LOOP = "loop", LOOP_DETECTED, "the request has passed this gateway before"
+    HOST = "host", BAD_REQUEST, "Host is not one valid name or address"
+    TARGET = "target", BAD_REQUEST, "the target is neither a path nor a URL in printable ASCII"
+    PATH = "path", BAD_REQUEST, "servers read this spelling of the path in different ways"
+    BROKEN_BODY = "broken_body", BAD_REQUEST, "the chunked body is malformed"
+    SLOW_BODY = "slow_body", REQUEST_TIMEOUT, "the body came too slowly"
+    LARGE_BODY = "large_body", CONTENT_TOO_LARGE, "the body is larger than max_body"
 
-    def __init__(self, reason: str, response: Response) -> None:
+    def __init__(self, reason: str, response: Response, why: str) -> None:
         self.reason = reason
         self.response = response
+        self.why = why

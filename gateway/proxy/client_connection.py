@@ -31,6 +31,7 @@ from gateway.proxy.responses import INTERNAL_ERROR, UNAVAILABLE
 from gateway.proxy.unread import read_unread
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
+from gateway.telemetry.access_record import AccessRecord
 
 LAST_WAIT = 1.0
 """Seconds that a connection may be idle when the worker drains, since its next request may be on its way."""
@@ -234,7 +235,9 @@ class ClientConnection(asyncio.Protocol):
             response, reason, request_id = cause.response, cause.reason, self._ids.new()
             self._observer.rejected(reason if cause is BadRequest.SLOW_HEAD else "unreadable")
             self.client.write(response.encode(self._ids.line(request_id), close=True))
-            self._observer.served(request_id, "", "", b"", Outcome.BAD_REQUEST, response.status, 0.0, reason)
+            self._observer.served(
+                AccessRecord(request_id, "", "", b"", Outcome.BAD_REQUEST, response.status, 0.0, reason)
+            )
 
     async def _wait_for_request(self) -> None:
         """Wait for the next request."""

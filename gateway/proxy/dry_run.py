@@ -23,18 +23,6 @@ from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.gateway import Settings
 from gateway.settings.identity import Jwt
 
-_WHY = {
-    BadRequest.UNREADABLE: "the request is not valid HTTP",
-    BadRequest.HEAD_TOO_LARGE: "the head is larger than intake permits",
-    BadRequest.METHOD: "the method is never forwarded",
-    BadRequest.TWO_CALLERS: "a header that identifies the caller is there twice",
-    BadRequest.TRANSFER_CODING: "the Transfer-Encoding is not chunked",
-    BadRequest.HOST: "Host is not one valid name or address",
-    BadRequest.TARGET: "the target is neither a path nor a URL in printable ASCII",
-    BadRequest.LARGE_BODY: "the body is larger than max_body",
-    BadRequest.PATH: "servers read this spelling of the path in different ways",
-}
-
 
 class DryRun:
     """Explains requests as this gateway would serve them.
@@ -101,4 +89,4 @@ class DryRun:
 
 
 def _unserved(cause: BadRequest) -> Unserved:
-    return Unserved(cause.response.status, cause.reason, _WHY.get(cause, "the request is malformed"))
+    return Unserved(cause.response.status, cause.reason, cause.why)

@@ -17,6 +17,7 @@ from gateway.proxy.observer import RequestObserver
 from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
 from gateway.proxy.responses import UNAVAILABLE
+from gateway.telemetry.access_record import AccessRecord
 
 Bypass = Callable[[str, str, str], Awaitable[bool]]
 """Whether a request with this bypass token, to this endpoint and from this address, is exempt from limits."""
@@ -121,10 +122,11 @@ class Proxy:
         return verdict.outcome
 
     def _report(self, exchange: Exchange, endpoint: str, caller: bytes, outcome: Outcome, began: float) -> None:
-        method, status, reason = exchange.message.method, exchange.status, exchange.reason
-        self._observer.served(
-            exchange.id, endpoint, method, caller, outcome, status, perf_counter() - began, reason, exchange.refused_by
-        )
+        record = AccessRecord(
+            exchange.id, endpoint, exchange.message.method, caller, outcome, exchange.status, perf_counter() - began,
+            exchange.reason, exchange.refused_by,
+        )  # fmt: skip
+        self._observer.served(record)
 
 
 def header_lines(headers: Mapping[str, str]) -> bytes:

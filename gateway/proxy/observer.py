@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from gateway.limiter.verdict import Outcome, RefusedBy, Verdict
+from gateway.limiter.verdict import Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller
+from gateway.telemetry.access_record import AccessRecord
 
 
 class RequestObserver(Protocol):
@@ -38,37 +39,14 @@ class RequestObserver(Protocol):
     def rejected(self, cause: str) -> None:
         """A connection or a request was rejected, or cut off. `cause` is the value of a metric's label."""
 
-    def served(
-        self,
-        request_id: str,
-        endpoint: str,
-        method: str,
-        caller: bytes,
-        outcome: Outcome,
-        status: int,
-        seconds: float,
-        reason: str,
-        refused_by: RefusedBy | None = None,
-    ) -> None:
-        """A request is complete.
-
-        Args:
-            request_id: Its id, here and upstream.
-            endpoint: The name of the endpoint; empty if there is none.
-            method: As the client sent it; empty if the head could not be read.
-            caller: The keyed digest of the caller; empty if there is no endpoint.
-            outcome: What became of the request.
-            status: Of the response; 0 if there was none.
-            seconds: The duration.
-            reason: Why the gateway itself responded with an error, as a label; empty if it did not.
-            refused_by: Why it was over a limit; None if it was not.
-        """
+    def served(self, record: AccessRecord) -> None:
+        """A request has ended."""
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:
         """A request failed with an unexpected error.
 
         Args:
-            request_id: As for `served`.
+            request_id: Its id, here and upstream.
             status: Of the response that the client got; 0 if there was none.
             error: The error.
         """

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
-from gateway.limiter.verdict import Outcome, RefusedBy, Verdict
+from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller, Rejection
+from gateway.telemetry.access_record import AccessRecord
 from gateway.telemetry.log import Log
-from gateway.telemetry.log_format import AccessRecord
 from gateway.telemetry.metrics import Metrics
 
 CountDecision = Callable[[str, Caller, Sequence[Demand], str, tuple[int, ...]], None]
@@ -164,31 +164,17 @@ class Events:
             self._dropped.add(name.lower())
             self._log.event("header_dropped", level="warning", name=name[:_MAX_VALUE], fix=_UNDERSCORE)
 
-    def served(
-        self,
-        request_id: str,
-        endpoint: str,
-        method: str,
-        caller: bytes,
-        outcome: Outcome,
-        status: int,
-        seconds: float,
-        reason: str,
-        refused_by: RefusedBy | None = None,
-    ) -> None:
+    def served(self, record: AccessRecord) -> None:
         """A request ended."""
-        self._metrics.request(endpoint, outcome, status)
-        if method:  # else the head could not be read
-            self._metrics.request_took(endpoint, seconds)
-        if outcome is Outcome.BAD_REQUEST:
-            self._metrics.bad_request(reason)
+        self._metrics.request(record.endpoint, record.outcome, record.status)
+        if record.method:  # else the head could not be read
+            self._metrics.request_took(record.endpoint, record.seconds)
+        if record.outcome is Outcome.BAD_REQUEST:
+            self._metrics.bad_request(record.reason)
         if self._access_log:
             self._access_credit += self._access_log
             if self._access_credit >= 1.0:
                 self._access_credit -= 1.0
-                record = AccessRecord(request_id, endpoint, method, outcome, status, seconds, caller.decode(), reason)
-                if refused_by is not None:
-                    record = record._replace(source=refused_by.source, limits=refused_by.limits)
                 self._log.access(record)
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:

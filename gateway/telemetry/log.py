@@ -21,7 +21,8 @@ from aiologger.levels import LogLevel  # type: ignore[import-untyped]
 from aiologger.records import LogRecord  # type: ignore[import-untyped]
 
 from gateway.settings.log import Format, Level, LogPolicy
-from gateway.telemetry.log_format import AccessRecord, Fields, JsonFormat, LogFormat, TextFormat, Value
+from gateway.telemetry.access_record import AccessRecord
+from gateway.telemetry.log_format import Fields, JsonFormat, LogFormat, TextFormat, Value
 from gateway.telemetry.log_writer import LogWriter
 
 _LEVELS = {"debug": LogLevel.DEBUG, "info": LogLevel.INFO, "warning": LogLevel.WARNING, "error": LogLevel.ERROR}

@@ -24,6 +24,7 @@ from gateway.settings.dns import Dns
 from gateway.settings.tracing import Tracing
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
+from gateway.telemetry.access_record import AccessRecord
 from gateway.telemetry.log import Log
 
 if TYPE_CHECKING:  # OpenTelemetry is an extra
@@ -115,21 +116,10 @@ class TracingObserver:
         """A client connection was rejected or cut off."""
         self._observer.rejected(cause)
 
-    def served(
-        self,
-        request_id: str,
-        endpoint: str,
-        method: str,
-        caller: bytes,
-        outcome: Outcome,
-        status: int,
-        seconds: float,
-        reason: str,
-        refused_by: RefusedBy | None = None,
-    ) -> None:
+    def served(self, record: AccessRecord) -> None:
         """A request ended."""
-        self.trace.served(endpoint, outcome, status)
-        self._observer.served(request_id, endpoint, method, caller, outcome, status, seconds, reason, refused_by)
+        self.trace.served(record.endpoint, record.outcome, record.status)
+        self._observer.served(record)
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:
         """A request ended with an unexpected error, which `around` has recorded in its trace."""

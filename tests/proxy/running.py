@@ -7,7 +7,7 @@ from ssl import SSLContext
 
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.memory import MemoryLimiter
-from gateway.limiter.verdict import Outcome, RefusedBy, Verdict
+from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import ApiKey, BearerToken, Caller, Identity
@@ -28,6 +28,7 @@ from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
+from gateway.telemetry.access_record import AccessRecord
 from tests.kit.identity import make_identity
 
 
@@ -92,30 +93,19 @@ class Seen:
     def rejected(self, cause: str) -> None:
         self.causes.append(cause)
 
-    def served(
-        self,
-        request_id: str,
-        endpoint: str,
-        method: str,
-        caller: bytes,
-        outcome: Outcome,
-        status: int,
-        seconds: float,
-        reason: str,
-        refused_by: RefusedBy | None = None,
-    ) -> None:
-        assert request_id
-        assert (refused_by is not None) is (outcome is Outcome.REFUSED)
-        if refused_by is not None:
-            self.refused_by.append((refused_by.source, refused_by.limits))
-        if reason:
-            self.reasons.append(reason)
-        if not method:
+    def served(self, record: AccessRecord) -> None:
+        assert record.request_id
+        assert (record.refused_by is not None) is (record.outcome is Outcome.REFUSED)
+        if record.refused_by is not None:
+            self.refused_by.append((record.refused_by.source, record.refused_by.limits))
+        if record.reason:
+            self.reasons.append(record.reason)
+        if not record.method:
             return  # the head could not be read
-        assert seconds > 0
-        assert bool(caller) is bool(endpoint)
-        self.ids.append(request_id)
-        self.fates.append((endpoint, outcome, status))
+        assert record.seconds > 0
+        assert bool(record.caller) is bool(record.endpoint)
+        self.ids.append(record.request_id)
+        self.fates.append((record.endpoint, record.outcome, record.status))
 
     def failed(self, request_id: str, status: int, error: Exception) -> None:
         self.ids.append(request_id)

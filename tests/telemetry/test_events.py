@@ -11,6 +11,7 @@ import pytest
 from gateway.limiter.verdict import Outcome
 from gateway.limits.identity import Rejection
 from gateway.settings.log import LogPolicy
+from gateway.telemetry.access_record import AccessRecord
 from gateway.telemetry.events import Events
 from gateway.telemetry.log import Log, open_log
 from gateway.telemetry.metrics import Metrics
@@ -145,7 +146,7 @@ async def test_a_dropped_header_is_logged_once_and_names_that_clients_invent_do_
 async def test_the_access_log_has_its_share_of_all_requests(output: Output, share: float, lines: int) -> None:
     events = Events(output.log, output.metrics, access_log=share)
     for _ in range(1000):
-        events.served("7f-1", "orders", "GET", b"0f", Outcome.REFUSED, 429, 0.001, "")
+        events.served(AccessRecord("7f-1", "orders", "GET", b"0f", Outcome.REFUSED, 429, 0.001))
     assert abs(len(await output.lines()) - lines) <= 1
     assert await output.samples("gateway_requests_total") == [
         'gateway_requests_total{endpoint="orders",outcome="refused",status="4xx"} 1000.0'

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 import uvloop
 
+from gateway.limiter.verdict import Outcome
 from gateway.settings.log import LogPolicy
+from gateway.telemetry.access_record import AccessRecord
 from gateway.telemetry.log import Log, open_log, open_plain_log
-from gateway.telemetry.log_format import AccessRecord
 from gateway.telemetry.stdlib_handler import StdlibHandler
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
-REQUEST = AccessRecord("7f-1", "orders", "GET", "allowed", 200, 0.01, "0f" * 16, "")
+REQUEST = AccessRecord("7f-1", "orders", "GET", b"0f" * 16, Outcome.ALLOWED, 200, 0.01)
 SECRET = "eyJhbGciOi-alice@example.com"
 
 

@@ -2,12 +2,16 @@ import json
 
 import pytest
 
-from gateway.telemetry.log_format import AccessRecord, JsonFormat, LogFormat, TextFormat
+from gateway.limiter.verdict import Outcome, RefusedBy
+from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.rate import Rate
+from gateway.telemetry.access_record import AccessRecord
+from gateway.telemetry.log_format import JsonFormat, LogFormat, TextFormat
 from gateway.telemetry.log_writer import LONGEST
 
 ORIGIN = {"worker": 3, "pid": 4711}
 NASTY = 'a\nb\r\x00\x1b[31m\x7f\x85\x9b\u2028\u202e\ud800"\\ö'
-REQUEST = AccessRecord("7f-1", "orders", "GET", "allowed", 200, 0.0123456, "0f" * 16, "")
+REQUEST = AccessRecord("7f-1", "orders", "GET", b"0f" * 16, Outcome.ALLOWED, 200, 0.0123456)
 
 
 @pytest.fixture(params=[JsonFormat, TextFormat])
@@ -31,14 +35,20 @@ def test_a_json_event_has_time_level_origin_name_and_fields() -> None:
     }
 
 
-REFUSED = REQUEST._replace(outcome="refused", status=429, source="jwt", limits=("each", "all"))
+def refused_by(*limits: str) -> AccessRecord:
+    demands = [Demand(name.encode(), Charge.of(name, Quota(Rate(1, 1), 1))) for name in limits]
+    refusal = RefusedBy("jwt", demands, range(len(demands)))
+    return REQUEST._replace(outcome=Outcome.REFUSED, status=429, refused_by=refusal)
 
 
 def test_the_access_line_of_a_refused_request_names_what_identified_the_caller_and_the_limits() -> None:
-    line = json.loads(JsonFormat(ORIGIN).access(1_700_000_000.0, REFUSED))
+    refused = refused_by("each", "all")
+    line = json.loads(JsonFormat(ORIGIN).access(1_700_000_000.0, refused))
     assert (line["source"], line["limits"]) == ("jwt", ["each", "all"])
-    assert "  source=jwt  limits=each,all  caller=" in TextFormat(ORIGIN).access(1_700_000_000.0, REFUSED)
-    many = REFUSED._replace(limits=[f"{number:064}" for number in range(1000)])
+    assert "  source=jwt  limits=each,all  caller=" in TextFormat(ORIGIN).access(
+        1_700_000_000.0, refused_by("each", "all")
+    )
+    many = refused_by(*(f"{number:064}" for number in range(1000)))
     for each in (JsonFormat(ORIGIN), TextFormat(ORIGIN)):
         assert len(each.access(1_700_000_000.0, many)) < LONGEST
 

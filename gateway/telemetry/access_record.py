@@ -1,0 +1,31 @@
+"""`AccessRecord`: what is known of a request that has ended; metrics count it, and the access log may show it."""
+
+from typing import NamedTuple
+
+from gateway.limiter.verdict import Outcome, RefusedBy
+
+
+class AccessRecord(NamedTuple):
+    """One request that has ended. It has no field for a user id, nor for the path, which may contain one.
+
+    Attributes:
+        request_id: Its id, here and upstream: letters, digits and ._+=/- only.
+        endpoint: The name of the endpoint; empty if there is none.
+        method: As the client sent it; empty if the head could not be read.
+        caller: The keyed digest of the caller; empty if there is no endpoint.
+        outcome: What became of the request.
+        status: Of the response; 0 if there was none.
+        seconds: How long it took.
+        reason: Why the gateway itself responded with an error, as a label; empty if it did not.
+        refused_by: Why it was over a limit; None if it was not.
+    """
+
+    request_id: str
+    endpoint: str
+    method: str
+    caller: bytes
+    outcome: Outcome
+    status: int
+    seconds: float
+    reason: str = ""
+    refused_by: RefusedBy | None = None
