@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         for problem in error.problems:
             print_error(str(problem))
-        print_error(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}; nothing was started")
+        print_error(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}; nothing was done")
         return UNUSABLE
     except (
         ListenError, RuntimeFolderError, ReexecError, UnsafeParserError, SigningError, AuditError, AuditLogError,

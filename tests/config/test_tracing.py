@@ -111,7 +111,7 @@ async def test_without_the_extra_it_is_refused_with_what_to_install(tmp_path: Pa
     assert code == 2
     assert f"{config}:2:10: tracing: tracing needs packages that are not installed" in said
     assert "install the extra otel, see docs/installing.md" in said
-    assert "1 problem; nothing was started" in said
+    assert "1 problem; nothing was done" in said
     # Without tracing, the packages are not missed.
     config.write_text(upstreams)
     assert (await run(sys.executable, "-c", blocked, "check", "--config", config))[0] == 0

@@ -89,7 +89,7 @@ async def test_bad_rules_are_all_told_with_their_places_and_nothing_is_started(t
     assert code == 2
     for said in ("rules.yaml:3:10: limits[0].per", "rules.yaml:4:11: limits[0].rate", "did you mean 'burst'?"):
         assert said in output
-    assert "nothing was started" in output
+    assert "nothing was done" in output
     assert (await run(*cli("check", "--upstream", "http://127.0.0.1:9", "--rules", rules)))[0] == 2
 
 

@@ -58,7 +58,7 @@ def test_check_prints_what_the_terminal_can_show_and_escapes_the_rest(tmp_path: 
 def test_problems_are_printed_too(tmp_path: Path, terminal: dict[str, str]) -> None:
     done = command(*check(tmp_path, RULES.replace("9/s", "\u221e/s")), env=terminal)
     assert done.returncode == 2
-    assert done.stderr.endswith(b"1 problem; nothing was started\n")
+    assert done.stderr.endswith(b"1 problem; nothing was done\n")
     assert b"Traceback" not in done.stderr
 
 
