@@ -13,10 +13,10 @@ from gateway.telemetry.metrics import Cause
 
 
 class Child(worker_slot.Child):
-    """A process that waits for SIGUSR2, and the pipe on which it could speak."""
+    """A process that goes on after SIGUSR2, as a busy worker does, and the pipe on which it could report."""
 
     def __init__(self) -> None:
-        super().__init__(os.posix_spawn("/bin/sleep", ["sleep", "60"], {}))
+        super().__init__(os.posix_spawn("/bin/sleep", ["sleep", "60"], {}, setsigmask=[signal.SIGUSR2]))
         self.ready, self._write = os.pipe()
         os.set_blocking(self.ready, False)
 
