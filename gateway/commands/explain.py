@@ -146,7 +146,18 @@ def _selector(endpoint: dict[str, Any]) -> str:
     if endpoint["path"] is None:
         return "everything that no other matches"
     host = f"{endpoint['host']}" if endpoint["host"] else ""
-    return f"{', '.join(endpoint['methods']) or 'any method'} {host}{endpoint['path']}"
+    return f"{', '.join(endpoint['methods']) or 'any method'} {host}{endpoint['path']}{_conditions(endpoint)}"
+
+
+def _conditions(endpoint: dict[str, Any]) -> str:
+    """What a request must have besides method, host and path."""
+    headers = [f"the header {name} is {_either(values)}" for name, values in endpoint["headers"].items()]
+    keys = [f"the query key {name} is {_either(values)}" for name, values in endpoint["query"].items()]
+    return f" if {' and '.join([*headers, *keys])}" if headers or keys else ""
+
+
+def _either(values: list[str]) -> str:
+    return " or ".join(value or "empty" for value in values)
 
 
 def _caller(caller: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from http import HTTPMethod
 
 from gateway.config.address import HOST
+from gateway.config.condition import check_number, example_of, headers, query
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
@@ -95,6 +96,8 @@ ENDPOINT = Section(
         "methods": _methods,
         "path": _path,
         "host": _host,
+        "headers": headers,
+        "query": query,
         "upstream": text,
         "cost": whole(0, _HIGHEST_COST),
         "max_body": size,
@@ -107,6 +110,8 @@ ENDPOINT = Section(
         "path": "The paths that belong to it: `{id}` is one segment, `{rest...}` at the end is all that follows.",
         "methods": "The methods that belong to it, in capitals; without it, all. GET includes HEAD.",
         "host": "The Host it is served under, without port; without it, any.",
+        "headers": "Values that headers must have: one, or a list of which one must be there.",
+        "query": "Values that keys of the query must have, likewise.",
         "upstream": "The upstream that serves it.",
         "cost": "Tokens that a request takes from each bucket; 0 is free.",
         "max_body": "Size of a request body; without it, `intake.max_body` applies.",
@@ -155,17 +160,27 @@ class Endpoints:
             near = entries.node.nearest(upstream, upstreams)
             entries.at("upstream").refuse(f"unknown upstream {quote(upstream)}; it is not in gateway.yaml", near)
         if called == DEFAULT:
-            for key in ("path", "methods", "host"):
+            for key in ("path", "methods", "host", "headers", "query"):
                 if key in entries:
                     entries.at(key).refuse(f"'{DEFAULT}' takes all requests that match no other, so it has no {key!r}")
         elif "path" not in entries:
             entries.node.refuse("the key 'path' is missing")
+        check_number(entries)
 
     def note_clashes(self, clashes: Iterable[tuple[Endpoint, Endpoint]]) -> None:
         """Note pairs of endpoints that match the same requests."""
         for first, second in clashes:
-            place = self.entries[first.name].at("path").place
-            self.entries[second.name].at("path").refuse(
-                f"{second.name!r} matches the same requests as {first.name!r} ({place}); "
-                "give them different paths, methods or hosts"
-            )
+            place = self.conditions_of(first).place
+            if second.conditions:
+                example = example_of(first.conditions + second.conditions)
+                what = f"a request with {example} matches both {second.name!r} and {first.name!r} ({place})"
+                how = "let both read the same header or query key, with different values, or give them different paths"
+            else:
+                what = f"{second.name!r} matches the same requests as {first.name!r} ({place})"
+                how = "give them different paths, methods or hosts"
+            self.conditions_of(second).refuse(f"{what}; {how}")
+
+    def conditions_of(self, endpoint: Endpoint) -> Node:
+        """Where the conditions of an endpoint are; its path if it has none."""
+        key = "headers" if endpoint.headers else "query" if endpoint.query else "path"
+        return self.entries[endpoint.name].at(key)

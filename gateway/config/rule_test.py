@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import ip_address
 
+from gateway.config.condition import request_headers
 from gateway.config.diagnostic import ConfigError, Diagnostic, Findings, InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
@@ -40,7 +41,7 @@ class Expectation(Enum):
     REFUSED = "refused"
     """It would get the 429."""
     REJECTED = "rejected"
-    """It would get a 400, because servers read its target in different ways."""
+    """It would get a 400, because servers read it in different ways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Step:
         after: Seconds that pass first.
         method: Of the requests; empty if the step makes none.
         target: Of the requests, as in a request line: a path, or a URL with the Host.
+        headers: Names and values of the headers that conditions read.
         times: How many requests it makes.
         expect: What each of them must come to.
         by: Limits that must be among those that refuse.
@@ -77,6 +79,7 @@ class Step:
     after: float
     method: str
     target: str
+    headers: tuple[tuple[str, str], ...]
     times: int
     expect: Expectation
     by: tuple[str, ...]
@@ -192,6 +195,7 @@ STEP = Section(
         "after": seconds(),
         "as": AS,
         "request": _request,
+        "headers": request_headers,
         "times": whole(1, MAX_REQUESTS),
         "expect": _EXPECT,
         "by": _by,
@@ -204,8 +208,10 @@ STEP = Section(
         "after": "How much time passes first.",
         "as": "Who makes the requests of this step, instead of the test's `as`.",
         "request": "Method and path, `GET /v1/orders/7`; for a Host, a URL: `GET https://files.example/a`.",
+        "headers": "Headers that conditions read; a list is sent as so many headers.",
         "times": "How many such requests are made, one right after the other; each must come to the same.",
-        "expect": "What each comes to: `allowed`, `refused` by a limit, or `rejected` with a 400 for its spelling.",
+        "expect": "What each comes to: `allowed`, `refused` by a limit, or `rejected` with a 400, because "
+        "servers read it in different ways.",
         "by": "The limits that refuse; more may. `(blocked)` for a block.",
         "endpoint": "The endpoint that the requests belong to.",
     },
@@ -265,7 +271,7 @@ class _Reading:
     def _step(self, entries: Entries, caller: GivenCaller) -> Step:
         values = entries.values
         if "request" not in entries:
-            for key in ("times", "expect", "by", "endpoint", "as"):
+            for key in ("headers", "times", "expect", "by", "endpoint", "as"):
                 if key in entries:
                     entries.at(key).refuse(f"{key!r} is about requests, and this step has no 'request'")
             if "after" not in entries:
@@ -285,6 +291,7 @@ class _Reading:
             values.get("after", 0.0),
             method,
             target,
+            values.get("headers", ()),
             times,
             expect,
             tuple(self._limit(node) for node in values.get("by", ())),

@@ -11,10 +11,10 @@ from gateway.config.endpoint import ENDPOINT, Endpoints
 from gateway.config.entries import Entries
 from gateway.config.limit import EXEMPT, LIMIT, Limits
 from gateway.config.node import Node
-from gateway.config.other_host import warn_of_other_hosts
 from gateway.config.reader import reads
 from gateway.config.section import Section
 from gateway.config.source import Source
+from gateway.config.way_round import warn_of_ways_round
 from gateway.limits.limit import Exemption
 from gateway.limits.override import Block
 from gateway.limits.path import PathPolicy
@@ -77,7 +77,7 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
     limits.warn_of_unpayable(endpoints.known.values())
     router = Router(endpoints.known.values(), case_sensitive=paths.case_sensitive)
     endpoints.note_clashes(router.clashes)
-    warn_of_other_hosts(endpoints, limits.known.values(), router)
+    warn_of_ways_round(endpoints, limits.known.values(), router)
     if findings.problems:
         return Rules(paths=paths)
     return Rules(

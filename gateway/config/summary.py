@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from gateway.config.loader import Loaded
 from gateway.limits.address import name_clients
+from gateway.limits.condition import HEADER, Condition
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.limit import Limit
 from gateway.limits.rules import Rules
@@ -22,10 +23,7 @@ def summary(loaded: Loaded, workers: int) -> str:
     """
     parts = [
         "\n".join(f"{key:<10}{value}" for key, value in _settings(loaded, workers)),
-        table(
-            ("ENDPOINT", "METHODS", "HOST", "PATH", "UPSTREAM", "COST", "LIMITS"),
-            (_endpoint(endpoint, loaded.rules) for endpoint in _default_last(loaded.rules)),
-        ),
+        table(("ENDPOINT", "METHODS", "HOST", "PATH", "UPSTREAM", "COST", "LIMITS"), _endpoints(loaded.rules)),
     ]
     if loaded.rules.limits:
         parts.append(
@@ -71,6 +69,23 @@ def _why(settings: Settings) -> str:
 
 def _default_last(rules: Rules) -> list[Endpoint]:
     return [*(each for each in rules.endpoints.values() if each.name != DEFAULT), rules.default]
+
+
+def _endpoints(rules: Rules) -> list[tuple[str, ...]]:
+    """A row for each endpoint, and below it one for each of its conditions."""
+    return [
+        row
+        for endpoint in _default_last(rules)
+        for row in (
+            _endpoint(endpoint, rules),
+            *(("", "", "", f"  {_condition(condition)}", "", "", "") for condition in endpoint.conditions),
+        )
+    ]
+
+
+def _condition(condition: Condition) -> str:
+    values = _few([value or "(empty)" for value in sorted(condition.values)])
+    return f"{condition.name}: {values}" if condition.source == HEADER else f"?{condition.name}={values}"
 
 
 def _endpoint(endpoint: Endpoint, rules: Rules) -> tuple[str, ...]:

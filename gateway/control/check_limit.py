@@ -15,15 +15,17 @@ from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.address import Network, Unix, belongs, is_one_client, parse_clients
 from gateway.limits.bucket import Demand
+from gateway.limits.condition import GivenFields
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity
 from gateway.limits.remaining import remaining_in, tightest, with_weight
 from gateway.limits.rules import RuleBook, Rules
+from gateway.limits.unmatched import Unmatched
 
 MAX_WEIGHT = 1_000_000_000
 """The largest weight; also what remains for a user whom nothing limits."""
 
-_REQUEST = re.compile(r"([A-Z]{1,32}) (/[^?\x00-\x20\x7f]*)(?:\?[^\x00-\x20\x7f]*)?", re.ASCII)
+_REQUEST = re.compile(r"([A-Z]{1,32}) (/[^?\x00-\x20\x7f]*)(?:\?([^\x00-\x20\x7f]*))?", re.ASCII)
 
 
 class CheckLimitApi:
@@ -99,10 +101,11 @@ def _endpoint(rules: Rules, body: JsonObject) -> Endpoint | None:
             )
         return endpoint
     form = _REQUEST.fullmatch(name)
-    endpoint = rules.match(form[1], "", form[2]) if form else None
-    if endpoint is None:
+    found = rules.match(form[1], "", form[2], GivenFields(query=form[3] or "")) if form else Unmatched.PATH
+    if isinstance(found, Unmatched):
         body.refuse("endpoint", "must be a method and a path that the proxy would accept")
-    return endpoint
+        return None
+    return found
 
 
 def _response(demands: Sequence[Demand], verdict: Verdict) -> web.Response:

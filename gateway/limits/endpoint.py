@@ -1,8 +1,10 @@
-"""`Endpoint`: a named set of requests, with the methods and the path template that select them."""
+"""`Endpoint`: a named set of requests, with the host, path, methods and conditions that select them."""
 
 import re
 from dataclasses import dataclass
 from typing import Self
+
+from gateway.limits.condition import Condition
 
 DEFAULT = "default"
 """Name of the endpoint of all requests that match no other."""
@@ -99,6 +101,8 @@ class Endpoint:
         template: Paths that belong to it; None for the default endpoint, which gets all other requests.
         methods: Methods that belong to it, in upper case; empty for all.
         host: The Host that requests must have, in lower case and without port; None for any.
+        headers: Conditions on headers that requests must meet, all of them.
+        query: Conditions on the query, likewise.
         upstream: Name of the upstream that serves it.
         cost: Tokens that a request takes from each bucket.
         max_body: Bytes that a request body may have; None for the gateway's own maximum.
@@ -108,6 +112,13 @@ class Endpoint:
     template: Template | None = None
     methods: frozenset[str] = frozenset()
     host: str | None = None
+    headers: tuple[Condition, ...] = ()
+    query: tuple[Condition, ...] = ()
     upstream: str = DEFAULT
     cost: int = 1
     max_body: int | None = None
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All of its conditions."""
+        return self.headers + self.query

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from gateway.limits.address import Address
 from gateway.limits.bucket import Demand
+from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identification import Attempt
 from gateway.limits.identity import Caller
@@ -159,6 +160,8 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
         "path": endpoint.template.text if endpoint.template else None,
         "methods": sorted(endpoint.methods),
         "host": endpoint.host,
+        "headers": values_by_name(endpoint.headers),
+        "query": values_by_name(endpoint.query),
     }
 
 

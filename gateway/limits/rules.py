@@ -7,12 +7,14 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.condition import NO_FIELDS, RequestFields
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.identity import Caller
 from gateway.limits.limit import ADDRESS, USER, Limit
 from gateway.limits.override import Block, Effect, Override, OverrideIndex, Overrides, blocked
 from gateway.limits.path import PathPolicy
 from gateway.limits.router import Router
+from gateway.limits.unmatched import Unmatched
 
 
 class _CompiledLimit(NamedTuple):
@@ -101,12 +103,19 @@ class Rules:
         """Pairs of endpoints that match the same requests, see `Router`."""
         return self._router.clashes
 
-    def match(self, method: str, host: str, path: str) -> Endpoint | None:
-        """The endpoint of a request; None if its path has to be rejected, see `PathPolicy`."""
+    def match(self, method: str, host: str, path: str, fields: RequestFields = NO_FIELDS) -> Endpoint | Unmatched:
+        """The endpoint of a request, or why the request has to be rejected.
+
+        Args:
+            method: In upper case.
+            host: In lower case, without port.
+            path: As the client sent it, without the query; see `PathPolicy`.
+            fields: What conditions read.
+        """
         segments = self.paths.segments(path)
         if segments is None:
-            return None
-        return self._router.match(method, host, segments) or self.default
+            return Unmatched.PATH
+        return self._router.match(method, host, segments, fields) or self.default
 
     def with_overrides(self, overrides: Overrides) -> "Rules":
         """The same rules with other overrides."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from gateway.limits.address import name_clients
 from gateway.limits.bucket import Quota
+from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.limit import Limit
 from gateway.limits.override import Block
@@ -65,6 +66,8 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
         "path": endpoint.template.text if endpoint.template else None,
         "methods": sorted(endpoint.methods),
         "host": endpoint.host,
+        "headers": values_by_name(endpoint.headers),
+        "query": values_by_name(endpoint.query),
         "upstream": endpoint.upstream,
         "cost": endpoint.cost,
         "more": endpoint,

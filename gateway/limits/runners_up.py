@@ -6,8 +6,10 @@ The order is the router's own: it is asked again without those that have won bef
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from gateway.limits.condition import NO_FIELDS, Condition, RequestFields, read
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.router import Router
+from gateway.limits.unmatched import Unmatched
 
 _MOST = 20
 """Runners-up that are named."""
@@ -20,11 +22,13 @@ class Request(NamedTuple):
         method: In upper case.
         host: In lower case, without port; empty if the request has none.
         segments: Of the canonical path.
+        fields: What conditions read.
     """
 
     method: str
     host: str
     segments: Sequence[str]
+    fields: RequestFields = NO_FIELDS
 
 
 class RunnerUp(NamedTuple):
@@ -42,19 +46,20 @@ class RunnerUp(NamedTuple):
 def runners_up(
     endpoints: Iterable[Endpoint], winner: Endpoint, request: Request, *, case_sensitive: bool
 ) -> tuple[RunnerUp, ...]:
-    """Those that take the request, best first; then those whose path fits, but not the host or method. 20 at most."""
+    """Those that take the request, best first; then those whose path fits, but something else does not. 20 at most."""
     left = [
         each
         for each in endpoints
         if each is not winner and each.template is not None and _fits(each.template, request.segments, case_sensitive)
     ]
+    able = [each for each in left if each.host in {None, request.host} and not _unmet(each, request)]
     found: list[RunnerUp] = []
     while len(found) < _MOST:
-        of_host = [each for each in left if each.host in {None, request.host}]
-        best = Router(of_host, case_sensitive=case_sensitive).match(*request)
-        if best is None:
+        best = Router(able, case_sensitive=case_sensitive).match(*request)
+        if not isinstance(best, Endpoint):
             break
         found.append(RunnerUp(best, _why_beaten(best, winner, request)))
+        able.remove(best)
         left.remove(best)
     return (*found, *(RunnerUp(each, _why_not(each, request)) for each in left))[:_MOST]
 
@@ -73,7 +78,29 @@ def _why_not(endpoint: Endpoint, request: Request) -> str:
     """Why an endpoint whose path fits does not take a request."""
     if endpoint.host not in {None, request.host}:
         return f"it is for the host {endpoint.host}, and the request {_named(request.host)}"
-    return f"it takes {', '.join(sorted(endpoint.methods))}, and not {request.method}"
+    if endpoint.methods and request.method not in endpoint.methods and not _is_head_of_get(endpoint, request):
+        return f"it takes {', '.join(sorted(endpoint.methods))}, and not {request.method}"
+    return _unmet(endpoint, request)
+
+
+def _unmet(endpoint: Endpoint, request: Request) -> str:
+    """The first condition of an endpoint that a request does not meet, in words; empty if it meets all."""
+    return next(filter(None, (_why_unmet(condition, request) for condition in endpoint.conditions)), "")
+
+
+def _is_head_of_get(endpoint: Endpoint, request: Request) -> bool:
+    return request.method == "HEAD" and "GET" in endpoint.methods
+
+
+def _why_unmet(condition: Condition, request: Request) -> str:
+    """Why a request does not meet a condition; empty if it does. Does not quote what a client sent."""
+    value = read(request.fields, condition.key)
+    if isinstance(value, Unmatched):
+        return f"servers read {condition.title} in this request in different ways"
+    if value in condition.values:
+        return ""
+    found = "does not have it" if value is None else "has another value"
+    return f"it needs {condition}, and the request {found}"
 
 
 def _named(host: str) -> str:
@@ -87,6 +114,8 @@ def _why_beaten(endpoint: Endpoint, winner: Endpoint, request: Request) -> str:
     for position, (better, worse) in enumerate(zip(_parts(winner), _parts(endpoint), strict=False), start=1):
         if better.lower() != worse.lower():
             return f"at segment {position}, {better} in {winner.name} beats {worse}"
+    if winner.conditions and not endpoint.conditions:
+        return f"the request meets the conditions of {winner.name}, and this one has none"
     if request.method in winner.methods:
         listed = f"only GET, to which {request.method} belongs" if endpoint.methods else "none"
         return f"{winner.name} lists the method {request.method}, and this one lists {listed}"

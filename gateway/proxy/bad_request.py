@@ -2,6 +2,7 @@
 
 from enum import Enum
 
+from gateway.limits.unmatched import Unmatched
 from gateway.proxy.responses import (
     BAD_REQUEST,
     CONTENT_TOO_LARGE,
@@ -38,6 +39,11 @@ class BadRequest(Enum):
     HOST = "host", BAD_REQUEST, "Host is not one valid name or address"
     TARGET = "target", BAD_REQUEST, "the target is neither a path nor a URL in printable ASCII"
     PATH = "path", BAD_REQUEST, "servers read this spelling of the path in different ways"
+    CONDITION = (
+        "condition",
+        BAD_REQUEST,
+        "a header or query key that decides the endpoint is there twice, or servers read it in different ways",
+    )
     BROKEN_BODY = "broken_body", BAD_REQUEST, "the chunked body is malformed"
     SLOW_BODY = "slow_body", REQUEST_TIMEOUT, "the body came too slowly"
     LARGE_BODY = "large_body", CONTENT_TOO_LARGE, "the body is larger than max_body"
@@ -46,3 +52,8 @@ class BadRequest(Enum):
         self.reason = reason
         self.response = response
         self.why = why
+
+    @classmethod
+    def of(cls, unmatched: Unmatched) -> "BadRequest":
+        """Why a request is not served that belongs to no endpoint."""
+        return cls.PATH if unmatched is Unmatched.PATH else cls.CONDITION

@@ -12,6 +12,7 @@ from gateway.limits.identification import Attempt, attempts
 from gateway.limits.identity import Caller, Sender, unreported
 from gateway.limits.rules import Rules
 from gateway.limits.runners_up import Request
+from gateway.limits.unmatched import Unmatched
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import Client
 from gateway.proxy.exchange import Exchange
@@ -52,15 +53,14 @@ class DryRun:
         head = self._reader.read(exchange)
         if isinstance(head, BadRequest):
             return _unserved(head)
-        endpoint = rules.match(head.method, head.target.host, head.target.path)
-        segments = rules.paths.segments(head.target.path)
-        if endpoint is None or segments is None:
-            return _unserved(BadRequest.PATH)
+        endpoint = rules.match(head.method, head.target.host, head.target.path, head)
+        if isinstance(endpoint, Unmatched):
+            return _unserved(BadRequest.of(endpoint))
         if head.length is not None and head.length > (endpoint.max_body or self._intake.max_body):
             return _unserved(BadRequest.LARGE_BODY)
         peer = exchange.client.peer
         sender = Sender(peer.address, peer.trusted, exchange.message.headers)
-        request = Request(head.method, head.target.host, segments)
+        request = Request(head.method, head.target.host, rules.paths.segments(head.target.path) or (), head)
         return explain(rules, endpoint, request, *self._identify(rules, sender, question))
 
     def _identify(self, rules: Rules, sender: Sender, question: Question) -> tuple[Caller, tuple[Attempt, ...]]:

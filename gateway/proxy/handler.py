@@ -9,6 +9,7 @@ from gateway.limiter.verdict import Outcome, RefusedBy
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity, Sender
 from gateway.limits.rules import RuleBook, Rules
+from gateway.limits.unmatched import Unmatched
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
@@ -81,9 +82,9 @@ class Proxy:
         if isinstance(head, BadRequest):
             return self._reject(exchange, head, began)
         rules = self._book.current
-        endpoint = rules.match(head.method, head.target.host, head.target.path)
-        if endpoint is None:
-            return self._reject(exchange, BadRequest.PATH, began)
+        endpoint = rules.match(head.method, head.target.host, head.target.path, head)
+        if isinstance(endpoint, Unmatched):
+            return self._reject(exchange, BadRequest.of(endpoint), began)
         caller = self._identity.identify(
             Sender(client.peer.address, client.peer.trusted, headers), locate=rules.locates
         )

@@ -84,6 +84,14 @@ class RequestHeaders:
         lowers = (name.lower() for name, _ in headers)
         return any(lower in _REPLACED or lower == b"via" or lower in self._proxy_headers for lower in lowers)
 
+    def forwards(self, name: bytes, headers: RawHeaders, *, trusted: bool) -> bool:
+        """Whether a header, named in lower case, goes upstream if the client sends it with these headers."""
+        if self._is_removed(name) if trusted else self._is_removed_if_untrusted(name):
+            return False
+        if name in self._kept or name in self._proxy_headers:
+            return True
+        return name not in named_by_connection(value for other, value in headers if other.lower() == b"connection")
+
     def forward(self, headers: RawHeaders, *, trusted: bool) -> list[bytes]:
         """The client's headers that go upstream, as lines without line ends."""
         is_removed = self._is_removed if trusted else self._is_removed_if_untrusted

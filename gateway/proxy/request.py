@@ -84,6 +84,20 @@ class RequestHead:
         return via.append(message.headers.getall(VIA), message)
 
     @property
+    def query(self) -> str:
+        """The query as the client sent it, without the question mark."""
+        return self.target.query
+
+    def header(self, name: str) -> Sequence[str]:
+        """All values of a header, named in lower case, that go upstream: conditions see what the upstream sees."""
+        message = self._exchange.message
+        values: Sequence[str] = message.headers.getall(name, ())
+        trusted = self._exchange.client.peer.trusted
+        if values and self._reader.headers.forwards(name.encode(), message.raw_headers, trusted=trusted):
+            return values
+        return ()
+
+    @property
     def wants_websocket(self) -> bool:
         """Whether the client asks to switch to WebSocket (RFC 6455 section 4.1); other protocols are not offered."""
         message = self._exchange.message

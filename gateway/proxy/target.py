@@ -26,12 +26,14 @@ class Target(NamedTuple):
     Attributes:
         host: In lower case, without port and trailing dot; empty if the request has none.
         path: As the client sent it, without the query.
+        query: As the client sent it, without the question mark; empty if there is none.
         origin_form: Path and query as the client sent them, for the upstream.
         authority: Host and port as the client sent them, for the upstream's Host header.
     """
 
     host: str
     path: str
+    query: str
     origin_form: str
     authority: str
 
@@ -82,4 +84,5 @@ def parse_target(raw: str, hosts: Sequence[str]) -> Target | BadRequest:
             return BadRequest.TARGET
         if raw[:1] != "/":
             raw = f"/{raw}"
-    return Target(host, raw.partition("?")[0], raw, authority)
+    path, _, query = raw.partition("?")
+    return Target(host, path, query, raw, authority)

@@ -11,14 +11,17 @@ from time import monotonic
 from gateway.config.diagnostic import Diagnostic
 from gateway.config.rule_test import Expectation, GivenCaller, RuleTest, Step
 from gateway.limits.bucket import Charge, Decision, Demand, State, take
+from gateway.limits.condition import GivenFields
 from gateway.limits.duration import format_duration
+from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity
 from gateway.limits.override import BLOCKED, Overrides
 from gateway.limits.rate import MICROSECONDS
 from gateway.limits.remaining import remaining_in, tightest
 from gateway.limits.rules import Rules
+from gateway.limits.unmatched import Unmatched
 from gateway.proxy.bad_request import BadRequest
-from gateway.proxy.target import Target, parse_target
+from gateway.proxy.target import parse_target
 
 LONGEST = 10.0
 """Seconds that all tests of a run may take."""
@@ -95,11 +98,11 @@ class _Run:
         Raises:
             _MismatchError: one of them came to something else.
         """
-        target = parse_target(step.target, ())
-        endpoint = None if isinstance(target, BadRequest) else self._rules.match(step.method, target.host, target.path)
-        if endpoint is None:
+        endpoint = self._match(step)
+        if isinstance(endpoint, BadRequest):
             if step.expect is not Expectation.REJECTED:
-                raise _mismatch(step, "expect", f"{step.expect.value}, but {_rejection(target)}")
+                found = f"the request was rejected with {endpoint.response.status} (reason: {endpoint.reason})"
+                raise _mismatch(step, "expect", f"{step.expect.value}, but {found}")
             return
         if step.expect is Expectation.REJECTED:
             raise _mismatch(step, "expect", f"rejected, but the request is valid: it belongs to {endpoint.name}")
@@ -119,6 +122,14 @@ class _Run:
                 which = f" (number {number} of {step.times})" if step.times > 1 else ""
                 outcome = _outcome(demands, decision)
                 raise _mismatch(step, "by", f"refused by {', '.join(missing)}, but the request was {outcome}{which}")
+
+    def _match(self, step: Step) -> Endpoint | BadRequest:
+        target = parse_target(step.target, ())
+        if isinstance(target, BadRequest):
+            return target
+        fields = GivenFields(step.headers, target.query)
+        found = self._rules.match(step.method, target.host, target.path, fields)
+        return BadRequest.of(found) if isinstance(found, Unmatched) else found
 
     def _count(self, step: Step, work: int) -> None:
         self._done += work
@@ -180,11 +191,6 @@ def _why(demands: Sequence[Demand], decision: Decision) -> list[str]:
         else:
             reasons.append(f"{charge.limit} ({charge.quota}; it could pay in {format_duration(wait / MICROSECONDS)})")
     return reasons
-
-
-def _rejection(target: Target | BadRequest) -> str:
-    cause = target if isinstance(target, BadRequest) else BadRequest.PATH
-    return f"the request was rejected with {cause.response.status} (reason: {cause.reason})"
 
 
 def _mismatch(step: Step, key: str, what: str) -> _MismatchError:

@@ -19,6 +19,9 @@ endpoints:
   - {name: latest, path: /v1/orders/latest}
   - {name: shop, host: shop.example, path: "/{rest...}"}
   - {name: export, path: /export, cost: 200}
+  - {name: report, path: /report}
+  - {name: report-csv, path: /report, query: {format: [csv, xlsx]}}
+  - {name: report-2, path: /report, query: {format: json}, headers: {X-Beta: "1"}}
 limits:
   - {name: everyone, per: user, rate: 600/minute, burst: 100, tiers: {gold: {rate: 1200/minute, burst: 300}}}
   - {name: total, per: endpoint, rate: 50/s, endpoints: [read-order], exempt: {users: [bob]}}
@@ -82,6 +85,19 @@ def test_the_host_is_that_of_the_url_or_the_header(capsys: Printed, request_line
     document = explained(capsys, request_line, "--header", "Host: shop.example.")
     assert document["request"]["host"] == "shop.example"
     assert document["endpoint"]["name"] == "shop"
+
+
+def test_headers_and_query_decide_where_endpoints_have_conditions(capsys: Printed) -> None:
+    document = explained(capsys, "GET /report?format=csv", "--header", "X-Beta: 1")
+    assert (document["endpoint"]["name"], document["endpoint"]["query"]) == ("report-csv", {"format": ["csv", "xlsx"]})
+    assert {each["name"]: each["why"] for each in document["runners_up"]} == {
+        "report": "the request meets the conditions of report-csv, and this one has none",
+        "report-2": "it needs the query key format to be json, and the request has another value",
+        "shop": "it is for the host shop.example, and the request names no host",
+    }
+    main(["explain", "GET /report?format=json", "--header", "x-beta: 1", "--config", "gateway.yaml"])
+    printed = capsys.readouterr().out
+    assert "report-2: any method /report if the header X-Beta is 1 and the query key format is json\n" in printed
 
 
 def test_a_user_is_charged_by_tier_and_not_where_exempt(capsys: Printed) -> None:
@@ -164,6 +180,7 @@ def test_a_token_is_verified_as_the_proxy_does(
         (["BREW /"], "unreadable"),
         (["GET /", "--header", "Host: a b"], "host"),
         (["GET /", "--header", "X-Api-Key: a", "--header", "X-Api-Key: b"], "two_callers"),
+        (["GET /report?format=csv&format=json"], "condition"),
         (["POST /v1/orders", "--header", "Content-Length: 1025"], "large_body"),
         (["GET /" + "a" * 100_000], "head_too_large"),
     ],

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.limits.condition import HEADER, QUERY, Condition, GivenFields
 from gateway.limits.endpoint import METHODS
 from tests.config.reading import load_rules_text, rules_problems
 
@@ -123,3 +124,73 @@ def test_host_has_no_wildcards(tmp_path: Path, host: str) -> None:
     (found,) = rules_problems(tmp_path, f"endpoints: [{{name: e, path: /e, host: {host}}}]\n")
     assert found.startswith("rules.yaml:1:39: endpoints[0].host: the host is neither an address nor a name")
     assert found.endswith("; there are no patterns of hosts: name each, or leave 'host' out for all")
+
+
+def conditions(folder: Path, text: str) -> tuple[Condition, ...]:
+    return load_rules_text(folder, f"endpoints: [{{name: e, path: /e, {text}}}]\n").rules.endpoints["e"].conditions
+
+
+def test_conditions_are_one_value_or_a_list(tmp_path: Path) -> None:
+    text = "headers: {Mcp-Method: tools/call, X-V: [2, '']}, query: {format: [csv, no], 'filter[a]': \"\"}"
+    assert conditions(tmp_path, text) == (
+        Condition(HEADER, "Mcp-Method", frozenset({"tools/call"})),
+        Condition(HEADER, "X-V", frozenset({"2", ""})),
+        Condition(QUERY, "format", frozenset({"csv", "no"})),
+        Condition(QUERY, "filter[a]", frozenset({""})),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("headers: {}", ": there is no condition here; write one, or remove the key"),
+        ("headers: X-A", ": expected a mapping of keys to values, found a single value"),
+        ("headers: {X-A: }", ".X-A: expected a text, found nothing"),
+        ("headers: {X-A: []}", ".X-A: the list is empty"),
+        ("headers: {X-A: [a, a]}", ".X-A[1]: duplicate item in this list"),
+        ("headers: {X-A: ' a'}", ".X-A: the text starts or ends with a space"),
+        ("headers: {X-A: a, x-a: b}", ".x-a: x-a is there twice; the case of a header's name does not matter"),
+        ("headers: {X A: a}", ".'X A': 'X A' is not the name of a header"),
+        ("headers: {Host: a.example}", ".Host: the Host is no condition; write the key 'host' of the endpoint"),
+        ("headers: {Authorization: x}", ".Authorization: Authorization is a secret, and conditions are shown; limit"),
+        ("headers: {X_A: a}", ".X_A: X_A is never forwarded, because of its underscore (did you mean 'X-A'?)"),
+        ("headers: {Connection: close}", ".Connection: the gateway itself writes or removes Connection, so a"),
+        ("query: {format: {a: b}}", ".format: expected a list, found a mapping"),
+        ("query: {f%6Frmat: csv}", ".'f%6Frmat': 'f%6Frmat' has an escape; write the key as it is when it is decoded"),
+        ("query: {format: [c%73v]}", ".format: 'c%73v' has an escape; write the value as it is when it is decoded"),
+        (
+            "query: {a: [" + ", ".join(map(str, range(40))) + "], b: [" + ", ".join(map(str, range(40))) + "]}",
+            ": these lists have more than 1000 combinations of values; make more endpoints of this one",
+        ),
+    ],
+)
+def test_a_mistake_in_conditions_is_told_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
+    (found,) = rules_problems(tmp_path, f"endpoints: [{{name: e, path: /e, {text}}}]\n")
+    assert found.partition(f"endpoints[0].{text.partition(':')[0]}")[2].startswith(problem)
+
+
+def test_the_default_endpoint_has_no_conditions(tmp_path: Path) -> None:
+    (found,) = rules_problems(tmp_path, "endpoints: [{name: default, query: {a: b}}]\n")
+    assert found.endswith("'default' takes all requests that match no other, so it has no 'query'")
+
+
+def test_two_endpoints_of_which_a_request_meets_both_conditions_are_told_with_the_request(tmp_path: Path) -> None:
+    text = """\
+endpoints:
+  - {name: one, path: /e, headers: {X-A: [a, b]}}
+  - {name: two, path: /e, headers: {x-a: [c, b]}, query: {f: ""}}
+  - {name: rest, path: /e}
+  - {name: apart, path: /e, headers: {X-A: d}}
+"""
+    (found,) = rules_problems(tmp_path, text)
+    assert found == (
+        f"rules.yaml:3:36: endpoints[1].headers: a request with the header X-A 'b' and the query key f '' matches both "
+        f"'two' and 'one' ({tmp_path}/rules.yaml:2); let both read the same header or query key, with different "
+        "values, or give them different paths"
+    )
+
+
+def test_thousands_of_endpoints_may_share_a_path(tmp_path: Path) -> None:
+    rows = "".join(f"  - {{name: t{n}, path: /mcp, headers: {{Mcp-Name: tool{n}}}}}\n" for n in range(2000))
+    rules = load_rules_text(tmp_path, f"endpoints:\n{rows}").rules
+    assert rules.match("POST", "", "/mcp", GivenFields((("mcp-name", "tool777"),))) is rules.endpoints["t777"]

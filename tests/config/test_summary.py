@@ -56,6 +56,17 @@ def test_long_lists_are_cut_and_users_are_only_counted(tmp_path: Path) -> None:
     assert "alice" not in text
 
 
+def test_conditions_are_below_their_endpoint(tmp_path: Path) -> None:
+    text = "endpoints: [{name: e, path: /e, headers: {X-A: [b, a]}, query: {format: [csv, tsv, xls, xlsx], v: ''}}]"
+    rows = summary(load_rules_text(tmp_path, text), 1).splitlines()
+    at = next(number for number, row in enumerate(rows) if row.startswith("e "))
+    assert [row.strip() for row in rows[at + 1 : at + 4]] == [
+        "X-A: a, b",
+        "?format=csv, tsv, xls and 1 more",
+        "?v=(empty)",
+    ]
+
+
 def test_secrets_are_not_shown() -> None:
     loaded = load(None, Flags("http://127.0.0.1:9000", store="rediss://gw:hunter2@cache/3"))
     text = summary(loaded, 1)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from gateway.limits.condition import QUERY, Condition
+from gateway.limits.endpoint import Endpoint, Template
 from tests.auth.keys import token
 from tests.control.running import CHECK, gateway, limit
 from tests.redis_server import oldest_and_newest, redis_server
@@ -38,6 +40,16 @@ async def test_a_service_and_the_proxy_share_one_budget(shared: bool) -> None:
             assert (await running.check("alice", "GET /v1/orders/7"))["remaining"] == 0
             assert (await ask(running.public, get("/v1/orders/7", "X-User-Id: alice"))).status == 429
             assert (await ask(running.public, get("/v1/orders/7", "X-User-Id: bob"))).status == 200
+
+
+async def test_a_request_belongs_to_the_endpoint_that_its_query_decides() -> None:
+    export = Endpoint("export", Template.parse("/report"), query=(Condition(QUERY, "format", frozenset({"csv"})),))
+    async with gateway(limit("each", 9, per=("user", "endpoint")), endpoints=[export]) as running:
+        assert (await running.check("alice", "GET /report?format=csv"))["remaining"] == 8
+        assert (await running.check("alice", "GET /report?format=json", 5))["remaining"] == 4
+        assert (await running.check("alice", "export", 0))["remaining"] == 8
+        twice = GOOD | {"endpoint": "GET /report?format=csv&format=json"}
+        assert (await running.call("POST", PATH, twice, token=CHECK)).status == 400
 
 
 async def test_weight_is_what_is_taken_and_0_looks_without_touching() -> None:

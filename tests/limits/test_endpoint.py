@@ -112,4 +112,4 @@ def test_every_canonical_path_can_be_written_with_escapes(text: str) -> None:
 
 
 def test_the_default_endpoint_has_no_template_and_costs_one() -> None:
-    assert Endpoint(DEFAULT) == Endpoint(DEFAULT, None, frozenset(), None, DEFAULT, 1)
+    assert Endpoint(DEFAULT) == Endpoint(DEFAULT, None, frozenset(), None, (), (), DEFAULT, 1)

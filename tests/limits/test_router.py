@@ -51,7 +51,7 @@ def rank(entry: Endpoint, method: str, host: str, segments: Sequence[str]) -> tu
         listed = 1
     else:
         return None
-    return entry.host is None, kinds, listed
+    return entry.host is None, tuple(kinds), listed
 
 
 def templates() -> st.SearchStrategy[str]:

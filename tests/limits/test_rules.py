@@ -14,6 +14,7 @@ from gateway.limits.limit import Exemption, Limit
 from gateway.limits.path import PathPolicy
 from gateway.limits.rate import Rate
 from gateway.limits.rules import RuleBook, Rules
+from gateway.limits.unmatched import Unmatched
 from tests.kit.identity import make_identity
 
 QUOTA = Quota(Rate(100, 60), 20)
@@ -188,7 +189,7 @@ def test_rules_without_anything_let_everything_pass() -> None:
 def test_a_request_is_matched_by_the_canonical_form_of_its_path() -> None:
     rules = Rules([ORDERS])
     assert rules.match("GET", "any.test", "//%4Frders/;x=y") is ORDERS
-    assert rules.match("GET", "any.test", "/x/../orders") is None
+    assert rules.match("GET", "any.test", "/x/../orders") is Unmatched.PATH
 
 
 def test_paths_and_literals_are_compared_in_the_same_case() -> None:

@@ -3,9 +3,11 @@
 import pytest
 from hypothesis import given
 
+from gateway.limits.condition import GivenFields
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.router import Router
 from gateway.limits.runners_up import Request, runners_up
+from tests.limits.test_cases import conditioned
 from tests.limits.test_router import REQUESTS, endpoint, endpoint_lists, rank
 
 
@@ -14,7 +16,7 @@ def test_runners_up_stand_in_the_order_of_the_written_precedence(endpoints: list
     router = Router(endpoints)
     for method, host, segments in REQUESTS[::7]:
         winner = router.match(method, host, segments)
-        if winner is None:
+        if not isinstance(winner, Endpoint):
             continue
         request = Request(method, host, segments)
         found = [each.endpoint for each in runners_up(endpoints, winner, request, case_sensitive=False)]
@@ -44,6 +46,30 @@ def test_the_rule_that_decided_is_named(winner: Endpoint, other: Endpoint, reque
     method, _, target = request_line.partition(" ")
     host, _, path = target.partition("/")
     request = Request(method, host, tuple(path.split("/")))
+    assert Router([other, winner]).match(*request) is winner
+    (found,) = runners_up([other, winner], winner, request, case_sensitive=False)
+    assert found.endpoint is other
+    assert why in found.why
+
+
+@pytest.mark.parametrize(
+    ("winner", "other", "request_line", "why"),
+    [
+        (conditioned("w", "/a", f="1"), endpoint("o", "/a", "GET"), "GET /a?f=1", "the conditions of w, and this one"),
+        (conditioned("w", "/a", "GET", f="1"), conditioned("o", "/a", f="1"), "GET /a?f=1", "w lists the method GET"),
+        (endpoint("w", "/a"), conditioned("o", "/a", f="1 2"), "GET /a", "key f to be 1 or 2, and the request does"),
+        (endpoint("w", "/a"), conditioned("o", "/a", f="1"), "GET /a?f=3", "f to be 1, and the request has another"),
+        (endpoint("w", "/a"), conditioned("o", "/a", x_a="1"), "GET /a", "it needs the header x-a to be 1, and the"),
+        (endpoint("w", "/a"), conditioned("o", "/{id}", f="1"), "GET /a?f&f", "read the query key f in this request"),
+        (endpoint("w", "/a"), conditioned("o", "/a", "PUT", f="1"), "GET /a?f=1", "it takes PUT, and not GET"),
+        (endpoint("w", "/a", "GET"), conditioned("o", "/a", "GET", f="1"), "HEAD /a", "it needs the query key f to be"),
+        (endpoint("w", "/a"), conditioned("o", "/{id}", f="1"), "GET /a?f=1", "the literal a in w beats {id}"),
+    ],
+)
+def test_the_condition_that_decided_is_named(winner: Endpoint, other: Endpoint, request_line: str, why: str) -> None:
+    method, _, target = request_line.partition(" ")
+    path, _, query = target[1:].partition("?")
+    request = Request(method, "", (path,), GivenFields(query=query))
     assert Router([other, winner]).match(*request) is winner
     (found,) = runners_up([other, winner], winner, request, case_sensitive=False)
     assert found.endpoint is other

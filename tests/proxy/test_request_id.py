@@ -3,6 +3,8 @@
 import pytest
 
 from gateway.limits.bucket import Quota
+from gateway.limits.condition import QUERY, Condition
+from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.proxy.request_id import RequestIds
@@ -65,6 +67,7 @@ BAD = {
     "host": b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
     "target": b"OPTIONS * HTTP/1.1\r\nHost: gw.test\r\n\r\n",
     "path": b"GET /a%2fb HTTP/1.1\r\nHost: gw.test\r\n\r\n",
+    "condition": b"GET /report?format=a&format=b HTTP/1.1\r\nHost: gw.test\r\n\r\n",
     "slow_body": b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 9\r\n\r\n123",
     "large_body": b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 999999999999\r\n\r\n",
 }
@@ -73,7 +76,8 @@ BAD = {
 @pytest.mark.parametrize("reason", BAD)
 async def test_a_bad_request_says_its_reason_in_the_log_and_has_an_id(reason: str) -> None:
     intake = Intake(head_timeout=0.3, body_timeout=0.3)
-    async with upstream(reads_body) as up, proxy(up.port, answers=SHOWN, intake=intake) as running:
+    report = Endpoint("report", Template.parse("/report"), query=(Condition(QUERY, "format", frozenset("a")),))
+    async with upstream(reads_body) as up, proxy(up.port, answers=SHOWN, intake=intake, endpoints=[report]) as running:
         async with Client.connect(running.port) as client:
             message = await client.ask(BAD[reason])
         assert 400 <= message.status < 500

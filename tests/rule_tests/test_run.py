@@ -14,6 +14,8 @@ endpoints:
   - {name: order, path: '/v1/orders/{id}', methods: [GET]}
   - {name: costly, path: /costly, cost: 5}
   - {name: files, path: '/{rest...}', host: files.example}
+  - {name: tools, path: /mcp, headers: {Mcp-Method: tools/call}, cost: 3}
+  - {name: export, path: /report, query: {format: [csv, xlsx]}, cost: 3}
 limits:
   - {name: everyone, per: user, rate: 60/minute, burst: 3, tiers: {gold: {rate: 1/s, burst: 100}}}
   - {name: address, per: address, rate: 1/h, burst: 200, exempt: {networks: [198.51.100.0/24]}}
@@ -82,6 +84,17 @@ def failure(folder: Path, steps: str, *, who: str = "{user: ana}", longest: floa
   - {request: 'GET http://a_b@c/', expect: rejected}
   - {request: GET /costly, expect: refused, by: everyone}""",
         ),
+        (
+            "{user: ana}",
+            """\
+  - {request: POST /mcp, headers: {mcp-method: tools/call}, expect: allowed, endpoint: tools}
+  - {request: POST /mcp, headers: {Mcp-Method: tools/call}, expect: refused, by: everyone}
+  - {request: POST /mcp, headers: {Mcp-Method: [tools/call, ping]}, expect: rejected}
+  - {as: {user: ben}, request: POST /mcp, headers: {Mcp-Method: ping}, expect: allowed, endpoint: default}
+  - {as: {user: cid}, request: GET /report?format=csv, expect: allowed, endpoint: export}
+  - {as: {user: cid}, request: GET /report?format=json, expect: refused, endpoint: default}
+  - {request: GET /report?format=csv&format=json, expect: rejected}""",
+        ),
     ],
 )
 def test_what_the_rules_say_is_true(who: str, steps: str, tmp_path: Path) -> None:
@@ -138,6 +151,14 @@ def test_what_the_rules_say_is_true(who: str, steps: str, tmp_path: Path) -> Non
         (
             "  - {request: GET /, expect: rejected}",
             "expected rejected, but the request is valid: it belongs to default",
+        ),
+        (
+            "  - {request: GET /report?format=csv;a, expect: allowed}",
+            "expected allowed, but the request was rejected with 400 (reason: condition)",
+        ),
+        (
+            "  - {request: POST /mcp, headers: {Mcp-Method: ping}, expect: allowed, endpoint: tools}",
+            "expected tools, but the request belongs to default",
         ),
         (
             "  - {as: {user: mallory}, request: GET /, expect: allowed}",

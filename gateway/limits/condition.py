@@ -1,0 +1,153 @@
+"""`Condition`: a header or query key that a request must have, with one of some values.
+
+A condition decides by one value, so what it reads must have one. A request in which servers could find another value
+than the gateway does is rejected, but only where a condition reads it:
+
+======================================================  ===============================================================
+what is read                                            how
+======================================================  ===============================================================
+a header                                                by its name in any case, without the white space around its
+                                                        value (RFC 9110 section 5.5), and only if it goes upstream
+a header more than once                                 rejected: servers take the first, the last, or join them
+the query                                               as forms are (WHATWG URL, application/x-www-form-urlencoded):
+                                                        ``%41`` is ``A``, ``+`` is a space
+``?format=`` and ``?format``                            an empty value
+a key more than once                                    rejected: servers take the first, the last, or a list
+``Format``, ``format[]``, ``for.mat`` for ``for_mat``   rejected: some servers find the same key there
+``;`` in the value, or before the key                   rejected: some servers end a value there
+``%`` without two hex digits, bytes that are not UTF-8  rejected, in names and in the value of the key
+encoded twice, control bytes                            rejected, in names and in the value of the key
+======================================================  ===============================================================
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+from unicodedata import normalize
+from urllib.parse import unquote_to_bytes
+
+from gateway.limits.unmatched import Unmatched
+
+HEADER, QUERY = "header", "query"
+
+Key = tuple[str, str]
+"""What a condition reads: `HEADER` and a name in lower case, or `QUERY` and a key."""
+
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ESCAPED_AGAIN = re.compile(r"%[0-9A-Fa-f]{2}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_AS_PHP = str.maketrans(". ", "__")
+"""PHP makes variables of keys, and writes these characters so."""
+
+
+class RequestFields(Protocol):
+    """What conditions read of a request: the head of one that is served, or `GivenFields`."""
+
+    @property
+    def query(self) -> str:
+        """The query as the client sent it, without the question mark."""
+
+    def header(self, name: str) -> Sequence[str]:
+        """All values of a header, named in lower case, that go upstream."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFields:
+    """Headers and a query that nobody sent.
+
+    Attributes:
+        headers: Names and values.
+        query: Without the question mark.
+    """
+
+    headers: tuple[tuple[str, str], ...] = ()
+    query: str = ""
+
+    def header(self, name: str) -> Sequence[str]:
+        """All values of a header, named in lower case."""
+        return [value for given, value in self.headers if given.lower() == name]
+
+
+NO_FIELDS = GivenFields()
+
+
+class Condition(NamedTuple):
+    """What a request must have.
+
+    Attributes:
+        source: `HEADER` or `QUERY`.
+        name: The header's name, or the key in the query, as the operator wrote it.
+        values: Of which the request must have one, exactly.
+    """
+
+    source: str
+    name: str
+    values: frozenset[str]
+
+    @property
+    def key(self) -> Key:
+        """What it reads."""
+        return self.source, self.name.lower() if self.source == HEADER else self.name
+
+    @property
+    def title(self) -> str:
+        """What it reads, in words."""
+        return f"the header {self.name}" if self.source == HEADER else f"the query key {self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.title} to be {' or '.join(value or 'empty' for value in sorted(self.values))}"
+
+
+def values_by_name(conditions: Iterable[Condition]) -> dict[str, list[str]]:
+    """Conditions in the form of the rule files."""
+    return {condition.name: sorted(condition.values) for condition in conditions}
+
+
+def read(fields: RequestFields, key: Key) -> str | Unmatched | None:
+    """The one value that a condition reads; None if the request has none."""
+    source, name = key
+    if source == QUERY:
+        return _read_query(fields.query, name) if fields.query else None
+    values = fields.header(name)
+    if len(values) > 1:
+        return Unmatched.CONDITION
+    return values[0].strip(" \t") if values else None
+
+
+def _read_query(query: str, key: str) -> str | Unmatched | None:
+    found: str | None = None
+    alike = _fold(key)
+    for part in filter(None, query.split("&")):
+        raw_name, _, raw_value = part.partition("=")
+        name = _decode(raw_name)
+        if name == key:
+            value = _decode(raw_value)
+            if found is not None or value is None or ";" in raw_value:
+                return Unmatched.CONDITION
+            found = value
+        elif name is None or any(_is_like(piece, alike) for piece in part.split(";")):
+            return Unmatched.CONDITION
+    return found
+
+
+def _decode(raw: str) -> str | None:
+    """A name or value without escapes; None if servers read it in different ways."""
+    if _BAD_ESCAPE.search(raw):
+        return None
+    try:
+        text = unquote_to_bytes(raw.replace("+", " ")).decode()
+    except UnicodeDecodeError:
+        return None
+    return None if _ESCAPED_AGAIN.search(text) or _CONTROL.search(text) else text
+
+
+def _is_like(part: str, alike: str) -> bool:
+    """Whether some servers find a key, as `_fold` writes it, in a part of a query."""
+    name = _decode(part.partition("=")[0])
+    folded = "" if name is None else _fold(name)
+    return folded == alike or folded.startswith(f"{alike}[")
+
+
+def _fold(name: str) -> str:
+    return normalize("NFKC", name).strip().translate(_AS_PHP).casefold()
