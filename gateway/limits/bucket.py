@@ -38,6 +38,7 @@ class Quota:
         burst: Tokens held at most.
         interval: Microseconds in which one token is refilled.
         capacity: Microseconds an empty bucket takes to fill: the largest debt.
+        nearly_spent: The debt above which less than a fifth of the burst is left.
 
     Raises:
         ValueError: the burst is below 1, or so large that it takes decades to refill.
@@ -47,12 +48,14 @@ class Quota:
     burst: int
     interval: int = field(init=False, repr=False)
     capacity: int = field(init=False, repr=False)
+    nearly_spent: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.burst < 1:
             raise ValueError("a burst is at least 1")
         object.__setattr__(self, "interval", self.rate.interval)
         object.__setattr__(self, "capacity", self.burst * self.interval)
+        object.__setattr__(self, "nearly_spent", 4 * self.capacity // 5)
         if self.capacity > _MAX_DEBT:
             raise ValueError(f"a burst of {self.burst} at {self.rate} takes more than 71 years to refill")
 

@@ -23,7 +23,8 @@ class MetricDefinition:
         help: What it measures, for operators.
         labels: Names of its labels.
         bounds: Upper bounds of a histogram's buckets, without infinity.
-        per_worker: Whether each worker has a series of its own, labelled `worker`; otherwise workers are added up.
+        per_worker: Whether each worker has a series of its own, labelled `worker`. Otherwise counts of all workers are
+            added up, and of a gauge, which has the same value in all of them, that of the last started one is shown.
     """
 
     name: str
@@ -38,8 +39,8 @@ def _counter(name: str, text: str, *labels: str, per_worker: bool = False) -> Me
     return MetricDefinition(name, MetricType.COUNTER, text, labels, per_worker=per_worker)
 
 
-def _gauge(name: str, text: str, *labels: str) -> MetricDefinition:
-    return MetricDefinition(name, MetricType.GAUGE, text, labels, per_worker=True)
+def _gauge(name: str, text: str, *labels: str, per_worker: bool = True) -> MetricDefinition:
+    return MetricDefinition(name, MetricType.GAUGE, text, labels, per_worker=per_worker)
 
 
 def _histogram(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> MetricDefinition:
@@ -57,6 +58,11 @@ DECISIONS = _counter(
     "unavailable.",
     "endpoint", "limit", "outcome", "mode",
 )  # fmt: skip
+NEARLY_SPENT = _counter(
+    "gateway_limit_nearly_spent_total",
+    "Decisions after which a bucket of the limit held less than 20 % of its burst, refusals included.",
+    "limit",
+)
 TRANSITIONS = _counter(
     "gateway_redis_transitions_total", "Times a worker found Redis unavailable (to=unavailable) or back (to=up).", "to"
 )
@@ -124,6 +130,14 @@ ANALYTICS_WAITING = _gauge("gateway_analytics_waiting_rows", "Analytics rows wai
 CONNECTIONS = _gauge("gateway_connections", "Open client connections.")
 RULES = _gauge("gateway_rules_info", "Always 1; revision is that of the active rules.", "revision")
 BUILD = _gauge("gateway_build_info", "Always 1; version and python are those that are running.", "version", "python")
+LIMIT_RATE = _gauge(
+    "gateway_limit_rate_tokens_per_second",
+    "Rate of a limit in force; tier is empty for callers in none of its tiers. Overrides are not included.",
+    "limit", "tier", per_worker=False,
+)  # fmt: skip
+LIMIT_BURST = _gauge(
+    "gateway_limit_burst_tokens", "Burst of a limit in force, by tier as above.", "limit", "tier", per_worker=False
+)
 RULES_LOADED = _gauge("gateway_rules_loaded_timestamp_seconds", "Unix time at which the active rules were loaded.")
 CERTIFICATE_EXPIRY = _gauge(
     "gateway_certificate_expiry_timestamp_seconds",

@@ -77,9 +77,8 @@ class Events:
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
         """The limiter decided on a request."""
-        refused = verdict.decision.refused
-        self._metrics.decided(endpoint, demands, refused, degraded=verdict.degraded)
-        self._count(endpoint, caller, demands, verdict.outcome, refused)
+        self._metrics.decided(endpoint, demands, verdict.decision, degraded=verdict.degraded)
+        self._count(endpoint, caller, demands, verdict.outcome, verdict.decision.refused)
 
     def bypassed(self, endpoint: str, limits: Iterable[str]) -> None:
         """These limits apply to a request, but did not count it."""

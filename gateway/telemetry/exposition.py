@@ -39,11 +39,11 @@ class Snapshot:
             for (name, labels), (start, width) in each.series().items():
                 definition = BY_NAME[name]
                 cells = list(each.cells[start : start + width])
+                key = (str(number), *labels) if definition.per_worker else labels
                 if definition.type is MetricType.GAUGE:
                     if alive and not math.isnan(cells[0]):
-                        self._series[definition][str(number), *labels] = cells
+                        self._series[definition][key] = cells
                     continue
-                key = (str(number), *labels) if definition.per_worker else labels
                 sums = self._series[definition].setdefault(key, [0.0] * width)
                 sums[:] = map(sum, zip(sums, cells, strict=True))
 

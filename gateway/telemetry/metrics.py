@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
-from gateway.limits.bucket import Demand
+from gateway.limits.bucket import Decision, Demand, Quota
 from gateway.limits.identity import REASONS
 from gateway.limits.limit import Limit
 from gateway.telemetry import definitions
@@ -59,6 +59,7 @@ class Metrics:
         self._requests: dict[tuple[str, str, int], int] = {}
         self._durations: dict[str, Callable[[float], None]] = {}
         self._decisions: dict[tuple[str, str, str, bool], int] = {}
+        self._nearly_spent: dict[str, int] = {}
         self._upstreams: dict[str, Callable[[float], None]] = {}
         self._updates: list[Callable[[], None]] = []
         self._clear_gauges()
@@ -90,23 +91,30 @@ class Metrics:
             record = self._durations[endpoint] = self._histogram(definitions.REQUEST_SECONDS, endpoint)
         record(seconds)
 
-    def decided(
-        self, endpoint: str, demands: Iterable[Demand], refused: Sequence[int] = (), *, degraded: bool = False
-    ) -> None:
-        """Count each limit's decision on a request.
+    def decided(self, endpoint: str, demands: Iterable[Demand], decision: Decision, *, degraded: bool = False) -> None:
+        """Count each limit's decision on a request, and the buckets in which it left little.
 
         Args:
             endpoint: Its name.
             demands: What was asked of the buckets.
-            refused: Positions of the demands that were refused.
+            decision: What they said.
             degraded: Whether it was decided without the shared store.
         """
         cells, known = self._cells, self._decisions
+        allowed, _, owed, refused = decision
         position = 0
         for _, charge in demands:
+            debt = owed[position]
             outcome = "allowed"
             if position in refused:
                 outcome = "refused" if charge.enforced else "shadow_refused"
+            elif allowed:
+                debt += charge.due
+            if debt > charge.quota.nearly_spent:
+                cell = self._nearly_spent.get(charge.limit)
+                if cell is None:
+                    cell = self._nearly_spent[charge.limit] = self._cell(definitions.NEARLY_SPENT, charge.limit)
+                cells[cell] += 1.0
             key = (endpoint, charge.limit, outcome, degraded)
             cell = known.get(key)
             if cell is None:
@@ -161,7 +169,8 @@ class Metrics:
 
     def rules(self, revision: str, endpoints: Collection[str], limits: Iterable[Limit]) -> None:
         """Show which rules are active. Their series start at zero, so that the first refusal shows as an increase."""
-        self._show_only(definitions.RULES, revision)
+        limits = list(limits)
+        self._show_only(definitions.RULES, {(revision,): 1.0})
         self._set(definitions.RULES_LOADED, time.time())
         for endpoint in endpoints:
             self._cell(definitions.REQUESTS, endpoint, "allowed", "2xx")
@@ -174,12 +183,15 @@ class Metrics:
         for endpoint, limit in applying if len(applying) <= _MOST_AT_ZERO else ():
             for outcome in ("allowed", "refused" if limit.enforce else "shadow_refused"):
                 self._decision(endpoint, limit.name, outcome, degraded=False)
+        for limit in limits:
+            self._cell(definitions.NEARLY_SPENT, limit.name)
+        quotas = [((limit.name, tier), quota) for limit in limits for tier, quota in _quotas(limit)]
+        self._show_only(definitions.LIMIT_RATE, {key: each.rate.tokens / each.rate.seconds for key, each in quotas})
+        self._show_only(definitions.LIMIT_BURST, {key: float(each.burst) for key, each in quotas})
 
     def certificates(self, expiries: Mapping[str, float]) -> None:
         """Show when certificates expire, in seconds since 1970 by name."""
-        self._hide(definitions.CERTIFICATE_EXPIRY)
-        for name, expiry in expiries.items():
-            self._set(definitions.CERTIFICATE_EXPIRY, expiry, name)
+        self._show_only(definitions.CERTIFICATE_EXPIRY, {(name,): expiry for name, expiry in expiries.items()})
 
     def upstreams(self, names: Iterable[str], reasons: Collection[str]) -> None:
         """Start the failures of upstreams at zero, by reason."""
@@ -189,7 +201,7 @@ class Metrics:
 
     def build(self, version: str, python: str) -> None:
         """Show which versions are running."""
-        self._show_only(definitions.BUILD, version, python)
+        self._show_only(definitions.BUILD, {(version, python): 1.0})
 
     # Scrapes.
 
@@ -262,15 +274,12 @@ class Metrics:
 
         return record
 
-    def _show_only(self, metric: MetricDefinition, *labels: str) -> None:
-        """Set one series of a gauge to 1, and hide its others."""
-        self._hide(metric)
-        self._set(metric, 1.0, *labels)
-
-    def _hide(self, metric: MetricDefinition) -> None:
-        """Hide all series of a gauge."""
+    def _show_only(self, metric: MetricDefinition, values: Mapping[tuple[str, ...], float]) -> None:
+        """Set these series of a gauge, by their labels, and hide its others. A scrape meanwhile misses none of them."""
+        for labels, value in values.items():
+            self._set(metric, value, *labels)
         for key, cells in self._counters.series().items():
-            if key.metric == metric.name:
+            if key.metric == metric.name and key.labels not in values:
                 self._cells[cells.start] = math.nan
 
     def _clear_gauges(self) -> None:
@@ -298,6 +307,11 @@ class Metrics:
         for source, reasons in REASONS.items():
             for reason in reasons:
                 self._cell(definitions.IDENTITY_REJECTED, source, reason)
+
+
+def _quotas(limit: Limit) -> Iterable[tuple[str, Quota]]:
+    """The quotas of a limit by tier; that of callers in none of its tiers has no name."""
+    return [("", limit.quota), *limit.tiers.items()]
 
 
 def _status_class(status: int) -> str:

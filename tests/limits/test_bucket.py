@@ -379,3 +379,10 @@ def test_a_state_of_any_age_and_interval_is_read_without_failing(full_at: int, i
     """Whatever an older gateway has left in Redis."""
     assume(interval != TEN.interval)
     assert 0 <= owe(State(full_at, interval), TEN, 0) <= TEN.capacity
+
+
+@given(permitted_quotas(), st.data())
+def test_a_bucket_is_nearly_spent_with_less_than_a_fifth_of_its_burst(quota: Quota, data: st.DataObject) -> None:
+    edge = quota.capacity * 4 // 5
+    debt = data.draw(st.integers(0, quota.capacity) | st.integers(max(0, edge - 2), min(quota.capacity, edge + 2)))
+    assert (debt > quota.nearly_spent) == (Fraction(quota.capacity - debt, quota.capacity) < Fraction(1, 5))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.bucket import Charge, Decision, Demand, Quota, State, take
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.telemetry import definitions
@@ -22,6 +22,13 @@ USER = Limit("user", per=("user",), quota=Quota(Rate(1, 1), 1))
 
 def demand(limit: str, *, enforced: bool = True) -> Demand:
     return Demand(b"", Charge.of(limit, Quota(Rate(1, 1), 1), 1, enforced=enforced))
+
+
+def refused(*positions: int) -> Decision:
+    return Decision(not positions, 0, (0, 0, 0), positions)
+
+
+ALLOWED = refused()
 
 
 async def scraped(metrics: Metrics) -> dict[str, list[tuple[Labels, float]]]:
@@ -73,8 +80,8 @@ async def test_the_duration_of_whole_requests_is_recorded_by_endpoint(metrics: M
 
 async def test_decisions_are_counted_for_each_limit_at_each_endpoint(metrics: Metrics) -> None:
     for endpoint in ("orders", "carts"):
-        metrics.decided(endpoint, [demand("user")])
-    metrics.decided("carts", [demand("user")], (0,))
+        metrics.decided(endpoint, [demand("user")], ALLOWED)
+    metrics.decided("carts", [demand("user")], refused(0))
     got = (await scraped(metrics))["gateway_limit_decisions_total"]
     assert sorted((labels["endpoint"], labels["outcome"], value) for labels, value in got) == [
         ("carts", "allowed", 1), ("carts", "refused", 1), ("orders", "allowed", 1),
@@ -93,9 +100,9 @@ async def test_limits_start_at_zero_where_they_apply_and_very_many_do_not(metric
 
 async def test_decisions_are_counted_for_each_limit(metrics: Metrics) -> None:
     demands = [demand("user"), demand("endpoint"), demand("new", enforced=False)]
-    metrics.decided("orders", demands)
-    metrics.decided("orders", demands, (1, 2))
-    metrics.decided("orders", demands, (0,), degraded=True)
+    metrics.decided("orders", demands, ALLOWED)
+    metrics.decided("orders", demands, refused(1, 2))
+    metrics.decided("orders", demands, refused(0), degraded=True)
     metrics.bypassed("orders", "user")
     got = {
         (labels["limit"], labels["outcome"], labels["mode"]): value
@@ -112,6 +119,44 @@ async def test_decisions_are_counted_for_each_limit(metrics: Metrics) -> None:
         ("new", "shadow_refused", "normal"): 1,
         ("new", "allowed", "degraded"): 1,
     }
+
+
+async def test_decisions_that_left_less_than_a_fifth_of_a_bucket_are_counted(metrics: Metrics) -> None:
+    state: State | None = None
+    for left in range(9, -3, -1):  # the last two are refused
+        demands = [Demand(b"", Charge.of("ten", Quota(Rate(1, 86_400), 10), 1))]
+        decision, (after,) = take(demands, [state], 0)
+        metrics.decided("orders", demands, decision, degraded=left % 2 == 0)
+        state = after or state
+    assert (await scraped(metrics))["gateway_limit_nearly_spent_total"] == [({"limit": "ten"}, 4)]
+
+
+async def test_a_request_that_a_bucket_does_not_pay_leaves_it_as_it_was(metrics: Metrics) -> None:
+    quota = Quota(Rate(1, 86_400), 10)
+    demands = [Demand(b"", Charge.of("ten", quota, 9)), Demand(b"", Charge.of("trial", quota, 9, enforced=False))]
+    full, half = 0, 5 * quota.interval
+    metrics.decided("orders", demands, Decision(False, 0, (half, full), (0,)))
+    assert "gateway_limit_nearly_spent_total" not in await scraped(metrics)
+    metrics.decided("orders", demands, Decision(True, 0, (full, half), (1,)))
+    assert (await scraped(metrics))["gateway_limit_nearly_spent_total"] == [({"limit": "ten"}, 1)]
+
+
+async def test_rates_and_bursts_are_those_in_force_whichever_worker_responds(counters: list[SharedCounters]) -> None:
+    workers = [Metrics(counters, number) for number in (0, 1)]
+    gold = replace(USER, quota=Quota(Rate(90, 60), 7), tiers={"gold": Quota(Rate(9, 1), 90)})
+    for worker in workers:
+        worker.publish()
+        worker.rules("r1", [], [gold, replace(USER, name="removed")])
+        worker.rules("r2", [], [gold])
+    for worker in workers:
+        got = await scraped(worker)
+        assert got["gateway_limit_rate_tokens_per_second"] == [
+            ({"limit": "user", "tier": ""}, 1.5), ({"limit": "user", "tier": "gold"}, 9),
+        ]  # fmt: skip
+        assert got["gateway_limit_burst_tokens"] == [
+            ({"limit": "user", "tier": ""}, 7), ({"limit": "user", "tier": "gold"}, 90),
+        ]  # fmt: skip
+        assert ({"limit": "user"}, 0) in got["gateway_limit_nearly_spent_total"]
 
 
 async def test_a_histogram_counts_what_is_at_most_its_bound(metrics: Metrics) -> None:
