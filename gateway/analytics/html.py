@@ -1,12 +1,13 @@
 """A `Report` as a web page: one HTML file that needs no network and runs no script."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
 from gateway.analytics.batch import format_minute
 from gateway.analytics.chart import Series, draw_chart
 from gateway.analytics.report import Report, Timeline
+from gateway.analytics.sink import TimeRange
 from gateway.analytics.style import PAGE
 from gateway.analytics.text import (
     CALLERS,
@@ -34,12 +35,34 @@ _OUTCOMES = (
 )
 """What is stacked in a chart of traffic, from bottom to top: outcome, name, style."""
 
+_BODY = """\
+<p class="about">{period}<br>from {source}</p>
+<div class="tiles">{tiles}</div>
+{unreadable}
+<h2>Traffic and refusals</h2>
+<div class="card">{traffic}</div>
+<h2>Refusals by limit</h2>
+<div class="card">{refusals}</div>
+<h2>Endpoints over time</h2>
+{by_endpoint}
+<h2>Limits over time</h2>
+{by_limit}
+<h2>Top callers, by tokens charged</h2>
+{spenders}
+<h2>Callers refused most</h2>
+{callers}
+<h2>Endpoints</h2>
+{endpoints}
+<h2>Limits</h2>
+{limits}
+"""
+
 _WIDE, _NARROW = (1040, 260), (500, 170)
 
 
 def as_html(report: Report) -> str:
     """The report as a page."""
-    return PAGE.format(
+    body = _BODY.format(
         period=_period(report),
         source=escape(report.source),
         tiles=_tiles(report),
@@ -54,6 +77,7 @@ def as_html(report: Report) -> str:
         unreadable=f"<p>{report.unreadable:,} lines could not be parsed and are left out.</p>"
         * bool(report.unreadable),
     )
+    return PAGE.format(title="Who is hitting which limit", body=body)
 
 
 def _number(count: int) -> str:
@@ -104,6 +128,16 @@ def _traffic(report: Report, timeline: Timeline, title: str, width: int, height:
 def _refusals(report: Report) -> str:
     """Refusals by the limits that refused most, and all others together."""
     refused = {name: each["refused"] for name, each in report.by_limit.items() if each.get("refused")}
+    return draw_refusals(report.period, refused)
+
+
+def draw_refusals(period: TimeRange, refused: Mapping[str, Mapping[int, int]]) -> str:
+    """A chart of refusals by limit.
+
+    Args:
+        period: The time on its horizontal axis.
+        refused: How many, by limit, and then by the start of the step.
+    """
     if not refused:
         return "<p>None.</p>"
     names = sorted(refused, key=lambda limit: (-sum(refused[limit].values()), limit))
@@ -114,7 +148,7 @@ def _refusals(report: Report) -> str:
     if others:
         series.append(Series("all others", "others", others))
     width, height = _WIDE
-    return draw_chart(report.period, "Refusals by limit", series, width=width, height=height - 60) + _legend(series)
+    return draw_chart(period, "Refusals by limit", series, width=width, height=height - 60) + _legend(series)
 
 
 def _legend(series: Sequence[Series]) -> str:
@@ -138,16 +172,26 @@ def _charts(report: Report, timelines: Mapping[str, Timeline]) -> str:
 
 
 def _table(head: tuple[str, ...], rows: Iterable[Sequence[str]]) -> str:
-    lines = [_row("td", head, row) for row in rows]
+    return draw_table(head, rows, NUMBERS.get(head, frozenset()))
+
+
+def draw_table(head: tuple[str, ...], rows: Iterable[Sequence[str]], numbers: Collection[str]) -> str:
+    """A table with a card around it.
+
+    Args:
+        head: Names of the columns, in capitals.
+        rows: Cells, which may be any text.
+        numbers: The columns that are aligned to the right.
+    """
+    classes = [' class="number"' if name in numbers else "" for name in head]
+    lines = [_row("td", classes, row) for row in rows]
     if not lines:
         return "<p>None.</p>"
-    return "\n".join(
-        ['<div class="table"><table>', _row("th", head, [name.capitalize() for name in head]), *lines, "</table></div>"]
-    )
+    names = [name.capitalize() for name in head]
+    return "\n".join(['<div class="table"><table>', _row("th", classes, names), *lines, "</table></div>"])
 
 
-def _row(tag: str, head: tuple[str, ...], cells: Sequence[str]) -> str:
-    classes = [' class="number"' if name in NUMBERS.get(head, ()) else "" for name in head]
+def _row(tag: str, classes: Sequence[str], cells: Sequence[str]) -> str:
     return (
         f"<tr>{''.join(f'<{tag}{each}>{escape(cell)}</{tag}>' for each, cell in zip(classes, cells, strict=True))}</tr>"
     )

@@ -1,4 +1,4 @@
-"""`PAGE`: the frame and the style sheet of a report as a web page."""
+"""`PAGE`: the frame and the style sheet of a report as a web page, for its title and what is in it."""
 
 PAGE = """\
 <!doctype html>
@@ -7,7 +7,7 @@ PAGE = """\
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width">
-<title>Who is hitting which limit</title>
+<title>{title}</title>
 <style>
 :root {{
   color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif;
@@ -63,26 +63,7 @@ td {{ font-variant-numeric: tabular-nums; overflow-wrap: anywhere }}
 </style>
 </head>
 <body>
-<h1>Who is hitting which limit</h1>
-<p class="about">{period}<br>from {source}</p>
-<div class="tiles">{tiles}</div>
-{unreadable}
-<h2>Traffic and refusals</h2>
-<div class="card">{traffic}</div>
-<h2>Refusals by limit</h2>
-<div class="card">{refusals}</div>
-<h2>Endpoints over time</h2>
-{by_endpoint}
-<h2>Limits over time</h2>
-{by_limit}
-<h2>Top callers, by tokens charged</h2>
-{spenders}
-<h2>Callers refused most</h2>
-{callers}
-<h2>Endpoints</h2>
-{endpoints}
-<h2>Limits</h2>
-{limits}
-</body>
+<h1>{title}</h1>
+{body}</body>
 </html>
 """

@@ -1,7 +1,7 @@
 """A `Report` as text: tables for a terminal, and JSON for programs."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from gateway.analytics.batch import format_minute
 from gateway.analytics.report import OUTCOMES, CallerRow, Report, SpenderRow
@@ -132,11 +132,16 @@ def _count(row: CallerRow | SpenderRow, number: Callable[[int], str]) -> str:
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    return align(head, rows, NUMBERS.get(head, frozenset()))
+
+
+def align(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], numbers: Collection[str]) -> str:
+    """Rows under a head, in columns; those of numbers are aligned to the right."""
     lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if name in NUMBERS.get(head, ()) else cell.ljust(width)
+            cell.rjust(width) if name in numbers else cell.ljust(width)
             for name, cell, width in zip(head, line, widths, strict=True)
         ).rstrip()
         for line in lines

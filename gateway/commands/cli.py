@@ -18,6 +18,7 @@ from gateway.commands.explain import ExplainError, add_explain_command
 from gateway.commands.operate import add_operate_commands
 from gateway.commands.override import add_override_commands
 from gateway.commands.purge import PurgeError, add_purge_command
+from gateway.commands.replay import ReplayError, add_replay_command
 from gateway.commands.report import ReportError, add_report_command
 from gateway.commands.schema import add_schema_command
 from gateway.commands.serve import add_serve_command
@@ -71,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_error(str(problem))
         print_error(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}; nothing was done")
         return UNUSABLE
+    except ReplayError as error:
+        print_error(f"gateway: {error}")
+        return UNUSABLE
     except (
         ListenError, RuntimeFolderError, ReexecError, UnsafeParserError, SigningError, AuditError, AuditLogError,
         CallerError, ReportError, SinkUnavailableError, OutputError, StateLockError, ControlClientError, ExplainError,
@@ -105,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add_check_command(commands)
     add_explain_command(commands)
     add_test_command(commands)
+    add_replay_command(commands)
     add_operate_commands(commands)
     add_override_commands(commands)
     add_token_commands(commands)

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from gateway.limits.bucket import State
+from gateway.limits.bucket import Decision, Demand, State, take
 
 _INTERVAL_BITS = 45
 _INTERVAL_MASK = (1 << _INTERVAL_BITS) - 1
@@ -61,6 +61,14 @@ class BucketTable:
         if len(buckets) > self._max:
             _, packed = buckets.popitem(last=False)
             self.evicted += packed >> _INTERVAL_BITS > self._clock()
+
+    def take(self, demands: Sequence[Demand], now: int) -> Decision:
+        """Charge all buckets of a request, or none, see `gateway.limits.bucket.take`."""
+        decision, states = take(demands, [self.state(key) for key, _ in demands], now)
+        for (key, _), state in zip(demands, states, strict=True):
+            if state is not None:
+                self.put(key, *state)
+        return decision
 
     def forget(self, keys: Sequence[bytes] | None = None) -> None:
         """Take buckets to be full: these, or all if None."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.limiter.buckets import BucketTable
 from gateway.limiter.verdict import UNLIMITED, Outcome, Verdict
-from gateway.limits.bucket import Demand, take
+from gateway.limits.bucket import Demand
 
 
 class MemoryLimiter:
@@ -32,11 +32,7 @@ class MemoryLimiter:
         """Charge all buckets of a request, or none, see `gateway.limits.bucket.take`."""
         if not demands:
             return UNLIMITED
-        buckets = self._buckets
-        decision, states = take(demands, [buckets.state(key) for key, _ in demands], self._clock())
-        for (key, _), state in zip(demands, states, strict=True):
-            if state is not None:
-                buckets.put(key, *state)
+        decision = self._buckets.take(demands, self._clock())
         return Verdict(Outcome.ALLOWED if decision.allowed else Outcome.REFUSED, False, decision)
 
     async def reset(self, keys: Sequence[bytes]) -> None:

@@ -28,12 +28,10 @@ class RefusedBy(NamedTuple):
     """Why a request was refused; what is logged of it is made only when it is logged.
 
     Attributes:
-        source: What identified the caller, see `Caller.source`.
         demands: What the request asked of the buckets.
         refused: Positions of the demands that could not be paid, shadow ones included.
     """
 
-    source: str
     demands: Sequence[Demand]
     refused: Sequence[int]
 

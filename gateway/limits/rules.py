@@ -55,6 +55,7 @@ class Rules:
         overrides: What is set for single users and addresses.
         exempting: The limits from which somebody is exempt.
         has_overrides: Whether anything is set, or anybody is blocked.
+        tiers: Names of the tiers that some limit knows.
         locates: Whether the addresses of callers have to be hashed, see `Identity.identify`.
     """
 
@@ -72,6 +73,7 @@ class Rules:
         "overrides",
         "paths",
         "revision",
+        "tiers",
     )
 
     def __init__(
@@ -88,6 +90,7 @@ class Rules:
         self.default = self.endpoints.setdefault(DEFAULT, Endpoint(DEFAULT))
         self.limits = tuple(limits)
         self.exempting = tuple(limit for limit in self.limits if limit.exempt.users or limit.exempt.networks)
+        self.tiers = frozenset(name for limit in self.limits for name in limit.tiers)
         self.revision = revision
         self.block = block or Block()
         self._apply(Overrides())
@@ -169,6 +172,10 @@ class Rules:
         find = self._in_force.of_user if caller.id else self._in_force.of_address
         override = find(endpoint, caller)
         return caller.tier if override is None or override.tier is None else override.tier
+
+    def known_tier(self, caller: Caller) -> str:
+        """The caller's own tier if a limit knows it; else empty, because any other name is the client's own text."""
+        return caller.tier if caller.tier is not None and caller.tier in self.tiers else ""
 
     def overrides_of(self, endpoint: str, caller: Caller) -> tuple[Override, ...]:
         """What is set for a caller's user id, and for the address, at an endpoint; also what blocks them."""

@@ -20,6 +20,8 @@ from gateway.proxy.request import RequestReader
 from gateway.proxy.responses import UNAVAILABLE
 from gateway.telemetry.access_record import AccessRecord
 
+_NOBODY = Caller("", b"", source="")
+
 Bypass = Callable[[str, str, str], Awaitable[bool]]
 """Whether a request with this bypass token, to this endpoint and from this address, is exempt from limits."""
 
@@ -97,12 +99,12 @@ class Proxy:
             outcome = await self._forwarder.forward(exchange, head, endpoint.upstream, max_body)
         else:
             exchange.respond(self._refusal.response() if outcome is Outcome.REFUSED else UNAVAILABLE)
-        self._report(exchange, endpoint.name, caller.digest, outcome, began)
+        self._report(exchange, outcome, began, endpoint.name, caller, rules.known_tier(caller))
         return exchange
 
     def _reject(self, exchange: Exchange, cause: BadRequest, began: float) -> Exchange:
         exchange.reject(cause)
-        self._report(exchange, "", b"", Outcome.BAD_REQUEST, began)
+        self._report(exchange, Outcome.BAD_REQUEST, began)
         return exchange
 
     async def _decide(self, exchange: Exchange, rules: Rules, endpoint: Endpoint, caller: Caller) -> Outcome:
@@ -119,13 +121,16 @@ class Proxy:
         verdict = await self._limiter.check(demands)
         self._observer.decided(endpoint.name, caller, demands, verdict)
         if verdict.outcome is Outcome.REFUSED:
-            exchange.refused_by = RefusedBy(caller.source, demands, verdict.decision.refused)
+            exchange.refused_by = RefusedBy(demands, verdict.decision.refused)
         return verdict.outcome
 
-    def _report(self, exchange: Exchange, endpoint: str, caller: bytes, outcome: Outcome, began: float) -> None:
+    def _report(
+        self, exchange: Exchange, outcome: Outcome, began: float, endpoint: str = "", caller: Caller = _NOBODY,
+        tier: str = "",
+    ) -> None:  # fmt: skip
         record = AccessRecord(
-            exchange.id, endpoint, exchange.message.method, caller, outcome, exchange.status, perf_counter() - began,
-            exchange.reason, exchange.refused_by,
+            exchange.id, endpoint, exchange.message.method, caller.digest, outcome, exchange.status,
+            perf_counter() - began, exchange.reason, exchange.refused_by, caller.source, tier, caller.address_digest,
         )  # fmt: skip
         self._observer.served(record)
 

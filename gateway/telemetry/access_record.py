@@ -18,6 +18,9 @@ class AccessRecord(NamedTuple):
         seconds: How long it took.
         reason: Why the gateway itself responded with an error, as a label; empty if it did not.
         refused_by: Why it was over a limit; None if it was not.
+        source: What identified the caller, see `Caller.source`; empty if there is no endpoint.
+        tier: The caller's tier, if a limit names it; else empty. Any other name is the client's own text.
+        address: The keyed digest of the client's address, if some rule needs it; None if none does.
     """
 
     request_id: str
@@ -29,3 +32,6 @@ class AccessRecord(NamedTuple):
     seconds: float
     reason: str = ""
     refused_by: RefusedBy | None = None
+    source: str = ""
+    tier: str = ""
+    address: bytes | None = None

@@ -61,16 +61,17 @@ class RequestTrace:
         self._client: Span | None = None
         self._recorded = server.is_recording()
 
-    def decided(self, refused_by: RefusedBy | None, *, degraded: bool) -> None:
+    def decided(self, source: str, refused_by: RefusedBy | None, *, degraded: bool) -> None:
         """The limiter decided.
 
         Args:
+            source: What identified the caller.
             refused_by: Why the request is over a limit; None if it is not.
             degraded: Whether it was decided without the shared store.
         """
         if refused_by is not None and self._recorded:
             self._server.set_attribute("gateway.limits", refused_by.limits)
-            self._server.set_attribute("gateway.source", refused_by.source)
+            self._server.set_attribute("gateway.source", source)
         if degraded:
             self._server.set_attribute("gateway.degraded", value=True)
 

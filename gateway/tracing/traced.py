@@ -80,8 +80,8 @@ class TracingObserver:
         """The limiter decided on a request."""
         refused_by = None
         if verdict.outcome is Outcome.REFUSED:
-            refused_by = RefusedBy(caller.source, demands, verdict.decision.refused)
-        self.trace.decided(refused_by, degraded=verdict.degraded)
+            refused_by = RefusedBy(demands, verdict.decision.refused)
+        self.trace.decided(caller.source, refused_by, degraded=verdict.degraded)
         self._observer.decided(endpoint, caller, demands, verdict)
 
     def bypassed(self, endpoint: str, limits: Iterable[str]) -> None:

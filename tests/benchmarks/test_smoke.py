@@ -1,5 +1,6 @@
 """Each benchmark runs, names whom it skips, and says of each target what became of it. Figures mean nothing here."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from benchmarks.kit.peers import NGINX, PEERS
 from benchmarks.kit.report import Report
 from benchmarks.limit_cost import limit_cost
 from benchmarks.refusal_cost import refusal_cost
+from benchmarks.replay_speed import replay_speed
 from tests.kit.process import run
 
 EVERYWHERE = frozenset({"gateway", "gateway without limits", "plain aiohttp + Redis"})
@@ -84,3 +86,10 @@ async def test_a_short_soak_holds_and_everything_has_happened_in_it() -> None:
         assert f" x {act}" in done[1], act
     for act in ("pause redis", "kill redis", "empty redis"):
         assert f" x {act}" in done[1], act
+
+
+def test_the_replay_of_an_access_log(tmp_path: Path) -> None:
+    for found in replay_speed(2_000, 100, tmp_path).values():
+        assert found.code == 0
+        assert json.loads(found.output)["requests"] == 2_000
+        assert found.memory > 1

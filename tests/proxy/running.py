@@ -97,7 +97,7 @@ class Seen:
         assert record.request_id
         assert (record.refused_by is not None) is (record.outcome is Outcome.REFUSED)
         if record.refused_by is not None:
-            self.refused_by.append((record.refused_by.source, record.refused_by.limits))
+            self.refused_by.append((record.source, record.refused_by.limits))
         if record.reason:
             self.reasons.append(record.reason)
         if not record.method:

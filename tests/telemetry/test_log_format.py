@@ -37,8 +37,8 @@ def test_a_json_event_has_time_level_origin_name_and_fields() -> None:
 
 def refused_by(*limits: str) -> AccessRecord:
     demands = [Demand(name.encode(), Charge.of(name, Quota(Rate(1, 1), 1))) for name in limits]
-    refusal = RefusedBy("jwt", demands, range(len(demands)))
-    return REQUEST._replace(outcome=Outcome.REFUSED, status=429, refused_by=refusal)
+    refusal = RefusedBy(demands, range(len(demands)))
+    return REQUEST._replace(outcome=Outcome.REFUSED, status=429, refused_by=refusal, source="jwt")
 
 
 def test_the_access_line_of_a_refused_request_names_what_identified_the_caller_and_the_limits() -> None:
@@ -156,3 +156,11 @@ def test_a_value_that_json_cannot_represent_becomes_text(log_format: LogFormat, 
     line = log_format.event(0.0, "info", "x", {"value": value})
     if isinstance(log_format, JsonFormat):
         assert isinstance(json.loads(line, parse_constant=refuse)["value"], str)
+
+
+def test_the_access_line_says_what_a_limit_needs_to_know_of_a_caller() -> None:
+    known = REQUEST._replace(source="jwt", tier="gold", address=b"1e" * 16)
+    line = json.loads(JsonFormat(ORIGIN).access(1_700_000_000.0, known))
+    assert (line["source"], line["tier"], line["address"]) == ("jwt", "gold", "1e" * 16)
+    alone = REQUEST._replace(source="client_address", address=REQUEST.caller)
+    assert "address" not in json.loads(JsonFormat(ORIGIN).access(1_700_000_000.0, alone))

@@ -1,0 +1,1 @@
+"""Replays access logs: what rules would have done to the requests in them."""

@@ -1,0 +1,104 @@
+"""A request that is replayed is decided as the gateway with its buckets in memory decides on it at the same instant."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.limiter.memory import MemoryLimiter
+from gateway.limits.bucket import Quota
+from gateway.limits.endpoint import Endpoint, Template
+from gateway.limits.identity import Identity
+from gateway.limits.limit import Exemption, Limit
+from gateway.limits.override import Block
+from gateway.limits.rate import MICROSECONDS, Rate
+from gateway.limits.rules import Rules
+from gateway.replay.comparison import compare
+from gateway.replay.play import Play
+from gateway.replay.request import LoggedRequest, RequestLine
+from tests.fuzzing import examples
+
+IDENTITY = Identity((), (), b"key")
+RULES = Rules(
+    [
+        Endpoint("order", template=Template.parse("/orders/{id}")),
+        Endpoint("costly", template=Template.parse("/costly"), cost=3),
+    ],
+    [
+        Limit("each", ("user",), Quota(Rate(1, 1), 3), tiers={"gold": Quota(Rate(2, 1), 6)}),
+        Limit("order", ("endpoint",), Quota(Rate(3, 1), 4), endpoints=frozenset({"order"})),
+        Limit("trial", ("user", "endpoint"), Quota(Rate(1, 2), 1), enforce=False),
+        Limit("address", ("address",), Quota(Rate(5, 1), 9), exempt=Exemption(users=frozenset({"bob"}))),
+    ],
+    block=Block(users=frozenset({"mallory"})),
+)
+NOTHING = Rules()
+CLIENT = IDENTITY.client(None)
+CALLERS = [
+    CLIENT,
+    *(
+        IDENTITY.user(user, tier)._replace(address_digest=CLIENT.address_digest)
+        for user, tier in (("ana", None), ("bob", "gold"), ("mallory", None))
+    ),
+]
+PATHS = ["/orders/7", "/ORDERS//8/", "/costly", "/other", "/a/../b"]
+
+
+@examples(200)
+@given(
+    st.lists(st.tuples(st.integers(0, 2 * MICROSECONDS), st.sampled_from(CALLERS), st.sampled_from(PATHS)), max_size=60)
+)
+def test_it_decides_as_the_memory_limiter_does(steps: list[tuple[int, object, str]]) -> None:
+    now = 1_700_000_000 * MICROSECONDS
+    limiter, play = MemoryLimiter(1_000, lambda: now), Play(RULES)
+    for pause, caller, path in steps:
+        now += pause
+        subject = RequestLine("GET", "", path)
+        found = play.refusing(LoggedRequest(now, 1, subject, caller, "", False), now)  # type: ignore[arg-type]
+        endpoint = RULES.match(*subject)
+        if endpoint is None:
+            assert found is None
+            continue
+        demands = RULES.demands(endpoint, caller)  # type: ignore[arg-type]
+        verdict = asyncio.run(limiter.check(demands))
+        assert found is not None
+        assert bool(found) is not verdict.allowed
+        if found:
+            refused = [demands[position].charge for position in verdict.decision.refused]
+            assert list(found) == [charge.limit for charge in refused if charge.enforced]
+
+
+def request(time: int, user: str, subject: RequestLine | str | None = "order") -> LoggedRequest:
+    return LoggedRequest(time, 1, subject, IDENTITY.user(user), user, False)
+
+
+def test_what_is_newly_refused_is_counted_by_limit_and_caller() -> None:
+    log = [(number, request(number, user)) for number in range(6) for user in ("ana", "bob")]
+    log.append((7, request(7, "ana", None)))
+    result = compare(log, Play(NOTHING), Play(RULES))
+    assert (result.requests, result.unserved, result.callers.count) == (12, 1, 2)
+    assert (result.before, result.after, result.newly, result.no_longer) == (0, 8, 8, 0)
+    assert {name: (each.newly, each.callers.count) for name, each in result.limits.items()} == {"order": (8, 2)}
+    assert result.top.top(9) == [(("order", "ana"), 4), (("order", "bob"), 4)]
+    back = compare(log, Play(RULES), Play(NOTHING))
+    assert (back.newly, back.no_longer, back.share) == (0, 8, 0.0)
+
+
+def test_the_clock_never_goes_back() -> None:
+    log = [(time, request(time, "ana")) for time in (10 * MICROSECONDS, 0, 0, 0)]
+    result = compare(log, Play(NOTHING), Play(RULES))
+    assert (result.late, result.newly) == (3, 1)
+
+
+def test_an_endpoint_that_the_rules_do_not_have_counts_as_the_default_one() -> None:
+    play = Play(RULES)
+    assert play.refusing(request(0, "ana", "gone"), 0) == ()
+    assert play.unknown == {"gone"}
+
+
+def test_buckets_are_bounded_and_what_is_lost_is_counted() -> None:
+    play = Play(RULES, max_buckets=10)
+    for number in range(1_000):
+        play.refusing(request(number, f"user{number}", "default"), number)
+    assert len(play._buckets) == 10
+    assert play.evicted > 0
