@@ -87,6 +87,8 @@ def _of_web_log(logs: AccessLogs, rules: tuple[Rules, Rules]) -> Iterable[str]:
         yield "The log has no tiers, so nobody is in one; --pattern can say where they are."
     if "host" not in found and any(endpoint.host for each in rules for endpoint in each.endpoints.values()):
         yield "Endpoints with a host match only requests whose line names it; --pattern can say where it is."
+    if any(endpoint.headers for each in rules for endpoint in each.endpoints.values()):
+        yield "The log has no headers, so conditions on headers never hold."
     yield (
         "The log has whole seconds: the requests of a second are spread evenly over it. nginx logs when a request "
         "ended, not when it began."

@@ -38,7 +38,8 @@ class Comparison:
     Attributes:
         requests: Requests decided.
         callers: Who sent them.
-        unserved: Requests that the gateway would not serve, so that no limit counts them; they are not in `requests`.
+        unserved: Requests that the gateway would not serve by one of the rules, so that no limit counts them; they are
+            not in `requests`.
         refused_then: Requests that got a 429 when they were made.
         late: Requests that stand too late in the log, and were played at the time of one before them.
         before: Requests that are refused by the rules to compare with.

@@ -7,8 +7,10 @@ A request takes the way that it takes in the gateway: `Rules.match` finds the en
 from functools import lru_cache
 
 from gateway.limiter.buckets import BucketTable
+from gateway.limits.condition import GivenFields
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.rules import Rules
+from gateway.limits.unmatched import Unmatched
 from gateway.replay.request import LoggedRequest, RequestLine
 
 MAX_BUCKETS = 200_000
@@ -66,7 +68,9 @@ class Play:
 
     def _find(self, subject: RequestLine | str) -> Endpoint | None:
         if isinstance(subject, RequestLine):
-            return self._rules.match(*subject)
+            method, host, path, query = subject
+            match = self._rules.match(method, host, path, GivenFields(query=query))
+            return None if isinstance(match, Unmatched) else match
         found = self._rules.endpoints.get(subject)
         if found is None and len(self.unknown) < _REMEMBERED:
             self.unknown.add(subject)

@@ -12,11 +12,13 @@ class RequestLine(NamedTuple):
         method: In upper case.
         host: In lower case, without port; empty if the log does not say it.
         path: Without the query.
+        query: Without the question mark; empty if there is none.
     """
 
     method: str
     host: str
     path: str
+    query: str = ""
 
 
 class LoggedRequest(NamedTuple):

@@ -118,7 +118,9 @@ def _subject(request: str, host: str) -> RequestLine | None:
     if form is None:
         return None
     target = parse_target(form[2], ())
-    return None if isinstance(target, BadRequest) else RequestLine(form[1], target.host or host, target.path)
+    return (
+        None if isinstance(target, BadRequest) else RequestLine(form[1], target.host or host, target.path, target.query)
+    )
 
 
 def _unescape(text: str) -> str:

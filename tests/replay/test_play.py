@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 
 from gateway.limiter.memory import MemoryLimiter
 from gateway.limits.bucket import Quota
+from gateway.limits.condition import Condition
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Identity
 from gateway.limits.limit import Exemption, Limit
 from gateway.limits.override import Block
 from gateway.limits.rate import MICROSECONDS, Rate
 from gateway.limits.rules import Rules
+from gateway.limits.unmatched import Unmatched
 from gateway.replay.comparison import compare
 from gateway.replay.play import Play
 from gateway.replay.request import LoggedRequest, RequestLine
@@ -55,8 +57,8 @@ def test_it_decides_as_the_memory_limiter_does(steps: list[tuple[int, object, st
         now += pause
         subject = RequestLine("GET", "", path)
         found = play.refusing(LoggedRequest(now, 1, subject, caller, "", False), now)  # type: ignore[arg-type]
-        endpoint = RULES.match(*subject)
-        if endpoint is None:
+        endpoint = RULES.match("GET", "", path)
+        if isinstance(endpoint, Unmatched):
             assert found is None
             continue
         demands = RULES.demands(endpoint, caller)  # type: ignore[arg-type]
@@ -94,6 +96,15 @@ def test_an_endpoint_that_the_rules_do_not_have_counts_as_the_default_one() -> N
     play = Play(RULES)
     assert play.refusing(request(0, "ana", "gone"), 0) == ()
     assert play.unknown == {"gone"}
+
+
+def test_conditions_on_the_query_are_read() -> None:
+    export = Endpoint(
+        "export", template=Template.parse("/a"), query=(Condition("query", "format", frozenset({"csv"})),)
+    )
+    play = Play(Rules([export], [Limit("export", (), Quota(Rate(1, 1), 1), endpoints=frozenset({"export"}))]))
+    for query, refused in (("format=csv", ()), ("", ()), ("format=csv&x", ("export",)), ("format=a&format=b", None)):
+        assert play.refusing(request(0, "ana", RequestLine("GET", "", "/a", query)), 0) == refused
 
 
 def test_buckets_are_bounded_and_what_is_lost_is_counted() -> None:

@@ -34,7 +34,7 @@ def test_the_combined_format_without_a_user_is_charged_by_address() -> None:
     line = '2001:db8::1 - - [10/Oct/2000:20:55:36 +0000] "POST /a?q=%22x HTTP/1.1" 429 0 "http://a/" "Moz \\x22 (a; b)"'
     request = read(line)
     assert request.time == TIME
-    assert request.subject == RequestLine("POST", "", "/a")
+    assert request.subject == RequestLine("POST", "", "/a", "q=%22x")
     assert (request.name, request.caller.id) == ("2001:db8::1", "")
     assert request.caller.digest == IDENTITY.digest("address", "2001:db8::/64")
     assert request.refused
