@@ -69,7 +69,8 @@ test: lint ## All checks and tests, those against a real redis-server included; 
 EXAMPLES ?= 100000
 .PHONY: fuzz
 fuzz: .venv/installed ## Feed every reader with anything, for a night; EXAMPLES=1000 for minutes
-	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/hostile/test_fuzz.py tests/hostile/test_fuzz_tokens.py tests/config/test_loader.py
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/hostile/test_fuzz.py tests/hostile/test_fuzz_tokens.py tests/config/test_loader.py \
+		tests/limits/test_condition.py tests/proxy/test_conditions.py
 
 .PHONY: bench
 bench: .venv/installed ## Four questions about speed, answered beside other gateways; benchmarks/install.sh brings those

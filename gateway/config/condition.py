@@ -7,7 +7,7 @@ from contextlib import suppress
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
-from gateway.config.reader import Value, reads, scalar
+from gateway.config.reader import Schema, Value, reads, scalar
 from gateway.config.scalar import each, header, text
 from gateway.limits.condition import HEADER, QUERY, Condition, Key
 
@@ -33,7 +33,12 @@ def _value(node: Node) -> str:
 
 
 _listed = each(_value, least=1)
-_ONE_OR_MORE = {"anyOf": [_value.schema, _listed.schema]}
+
+
+def _mapping(names: Schema, values: Schema) -> Schema:
+    """Names, each with one value or a list of these."""
+    one_or_more = {"anyOf": [_value.schema, values]}
+    return {"type": "object", "minProperties": 1, "propertyNames": names, "additionalProperties": one_or_more}
 
 
 def _values(node: Node) -> frozenset[str]:
@@ -58,6 +63,8 @@ def _query_key(node: Node) -> str:
     key = text(node)
     if _ESCAPE.search(key):
         raise node.refuse(f"{quote(key)} has an escape; write the key as it is when it is decoded")
+    if "&" in key:
+        raise node.refuse(f"{quote(key)} is more than one key; write each on its own")
     return key
 
 
@@ -93,7 +100,7 @@ def _conditions(
 headers = Value(
     _conditions(HEADER, _header, _values),
     "value, or list of values, by header",
-    {"type": "object", "minProperties": 1, "propertyNames": header.schema, "additionalProperties": _ONE_OR_MORE},
+    _mapping(header.schema, _listed.schema),
 )
 """Conditions on headers."""
 
@@ -107,13 +114,17 @@ def _request_headers(node: Node) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-request_headers = Value(_request_headers, headers.words, headers.schema)
+request_headers = Value(
+    _request_headers,
+    headers.words,
+    _mapping(header.schema, {"type": "array", "items": _value, "minItems": 1}),
+)
 """Headers of a request that conditions can read; those in a list are sent one after the other."""
 
 query = Value(
     _conditions(QUERY, _query_key, _query_values),
     "value, or list of values, by query key",
-    {"type": "object", "minProperties": 1, "propertyNames": {"minLength": 1}, "additionalProperties": _ONE_OR_MORE},
+    _mapping({"minLength": 1}, _listed.schema),
 )
 """Conditions on the query."""
 

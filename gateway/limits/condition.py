@@ -23,6 +23,8 @@ encoded twice, control bytes                            rejected, in names and i
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple, Protocol
 from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
@@ -37,8 +39,6 @@ Key = tuple[str, str]
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPED_AGAIN = re.compile(r"%[0-9A-Fa-f]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_AS_PHP = str.maketrans(". ", "__")
-"""PHP makes variables of keys, and writes these characters so."""
 
 
 class RequestFields(Protocol):
@@ -116,23 +116,36 @@ def read(fields: RequestFields, key: Key) -> str | Unmatched | None:
 
 
 def _read_query(query: str, key: str) -> str | Unmatched | None:
-    found: str | None = None
-    alike = _fold(key)
-    for part in filter(None, query.split("&")):
-        raw_name, _, raw_value = part.partition("=")
-        name = _decode(raw_name)
-        if name == key:
-            value = _decode(raw_value)
-            if found is not None or value is None or ";" in raw_value:
-                return Unmatched.CONDITION
-            found = value
-        elif name is None or any(_is_like(piece, alike) for piece in part.split(";")):
-            return Unmatched.CONDITION
-    return found
+    pieces = query.replace(";", "&").split("&")
+    names = _decode("&".join([piece.partition("=")[0] for piece in pieces]))
+    if names is None:
+        return Unmatched.CONDITION
+    names = _fold(names)
+    alike = list(islice(_alike(key).finditer(names), 2))
+    if not alike:
+        return None
+    if len(alike) > 1 or names.count("&") >= len(pieces):  # an escaped & in a name
+        return Unmatched.CONDITION
+    piece = pieces[names.count("&", 0, alike[0].end())]
+    name, _, raw = piece.partition("=")
+    value = _decode(raw)
+    if piece not in query.split("&") or _decode(name) != key or value is None:
+        return Unmatched.CONDITION
+    return value
+
+
+@lru_cache(maxsize=1024)
+def _alike(key: str) -> re.Pattern[str]:
+    """Finds the names that some servers take for a key, among names that `_fold` returns, with ``&`` between them."""
+    # PHP makes variables of names: it takes off what begins with a bracket, and writes spaces and dots as underscores.
+    letters = ("[_. ]" if letter in "_. " else re.escape(letter) for letter in _fold(key))
+    return re.compile(rf"(?:^|(?<=&)) *{''.join(letters)} *(?=[&\[]|$)")
 
 
 def _decode(raw: str) -> str | None:
-    """A name or value without escapes; None if servers read it in different ways."""
+    """Names or a value without escapes; None if servers read them in different ways."""
+    if "%" not in raw:
+        return raw.replace("+", " ")
     if _BAD_ESCAPE.search(raw):
         return None
     try:
@@ -142,12 +155,6 @@ def _decode(raw: str) -> str | None:
     return None if _ESCAPED_AGAIN.search(text) or _CONTROL.search(text) else text
 
 
-def _is_like(part: str, alike: str) -> bool:
-    """Whether some servers find a key, as `_fold` writes it, in a part of a query."""
-    name = _decode(part.partition("=")[0])
-    folded = "" if name is None else _fold(name)
-    return folded == alike or folded.startswith(f"{alike}[")
-
-
-def _fold(name: str) -> str:
-    return normalize("NFKC", name).strip().translate(_AS_PHP).casefold()
+def _fold(names: str) -> str:
+    """Names in a form in which those that differ by case, or by Unicode's form, are the same."""
+    return (names if names.isascii() else normalize("NFKC", names)).casefold()

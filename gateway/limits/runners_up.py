@@ -61,7 +61,7 @@ def runners_up(
         found.append(RunnerUp(best, _why_beaten(best, winner, request)))
         able.remove(best)
         left.remove(best)
-    return (*found, *(RunnerUp(each, _why_not(each, request)) for each in left))[:_MOST]
+    return (*found, *(RunnerUp(each, _why_not(each, request)) for each in left[: _MOST - len(found)]))
 
 
 def _fits(template: Template, segments: Sequence[str], case_sensitive: bool) -> bool:

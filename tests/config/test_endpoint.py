@@ -157,6 +157,7 @@ def test_conditions_are_one_value_or_a_list(tmp_path: Path) -> None:
         ("headers: {Connection: close}", ".Connection: the gateway itself writes or removes Connection, so a"),
         ("query: {format: {a: b}}", ".format: expected a list, found a mapping"),
         ("query: {f%6Frmat: csv}", ".'f%6Frmat': 'f%6Frmat' has an escape; write the key as it is when it is decoded"),
+        ("query: {a&b: c}", ".'a&b': 'a&b' is more than one key; write each on its own"),
         ("query: {format: [c%73v]}", ".format: 'c%73v' has an escape; write the value as it is when it is decoded"),
         (
             "query: {a: [" + ", ".join(map(str, range(40))) + "], b: [" + ", ".join(map(str, range(40))) + "]}",
