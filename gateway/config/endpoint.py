@@ -152,6 +152,8 @@ class Endpoints:
         self.known[called] = Endpoint(called)
         self._check(called, entries, upstreams)
         template = entries.values.pop("path", None)
+        if None in (entries.get("headers", ()), entries.get("query", ())):
+            template = None  # without the conditions that are wrong, it would match more than it is meant to
         self.known[called] = entries.build(Endpoint, template=template)
 
     def _check(self, called: str, entries: Entries, upstreams: Collection[str] | None) -> None:

@@ -170,6 +170,11 @@ def test_a_mistake_in_conditions_is_told_with_its_place(tmp_path: Path, text: st
     assert found.partition(f"endpoints[0].{text.partition(':')[0]}")[2].startswith(problem)
 
 
+def test_an_endpoint_whose_conditions_are_wrong_is_not_said_to_match_what_another_does(tmp_path: Path) -> None:
+    text = "endpoints: [{name: one, path: /e}, {name: two, path: /e, query: {a: []}}]\n"
+    assert len(rules_problems(tmp_path, text)) == 1
+
+
 def test_the_default_endpoint_has_no_conditions(tmp_path: Path) -> None:
     (found,) = rules_problems(tmp_path, "endpoints: [{name: default, query: {a: b}}]\n")
     assert found.endswith("'default' takes all requests that match no other, so it has no 'query'")
