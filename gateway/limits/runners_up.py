@@ -64,6 +64,21 @@ def runners_up(
     return (*found, *(RunnerUp(each, _why_not(each, request)) for each in left[: _MOST - len(found)]))
 
 
+def unreadable(endpoints: Iterable[Endpoint], request: Request, *, case_sensitive: bool) -> list[str]:
+    """The headers and query keys, in words, that conditions on a request's path cannot read in one way."""
+    conditions = (
+        condition
+        for each in endpoints
+        if each.template is not None
+        and each.host in {None, request.host}
+        and _takes_method(each, request)
+        and _fits(each.template, request.segments, case_sensitive)
+        for condition in each.conditions
+    )
+    titles = {each.key: each.title for each in conditions if isinstance(read(request.fields, each.key), Unmatched)}
+    return sorted(titles.values())
+
+
 def _fits(template: Template, segments: Sequence[str], case_sensitive: bool) -> bool:
     length = len(template.segments)
     if length > len(segments) or (length < len(segments) and not template.open_ended):
@@ -78,7 +93,7 @@ def _why_not(endpoint: Endpoint, request: Request) -> str:
     """Why an endpoint whose path fits does not take a request."""
     if endpoint.host not in {None, request.host}:
         return f"it is for the host {endpoint.host}, and the request {_named(request.host)}"
-    if endpoint.methods and request.method not in endpoint.methods and not _is_head_of_get(endpoint, request):
+    if not _takes_method(endpoint, request):
         return f"it takes {', '.join(sorted(endpoint.methods))}, and not {request.method}"
     return _unmet(endpoint, request)
 
@@ -88,8 +103,9 @@ def _unmet(endpoint: Endpoint, request: Request) -> str:
     return next(filter(None, (_why_unmet(condition, request) for condition in endpoint.conditions)), "")
 
 
-def _is_head_of_get(endpoint: Endpoint, request: Request) -> bool:
-    return request.method == "HEAD" and "GET" in endpoint.methods
+def _takes_method(endpoint: Endpoint, request: Request) -> bool:
+    methods = endpoint.methods
+    return not methods or request.method in methods or (request.method == "HEAD" and "GET" in methods)
 
 
 def _why_unmet(condition: Condition, request: Request) -> str:

@@ -5,13 +5,14 @@ reported.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from gateway.auth.identity import build_identity, credential_headers, identity_headers
 from gateway.limits.explanation import Explanation, Question, Unserved, explain
 from gateway.limits.identification import Attempt, attempts
 from gateway.limits.identity import Caller, Sender, unreported
 from gateway.limits.rules import Rules
-from gateway.limits.runners_up import Request
+from gateway.limits.runners_up import Request, unreadable
 from gateway.limits.unmatched import Unmatched
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import Client
@@ -54,13 +55,17 @@ class DryRun:
         if isinstance(head, BadRequest):
             return _unserved(head)
         endpoint = rules.match(head.method, head.target.host, head.target.path, head)
+        request = Request(head.method, head.target.host, rules.paths.segments(head.target.path) or (), head)
         if isinstance(endpoint, Unmatched):
-            return _unserved(BadRequest.of(endpoint))
+            what: Sequence[str] = ()
+            if endpoint is Unmatched.CONDITION:
+                case_sensitive = rules.paths.case_sensitive
+                what = unreadable(rules.endpoints.values(), request, case_sensitive=case_sensitive)
+            return _unserved(BadRequest.of(endpoint), what)
         if head.length is not None and head.length > (endpoint.max_body or self._intake.max_body):
             return _unserved(BadRequest.LARGE_BODY)
         peer = exchange.client.peer
         sender = Sender(peer.address, peer.trusted, exchange.message.headers)
-        request = Request(head.method, head.target.host, rules.paths.segments(head.target.path) or (), head)
         return explain(rules, endpoint, request, *self._identify(rules, sender, question))
 
     def _identify(self, rules: Rules, sender: Sender, question: Question) -> tuple[Caller, tuple[Attempt, ...]]:
@@ -88,5 +93,6 @@ class DryRun:
         return Exchange(*parser.pop(), client, RequestIds(shown=False))
 
 
-def _unserved(cause: BadRequest) -> Unserved:
-    return Unserved(cause.response.status, cause.reason, cause.why)
+def _unserved(cause: BadRequest, what: Sequence[str] = ()) -> Unserved:
+    why = f"{cause.why}: {', '.join(what)}" if what else cause.why
+    return Unserved(cause.response.status, cause.reason, why)

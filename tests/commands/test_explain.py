@@ -100,6 +100,14 @@ def test_headers_and_query_decide_where_endpoints_have_conditions(capsys: Printe
     assert "report-2: any method /report if the header X-Beta is 1 and the query key format is json\n" in printed
 
 
+def test_what_no_condition_can_read_in_one_way_is_named(capsys: Printed) -> None:
+    twice = ("--header", "X-Beta: 1", "--header", "x-beta: 2")
+    document = explained(capsys, "GET /report?format=csv&Format=json", *twice)
+    assert (document["served"], document["status"], document["reason"]) == (False, 400, "condition")
+    assert document["why"].endswith("read it in different ways: the header X-Beta, the query key format")
+    assert explained(capsys, "GET /export?format=csv&Format=json", *twice)["served"]
+
+
 def test_a_user_is_charged_by_tier_and_not_where_exempt(capsys: Printed) -> None:
     gold = explained(capsys, "GET /v1/orders/7", "--user", "ana", "--tier", "gold", "--address", "192.0.2.7")
     assert limits(gold) == [("everyone", "1200/minute", 300, 1), ("total", "50/s", 50, 1), ("trial", "5/s", 5, 1)]
