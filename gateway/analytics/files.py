@@ -30,6 +30,9 @@ from gateway.analytics.batch import Batch, Row, format_minute
 from gateway.analytics.sink import SinkUnavailableError, TimeRange, Totals
 
 _NAME = re.compile(r"analytics-(\d{4}-\d{2}-\d{2})\.jsonl", re.ASCII)
+_BEGINNING = b'{"minute": "'
+"""Of each line; a minute follows, and minutes sort as texts."""
+
 _LOCK_TIMEOUT = 2.0
 _LOCK_INTERVAL = 0.005
 """Seconds between two attempts to get the lock."""
@@ -104,12 +107,16 @@ class FileSink:
 
     def _read(self, period: TimeRange) -> Totals:
         totals = Totals()
+        first, last = (format_minute(each).encode() for each in (period.since, period.until))
+        place = slice(len(_BEGINNING), len(_BEGINNING) + len(first))
         try:
             for day, file in self._days():
                 if _day(period.since) <= day <= _day(period.until):
                     with file.open("rb") as lines:
                         for line in lines:
-                            _add_line(line, period, totals)
+                            # Most lines of a day are of other minutes; this costs a tenth of parsing them.
+                            if first <= line[place] < last or not line.startswith(_BEGINNING):
+                                _add_line(line, period, totals)
         except FileNotFoundError:
             pass  # nothing has been written yet
         except OSError as error:

@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from getpass import getuser
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,15 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE--
 
 
 class ControlClientError(Exception):
-    """The gateway could not be asked, or has refused. The message says which."""
+    """The gateway could not be asked, or has refused. The message says which.
+
+    Attributes:
+        document: What it has answered; empty if it could not be asked.
+    """
+
+    def __init__(self, message: str, document: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.document = document or {}
 
 
 class Response(NamedTuple):
@@ -137,7 +146,9 @@ class ControlClient:
         """
         response = self.get(method, path, body)
         if response.status >= http.client.BAD_REQUEST:
-            raise ControlClientError(_refusal(response))
+            document = response.document()
+            problem = document if isinstance(document, dict) else {}
+            raise ControlClientError(_refusal(response.status, problem), problem)
         return response.document()
 
     def get(self, method: str, path: str, body: Any = None) -> Response:
@@ -233,10 +244,8 @@ def _tls(origin: Origin, ca: Path | None, listener: Listener | None) -> ssl.SSLC
     return context
 
 
-def _refusal(response: Response) -> str:
-    document = response.document()
-    problem = document if isinstance(document, dict) else {}
-    lines = [f"{problem.get('title', 'refused')} ({response.status})"]
+def _refusal(status: int, problem: Mapping[str, Any]) -> str:
+    lines = [f"{problem.get('title', 'refused')} ({status})"]
     if problem.get("detail"):
         lines[0] += f": {problem['detail']}"
     for name in ("errors", "problems"):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -44,24 +45,61 @@ def add_operate_commands(commands: Any) -> None:
 
 def _reload(options: argparse.Namespace) -> int:
     flags = "&".join(f"{name}=true" for name in ("dry_run", "fleet") if getattr(options, name))
-    result = ControlClient(options, Scope.RELOAD).call("POST", f"/api/v1/admin/reload{flags and '?'}{flags}")
-    print_output(json.dumps(result) if options.json else "\n".join(_reload_lines(result)))
+    try:
+        result = ControlClient(options, Scope.RELOAD).call("POST", f"/api/v1/admin/reload{flags and '?'}{flags}")
+    except ControlClientError as refusal:
+        if "changed" in refusal.document:
+            _print_reload(refusal.document, options)
+        raise
+    _print_reload(result, options)
     late = [name for name, other in result.get("gateways", {}).items() if not other or other["status"] != _OK]
     if late:
         raise ControlClientError(f"not every gateway has reloaded: {', '.join(late)}")
     return 0
 
 
-def _reload_lines(result: dict[str, Any]) -> list[str]:
-    verb = "would be" if result["dry_run"] else "are"
-    lines = [f"rules {result['revision']} {verb} in force, before {result['previous']}"]
+def _print_reload(result: Mapping[str, Any], options: argparse.Namespace) -> None:
+    print_output(json.dumps(result) if options.json else "\n".join(_reload_lines(result)))
+
+
+def _reload_lines(result: Mapping[str, Any]) -> list[str]:
+    verb, stays = ("would be", "would stay") if result["dry_run"] else ("are", "stay")
+    became = f"refused; {result['previous']} {stays} in force"
+    if "problems" not in result:
+        became = f"in force, before {result['previous']}"
+    lines = [f"rules {result['revision']} {verb} {became}"]
     for kind, changes in result["changed"].items():
         lines += [f"  {kind} {change}: {', '.join(map(_change, names))}" for change, names in changes.items() if names]
     lines += [f"  warning: {warning}" for warning in result["warnings"]]
+    if (tests := result.get("tests")) and (tests["passed"] or tests["failed"]):
+        lines.append(f"  tests: {tests['passed']} passed" + f", {tests['failed']} failed" * bool(tests["failed"]))
+    if "analytics" in result:
+        lines += _analytics_lines(result["analytics"])
     for name, other in result.get("gateways", {}).items():
-        said = (other.get("revision") or other.get("detail") or other["status"]) if other else "no answer"
+        said = other.get("detail") or other.get("revision") or other["status"] if other else "no answer"
         lines.append(f"  gateway {name}: {said}")
     return lines
+
+
+def _analytics_lines(analytics: Mapping[str, Any]) -> list[str]:
+    """What the limits that a dry run touches have decided in the last minutes."""
+    if not analytics["available"]:
+        return [f"  analytics: {analytics['why']}"]
+    if not analytics["limits"]:
+        return ["  analytics: no limit in force is touched"]
+    return [
+        f"  analytics, {analytics['since']} to {analytics['until']}:",
+        *(f"    {each['limit']}: {_decisions(each)}" for each in analytics["limits"]),
+    ]
+
+
+def _decisions(limit: Mapping[str, Any]) -> str:
+    """How often a limit allowed and refused, and whom."""
+    counts = [f"{limit['allowed']} allowed", f"{limit['refused']} refused"]
+    counts += [f"{limit['shadow_refused']} not enforced"] * bool(limit["shadow_refused"])
+    counts += [f"{limit['unavailable']} unavailable"] * bool(limit["unavailable"])
+    callers = limit["callers_refused_at_least"]
+    return ", ".join(counts) + f"; {callers} caller{'s' * (callers > 1)} refused at least" * bool(callers)
 
 
 def _change(change: Any) -> str:

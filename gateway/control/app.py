@@ -142,7 +142,7 @@ class ControlPlane:
             OverridesApi(guard, self._overrides, book, identity),
             ExplainApi(guard, book, explain, identity, limiter, self.tiers),
             UsageApi(guard, self._overrides, book, identity, limiter, self._audit, self.tiers),
-            ReloadApi(guard, book, self.reloader, fleet),
+            ReloadApi(guard, book, self.reloader, fleet, settings.analytics),
             AuditApi(guard, self._audit),
         )
 

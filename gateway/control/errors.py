@@ -36,18 +36,27 @@ class NoOverrideError(ControlError):
 
 
 class ReloadRejectedError(ControlError):
-    """Rule files or certificates are invalid: `problems` has the place of each, and what is wrong there."""
+    """Rule files, tests or certificates are invalid: `problems` has the place of each, and what is wrong there.
 
-    def __init__(self, problems: list[str], why: str = "files are invalid") -> None:
-        super().__init__(f"{why}; the rules and certificates in force stay", problems=problems)
+    Attributes:
+        problems: As they are shown.
+        what: What they are, in the plural.
+    """
+
+    what = "problems in the files"
+
+    def __init__(self, problems: list[str], why: str = "files are invalid", **members: Any) -> None:
+        super().__init__(f"{why}; the rules and certificates in force stay", problems=problems, **members)
         self.problems = problems
 
 
 class RuleTestsFailedError(ReloadRejectedError):
     """New rules fail their tests: `problems` has the place of each failure, what was expected, and what happened."""
 
-    def __init__(self, failures: list[str]) -> None:
-        super().__init__(failures, "the new rules fail their tests")
+    what = "rule tests failed"
+
+    def __init__(self, failures: list[str], **members: Any) -> None:
+        super().__init__(failures, "the new rules fail their tests", **members)
 
 
 class ReloadFailedError(ControlError):

@@ -25,6 +25,23 @@ def diff_rules(old: Rules, new: Rules) -> dict[str, Any]:
     }
 
 
+def touched_limits(changed: dict[str, Any], rules: Rules) -> list[str]:
+    """The limits in force that a difference concerns.
+
+    Args:
+        changed: What `diff_rules` found.
+        rules: The rules in force.
+
+    Returns:
+        The names of limits that are removed or changed, or count requests to an endpoint that is.
+    """
+    limits, endpoints = (
+        {*changed[kind]["removed"], *(each["name"] for each in changed[kind]["changed"])}
+        for kind in ("limits", "endpoints")
+    )
+    return [each.name for each in rules.limits if each.name in limits or any(map(each.applies_to, endpoints))]
+
+
 def inventory(rules: Rules) -> dict[str, Any]:
     """All endpoints and limits, in the form of `diff_rules`."""
     return {

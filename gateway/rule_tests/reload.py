@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from gateway.config.diagnostic import Diagnostic
 from gateway.config.rule_test import load_rule_tests
 from gateway.limits.rules import Rules
 from gateway.rule_tests.report import failures_of
@@ -14,15 +15,15 @@ _PAUSE = 0.001
 """Seconds after each millisecond of work, in which the event loop is not kept waiting for the interpreter's lock."""
 
 
-def rule_tests_of(settings: Settings) -> Callable[[Rules], tuple[int, list[str]]]:
+def rule_tests_of(settings: Settings) -> Callable[[Rules], tuple[int, list[Diagnostic]]]:
     """What runs the tests that the settings name, read anew each time. It blocks: call it in a thread.
 
     It returns how many tests there are, and the failures, each with its place; it raises `ConfigError` if a test cannot
     be used.
     """
 
-    def run(rules: Rules) -> tuple[int, list[str]]:
+    def run(rules: Rules) -> tuple[int, list[Diagnostic]]:
         results = run_rule_tests(load_rule_tests(settings, rules), rules, pause=partial(time.sleep, _PAUSE))
-        return len(results), [str(failure) for failure in failures_of(results)]
+        return len(results), failures_of(results)
 
     return run

@@ -34,10 +34,18 @@ class Gateway(Running):
 
 @asynccontextmanager
 async def fleet_member(
-    folder: Path, upstream: int, store: str = "memory", *, workers: int = 1, rules: str | None = RULES, more: str = ""
+    folder: Path,
+    upstream: int,
+    store: str = "memory",
+    *,
+    workers: int = 1,
+    rules: str | None = RULES,
+    more: str = "",
+    cluster: bool = False,
 ) -> AsyncIterator[Gateway]:
     """Run `gateway serve` while the block runs. Rules that are there stay, with None."""
-    _set_up(folder, upstream, store, workers, rules, more)
+    where = f"{{url: '{store}', deadline: 5s{', cluster: true' * cluster}}}"
+    _set_up(folder, upstream, where, workers, rules, more)
     async with gateway("--config", folder / "gateway.yaml") as (process, public, control):
         yield Gateway(public, control, folder, process)
 
@@ -50,7 +58,7 @@ def _set_up(folder: Path, upstream: int, store: str, workers: int, rules: str | 
         (folder / "rules.yaml").write_text(rules)
     (folder / "gateway.yaml").write_text(
         f"upstreams: {{default: {{urls: [http://127.0.0.1:{upstream}]}}}}\n"
-        f"store: {{url: '{store}', deadline: 5s}}\nworkers: {workers}\nrules: rules.yaml\ndrain_time: 2s\n"
+        f"store: {store}\nworkers: {workers}\nrules: rules.yaml\ndrain_time: 2s\n"
         "identity:\n  sources: [{trusted_header: {header: X-User-Id, tier_header: X-User-Tier}}]\n"
         "  trusted_proxies: [127.0.0.1]\n  hash_key_file: hash\n"
         f"control:\n  state: state\n  admin: {{audience: {AUDIENCE}, issuer: '{ISSUER}', keys: "

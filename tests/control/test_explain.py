@@ -1,5 +1,8 @@
 """`POST /api/v1/admin/explain` says what becomes of a request now, as the proxy then has it, and takes nothing."""
 
+import asyncio
+import json
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,12 +13,22 @@ from gateway.auth.timestamps import format_timestamp, now
 from gateway.limits.bucket import Quota
 from gateway.limits.rate import Rate
 from tests.auth.keys import token
+from tests.control.fleet import fleet_member
 from tests.control.running import DAY, Running, gateway, limit
+from tests.kit.process import cli, run
+from tests.redis.clusters import redis_cluster
 from tests.redis_server import redis_server
 from tests.wire import ask, get, upstream
 
 READ, WRITE = token("limits:read"), token("limits:write")
 ORDER = "GET /v1/orders/7"
+TWO_LIMITS = """\
+endpoints:
+  - {name: order, methods: [GET], path: "/v1/orders/{id}"}
+limits:
+  - {name: each, per: user, rate: 1/day, burst: 3}
+  - {name: all, per: endpoint, rate: 1/day, burst: 9}
+"""
 
 
 async def explained(running: Running, request: str = ORDER, **more: Any) -> Any:
@@ -135,3 +148,42 @@ async def test_it_needs_the_scope_to_read_limits() -> None:
         for given, status in ((None, 401), (token("check"), 403)):
             answer = await running.call("POST", "/api/v1/admin/explain", {"request": ORDER}, token=given)
             assert answer.status == status
+
+
+@pytest.mark.parametrize("cluster", [False, True], ids=["redis", "cluster"])
+async def test_what_one_gateway_took_is_held_against_the_caller_by_every_worker_of_the_other(
+    cluster: bool, tmp_path: Path
+) -> None:
+    """Two gateways of two workers each; on a cluster, the buckets of a request may be on different nodes."""
+    async with AsyncExitStack() as stack:
+        if cluster:
+            url = (await stack.enter_async_context(redis_cluster()))[0].url
+        else:
+            url = (await stack.enter_async_context(redis_server())).url
+        first, second = [
+            await stack.enter_async_context(
+                fleet_member(tmp_path / name, 9, url, workers=2, rules=TWO_LIMITS, cluster=cluster)
+            )
+            for name in "ab"
+        ]
+
+        async def said(left: int, total: int) -> None:
+            """Both gateways, on enough connections for all workers, and the command say what is left."""
+            documents = await asyncio.gather(*(explained(each, user_id="ana") for each in [first, second] * 12))
+            assert {tuple(held(each).values()) for each in documents} == {(left, total)}
+            assert {each["allowed"] for each in documents} == {left > 0}
+            for each in (first, second):
+                flags = ("--config", each.folder / "gateway.yaml", "--url", f"http://127.0.0.1:{each.control}")
+                code, output = await run(*cli("explain", "--running", ORDER, "--user", "ana", "--json", *flags))
+                assert code == 0, output
+                assert held(json.loads(output)) == {"each": left, "all": total}
+
+        await said(3, 9)
+        assert (await first.check("ana", "order"))["allowed"]
+        assert (await first.check("bob", "order", 2))["allowed"]
+        await said(2, 6)
+        assert (await second.check("ana", "order", 2))["allowed"]
+        await said(0, 4)
+        # Nothing was taken by asking: the rest is there to be spent.
+        assert (await first.check("bob", "order"))["allowed"]
+        assert not (await first.check("bob", "order"))["allowed"]

@@ -15,6 +15,14 @@ RULES = """\
 endpoints: [{name: orders, path: /orders}]
 limits: [{name: everyone, per: user, rate: 2/day, burst: 2}]
 """
+TESTS = """\
+tests:
+  - name: two a day
+    as: {user: ana}
+    steps:
+      - {request: GET /orders, times: 2, expect: allowed}
+      - {request: GET /orders, expect: refused}
+"""
 SETTINGS = """\
 identity: {sources: [trusted_header: {header: X-User-Id}], trusted_proxies: [127.0.0.0/8]}
 control:
@@ -117,9 +125,21 @@ async def test_why_a_user_is_refused_is_said_in_one_command(tmp_path: Path) -> N
 
 
 async def test_a_reload_shows_what_changes_and_what_is_wrong_with_the_files(tmp_path: Path) -> None:
-    async with operated(tmp_path) as running:
+    (tmp_path / "rule_tests.yaml").write_text(TESTS)
+    async with operated(tmp_path, more="rule_tests: rule_tests.yaml\n") as running:
         (tmp_path / "rules.yaml").write_text(RULES.replace("burst: 2", "burst: 3"))
-        assert "would be in force" in await running.says("reload", "--dry-run")
+        for dry_run, verb in ((["--dry-run"], "would be refused"), ([], "are refused")):
+            said = await running.says("reload", *dry_run, code=1)
+            assert verb in said
+            assert "limits changed: everyone (burst 2 -> 3)\n  tests: 0 passed, 1 failed\n" in said
+            assert "rule_tests.yaml:6:40: tests[0].steps[1].expect: expected refused, but the request was" in said
+            assert ("analytics: analytics are off" in said) is bool(dry_run)
+        document = await running.says("reload", "--dry-run", "--json", code=1)
+        assert json.loads(document.splitlines()[0])["tests"]["failed"] == 1
+        (tmp_path / "rule_tests.yaml").write_text(TESTS.replace("times: 2", "times: 3"))
+        said = await running.says("reload", "--dry-run")
+        assert "would be in force" in said
+        assert "\n  tests: 1 passed\n  analytics: analytics are off" in said
         said = await running.says("reload")
         assert "limits changed: everyone (burst 2 -> 3)" in said
         assert await running.statuses("ana", 4) == [200, 200, 200, 429]

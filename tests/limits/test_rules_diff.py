@@ -6,7 +6,7 @@ from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
-from gateway.limits.rules_diff import diff_rules
+from gateway.limits.rules_diff import diff_rules, touched_limits
 
 EXPORT = Condition(QUERY, "format", frozenset({"csv"}))
 
@@ -34,3 +34,23 @@ def test_conditions_that_changed_are_shown_as_the_files_have_them() -> None:
     (changed,) = diff_rules(rules("1"), rules("2", "1"))["endpoints"]["changed"]
     assert changed["before"] == {"headers": {"X-A": ["1"]}, "query": {}}
     assert changed["after"] == {"headers": {"X-A": ["1", "2"]}, "query": {"format": ["csv"]}}
+
+
+def test_a_difference_touches_the_limits_that_change_and_those_of_endpoints_that_do() -> None:
+    def rules(path: str, burst: int, *more: Limit) -> Rules:
+        endpoints = [Endpoint(name, Template.parse(each)) for name, each in (("a", path), ("b", "/b"))]
+        quota = Quota(Rate(1, 1), 9)
+        own = [Limit(f"of-{name}", ("user",), quota, frozenset({name})) for name in "ab"]
+        return Rules(endpoints, [*own, Limit("changing", ("user",), Quota(Rate(1, 1), burst), frozenset({"b"})), *more])
+
+    old = rules("/a", 1)
+    for new, touched in (
+        (rules("/a", 1), []),
+        (rules("/a", 2), ["changing"]),
+        (rules("/aa", 1), ["of-a"]),
+        (rules("/aa", 2), ["of-a", "changing"]),
+        (rules("/a", 1, Limit("new", ("user",), Quota(Rate(1, 1), 1))), []),
+    ):
+        assert touched_limits(diff_rules(old, new), old) == touched
+    removed = rules("/a", 1, Limit("gone", ("user",), Quota(Rate(1, 1), 1)))
+    assert touched_limits(diff_rules(removed, old), removed) == ["gone"]

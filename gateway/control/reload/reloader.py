@@ -13,14 +13,14 @@ Buckets are not touched. What was spent stays spent: a bucket's debt is converte
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from gateway.auth.grant import Actor
 from gateway.config.certificate_book import CertificateBook
 from gateway.config.certificates import Certificates
-from gateway.config.diagnostic import ConfigError
+from gateway.config.diagnostic import ConfigError, Diagnostic
 from gateway.control.audit.writer import AuditWriter
 from gateway.control.errors import ControlError, ReloadFailedError, ReloadRejectedError, RuleTestsFailedError
 from gateway.control.reload.snapshot import Snapshots
@@ -31,7 +31,7 @@ from gateway.limits.rules_diff import diff_rules
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 
-RunRuleTests = Callable[[Rules], tuple[int, list[str]]]
+RunRuleTests = Callable[[Rules], tuple[int, list[Diagnostic]]]
 """Runs the tests of rules; returns how many there are, and the failures. Blocks, and raises `ConfigError`."""
 
 
@@ -100,14 +100,15 @@ class Reloader:
             yield
 
     async def reload(self, actor: Actor, *, dry_run: bool = False) -> dict[str, Any]:
-        """Reload. Returns the revision, the one before, what changed, and how many tests the new rules passed.
+        """Reload. Returns the revision, the one before, what changed, and the results of the new rules' tests.
 
         Args:
             actor: Who asked for it.
             dry_run: Only return what would change.
 
         Raises:
-            ReloadRejectedError: the files are invalid, or the rules fail their tests; the rules in force stay.
+            ReloadRejectedError: the files are invalid, or the rules fail their tests; the rules in force stay. If the
+                rules could be read, its members are what would have been returned.
             AuditUnavailableError: it cannot be recorded; the rules in force stay.
             ReloadFailedError: a worker failed. The rules in force stay, unless it failed after all had agreed: the
                 message says which.
@@ -116,11 +117,11 @@ class Reloader:
             try:
                 return await self._reload(actor, dry_run=dry_run)
             except ConfigError as error:
-                problems = [str(each) for each in error.problems]
-                await self._note_rejection(actor, problems, "problems in the files")
-                raise ReloadRejectedError(problems) from None
-            except RuleTestsFailedError as error:
-                await self._note_rejection(actor, error.problems, "rule tests failed")
+                rejection = ReloadRejectedError([str(each) for each in error.problems])
+                await self._note_rejection(actor, rejection)
+                raise rejection from None
+            except ReloadRejectedError as error:
+                await self._note_rejection(actor, error)
                 raise
             except ControlError:
                 self._metrics.reloaded("rejected")
@@ -131,10 +132,10 @@ class Reloader:
                 await self._audit.record_refusal(actor, "reload", str(error))
                 raise ReloadFailedError("not all workers could take over the new rules; those in force stay") from None
 
-    async def _note_rejection(self, actor: Actor, problems: list[str], what: str) -> None:
+    async def _note_rejection(self, actor: Actor, rejection: ReloadRejectedError) -> None:
         self._metrics.reloaded("rejected")
-        self._log.event("reload_rejected", level="error", problems=problems)
-        await self._audit.record_refusal(actor, "reload", f"{len(problems)} {what}")
+        self._log.event("reload_rejected", level="error", problems=rejection.problems)
+        await self._audit.record_refusal(actor, "reload", f"{len(rejection.problems)} {rejection.what}")
 
     async def _reload(self, actor: Actor, *, dry_run: bool) -> dict[str, Any]:
         old = self._book.current
@@ -142,7 +143,6 @@ class Reloader:
         try:
             new = await asyncio.to_thread(self._snapshots.read, name)
             certificates = await asyncio.to_thread(self._certificates.read)
-            tests = await self._test(new.rules)
             changed = diff_rules(old, new.rules)
             renewed = certificates.changed_since(self._certificates.current)
             result = {
@@ -151,9 +151,9 @@ class Reloader:
                 "changed": changed,
                 "certificates": renewed,
                 "warnings": [str(warning) for warning in new.warnings],
-                "tests": tests,
                 "dry_run": dry_run,
             }
+            result["tests"] = await self._test(new.rules, result)
             if dry_run:
                 self._snapshots.drop(name)
                 return result
@@ -179,16 +179,32 @@ class Reloader:
             self._log.event("certificates_reloaded", certificates=renewed)
         return result
 
-    async def _test(self, rules: Rules) -> int:
-        """Run the tests of new rules. Returns how many there are.
+    async def _test(self, rules: Rules, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the tests of new rules. Returns how many passed.
+
+        Args:
+            rules: The new rules.
+            known: What is known of the reload so far, for whoever is told that it is rejected.
 
         Raises:
             RuleTestsFailedError: some fail.
+            ReloadRejectedError: they cannot be used.
         """
-        tests, failures = await asyncio.to_thread(self._run_tests, rules)
+        try:
+            tests, failures = await asyncio.to_thread(self._run_tests, rules)
+        except ConfigError as error:
+            raise ReloadRejectedError([str(each) for each in error.problems], **known) from None
+        results = {
+            "passed": tests - len(failures),
+            "failed": len(failures),
+            "failures": [
+                {"file": each.file, "line": each.line, "column": each.column, "message": each.message}
+                for each in failures
+            ],
+        }
         if failures:
-            raise RuleTestsFailedError(failures)
-        return tests
+            raise RuleTestsFailedError([str(each) for each in failures], **known, tests=results)
+        return results
 
     async def _handle(self, message: Message) -> Message:
         """Do what another worker asks for. Returns the reply."""

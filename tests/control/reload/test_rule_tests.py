@@ -49,12 +49,18 @@ async def test_a_reload_whose_tests_fail_changes_nothing_on_any_worker(tmp_path:
             assert answer.status == 422
             assert answer.body["detail"] == "the new rules fail their tests; the rules and certificates in force stay"
             assert [each.removeprefix(f"{tmp_path}/") for each in answer.body["problems"]] == [FAILURE]
+            assert answer.body["changed"]["limits"]["changed"][0]["after"] == {"burst": 20}
+            assert (answer.body["dry_run"], "analytics" in answer.body) == (bool(query), bool(query))
+            (failure,) = answer.body["tests"]["failures"]
+            assert (answer.body["tests"]["passed"], answer.body["tests"]["failed"]) == (0, 1)
+            assert (failure["file"], failure["line"], failure["column"]) == (str(tmp_path / "rule_tests.yaml"), 6, 45)
+            assert failure["message"].startswith("expected refused, but the request was allowed; each has 9 of 20")
         assert await revisions(running) == before
         assert [line["action"] for line in audited(running)] == ["start", "refused", "refused"]
         assert "1 rule tests failed" in str(audited(running)[-1])
         set_up(tmp_path, TESTS.replace("times: 10", "times: 20"))
         answer = await reload(running)
-        assert (answer.status, answer.body["tests"]) == (200, 1)
+        assert (answer.status, answer.body["tests"]) == (200, {"passed": 1, "failed": 0, "failures": []})
         assert await revisions(running) == {answer.body["revision"]} != before
 
 
@@ -89,6 +95,8 @@ async def test_tests_that_cannot_be_used_are_reported_with_their_places(tmp_path
         assert answer.status == 422
         (problem,) = answer.body["problems"]
         assert "rule_tests.yaml:6:58: tests[0].steps[1].by: unknown limit 'eac'" in problem
+        assert answer.body["changed"]["limits"]["changed"] == []
+        assert "tests" not in answer.body
         (tmp_path / "rule_tests.yaml").unlink()
         answer = await reload(running)
         assert answer.status == 422
@@ -113,5 +121,5 @@ async def test_requests_are_served_while_tests_run(tmp_path: Path) -> None:
             began = monotonic()
             assert (await running.call("GET", "/healthz")).status == 200
             longest = max(longest, monotonic() - began)
-        assert (await reloading).body["tests"] == 2
+        assert (await reloading).body["tests"]["passed"] == 2
         assert longest < 1
