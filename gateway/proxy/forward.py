@@ -84,7 +84,10 @@ class Forwarder:
         pool = self._pools[name]
         began = perf_counter()
         try:
-            completed = await self._attempts(exchange, head, pool, max_body)
+            try:
+                completed = await self._attempt(exchange, head, pool, max_body)
+            except ForwardError as error:
+                completed = await self._retry(exchange, head, pool, max_body, error)
         except ForwardError as error:
             self._report(name, error)
             exchange.reason = error.label
@@ -96,27 +99,32 @@ class Forwarder:
         self._observer.upstream_took(name, completed - began)
         return Outcome.ALLOWED
 
-    async def _attempts(self, exchange: Exchange, head: RequestHead, pool: Pool, max_body: int) -> float:
-        """Forward a request; if it may be repeated and no response has begun, to each server once at most."""
+    async def _retry(
+        self, exchange: Exchange, head: RequestHead, pool: Pool, max_body: int, error: ForwardError
+    ) -> float:
+        """Forward a request again that failed, to each server once at most, or raise the last failure.
+
+        It must be one that may be repeated, and no response may have begun.
+        """
         repeatable = head.method in _IDEMPOTENT and exchange.body is EMPTY_PAYLOAD
         failed: list[Origin] = []
         fresh = False
         while True:
-            try:
-                return await self._attempt(exchange, head, pool, max_body, fresh=fresh, but=failed)
-            except ForwardError as error:
-                if repeatable and error.replayable and not fresh:
-                    fresh = True
-                    continue
-                if error.origin is None or error.reason is None or exchange.status:
-                    raise
-                if not error.replayable and pool.failed(error) and repeatable:
-                    self._report(pool.upstream.name, error)
-                    continue  # with another address of the same name: each is left out once
+            if repeatable and error.replayable and not fresh:
+                fresh = True
+            elif error.origin is None or error.reason is None or exchange.status:
+                raise error
+            elif not error.replayable and pool.failed(error) and repeatable:
+                self._report(pool.upstream.name, error)  # go on with another address of the same name
+            else:
                 failed.append(error.origin)
                 if not repeatable or len(failed) == len(pool.upstream.urls):
-                    raise
+                    raise error
                 self._report(pool.upstream.name, error)
+            try:
+                return await self._attempt(exchange, head, pool, max_body, fresh=fresh, but=failed)
+            except ForwardError as another:
+                error = another
 
     def _report(self, upstream: str, error: ForwardError) -> None:
         if error.reason is not None and (error.origin is not None or error.reason is FailureReason.BUSY):
@@ -129,8 +137,8 @@ class Forwarder:
         pool: Pool,
         max_body: int,
         *,
-        fresh: bool,
-        but: Sequence[Origin],
+        fresh: bool = False,
+        but: Sequence[Origin] = (),
     ) -> float:
         if head.authenticates_connection or exchange.client.pinned is not None:
             connection = await self._take_pinned(exchange, head, pool, fresh=fresh, but=but)

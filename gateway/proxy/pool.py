@@ -178,10 +178,10 @@ class Pool:
 
     def _idle_time(self, connection: UpstreamConnection) -> float:
         """Seconds for which a connection may be kept; 0 or less if it must be closed."""
-        left = connection.made + self.upstream.keepalive_age - self._loop.time()
+        most = self.upstream.keepalive_time
         if connection.keep_alive is not None:
-            left = min(left, connection.keep_alive - _KEEP_ALIVE_MARGIN)
-        return min(left, self.upstream.keepalive_time)
+            most = min(most, connection.keep_alive - _KEEP_ALIVE_MARGIN)
+        return min(most, connection.made + self.upstream.keepalive_age - self._loop.time())
 
     def pin(self, connection: UpstreamConnection) -> bool:
         """Keep a connection that was in use for one client only. Returns whether it was kept; otherwise it is closed.

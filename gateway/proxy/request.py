@@ -139,7 +139,7 @@ class RequestHead:
             hops += headers.getall("X-Forwarded-For", ())
             proto = headers.get("X-Forwarded-Proto") or proto
             host = headers.get("X-Forwarded-Host") or host
-        if peer.source and peer.address != UNIX:
+        if peer.source and peer.address is not UNIX:  # `!=` would have ipaddress compare
             hops.append(peer.source)
         text = f"X-Forwarded-Proto: {proto}\r\nX-Request-ID: {self.id}"
         if hops:

@@ -4,6 +4,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.proxy.failure_reason import FailureReason, is_tls
 from gateway.proxy.upstream_response import (
+    KEEP_ALIVE,
     WITHOUT_CONTENT,
     AmbiguousFramingError,
     ForwardError,
@@ -41,6 +42,7 @@ class ResponseParser:
     __slots__ = (
         "_chunked_head",
         "_framing",
+        "_has_keep_alive",
         "_headers",
         "_http",
         "_interim",
@@ -71,6 +73,7 @@ class ResponseParser:
         self._status = 0
         self._reason = b""
         self._headers: RawHeaders = []
+        self._has_keep_alive = False
         self._chunked_head = False  # of a response to HEAD
         self._framing = Framing.NONE
         self._overhead = 0
@@ -168,6 +171,8 @@ class ResponseParser:
             raise HttpParserError("too many headers")
         if self._status == 0:
             self._headers.append((name, value))  # later ones are trailers, which are not forwarded
+            if len(name) == len(KEEP_ALIVE) and name.lower() == KEEP_ALIVE:
+                self._has_keep_alive = True
 
     def on_headers_complete(self) -> None:
         reader = self.reader
@@ -192,7 +197,7 @@ class ResponseParser:
         except AmbiguousFramingError as error:
             raise HttpParserError(f"{error} is ambiguous") from error
         self.progressed = True
-        if (seconds := read_keep_alive(headers)) is not None:
+        if self._has_keep_alive and (seconds := read_keep_alive(headers)) is not None:
             self.keep_alive = seconds
         if self._method == "HEAD" and status >= _FINAL:
             self._end_at_head(reader, reason, headers, length)

@@ -88,7 +88,7 @@ class ResponseReader(Protocol):
         """There is no response, or it is incomplete."""
 
 
-_KEEP_ALIVE = b"keep-alive"
+KEEP_ALIVE = b"keep-alive"
 _TIMEOUT = re.compile(rb"(?<![\w-])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
 
 _SWITCHING = 101
@@ -155,7 +155,7 @@ def read_keep_alive(headers: RawHeaders) -> int | None:
     """
     least = None
     for name, value in headers:
-        if len(name) == len(_KEEP_ALIVE) and name.lower() == _KEEP_ALIVE:
+        if name.lower() == KEEP_ALIVE:
             for digits in _TIMEOUT.findall(value):
                 least = int(digits) if least is None else min(least, int(digits))
     return least
