@@ -133,7 +133,8 @@ class RequestHead:
     def _forwarded_headers(self) -> str:
         """X-Forwarded-* and X-Request-ID. A trusted proxy's values are kept, those of other clients are replaced."""
         peer, host = self._exchange.client.peer, self.target.authority
-        proto, hops = peer.scheme, list[str]()
+        proto = peer.scheme
+        hops: list[str] = []
         if peer.trusted:
             headers = self._exchange.message.headers
             hops += headers.getall("X-Forwarded-For", ())

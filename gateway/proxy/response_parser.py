@@ -4,7 +4,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.proxy.failure_reason import FailureReason, is_tls
 from gateway.proxy.upstream_response import (
-    KEEP_ALIVE,
+    CONTROL_HEADERS,
     WITHOUT_CONTENT,
     AmbiguousFramingError,
     ForwardError,
@@ -41,8 +41,8 @@ class ResponseParser:
 
     __slots__ = (
         "_chunked_head",
+        "_control",
         "_framing",
-        "_has_keep_alive",
         "_headers",
         "_http",
         "_interim",
@@ -73,7 +73,7 @@ class ResponseParser:
         self._status = 0
         self._reason = b""
         self._headers: RawHeaders = []
-        self._has_keep_alive = False
+        self._control: RawHeaders = []  # those of them that concern this connection
         self._chunked_head = False  # of a response to HEAD
         self._framing = Framing.NONE
         self._overhead = 0
@@ -109,6 +109,7 @@ class ResponseParser:
         self._overhead += len(data)
         try:
             self._http.feed_data(data)
+            self._check_count(self._headers)
         except HttpParserUpgrade as upgrade:
             self._switch(data[upgrade.args[0] :])
         except HttpParserError as error:
@@ -161,27 +162,25 @@ class ResponseParser:
         if self.reader is None or self._status >= _FINAL:
             self.reusable = False  # a second response, without a request
         self._status = 0
-        self._headers = []
+        self._headers, self._control = [], []
 
     def on_status(self, reason: bytes) -> None:
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self._headers) >= _MAX_HEADERS:
-            raise HttpParserError("too many headers")
-        if self._status == 0:
-            self._headers.append((name, value))  # later ones are trailers, which are not forwarded
-            if len(name) == len(KEEP_ALIVE) and name.lower() == KEEP_ALIVE:
-                self._has_keep_alive = True
+        if self._status == 0:  # later ones are trailers, which are not forwarded
+            self._headers.append((name, value))
+            if name.lower() in CONTROL_HEADERS:
+                self._control.append((name, value))
 
     def on_headers_complete(self) -> None:
         reader = self.reader
         if reader is None:
             return
         status = self._http.get_status_code()
-        headers, reason = self._headers, self._reason
+        headers, control, reason = self._headers, self._control, self._reason
         self._check(status, headers)
-        self._headers, self._reason = [], b""
+        self._headers, self._control, self._reason = [], [], b""
         self._status = status
         if status < _FINAL:
             self._interim += 1
@@ -193,17 +192,17 @@ class ResponseParser:
             if not self._may_switch:
                 raise HttpParserError("it switches protocols without being asked")
         try:
-            self._framing, length = read_framing(self._method, status, headers, self._http.get_http_version())
+            self._framing, length = read_framing(self._method, status, control, self._http.get_http_version())
         except AmbiguousFramingError as error:
             raise HttpParserError(f"{error} is ambiguous") from error
         self.progressed = True
-        if self._has_keep_alive and (seconds := read_keep_alive(headers)) is not None:
+        if (seconds := read_keep_alive(control)) is not None:
             self.keep_alive = seconds
         if self._method == "HEAD" and status >= _FINAL:
             self._end_at_head(reader, reason, headers, length)
             return
         self.reusable = self._http.should_keep_alive() and self._framing is not Framing.CLOSE
-        if status == _NO_CONTENT and announces_content(headers):
+        if status == _NO_CONTENT and announces_content(control):
             self.reusable = False  # if the content comes, it would be taken for the next response
         reader.head(status, reason, headers, self._framing, length)
 
@@ -223,8 +222,14 @@ class ResponseParser:
     def _check(self, status: int, headers: RawHeaders) -> None:
         if not _MIN_STATUS <= status <= _MAX_STATUS:
             raise HttpParserError("the status code is invalid")
+        self._check_count(headers)
         if self._overhead > _MAX_OVERHEAD and sum(len(name) + len(value) for name, value in headers) > _MAX_OVERHEAD:
             raise HttpParserError("the head is too large")
+
+    @staticmethod
+    def _check_count(headers: RawHeaders) -> None:
+        if len(headers) > _MAX_HEADERS:
+            raise HttpParserError("too many headers")
 
     def on_body(self, data: bytes) -> None:
         if self.reader is not None and self._status < _FINAL:

@@ -88,7 +88,8 @@ class ResponseReader(Protocol):
         """There is no response, or it is incomplete."""
 
 
-KEEP_ALIVE = b"keep-alive"
+CONTROL_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"keep-alive"})
+"""Headers that say how a body is framed, and how long the connection stays open."""
 _TIMEOUT = re.compile(rb"(?<![\w-])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
 
 _SWITCHING = 101
@@ -155,7 +156,7 @@ def read_keep_alive(headers: RawHeaders) -> int | None:
     """
     least = None
     for name, value in headers:
-        if name.lower() == KEEP_ALIVE:
+        if name.lower() == b"keep-alive":
             for digits in _TIMEOUT.findall(value):
                 least = int(digits) if least is None else min(least, int(digits))
     return least
