@@ -41,6 +41,7 @@ class _WaysRound:
         self._endpoints = endpoints
         self._enforced = enforced
         self._router = router
+        self._methods = {_OTHER_METHOD}.union(*(each.methods for each in endpoints.known.values()))
 
     def warn(self, endpoint: Endpoint, template: Template) -> None:
         if endpoint.host is not None:
@@ -71,7 +72,7 @@ class _WaysRound:
         """
         path = [segment or _SOMETHING for segment in template.segments] + [_SOMETHING] * template.open_ended
         fields = _fields(conditions)
-        methods = sorted(endpoint.methods or {_OTHER_METHOD})
+        methods = sorted(endpoint.methods or self._methods)
         default = self._endpoints.known[DEFAULT]
         found = [self._router.match(method, host, path, fields) or default for method in methods]
         for other in dict.fromkeys(found):

@@ -116,6 +116,14 @@ def test_a_limit_that_a_client_gets_round_by_leaving_something_out_is_warned_of(
     ]
 
 
+@pytest.mark.parametrize("selector", ["host: a.example", "headers: {X-A: a}"])
+def test_one_method_that_belongs_elsewhere_is_enough(tmp_path: Path, selector: str) -> None:
+    others = "{name: o, path: /v1}, {name: g, path: /v1, methods: [GET]}"
+    text = f"[{{name: e, path: /v1, {selector}}}, {others}]\n" + LIMIT % "e, o"
+    (warning,) = warnings(tmp_path, f"endpoints: {text}")
+    assert "belong to g, on the same upstream, which l does not count" in warning
+
+
 def test_each_of_two_conditions_is_left_out_in_turn(tmp_path: Path) -> None:
     conditions = "headers: {X-A: a}, query: {f: a}"
     text = f"[{{name: e, path: /v1, {conditions}}}, {{name: o, path: '/{{id}}', query: {{f: a}}}}]\n" + LIMIT % "e, o"
