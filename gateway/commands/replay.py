@@ -1,7 +1,10 @@
 """`gateway replay`: what new rules would have done to the requests in an access log."""
 
 import argparse
+import gc
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +99,8 @@ def _replay(options: argparse.Namespace) -> int:
     progress.size = logs.size
     before, after = Play(old.rules), Play(new.rules)
     try:
-        result = compare(in_order(logs), before, after)
+        with _without_collector():
+            result = compare(in_order(logs), before, after)
     except LogError as error:
         raise ReplayError(str(error)) from error
     finally:
@@ -121,6 +125,16 @@ def _replay(options: argparse.Namespace) -> int:
         )
         return 1
     return 0
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Without the collector of cycles: no line makes any, and it would look through all that is held, over and over."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _load(options: argparse.Namespace, rules: str | None) -> Loaded:
@@ -158,6 +172,6 @@ def _named(rules: str | Path | None) -> str:
 
 def _write(file: Path, page: str) -> None:
     try:
-        file.write_text(page, encoding="utf-8")
+        file.write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ReplayError(f"--html {file} cannot be written: {error.strerror}") from error

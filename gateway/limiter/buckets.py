@@ -65,9 +65,10 @@ class BucketTable:
     def take(self, demands: Sequence[Demand], now: int) -> Decision:
         """Charge all buckets of a request, or none, see `gateway.limits.bucket.take`."""
         decision, states = take(demands, [self.state(key) for key, _ in demands], now)
-        for (key, _), state in zip(demands, states, strict=True):
-            if state is not None:
-                self.put(key, *state)
+        if decision.allowed:
+            for (key, _), state in zip(demands, states, strict=True):
+                if state is not None:
+                    self.put(key, *state)
         return decision
 
     def forget(self, keys: Sequence[bytes] | None = None) -> None:

@@ -194,11 +194,17 @@ def take(
     Returns:
         The decision, and for each demand the bucket's new state, or None if the bucket stays as it was.
     """
-    owed = [owe(state, demand.charge.quota, now) for demand, state in zip(demands, states, strict=True)]
+    owed = [
+        0 if state is None else owe(state, charge.quota, now)
+        for (_, charge), state in zip(demands, states, strict=True)
+    ]
     decision = judge(demands, owed, now)
+    if not decision.allowed:
+        return decision, (None,) * len(owed)
+    refused = decision.refused
     return decision, tuple(
-        State(now + debt + charge.due, charge.quota.interval)
-        if decision.allowed and charge.due and position not in decision.refused
-        else None
-        for position, ((_, charge), debt) in enumerate(zip(demands, owed, strict=True))
+        [
+            State(now + debt + charge.due, charge.quota.interval) if charge.due and position not in refused else None
+            for position, ((_, charge), debt) in enumerate(zip(demands, owed, strict=True))
+        ]
     )

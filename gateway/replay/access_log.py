@@ -5,6 +5,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -73,16 +74,15 @@ class AccessLogs:
     def __iter__(self) -> Iterator[Iterator[LoggedRequest]]:
         """The requests of each log.
 
-        Raises:
-            LogError: one of them cannot be opened; or read, later on.
+        They raise `LogError` if a log cannot be opened or read.
         """
-        return iter([self._requests(str(file), _open(file)) for file in self.files])
+        return iter([self._requests(str(file), file) for file in self.files])
 
-    def _requests(self, file: str, raw: BinaryIO) -> Iterator[LoggedRequest]:
+    def _requests(self, file: str, path: Path) -> Iterator[LoggedRequest]:
         number, start = 0, 0
         try:
-            with raw:
-                stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP else raw  # type: ignore[attr-defined]
+            with _open(path) as raw:
+                stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP else raw
                 while line := stream.readline(_LONGEST):
                     number += 1
                     if not number % _BETWEEN_REPORTS:
@@ -131,13 +131,8 @@ class AccessLogs:
         return here
 
 
-def _open(file: Path) -> BinaryIO:
-    if file == STDIN:
-        return sys.stdin.buffer
-    try:
-        return file.open("rb")
-    except OSError as error:
-        raise LogError(f"{file} cannot be read: {error.strerror or error}") from error
+def _open(path: Path) -> BufferedReader:
+    return cast("BufferedReader", sys.stdin.buffer) if path == STDIN else path.open("rb")
 
 
 def _skip_line(stream: BinaryIO) -> None:

@@ -39,19 +39,19 @@ def _always(result: Comparison, evicted: int) -> Iterable[str]:
     )
     if result.refused_then:
         yield (
-            f"{result.refused_then} requests got a 429 when they were made. What their clients would have sent "
+            f"Requests that got a 429 when they were made: {result.refused_then}. What their clients would have sent "
             "otherwise is not in the log."
         )
     yield "All buckets are full at the start of the log. Overrides and bypass tokens do not count."
     if result.late:
         yield (
-            f"{result.late} requests stand too late in the log to be sorted: they ended long after they began. They "
-            "were played at the time of the request before them."
+            f"Requests that stand too late in the log to be sorted: {result.late}. They ended long after they "
+            "began, and were played at the time of the request before them."
         )
     if evicted:
         yield (
-            f"{evicted} buckets were dropped for want of room before they were full again, so more is refused than "
-            "this says."
+            f"Buckets that were dropped for want of room before they were full again: {evicted}. So more would be "
+            "refused than this says."
         )
 
 

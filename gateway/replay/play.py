@@ -7,7 +7,7 @@ A request takes the way that it takes in the gateway: `Rules.match` finds the en
 from functools import lru_cache
 
 from gateway.limiter.buckets import BucketTable
-from gateway.limits.condition import GivenFields
+from gateway.limits.condition import NO_FIELDS, GivenFields
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.rules import Rules
 from gateway.limits.unmatched import Unmatched
@@ -69,7 +69,7 @@ class Play:
     def _find(self, subject: RequestLine | str) -> Endpoint | None:
         if isinstance(subject, RequestLine):
             method, host, path, query = subject
-            match = self._rules.match(method, host, path, GivenFields(query=query))
+            match = self._rules.match(method, host, path, GivenFields(query=query) if query else NO_FIELDS)
             return None if isinstance(match, Unmatched) else match
         found = self._rules.endpoints.get(subject)
         if found is None and len(self.unknown) < _REMEMBERED:

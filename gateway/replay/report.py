@@ -111,9 +111,9 @@ def heading(replay: Replay) -> str:
     """What was replayed."""
     result, (since, until) = replay.result, replay.span
     lines = [
-        f"{replay.source}: {result.requests} requests of {_about(result.callers)} callers, {since} to {until}",
-        *[f"{replay.bad} lines could not be parsed and are left out."] * bool(replay.bad),
-        *[f"{result.unserved} requests would not be served: no limit counts them."] * bool(result.unserved),
+        f"{replay.source}: {_many(result.requests, 'request')} of {_callers(result.callers)}, {since} to {until}",
+        *[f"left out: {_many(replay.bad, 'line')} that could not be parsed"] * bool(replay.bad),
+        *[f"left out: {_many(result.unserved, 'request')} that would not be served"] * bool(result.unserved),
     ]
     return "\n".join(lines)
 
@@ -121,10 +121,10 @@ def heading(replay: Replay) -> str:
 def summary(replay: Replay) -> str:
     """What the new rules would change."""
     result = replay.result
-    who = f" of {_about(result.newly_refused)} callers" if result.newly else ""
+    who = f" of {_callers(result.newly_refused)}" if result.newly else ""
     return (
-        f"newly refused: {result.newly} requests ({_percent(result.share)}){who}\n"
-        f"no longer refused: {result.no_longer} requests"
+        f"newly refused: {_many(result.newly, 'request')} ({_percent(result.share)}){who}\n"
+        f"no longer refused: {_many(result.no_longer, 'request')}"
     )
 
 
@@ -169,10 +169,18 @@ def _about(distinct: Distinct) -> str:
     return str(distinct.count) if distinct.is_exact else f"about {distinct.count}"
 
 
+def _callers(distinct: Distinct) -> str:
+    return _many(distinct.count, "caller") if distinct.is_exact else f"about {distinct.count} callers"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def _percent(share: float) -> str:
     return f"{share:.3%}"
 
 
 def _printable(name: str) -> str:
     """A name from a log: whatever it contains, it stays on its line and does nothing to the terminal."""
-    return name if name.isascii() and name.isprintable() else json.dumps(name)
+    return name if name.isprintable() else json.dumps(name)

@@ -132,7 +132,7 @@ def test_bad_lines_are_counted_and_the_first_ones_named(folder: Path, capsys: Pr
     (folder / "access.log").write_text((folder / "access.log").read_text() + "".join(bad))
     assert replay("access.log") == 0
     printed = capsys.readouterr()
-    assert "7 lines could not be parsed and are left out." in printed.out
+    assert "left out: 7 lines that could not be parsed" in printed.out
     assert printed.err.splitlines() == [
         'warning: access.log:16:1: it is not in the common format: address - user [time] "request" status',
         "warning: access.log:17:1: it is JSON, but not a line of the gateway's log: it has no event",
@@ -205,6 +205,15 @@ def test_a_name_does_nothing_to_the_terminal(folder: Path, capsys: Printed) -> N
     assert "\x1b" not in capsys.readouterr().out
 
 
+def test_a_name_that_is_no_text_is_written_all_the_same(folder: Path, capsys: Printed) -> None:
+    line = LINE.format(7, "J\u00f6rg", 5).encode() + LINE.format(7, "\udcff", 5).encode(errors="surrogateescape")
+    (folder / "access.log").write_bytes(line * 5)
+    assert replay("access.log", "--html", "page.html") == 0
+    assert "J\u00f6rg" in (printed := capsys.readouterr().out)
+    assert '"\\udcff"' in printed
+    assert "J\u00f6rg" in (folder / "page.html").read_text()
+
+
 def own(**fields: object) -> str:
     line = {
         "time": "2026-01-31T23:59:05.000Z", "event": "request", "endpoint": "gone", "outcome": "allowed", "status": 200,
@@ -227,7 +236,7 @@ def test_what_the_gateways_own_log_does_not_have_is_said(folder: Path, capsys: P
         "New ones get no requests: orders, shop.",
         "count as the default endpoint: gone.",
         "recognized if the log was written with the hash key",
-        "1 requests got a 429",
+        "got a 429 when they were made: 1.",
     ):
         assert each in said
 

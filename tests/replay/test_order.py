@@ -1,6 +1,7 @@
 """Requests are played in the order in which they were decided, whatever order the logs have."""
 
 import random
+from collections.abc import Iterator
 
 from gateway.limits.identity import Caller
 from gateway.limits.rate import MICROSECONDS
@@ -51,3 +52,15 @@ def test_a_second_is_not_torn_where_lines_are_passed_on() -> None:
 
 def test_more_lines_in_an_instant_than_are_held_back_are_passed_on() -> None:
     assert len(times(at(*[MICROSECONDS] * 1_000, resolution=MICROSECONDS), held_back=10)) == 1_000
+
+
+def test_no_more_lines_are_held_than_it_says() -> None:
+    read = 0
+
+    def log() -> Iterator[LoggedRequest]:
+        nonlocal read
+        for read in range(10_000):
+            yield from at(read)
+
+    for passed_on, _ in enumerate(in_order([log(), log()], held_back=100)):
+        assert read - passed_on <= 100
