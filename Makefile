@@ -65,12 +65,12 @@ test: lint ## All checks and tests, those against a real redis-server included; 
 	$(BIN)/coverage report
 	@$(BIN)/python -m tests.outside_tools --missing
 
-# What is read before anybody is known: requests, answers, addresses, fields, tokens; and YAML.
+# What is read before anybody is known: requests, answers, addresses, fields, tokens; YAML; and the law against Lua.
 EXAMPLES ?= 100000
 .PHONY: fuzz
 fuzz: .venv/installed ## Feed every reader with anything, for a night; EXAMPLES=1000 for minutes
-	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/hostile/test_fuzz.py tests/hostile/test_fuzz_tokens.py tests/config/test_loader.py \
-		tests/limits/test_condition.py tests/proxy/test_conditions.py
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/hostile/test_fuzz.py tests/hostile/test_fuzz_tokens.py \
+		tests/config/test_loader.py tests/limits/test_condition.py tests/proxy/test_conditions.py tests/redis/test_scripts.py
 
 .PHONY: bench
 bench: .venv/installed ## Four questions about speed, answered beside other gateways; benchmarks/install.sh brings those

@@ -2,20 +2,21 @@
 Hypothesis measures no time."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.outside_tools import TOOLS
 from tests.redis_server import PREFERRED, VALKEY
 from tests.reserved_port import ReservedPort
+from tests.untraced import untraced_here
 
-TOGETHER = {"tests/limiter/test_bound.py"}
-"""Files whose tests look at one thing that takes long to make."""
+TOGETHER = {"tests/limiter/test_bound.py", "tests/e2e/test_early_responses.py"}
+"""Files whose tests look at one thing that takes long to make; of the second, what `go run` compiles and keeps."""
 
 
 class _TestByTest(LoadScopeScheduling):  # type: ignore[misc]
@@ -37,8 +38,18 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Coverage does not count what generated examples reach: they differ from run to run, and tracing them is slow."""
+    if not is_hypothesis_test(pyfuncitem.obj) and pyfuncitem.get_closest_marker("untraced") is None:
+        return (yield)
+    with untraced_here():
+        return (yield)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(program, ...): tools from tests/outside_tools.py that the test runs")
+    config.addinivalue_line("markers", "untraced: repeats so much what others have covered that tracing it is slow")
 
 
 @pytest.hookimpl(tryfirst=True)

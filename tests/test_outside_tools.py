@@ -9,6 +9,7 @@ import pytest
 
 from tests.kit.process import Process, run
 from tests.outside_tools import TOOLS, debian_release
+from tests.untraced import untraced
 
 NEEDY = "tests/deploy/test_docker.py::test_promtool_takes_the_configuration_of_prometheus"
 VALKEY_TEST = "tests/limiter/test_contract.py::test_a_bucket_gives_its_burst_and_then_nothing[valkey]"
@@ -16,19 +17,19 @@ PROMTOOL = TOOLS["promtool"]
 
 
 async def python_without_tools(path: Path, *words: str, **environment: str) -> tuple[int, str]:
-    async with Process.start(sys.executable, *words, env={"PATH": str(path), **environment}) as process:
+    async with Process.start(sys.executable, *words, env={**untraced(), "PATH": str(path), **environment}) as process:
         return await process.ends(), process.output
 
 
 async def test_a_test_whose_tool_is_missing_is_skipped_and_says_what_it_would_have_tested(tmp_path: Path) -> None:
-    code, output = await python_without_tools(tmp_path, "-m", "pytest", "-n", "1", NEEDY, REQUIRE_TOOLS="")
+    code, output = await python_without_tools(tmp_path, "-m", "pytest", NEEDY, REQUIRE_TOOLS="")
     assert code == 0, output
     assert "1 skipped" in output
     assert PROMTOOL.absence in output
 
 
 async def test_where_tools_are_required_a_missing_one_is_a_failure(tmp_path: Path) -> None:
-    code, output = await python_without_tools(tmp_path, "-m", "pytest", "-n", "1", NEEDY, REQUIRE_TOOLS="1")
+    code, output = await python_without_tools(tmp_path, "-m", "pytest", NEEDY, REQUIRE_TOOLS="1")
     assert code == 1, output
     assert f"REQUIRE_TOOLS is set, and {PROMTOOL.absence}" in output
 
@@ -73,7 +74,7 @@ def test_a_tool_that_older_releases_lack_says_which_has_it() -> None:
 
 
 async def test_a_tool_that_this_release_lacks_is_not_required(tmp_path: Path) -> None:
-    code, output = await python_without_tools(tmp_path, "-m", "pytest", "-n", "1", VALKEY_TEST, REQUIRE_TOOLS="1")
+    code, output = await python_without_tools(tmp_path, "-m", "pytest", VALKEY_TEST, REQUIRE_TOOLS="1")
     assert code == (1 if TOOLS["valkey-server"].can_be_had else 0), output
     assert TOOLS["valkey-server"].absence in output
 

@@ -1,8 +1,22 @@
-"""Processes that coverage does not look into: it doubles their time, and its notes would count as their memory."""
+"""What coverage does not look into: it doubles the time of whatever runs, and its notes would count as memory."""
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def untraced() -> dict[str, str]:
     """The environment of a process that makes load, or whose memory is measured."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    return {name: "" if name.startswith("COVERAGE") else value for name, value in os.environ.items()}
+
+
+@contextmanager
+def untraced_here() -> Iterator[None]:
+    """Trace nothing in this thread while the block runs."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(tracer)

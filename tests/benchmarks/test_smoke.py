@@ -15,6 +15,7 @@ from benchmarks.limit_cost import limit_cost
 from benchmarks.refusal_cost import refusal_cost
 from benchmarks.replay_speed import replay_speed
 from tests.kit.process import run
+from tests.untraced import untraced
 
 EVERYWHERE = frozenset({"gateway", "gateway without limits", "plain aiohttp + Redis"})
 """Peers that need nothing but what the tests need anyway."""
@@ -41,7 +42,7 @@ def written(folder: Path) -> str:
 
 async def test_the_cost_of_a_request_by_its_command(tmp_path: Path) -> None:
     quick = ("--quick", "--load", "python", "--only", ",".join(EVERYWHERE), "--results", tmp_path)
-    code, output = await run(sys.executable, "-m", "benchmarks.request_cost", *quick)
+    code, output = await run(sys.executable, "-m", "benchmarks.request_cost", *quick, env=untraced())
     assert code == 0, output
     assert "QUICK" in output
     assert "FAILED" not in output
@@ -78,7 +79,7 @@ async def test_growth() -> None:
 
 
 async def test_a_short_soak_holds_and_everything_has_happened_in_it() -> None:
-    code, output = await run(sys.executable, "-m", "benchmarks.soak", "--minutes", "0.25", deadline=240)
+    code, output = await run(sys.executable, "-m", "benchmarks.soak", "--minutes", "0.25", deadline=240, env=untraced())
     assert code == 0, output
     done = re.search("done: (.*)", output)
     assert done is not None

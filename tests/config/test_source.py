@@ -167,6 +167,7 @@ def test_alias_that_holds_itself_is_only_a_value_of_the_wrong_kind(tmp_path: Pat
     ]
 
 
+@pytest.mark.untraced
 def test_aliases_that_blow_up_are_refused(tmp_path: Path) -> None:
     users = ", ".join(f"u{number}" for number in range(3_000))
     first = f"limits:\n  - {{name: l, per: user, rate: 1/s, exempt: {{users: &all [{users}]}}}}\n"

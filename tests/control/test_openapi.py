@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from gateway.control.openapi import document
 from gateway.control.openapi_page import operations
 from tests.auth.keys import token
 from tests.control.running import gateway, limit
+from tests.untraced import untraced
 
 SCOPES = "check limits:read limits:write reload audit:read"
 
@@ -62,6 +62,7 @@ async def test_the_page_needs_no_internet_and_runs_nothing() -> None:
     assert re.findall(r'(?:src|href)="([^"#]*)"', text) == []
 
 
+@pytest.mark.untraced
 async def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
     """Against the live listener, with a token of all scopes; faults are what its checks call so."""
     async with gateway(limit("each", 1000), control={"state": tmp_path / "state"}) as running:
@@ -72,7 +73,7 @@ async def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
             "--max-examples", "30", "--seed", "7", "--no-color", "--generation-database", "none",
             # A name of no endpoint, or a request that is none, fits the schema and is refused all the same.
             "--exclude-checks", "positive_data_acceptance",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=tmp_path, env=untraced(),
         )  # fmt: skip
         said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()
@@ -118,7 +119,7 @@ async def test_every_curl_on_the_page_works_as_it_stands(tmp_path: Path) -> None
             script = command.replace("curl", f"{sys.executable} -m tests.docs.curl -o /dev/null -w '%{{http_code}}'", 1)
             process = await asyncio.create_subprocess_shell(
                 script.replace("localhost:8081", f"127.0.0.1:{running.control}"),
-                env={**os.environ, "TOKEN": token(SCOPES)},
+                env={**untraced(), "TOKEN": token(SCOPES)},
                 stdout=asyncio.subprocess.PIPE,
             )
             said, _ = await process.communicate()

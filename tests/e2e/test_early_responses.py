@@ -15,9 +15,10 @@ import pytest
 import requests
 
 from tests.kit.process import Process, gateway, run
+from tests.untraced import untraced
 
 HERE = Path(__file__).parent
-ROUNDS = 20
+ROUNDS = 8
 SIZES = [1_000, 200_000, 1_000_000, 5_000_000]
 
 RULES = """
@@ -36,7 +37,7 @@ limits:
 @asynccontextmanager
 async def behind_gunicorn() -> AsyncIterator[int]:
     command = (sys.executable, "-m", "gunicorn", "-k", "gthread", "--threads", "4", "-b", "127.0.0.1:0")
-    async with Process.start(*command, "tests.e2e.early_app:app") as process:
+    async with Process.start(*command, "tests.e2e.early_app:app", env=untraced()) as process:
         yield int((await process.says(r"Listening at: http://127\.0\.0\.1:(\d+)"))[1])
 
 

@@ -23,8 +23,12 @@ from tests.wire import Client, ask, get, upstream
 RULES = "limits:\n  - {name: each, per: user, rate: 1000000/s}\n"
 
 
+_BREATH = 0.1
+"""Seconds between two requests of a client. Without it, clients take the time that the restart needs."""
+
+
 class Crowd:
-    """Clients that ask without a pause, over kept connections and new ones."""
+    """Clients that go on asking, over kept connections and new ones."""
 
     def __init__(self, port: int | Path, **options: Any) -> None:
         self._port = port
@@ -51,6 +55,7 @@ class Crowd:
         async with self._asked:
             self.statuses[status] += 1
             self._asked.notify_all()
+        await asyncio.sleep(_BREATH)
 
     async def asks(self, times: int) -> None:
         """Wait until so many more requests have been answered."""

@@ -13,6 +13,7 @@ import brotlicffi  # type: ignore[import-untyped]
 import pytest
 
 from tests.kit.process import Process, gateway
+from tests.untraced import untraced
 from tests.wheels import shipped
 from tests.wire import Client, Message, get
 
@@ -39,7 +40,7 @@ async def both(direct: int, proxied: int, request: bytes) -> tuple[Message, Mess
 @asynccontextmanager
 async def httpbin() -> AsyncIterator[int]:
     command = (sys.executable, "-m", "gunicorn", "-k", "gthread", "--threads", "4", "-b", "127.0.0.1:0", "httpbin:app")
-    async with Process.start(*command) as process:
+    async with Process.start(*command, env=untraced()) as process:
         yield int((await process.says(r"Listening at: http://127\.0\.0\.1:(\d+)"))[1])
 
 

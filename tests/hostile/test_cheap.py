@@ -39,6 +39,7 @@ def invented(kind: str, n: int) -> bytes:
     return get("/flood", who)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("refused", [False, True], ids=["let through", "refused"])
 @pytest.mark.parametrize("kind", ["users", "addresses"])
 async def test_a_flood_of_invented_callers_fills_no_memory_and_slows_nobody_down(kind: str, refused: bool) -> None:
@@ -99,6 +100,7 @@ def test_the_timing_test_can_fail() -> None:
     assert differ(quick, [dice.gauss(1.0, 0.1) for _ in range(1_000)]) < 4.0
 
 
+@pytest.mark.untraced
 async def test_a_refusal_takes_the_same_time_for_a_known_user_and_an_invented_one() -> None:
     """Both are over their limit; one has been seen for long, the others have just been made up."""
     async with (

@@ -11,10 +11,11 @@ from redis import Redis
 from gateway.limits.bucket import Charge, Demand, Quota, State, judge, owe, take
 from gateway.limits.rate import Rate
 from gateway.redis.scripts import RECONCILE, TAKE, Call, Debt, call_reconcile, call_take
+from tests.fuzzing import examples
 from tests.redis_server import RedisServer, every_server
 from tests.waiting import until
 
-_EXAMPLES = 1000
+_EXAMPLES = 300
 
 
 @pytest.fixture(params=every_server(), scope="module")
@@ -50,7 +51,7 @@ batches = st.lists(checks, min_size=1, max_size=5)
 sequences = st.lists(batches, min_size=1, max_size=4)
 
 
-@settings(max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(_EXAMPLES), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sequence=sequences)
 def test_python_and_lua_agree_on_every_demand(redis: "Redis", sequence: list[list[list[Demand]]]) -> None:
     redis.flushall()
@@ -74,7 +75,7 @@ debts = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=_EXAMPLES // 4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(_EXAMPLES // 2), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=batches, owing=st.lists(debts, min_size=1, max_size=4, unique_by=lambda debt: debt[0]))
 def test_python_and_lua_agree_on_reconciliation(
     redis: "Redis", batch: list[list[Demand]], owing: list[tuple[bytes, Quota, int, int]]
