@@ -79,14 +79,15 @@ class AccessLogs:
         return iter([self._requests(str(file), file) for file in self.files])
 
     def _requests(self, file: str, path: Path) -> Iterator[LoggedRequest]:
-        number, start = 0, 0
+        number, taken, start = 0, 0, 0
         try:
             with _open(path) as raw:
                 stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP else raw
                 while line := stream.readline(_LONGEST):
                     number += 1
+                    taken += len(line)
                     if not number % _BETWEEN_REPORTS:
-                        start = self._progress(raw, start)
+                        start = self._progress(raw.tell() if raw.seekable() else taken, start)
                     if len(line) == _LONGEST and line[-1:] != b"\n":
                         _skip_line(cast("BinaryIO", stream))
                         self._note(file, number, f"it is longer than {_LONGEST} bytes")
@@ -121,11 +122,7 @@ class AccessLogs:
         if len(self.named) < _NAMED:
             self.named.append(Diagnostic(file, line, 1, "", why))
 
-    def _progress(self, raw: BinaryIO, start: int) -> int:
-        try:
-            here = raw.tell()
-        except OSError:  # a pipe
-            return start
+    def _progress(self, here: int, start: int) -> int:
         self._read += here - start
         self.report(self._read)
         return here

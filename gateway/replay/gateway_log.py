@@ -17,7 +17,7 @@ _MILLISECOND = 1_000
 _LONGEST = 366 * 86_400_000
 """Milliseconds that a request may have taken."""
 
-_CALLERS = 50_000
+_CALLERS = 100_000
 """Callers that are remembered."""
 
 

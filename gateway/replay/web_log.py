@@ -18,13 +18,13 @@ from gateway.proxy.target import parse_host, parse_target
 from gateway.replay.request import BadLineError, LoggedRequest, RequestLine
 
 _LINE = re.compile(r'([^\[]++)\[([^\]]++)\] "((?:[^"\\]++|\\.)*+)" (\d{3})\b', re.ASCII)
-_REQUEST = re.compile(r"([A-Z_-]+) (\S+)(?: HTTP/\d\.\d)?", re.ASCII)
+_REQUEST = re.compile(r"([A-Z_-]+) (\S+)(?: HTTP/\d(?:\.\d)?)?", re.ASCII)
 _ESCAPE = re.compile(r'\\(?:x([0-9A-Fa-f]{2})|(["\\bnrtv]))')
 _SPECIAL = {"b": 8, "n": 10, "r": 13, "t": 9, "v": 11}
 _EARLIEST, _LATEST = 0, 4_102_444_800
 """Seconds since 1970: until the year 2100."""
 
-_CACHED = 50_000
+_CACHED = 100_000
 """Callers, and targets, that are remembered."""
 
 GROUPS = ("user", "tier", "address", "host")

@@ -64,6 +64,12 @@ def test_a_pattern_says_where_the_caller_stands() -> None:
     assert read(line, "no match(?P<user>)").name == "10.0.0.1"
 
 
+@pytest.mark.parametrize("version", [" HTTP/0.9", " HTTP/1.1", " HTTP/2.0", " HTTP/2", " HTTP/3.0", ""])
+def test_requests_of_each_version_of_http_are_read(version: str) -> None:
+    line = f'192.0.2.7 - - [10/Oct/2000:20:55:36 +0000] "GET /a{version}" 200 5'
+    assert read(line).subject == RequestLine("GET", "", "/a")
+
+
 def test_names_that_the_server_looked_up_are_told_apart() -> None:
     line = '{} - - [10/Oct/2000:20:55:36 +0000] "GET / HTTP/1.1" 200 5'
     assert read(line.format("a.example")).caller.digest != read(line.format("b.example")).caller.digest
