@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from gateway.analytics.batch import MINUTE, Batch, Row
+from gateway.operator_error import OperatorError
 
 
-class SinkUnavailableError(Exception):
+class SinkUnavailableError(OperatorError):
     """The sink cannot be written or read now. The message is for operators, and contains no secret."""
 
 

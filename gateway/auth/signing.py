@@ -21,11 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.auth.grant import Scope
+from gateway.operator_error import OperatorError
 
 Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 
-class SigningError(Exception):
+class SigningError(OperatorError):
     """A key cannot be made, read or used. The message quotes nothing of it."""
 
 

@@ -11,16 +11,17 @@ from gateway.config.loader import load
 from gateway.control.audit.chain import BrokenChainError, Link, read_line, verify_chain
 from gateway.control.audit.log import AuditLog
 from gateway.control.audit.writer import Head
+from gateway.operator_error import OperatorError
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.open import connected
 from gateway.settings.store import Store
 
 
-class AuditError(Exception):
+class AuditError(OperatorError):
     """The log has been changed, or cannot be read or compared. The message is for operators."""
 
 
-def add_audit_commands(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add `audit` to argparse's subcommands. Its `render` returns what to print.
 
     `render` raises `AuditError`, and `ConfigError` for invalid settings.

@@ -9,16 +9,17 @@ from typing import Any
 from gateway.config.loader import load_settings
 from gateway.limits.address import Address, is_one_client, parse_clients
 from gateway.limits.identity import Identity
+from gateway.operator_error import OperatorError
 
 _CONFIG = Path("config/gateway.yaml")
 _FORMS = ("user", "address")
 
 
-class CallerError(Exception):
+class CallerError(OperatorError):
     """The command line names no caller. The message is for operators."""
 
 
-def add_caller_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add `caller` to argparse's subcommands. Its `render` returns what to print.
 
     `render` raises `CallerError`, and `ConfigError` for invalid settings.

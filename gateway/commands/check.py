@@ -5,13 +5,12 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from gateway.commands.config import add_config_flags, load_config
 from gateway.commands.console import print_error, print_output
-from gateway.commands.online import Reached, check_online
 from gateway.config.certificates import load_certificates
 from gateway.config.loader import Loaded
 from gateway.config.rule_test import load_rule_tests
@@ -21,8 +20,11 @@ from gateway.process.processors import worker_count
 from gateway.rule_tests.report import failures_of, summary_of
 from gateway.rule_tests.run import RuleTestResult, run_rule_tests
 
+if TYPE_CHECKING:
+    from gateway.commands.online import Reached
 
-def add_check_command(commands: Any) -> None:
+
+def add_commands(commands: Any) -> None:
     """Add `check` to argparse's subcommands. Its `run` prints, or raises `ConfigError`."""
     check = commands.add_parser(
         "check",
@@ -50,6 +52,11 @@ def _check(options: argparse.Namespace) -> int:
     if not options.online:
         print_output(show(loaded, tests, ()))
         return int(bool(failures))
+    # What connects takes longer to import than the check without it takes.
+    from gateway.commands.online import check_online  # noqa: PLC0415
+    from gateway.proxy.request_parser import require_c_parser  # noqa: PLC0415
+
+    require_c_parser()
     certificates = load_certificates(loaded.settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         # A lookup that nobody waits for any more may still fail, and its thread is waited for: print before that.
@@ -59,7 +66,7 @@ def _check(options: argparse.Namespace) -> int:
     return int(bool(failures) or any(each.error for each in reached))
 
 
-def _as_text(loaded: Loaded, tests: Sequence[RuleTestResult], reached: Sequence[Reached]) -> str:
+def _as_text(loaded: Loaded, tests: Sequence[RuleTestResult], reached: Sequence["Reached"]) -> str:
     text = summary(loaded, worker_count(loaded.settings))
     if tests:
         text = f"{text}\n\ntests of the rules: {summary_of(tests)}"
@@ -68,7 +75,7 @@ def _as_text(loaded: Loaded, tests: Sequence[RuleTestResult], reached: Sequence[
     return f"{text}\n\n{table(('ONLINE', 'ADDRESS', 'RESULT'), ((e.name, e.address, str(e)) for e in reached))}"
 
 
-def _as_json(loaded: Loaded, tests: Sequence[RuleTestResult], reached: Sequence[Reached]) -> str:
+def _as_json(loaded: Loaded, tests: Sequence[RuleTestResult], reached: Sequence["Reached"]) -> str:
     failures = failures_of(tests)
     document = {
         "revision": loaded.rules.revision,

@@ -2,38 +2,39 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from gateway import __version__
-from gateway.analytics.sink import SinkUnavailableError
-from gateway.auth.signing import SigningError
-from gateway.commands.audit import AuditError, add_audit_commands
-from gateway.commands.caller import CallerError, add_caller_command
-from gateway.commands.check import add_check_command
-from gateway.commands.completion import add_completion_command
-from gateway.commands.console import OutputError, escape_unprintable, flush_output, print_error, print_output
-from gateway.commands.control_client import ControlClientError
-from gateway.commands.demo import add_demo_command
-from gateway.commands.explain import ExplainError, add_explain_command
-from gateway.commands.operate import add_operate_commands
-from gateway.commands.override import add_override_commands
-from gateway.commands.purge import PurgeError, add_purge_command
-from gateway.commands.replay import ReplayError, add_replay_command
-from gateway.commands.report import ReportError, add_report_command
-from gateway.commands.schema import add_schema_command
-from gateway.commands.serve import add_serve_command
-from gateway.commands.test import JunitFileError, add_test_command
-from gateway.commands.token import add_token_commands
+from gateway.commands.console import escape_unprintable, flush_output, print_error, print_output
 from gateway.config.diagnostic import ConfigError
-from gateway.control.audit.log import AuditLogError
-from gateway.process.reexec import ReexecError
-from gateway.process.runtime import RuntimeFolderError
-from gateway.process.sockets import ListenError
-from gateway.process.state_lock import StateLockError
-from gateway.proxy.request_parser import UnsafeParserError, require_c_parser
+from gateway.operator_error import OperatorError
 
-OK, FAILED, UNUSABLE = 0, 1, 2
-"""Exit codes: it did what it was asked to; it could not; its configuration or command line cannot be used."""
+OK, UNUSABLE = 0, 2
+"""Exit codes: it did what it was asked to; its configuration or command line cannot be used. Between them is what the
+command could not do, an `OperatorError`."""
+
+_MODULES = {
+    "serve": "serve",
+    "check": "check",
+    "explain": "explain",
+    "test": "test",
+    "replay": "replay",
+    "reload": "operate",
+    "usage": "operate",
+    "status": "operate",
+    "override": "override",
+    "token": "token",
+    "audit": "audit",
+    "report": "report",
+    "purge": "purge",
+    "caller": "caller",
+    "schema": "schema",
+    "demo": "demo",
+    "completion": "completion",
+}
+"""Which module of this package has a command, in the order of the help."""
 
 _STDERR = 2
 
@@ -65,23 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "render" in options:
             print_output(options.render(options))
             return OK
-        require_c_parser()
         return int(options.run(options))
     except ConfigError as error:
         for problem in error.problems:
             print_error(str(problem))
         print_error(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}; nothing was done")
         return UNUSABLE
-    except ReplayError as error:
+    except OperatorError as error:
         print_error(f"gateway: {error}")
-        return UNUSABLE
-    except (
-        ListenError, RuntimeFolderError, ReexecError, UnsafeParserError, SigningError, AuditError, AuditLogError,
-        CallerError, ReportError, SinkUnavailableError, OutputError, StateLockError, ControlClientError, ExplainError,
-        PurgeError, JunitFileError,
-    ) as error:  # fmt: skip
-        print_error(f"gateway: {error}")
-        return FAILED
+        return error.exit_code
 
 
 def _reserve_standard_descriptors() -> None:
@@ -92,32 +85,28 @@ def _reserve_standard_descriptors() -> None:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        return _parser().parse_args(arguments)
+        return _parser(_modules(words)).parse_args(words)
     except SystemExit:
         flush_output()  # the help or the version; Python's own failure at exit would be printed, and change the code
         raise
 
 
-def _parser() -> argparse.ArgumentParser:
+def _modules(words: Sequence[str]) -> Sequence[str]:
+    """The modules whose commands may be meant. The others are not loaded: some take longer than most commands run."""
+    if words and words[0] in _MODULES and words[0] != "completion":
+        return (_MODULES[words[0]],)
+    return () if words[:1] == ["--version"] else tuple(dict.fromkeys(_MODULES.values()))
+
+
+def _parser(modules: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gateway", description=_ABOUT, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"gateway {__version__}")
+    parser.set_defaults(parser=parser)  # of which `completion` makes its scripts
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_serve_command(commands)
-    add_check_command(commands)
-    add_explain_command(commands)
-    add_test_command(commands)
-    add_replay_command(commands)
-    add_operate_commands(commands)
-    add_override_commands(commands)
-    add_token_commands(commands)
-    add_audit_commands(commands)
-    add_report_command(commands)
-    add_purge_command(commands)
-    add_caller_command(commands)
-    add_schema_command(commands)
-    add_demo_command(commands)
-    add_completion_command(commands, parser)
+    for module in modules:
+        import_module(f"gateway.commands.{module}").add_commands(commands)
     return parser

@@ -62,13 +62,8 @@ class Level:
         return [option for option in self.options if option.names and option.takes != "nothing"]
 
 
-def add_completion_command(commands: Any, parser: argparse.ArgumentParser) -> None:
-    """Add `completion` to argparse's subcommands. Its `render` returns the script.
-
-    Args:
-        commands: The subcommands.
-        parser: Of the whole command line.
-    """
+def add_commands(commands: Any) -> None:
+    """Add `completion` to argparse's subcommands. Its `render` returns the script for all commands of its `parser`."""
     completion = commands.add_parser(
         "completion",
         help="print a script that completes commands and flags in a shell",
@@ -79,7 +74,7 @@ def add_completion_command(commands: Any, parser: argparse.ArgumentParser) -> No
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     completion.add_argument("shell", choices=tuple(_SCRIPTS), help="the shell")
-    completion.set_defaults(render=lambda options: _SCRIPTS[options.shell](list(levels(parser))).rstrip("\n"))
+    completion.set_defaults(render=lambda options: _SCRIPTS[options.shell](list(levels(options.parser))).rstrip("\n"))
 
 
 def levels(parser: argparse.ArgumentParser, words: str = "") -> Iterator[Level]:

@@ -5,12 +5,14 @@ import os
 import select
 import sys
 
+from gateway.operator_error import OperatorError
+
 _STDOUT, _STDERR = 1, 2
 _READER_TIMEOUT = 100
 """Milliseconds to wait for a reader of standard error."""
 
 
-class OutputError(Exception):
+class OutputError(OperatorError):
     """Standard output takes nothing."""
 
 

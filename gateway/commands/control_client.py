@@ -17,6 +17,7 @@ from urllib.parse import quote
 from gateway.auth.grant import Scope
 from gateway.commands.token import issue_token
 from gateway.config.loader import load_settings
+from gateway.operator_error import OperatorError
 from gateway.settings.control import Control
 from gateway.settings.listener import Listener
 from gateway.settings.url import Origin
@@ -30,7 +31,7 @@ _EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 
 
-class ControlClientError(Exception):
+class ControlClientError(OperatorError):
     """The gateway could not be asked, or has refused. The message says which.
 
     Attributes:

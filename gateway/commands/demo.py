@@ -18,12 +18,13 @@ from gateway.commands.serve import address_of, banner, run_until_signal
 from gateway.config.flags import Flags
 from gateway.config.loader import load
 from gateway.process.sockets import ListenError, bind
+from gateway.proxy.request_parser import require_c_parser
 from gateway.settings.listener import Listener
 from gateway.settings.url import HostPort
 from gateway.telemetry.shared_memory import SharedCounters
 
 
-def add_demo_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add `demo` to argparse's subcommands."""
     demo = commands.add_parser(
         "demo",
@@ -44,6 +45,7 @@ def add_demo_command(commands: Any) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    require_c_parser()
     loaded = load(options.config, Flags(options.upstream, options.listen, options.control))
     for warning in loaded.warnings:
         print_error(f"warning: {warning}")

@@ -14,17 +14,18 @@ from gateway.config.flags import Flags
 from gateway.config.loader import load
 from gateway.config.summary import table
 from gateway.limits.explanation import Question, as_document
+from gateway.operator_error import OperatorError
 from gateway.proxy.dry_run import DryRun
 
 _NOWHERE = "http://127.0.0.1:9"
 """An upstream for rules without settings; nothing is sent."""
 
 
-class ExplainError(Exception):
+class ExplainError(OperatorError):
     """The command line does not describe a request. The message is for operators."""
 
 
-def add_explain_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add `explain` to argparse's subcommands.
 
     Its `render` returns what to print, or raises `ExplainError`, `ConfigError` or `ControlClientError`.

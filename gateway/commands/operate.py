@@ -18,7 +18,7 @@ _DEGRADED = "Redis is unavailable; these are the worker's own buckets"
 _GAUGES = {WORKER_UP: "up", REDIS_UP: "redis", FLEET: "fleet", CONNECTIONS: "connections"}
 
 
-def add_operate_commands(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add them to argparse's subcommands. They raise `ControlClientError`."""
     reload = commands.add_parser(
         "reload", help="have a running gateway read its rules again",

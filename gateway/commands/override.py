@@ -15,7 +15,7 @@ _PAGE = 1000
 _TARGET = "a user id, or address/ and an IP address or network"
 
 
-def add_override_commands(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add `override` to argparse's subcommands. Its `render` returns what to print, or raises `ControlClientError`."""
     override = commands.add_parser(
         "override",

@@ -9,17 +9,18 @@ from typing import Any
 
 from gateway.commands.config import load_config
 from gateway.commands.console import print_error, print_output
+from gateway.operator_error import OperatorError
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.open import connected
 from gateway.redis.purge import count_keys, purge
 from gateway.settings.gateway import Settings
 
 
-class PurgeError(Exception):
+class PurgeError(OperatorError):
     """Nothing, or not everything, was removed."""
 
 
-def add_purge_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add `purge` to argparse's subcommands. It raises `ConfigError` and `PurgeError`."""
     command = commands.add_parser(
         "purge",

@@ -13,6 +13,7 @@ from gateway.commands.progress import ProgressBar
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
 from gateway.limits.identity import Identity
+from gateway.operator_error import OperatorError
 from gateway.replay.access_log import STDIN, AccessLogs, LogError
 from gateway.replay.caveats import caveats_of, users_of
 from gateway.replay.comparison import compare
@@ -32,11 +33,13 @@ _MOST = 0.5
 """The share of lines that may be bad; with more, it is not a log that can be read."""
 
 
-class ReplayError(Exception):
+class ReplayError(OperatorError):
     """There is nothing that could be replayed. The message is for operators."""
 
+    exit_code = 2
 
-def add_replay_command(commands: Any) -> None:
+
+def add_commands(commands: Any) -> None:
     """Add `replay` to argparse's subcommands. Its `run` prints, or raises `ConfigError` or `ReplayError`."""
     replay = commands.add_parser(
         "replay",

@@ -20,16 +20,17 @@ from gateway.commands.caller import address_digest, parse_address, user_digest
 from gateway.config.loader import load
 from gateway.limits.duration import parse_duration
 from gateway.limits.identity import Identity
+from gateway.operator_error import OperatorError
 
 _CONFIG = Path("config/gateway.yaml")
 _MAX_CALLERS = 10
 
 
-class ReportError(Exception):
+class ReportError(OperatorError):
     """A report cannot be made or written. The message is for operators."""
 
 
-def add_report_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add `report` to argparse's subcommands. Its `render` returns what to print.
 
     `render` raises `ReportError`, `SinkUnavailableError`, and `ConfigError` for invalid settings.

@@ -5,7 +5,7 @@ from typing import Any
 from gateway.config.schema import FILES, schema_text
 
 
-def add_schema_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add `schema` to argparse's subcommands. Its `render` returns what to print."""
     schema = commands.add_parser(
         "schema",

@@ -29,6 +29,7 @@ from gateway.process.sockets import Bound, bind, close, close_sockets, discard, 
 from gateway.process.state_folder import default_state
 from gateway.process.state_lock import check_state, relock_state
 from gateway.process.supervisor import APPLIED, REJECTED, SIGNALS, Supervisor, WorkerTask
+from gateway.proxy.request_parser import require_c_parser
 from gateway.settings.gateway import Settings
 from gateway.settings.listener import Listener
 from gateway.settings.url import HostPort
@@ -48,7 +49,7 @@ _DEFERRED = (signal.SIGHUP, signal.SIGUSR2)
 """Signals that do not end a gateway, not even one that is only just starting."""
 
 
-def add_serve_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add `serve` to argparse's subcommands."""
     serve = commands.add_parser(
         "serve", help="run the gateway", description="Run the gateway. Flags override the file."
@@ -60,6 +61,7 @@ def add_serve_command(commands: Any) -> None:
 def _serve(options: argparse.Namespace) -> int:
     """Run the gateway, as a new one or as the successor of the program that this process was."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _DEFERRED)
+    require_c_parser()
     inherited = InheritedState.from_environment()
     loaded = _with_state(load_config(options, print_unless_blocked), options.config)
     settings = loaded.settings

@@ -8,17 +8,18 @@ from gateway.commands.config import add_config_flags, load_config
 from gateway.commands.console import print_error, print_output
 from gateway.config.diagnostic import ConfigError, Diagnostic
 from gateway.config.rule_test import load_rule_tests
+from gateway.operator_error import OperatorError
 from gateway.rule_tests.report import as_github, as_junit, as_text
 from gateway.rule_tests.run import run_rule_tests
 
 _FORMATS = {"text": as_text, "github": as_github}
 
 
-class JunitFileError(Exception):
+class JunitFileError(OperatorError):
     """The file of results cannot be written. The message is for operators."""
 
 
-def add_test_command(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add `test` to argparse's subcommands. Its `run` prints, or raises `ConfigError` or `JunitFileError`."""
     test = commands.add_parser(
         "test",

@@ -20,7 +20,7 @@ _ONE_REQUEST = 60
 """Seconds that a token lives that is made for one request."""
 
 
-def add_token_commands(commands: Any) -> None:
+def add_commands(commands: Any) -> None:
     """Add `token` to argparse's subcommands. Its `render` returns what to print.
 
     `render` raises `SigningError`, and `ConfigError` for invalid settings.

@@ -17,11 +17,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from gateway.operator_error import OperatorError
+
 _VARIABLE = "GATEWAY_INHERITED_STATE"
 _FORMAT = 1
 
 
-class ReexecError(Exception):
+class ReexecError(OperatorError):
     """This program cannot take over from the one that runs."""
 
 

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import NamedTuple
 
 from gateway.auth.timestamps import timestamp
+from gateway.operator_error import OperatorError
 from gateway.telemetry.metrics import Cause
 
 _PREFIX = "gateway-"
@@ -50,7 +51,7 @@ class WorkerContext(NamedTuple):
     cause: Cause = "start"
 
 
-class RuntimeFolderError(Exception):
+class RuntimeFolderError(OperatorError):
     """There is no place for the folder that the workers of a gateway share."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from gateway.operator_error import OperatorError
 from gateway.process import unix_socket
 from gateway.settings.listener import BACKLOG, Listener
 
@@ -23,7 +24,7 @@ Bound = Mapping[Listener, Sequence[socket.socket]]
 """Listening sockets, by listener."""
 
 
-class ListenError(Exception):
+class ListenError(OperatorError):
     """An address cannot be listened on."""
 
 

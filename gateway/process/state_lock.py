@@ -9,10 +9,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from gateway.operator_error import OperatorError
+
 _FILE = "gateway.lock"
 
 
-class StateLockError(Exception):
+class StateLockError(OperatorError):
     """The folder is another gateway's, or cannot be used."""
 
 

@@ -10,6 +10,7 @@ from aiohttp.http import HttpProcessingError, HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong, TransferEncodingError
 from aiohttp.http_parser import HttpRequestParserPy, RawRequestMessage
 
+from gateway.operator_error import OperatorError
 from gateway.proxy.bad_request import BadRequest
 from gateway.settings.intake import Intake
 
@@ -26,7 +27,7 @@ _RESUME_AT = 16
 """Length of the queue at which reading stops, and at which it resumes."""
 
 
-class UnsafeParserError(RuntimeError):
+class UnsafeParserError(OperatorError):
     """aiohttp was installed without its C parser, and the one in Python accepts malformed requests."""
 
 

@@ -21,12 +21,13 @@ from typing import Any
 
 from gateway.auth.timestamps import timestamp
 from gateway.control.audit.chain import BrokenChainError, Entry, Link, is_written_with, read_line, seal
+from gateway.operator_error import OperatorError
 from gateway.settings.control import Control
 
 _MAX_LINE_LENGTH = 1 << 20
 
 
-class AuditLogError(Exception):
+class AuditLogError(OperatorError):
     """A line could not be written, and nothing of it is in the log; or the log cannot be read. For operators."""
 
 
