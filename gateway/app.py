@@ -21,6 +21,7 @@ from gateway.config.certificates import Certificates, load_certificates
 from gateway.config.loader import Loaded
 from gateway.control.app import ControlPlane
 from gateway.control.http.site import SocketSite
+from gateway.control.reload.revisions import Revisions
 from gateway.control.reload.worker_channel import Workers
 from gateway.control.status import StatusApi
 from gateway.limiter.limiter import Limiter, open_limiter
@@ -146,10 +147,13 @@ class Worker:
             identity = build_identity(settings.identity, settings.intake.max_header, events.identity_rejected)
             redis = await stack.enter_async_context(connected(settings.store))
             workers = Workers(context.runtime.folder, context.number, context.workers)
-            status = StatusApi(stop.is_set, lambda: limiter.is_degraded, metrics.scrape)
+            revisions = Revisions(settings.control.state)
+            status = StatusApi(
+                stop.is_set, lambda: limiter.is_degraded, lambda: revisions.in_force.pin is not None, metrics.scrape
+            )
             control = ControlPlane(
                 settings, workers, context.runtime.since, book, self._certificates, identity, limiter, redis, poller,
-                events, metrics, log, status, DryRun(settings).explain, rule_tests_of(settings),
+                events, metrics, log, status, DryRun(settings).explain, rule_tests_of(settings), revisions,
             )  # fmt: skip
             self._reload = control.reloader.reload_on_signal
 

@@ -26,6 +26,11 @@ def add_commands(commands: Any) -> None:
     )  # fmt: skip
     reload.add_argument("--dry-run", action="store_true", help="only show what would change")
     reload.add_argument("--fleet", action="store_true", help="then the other gateways on the same Redis, too")
+    reload.add_argument(
+        "--confirm-within", metavar="TIME",
+        help="take it back after this time, as in 5m, unless `gateway confirm` follows",
+    )  # fmt: skip
+    reload.add_argument("--force", action="store_true", help="even if these very files were rolled back")
     add_client_flags(reload)
     reload.set_defaults(run=_reload)
 
@@ -44,21 +49,34 @@ def add_commands(commands: Any) -> None:
 
 
 def _reload(options: argparse.Namespace) -> int:
-    flags = "&".join(f"{name}=true" for name in ("dry_run", "fleet") if getattr(options, name))
+    flags = [f"{name}=true" for name in ("dry_run", "fleet", "force") if getattr(options, name)]
+    if options.confirm_within is not None:
+        flags.append(f"confirm_within={quote(options.confirm_within, safe='')}")
+    path = f"/api/v1/admin/reload{'?' * bool(flags)}{'&'.join(flags)}"
     try:
-        result = ControlClient(options, Scope.RELOAD).call("POST", f"/api/v1/admin/reload{flags and '?'}{flags}")
+        result = ControlClient(options, Scope.RELOAD).call("POST", path)
     except ControlClientError as refusal:
         if "changed" in refusal.document:
-            _print_reload(refusal.document, options)
+            print_reload(refusal.document, options)
         raise
-    _print_reload(result, options)
-    late = [name for name, other in result.get("gateways", {}).items() if not other or other["status"] != _OK]
-    if late:
-        raise ControlClientError(f"not every gateway has reloaded: {', '.join(late)}")
+    print_reload(result, options)
+    require_fleet(result, "reloaded")
     return 0
 
 
-def _print_reload(result: Mapping[str, Any], options: argparse.Namespace) -> None:
+def require_fleet(result: Mapping[str, Any], done: str) -> None:
+    """Fail if a gateway of the fleet has not done what it was asked to.
+
+    Raises:
+        ControlClientError: one has not.
+    """
+    late = [name for name, other in result.get("gateways", {}).items() if not other or other["status"] != _OK]
+    if late:
+        raise ControlClientError(f"not every gateway has {done}: {', '.join(late)}")
+
+
+def print_reload(result: Mapping[str, Any], options: argparse.Namespace) -> None:
+    """Print the result of a reload or a rollback."""
     print_output(json.dumps(result) if options.json else "\n".join(_reload_lines(result)))
 
 
@@ -67,6 +85,8 @@ def _reload_lines(result: Mapping[str, Any]) -> list[str]:
     became = f"refused; {result['previous']} {stays} in force"
     if "problems" not in result:
         became = f"in force, before {result['previous']}"
+    if result.get("number"):
+        became += f"; revision {result['number']}"
     lines = [f"rules {result['revision']} {verb} {became}"]
     for kind, changes in result["changed"].items():
         lines += [f"  {kind} {change}: {', '.join(map(_change, names))}" for change, names in changes.items() if names]
@@ -75,6 +95,14 @@ def _reload_lines(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"  tests: {tests['passed']} passed" + f", {tests['failed']} failed" * bool(tests["failed"]))
     if "analytics" in result:
         lines += _analytics_lines(result["analytics"])
+    if result.get("confirm_by"):
+        lines.append(f"  to be confirmed by {result['confirm_by']}: gateway confirm")
+    return [*lines, *fleet_lines(result)]
+
+
+def fleet_lines(result: Mapping[str, Any]) -> list[str]:
+    """What each other gateway of the fleet has answered."""
+    lines = []
     for name, other in result.get("gateways", {}).items():
         said = other.get("detail") or other.get("revision") or other["status"] if other else "no answer"
         lines.append(f"  gateway {name}: {said}")
@@ -143,6 +171,9 @@ def _status(options: argparse.Namespace) -> str:
         "status": ready,
         "revision": rules["revision"],
         "since": rules["since"],
+        "number": rules["number"],
+        "pinned": rules["pinned"],
+        "unconfirmed": rules["unconfirmed"],
         "endpoints": len(rules["endpoints"]),
         "limits": len(rules["limits"]),
         "workers": workers,
@@ -153,7 +184,20 @@ def _status(options: argparse.Namespace) -> str:
     head = f"{ready}; rules {rules['revision']} since {rules['since']}: {counts}"
     lines = [f"  gateway {fleet['gateway']}", *(_worker_line(worker, rules["revision"]) for worker in workers)]
     others = [each for each in fleet["gateways"] if each != fleet["gateway"]]
-    return "\n".join([head, *lines, *(f"  other gateway {each}" for each in others)])
+    return "\n".join([head, *_terms_lines(rules), *lines, *(f"  other gateway {each}" for each in others)])
+
+
+def _terms_lines(rules: Mapping[str, Any]) -> list[str]:
+    """On what terms the rules are in force, if that is worth a line."""
+    lines = []
+    if pinned := rules["pinned"]:
+        since, actor, reason = pinned["since"], pinned["actor"], pinned["reason"]
+        lines.append(f"  PINNED to revision {rules['number']} since {since} by {actor}: {reason}")
+    if unconfirmed := rules["unconfirmed"]:
+        lines.append(
+            f"  UNCONFIRMED: revision {unconfirmed['returns_to']} is in force again after {unconfirmed['confirm_by']}"
+        )
+    return lines
 
 
 def _workers(exposition: str) -> list[dict[str, Any]]:

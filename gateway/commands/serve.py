@@ -21,6 +21,8 @@ from gateway.commands.console import print_unless_blocked
 from gateway.config.certificates import Certificates, load_certificates
 from gateway.config.loader import Loaded
 from gateway.control.audit.log import open_audit_log
+from gateway.control.reload.revisions import Revisions
+from gateway.control.reload.start import start_in_force
 from gateway.process.processors import worker_count
 from gateway.process.reexec import InheritedState
 from gateway.process.runtime import Runtime, WorkerContext, open_runtime
@@ -81,6 +83,7 @@ def _serve(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         sockets = _open_sockets(settings, count, inherited, stack)
         locks = relock_state(settings.control.state, inherited.locks if inherited else {})
+        loaded = start_in_force(loaded, Revisions(settings.control.state), print_unless_blocked)
         _begin_audit_log(loaded)
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         public, control = (

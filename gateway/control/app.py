@@ -33,10 +33,15 @@ from gateway.control.overrides.api import OverridesApi
 from gateway.control.overrides.file import FileOverrideStore, OverrideFile
 from gateway.control.overrides.store import OverrideStore, RedisOverrideStore
 from gateway.control.overrides.sync import OverrideSync
-from gateway.control.reload.api import ReloadApi, reload_for_fleet
+from gateway.control.reload.acceptance import Acceptance, RunRuleTests
+from gateway.control.reload.api import ReloadApi, carry_out_for_fleet
+from gateway.control.reload.confirmation import Confirmation
 from gateway.control.reload.fleet import Fleet
-from gateway.control.reload.reloader import Reloader, RunRuleTests
+from gateway.control.reload.reloader import Reloader
+from gateway.control.reload.revisions import Revisions
+from gateway.control.reload.revisions_api import RevisionsApi
 from gateway.control.reload.snapshot import Snapshots
+from gateway.control.reload.switch import Switch
 from gateway.control.reload.worker_channel import Workers
 from gateway.control.tiers import SeenTiers
 from gateway.control.usage import UsageApi
@@ -83,6 +88,7 @@ class ControlPlane:
         status: Serves health and metrics.
         explain: Explains requests.
         run_tests: Runs the tests of new rules.
+        revisions: The rules that were accepted so far.
 
     Attributes:
         bypass: Decides which requests bypass the limits.
@@ -107,6 +113,7 @@ class ControlPlane:
         status: Api,
         explain: Explain,
         run_tests: RunRuleTests,
+        revisions: Revisions,
     ) -> None:
         control, prefix = settings.control, settings.store.prefix
         self._log = log
@@ -125,10 +132,17 @@ class ControlPlane:
         self._overrides = OverrideSync(store, copy, book, limiter, self._audit, log)
         metrics.watch(definitions.OVERRIDES, lambda: len(self._overrides.records))
         snapshots = Snapshots(settings, workers.folder, timestamp)
-        self.reloader = Reloader(
-            snapshots, run_tests, workers, book, certificates, limiter, self._audit, metrics, log, since
+        self._switch = Switch(snapshots, workers, book, certificates, limiter, metrics, log, since)
+        acceptance = Acceptance(
+            self._switch, snapshots, revisions, run_tests, workers, book, certificates, self._audit, metrics, log
         )
-        fleet = Fleet(redis, prefix, _gateway_name(workers.folder), reload_for_fleet(self.reloader), log)
+        self.reloader = Reloader(
+            acceptance, self._switch, snapshots, revisions, workers, book, certificates, self._audit, log
+        )
+        self._confirmation = Confirmation(revisions, self.reloader.return_if_unconfirmed, log)
+        metrics.watch(definitions.RULES_PINNED, lambda: revisions.in_force.pin is not None)
+        metrics.watch(definitions.RULES_UNCONFIRMED, lambda: revisions.in_force.pending is not None)
+        fleet = Fleet(redis, prefix, _gateway_name(workers.folder), carry_out_for_fleet(self.reloader), log)
         self.tiers = SeenTiers(workers)
         self._poller = poller
         if store is not None:
@@ -142,7 +156,8 @@ class ControlPlane:
             OverridesApi(guard, self._overrides, book, identity),
             ExplainApi(guard, book, explain, identity, limiter, self.tiers),
             UsageApi(guard, self._overrides, book, identity, limiter, self._audit, self.tiers),
-            ReloadApi(guard, book, self.reloader, fleet, settings.analytics),
+            ReloadApi(guard, book, self._switch, revisions, self.reloader, fleet, settings.analytics),
+            RevisionsApi(guard, revisions, self.reloader, fleet),
             AuditApi(guard, self._audit),
         )
 
@@ -180,7 +195,8 @@ class ControlPlane:
             app.add_routes(api.routes())
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, self._audit.close)
-            await stack.enter_async_context(self.reloader.following())
+            await stack.enter_async_context(self._switch.following())
+            await stack.enter_async_context(self._confirmation.watching())
             await self._overrides.start()
             await stack.enter_async_context(self._poller.polling())
             runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)

@@ -61,3 +61,15 @@ class RuleTestsFailedError(ReloadRejectedError):
 
 class ReloadFailedError(ControlError):
     """Not all workers could take over new rules, or the other gateways could not be asked to."""
+
+
+class NoRevisionError(ControlError):
+    """There is no such revision."""
+
+
+class RevisionsUnavailableError(ControlError):
+    """Revisions cannot be kept or read. What cannot be kept is not put in force."""
+
+
+class ConflictError(ControlError):
+    """What is in force is pinned, or has to be confirmed, or is that already. The message says what to do first."""

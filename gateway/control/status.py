@@ -11,6 +11,7 @@ class StatusApi:
     Args:
         is_draining: Whether the worker is stopping.
         is_degraded: Whether Redis is unavailable, and limits are enforced from memory.
+        is_pinned: Whether a revision of the rules is in force although the files differ.
         scrape: Returns the metrics in the format that an Accept header asks for, and its content type.
     """
 
@@ -18,10 +19,12 @@ class StatusApi:
         self,
         is_draining: Callable[[], bool],
         is_degraded: Callable[[], bool],
+        is_pinned: Callable[[], bool],
         scrape: Callable[[str], Awaitable[tuple[bytes, str]]],
     ) -> None:
         self._is_draining = is_draining
         self._is_degraded = is_degraded
+        self._is_pinned = is_pinned
         self._scrape = scrape
 
     def routes(self) -> list[web.RouteDef]:
@@ -37,7 +40,8 @@ class StatusApi:
     async def _readiness(self, _request: web.Request) -> web.Response:
         if self._is_draining():
             return web.json_response({"status": "draining"}, status=503)
-        return web.json_response({"status": "degraded" if self._is_degraded() else "ready"})
+        status = "degraded" if self._is_degraded() else "ready"
+        return web.json_response({"status": status} | ({"rules": "pinned"} if self._is_pinned() else {}))
 
     async def _metrics(self, request: web.Request) -> web.Response:
         body, content_type = await self._scrape(request.headers.get("Accept", ""))

@@ -129,6 +129,13 @@ OVERRIDES = _gauge("gateway_overrides", "Active overrides.")
 ANALYTICS_WAITING = _gauge("gateway_analytics_waiting_rows", "Analytics rows waiting to be written.")
 CONNECTIONS = _gauge("gateway_connections", "Open client connections.")
 RULES = _gauge("gateway_rules_info", "Always 1; revision is that of the active rules.", "revision")
+RULES_PINNED = _gauge(
+    "gateway_rules_pinned",
+    "1 while a revision of the rules is in force although the rule files differ from it, else 0.",
+)
+RULES_UNCONFIRMED = _gauge(
+    "gateway_rules_unconfirmed", "1 while a reload of the rules waits to be confirmed, and is taken back otherwise."
+)
 BUILD = _gauge("gateway_build_info", "Always 1; version and python are those that are running.", "version", "python")
 LIMIT_RATE = _gauge(
     "gateway_limit_rate_tokens_per_second",

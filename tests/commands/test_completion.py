@@ -56,7 +56,7 @@ def test_commands_flags_and_values_are_completed_at_each_level(
     def offered(*words: str) -> set[str]:
         return completions(tmp_path, shell, capsys, *words)
 
-    assert offered("re") == {"reload", "replay", "report"}
+    assert offered("re") == {"reload", "replay", "report", "revisions"}
     assert offered("override", "") >= {"set", "list", "rm"}
     assert offered("override", "set", "ana", "--ex") == {"--exempt"}
     assert offered("reload", "--dry-run", "--fl") == {"--fleet"}

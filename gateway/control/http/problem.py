@@ -9,7 +9,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.auth.guard import ForbiddenError, TooManyAttemptsError, UnauthorizedError
-from gateway.control.errors import ControlError, InvalidObjectError, NoOverrideError, ReloadRejectedError
+from gateway.control.errors import (
+    ConflictError,
+    ControlError,
+    InvalidObjectError,
+    NoOverrideError,
+    NoRevisionError,
+    ReloadRejectedError,
+)
 from gateway.telemetry.log import Log
 
 _PROBLEMS: tuple[tuple[type[Exception], HTTPStatus, dict[str, str]], ...] = (
@@ -18,6 +25,8 @@ _PROBLEMS: tuple[tuple[type[Exception], HTTPStatus, dict[str, str]], ...] = (
     (TooManyAttemptsError, HTTPStatus.TOO_MANY_REQUESTS, {}),
     (InvalidObjectError, HTTPStatus.BAD_REQUEST, {}),
     (NoOverrideError, HTTPStatus.NOT_FOUND, {}),
+    (NoRevisionError, HTTPStatus.NOT_FOUND, {}),
+    (ConflictError, HTTPStatus.CONFLICT, {}),
     (ReloadRejectedError, HTTPStatus.UNPROCESSABLE_ENTITY, {}),
     (ControlError, HTTPStatus.SERVICE_UNAVAILABLE, {}),
 )

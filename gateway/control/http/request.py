@@ -13,6 +13,7 @@ from gateway.auth.strict_json import StrictJsonError, parse_strict_json
 from gateway.control.http.problem import Problem
 from gateway.control.json_object import JsonObject
 from gateway.limits.address import UNIX, Address, Unix, parse_address
+from gateway.limits.duration import format_duration, parse_duration
 
 MAX_BODY = 65_536
 """Bytes of a body; the largest that makes sense is an override."""
@@ -56,7 +57,8 @@ def allow_only(request: web.Request, *names: str) -> None:
         Problem: 400; there is another one.
     """
     if not request.query.keys() <= set(names):
-        raise Problem(HTTPStatus.BAD_REQUEST, f"unknown query parameter; known are {', '.join(names)}")
+        known = f"known are {', '.join(names)}" if names else "there are none"
+        raise Problem(HTTPStatus.BAD_REQUEST, f"unknown query parameter; {known}")
 
 
 def query_integer(request: web.Request, name: str, default: int, least: int, most: int) -> int:
@@ -71,6 +73,25 @@ def query_integer(request: web.Request, name: str, default: int, least: int, mos
     if len(values) > 1 or _INTEGER.fullmatch(values[0]) is None or not least <= int(values[0]) <= most:
         raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be an integer from {least} to {most}, given once")
     return int(values[0])
+
+
+def query_duration(request: web.Request, name: str, least: float, most: float) -> float | None:
+    """A duration, as in ``5m``, in seconds; None if it is missing.
+
+    Raises:
+        Problem: 400; it is not one, out of range, or given twice.
+    """
+    values = request.query.getall(name, [])
+    if not values:
+        return None
+    try:
+        seconds = parse_duration(values[0]) if len(values) == 1 else 0.0
+    except ValueError:
+        seconds = 0.0
+    if not least <= seconds <= most:
+        limits = f"from {format_duration(least)} to {format_duration(most)}"
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be a duration {limits}, as in 5m, given once")
+    return seconds
 
 
 def query_flag(request: web.Request, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""`Fleet`: has every gateway on the same Redis reload its rules, and collects their results.
+"""`Fleet`: has every gateway on the same Redis reload, roll back or confirm its rules, and collects their results.
 
 One hash in Redis holds, in ``seen:G``, when a worker of gateway G last polled, and, in ``request:T:Q``, the request Q
 that was made in second T. Each request has a hash of its own, so that simultaneous requests do not affect each other:
@@ -26,7 +26,8 @@ _TIMEOUT = 15.0
 
 _COLLECT_INTERVAL = 0.05
 
-Reload = Callable[[Actor, bool], Awaitable[dict[str, Any]]]
+CarryOut = Callable[[Actor, dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Carries out a request of another gateway for an actor. ``do`` says what it is; without it, it is a reload."""
 
 
 class Fleet:
@@ -36,8 +37,7 @@ class Fleet:
         redis: Where they meet; None with the memory store, and then there are no others.
         prefix: Of our keys.
         gateway: The name of this gateway, the same in all of its workers.
-        reload: Reloads this gateway for an actor, perhaps as a dry run. Returns the result, also of a reload that was
-            rejected or failed.
+        carry_out: Carries out a request in this gateway. Returns the result, also of one that was rejected or failed.
         log: Of this process.
 
     Attributes:
@@ -45,12 +45,12 @@ class Fleet:
         poll: The call whose reply `hear` handles.
     """
 
-    def __init__(self, redis: RedisClient | None, prefix: str, gateway: str, reload: Reload, log: Log) -> None:
+    def __init__(self, redis: RedisClient | None, prefix: str, gateway: str, carry_out: CarryOut, log: Log) -> None:
         self._redis = redis
         self._key = f"{prefix}:reload"
         self.name = gateway
         self._present: list[str] = []
-        self._reload = reload
+        self._do = carry_out
         self._log = log
         self._heard: set[str] | None = None
         self.poll = Call(_POLL, [self._key.encode()], [gateway], None)
@@ -85,7 +85,7 @@ class Fleet:
 
     async def _carry_out(self, name: str, request: dict[str, Any]) -> None:
         if await self._mark(name, "taken", "1"):
-            result = await self._reload(Actor(*request["actor"]), request["dry_run"])
+            result = await self._do(Actor(*request.pop("actor")), request)
             await self._mark(name, "result", json.dumps(result))
 
     async def _mark(self, name: str, mark: str, text: str) -> bool:
@@ -93,8 +93,8 @@ class Fleet:
         arguments = [f"{mark}:{self.name}", text]
         return await self._run(Call(_MARK, [f"{self._key}:{name}".encode()], arguments, 1)) == [1]
 
-    async def reload_others(self, actor: Actor, *, dry_run: bool) -> dict[str, Any]:
-        """Have all other gateways reload. Returns the result of each by its name; None if there is none in time.
+    async def ask_others(self, actor: Actor, request: dict[str, Any]) -> dict[str, Any]:
+        """Have all other gateways do something. Returns the result of each by its name; None if there is none in time.
 
         Raises:
             ReloadFailedError: they cannot be asked.
@@ -102,9 +102,9 @@ class Fleet:
         if self._redis is None:
             return {}
         name = uuid4().hex
-        text = json.dumps({"actor": list(actor), "dry_run": dry_run})
+        text = json.dumps({"actor": list(actor), **request})
         try:
-            # This gateway has reloaded already, so none of its workers may take the request.
+            # This gateway has done it already, so none of its workers may take the request.
             await self._mark(name, "taken", "1")
             reply = await self._run(Call(_REQUEST, [self._key.encode()], [name, text], None))
             present = [bytes(each).decode() for each in reply]
@@ -115,7 +115,7 @@ class Fleet:
             ) from None
 
     async def _collect(self, name: str, others: list[str]) -> dict[str, Any]:
-        assert self._redis is not None  # noqa: S101 - `reload_others` has returned
+        assert self._redis is not None  # noqa: S101 - `ask_others` has returned
         results: dict[str, Any] = dict.fromkeys(others)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _TIMEOUT

@@ -1,276 +1,232 @@
-"""`Reloader`: reads rules and certificates again, and applies them in every worker of this gateway or in none.
+"""`Reloader`: puts other rules in force: those in the files, or a revision from before.
 
-1. The rule files are copied once, and read (`snapshot`), and so are the files of certificates, which are not copied:
-   private keys are among them. If anything is wrong with them, or the rules fail their tests, it is reported, and
-   nothing changes. The tests run once, in this worker.
-2. Every worker reads the copy and the certificates, and replies that it has, and that they are the same (prepare).
-3. The change is written to the audit log.
-4. The copy is noted as in force, for workers that start later; then every worker switches (commit). That is one
-   assignment, and a request looks at the rules in force only once, so none is decided by a mix of old and new rules.
-   Certificates are used for new connections.
-
-Buckets are not touched. What was spent stays spent: a bucket's debt is converted when it is next charged.
+The rule files are copied once (`snapshot`), and so are their tests. A rollback takes both from the revision. The copy
+is accepted or refused as a whole (`acceptance`). Rules that nobody has confirmed in time are taken back without being
+asked for: each worker sees to that (`confirmation`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from gateway.auth.grant import Actor
+from gateway.auth.timestamps import format_timestamp, now, timestamp
 from gateway.config.certificate_book import CertificateBook
-from gateway.config.certificates import Certificates
-from gateway.config.diagnostic import ConfigError, Diagnostic
 from gateway.control.audit.writer import AuditWriter
-from gateway.control.errors import ControlError, ReloadFailedError, ReloadRejectedError, RuleTestsFailedError
+from gateway.control.errors import ConflictError, ControlError, RevisionsUnavailableError
+from gateway.control.reload.acceptance import Acceptance, Change
+from gateway.control.reload.in_force import InForce, Pending, Pin
+from gateway.control.reload.revisions import Revisions
 from gateway.control.reload.snapshot import Snapshots
-from gateway.control.reload.worker_channel import Message, Workers, WorkerUnresponsiveError
-from gateway.limiter.limiter import Limiter
-from gateway.limits.rules import RuleBook, Rules
-from gateway.limits.rules_diff import diff_rules
+from gateway.control.reload.switch import Switch
+from gateway.control.reload.worker_channel import Workers, WorkerUnresponsiveError
+from gateway.limits.rules import RuleBook
 from gateway.telemetry.log import Log
-from gateway.telemetry.metrics import Metrics
-
-RunRuleTests = Callable[[Rules], tuple[int, list[Diagnostic]]]
-"""Runs the tests of rules; returns how many there are, and the failures. Blocks, and raises `ConfigError`."""
-
-
-class CertificatesDifferError(Exception):
-    """A worker has read other certificates than the one that reloads."""
-
-
-class _Prepared(NamedTuple):
-    """What the next commit applies."""
-
-    rules: Rules
-    certificates: Certificates
 
 
 class Reloader:
-    """Reloads rules and certificates.
+    """Puts other rules in force.
 
     Args:
+        acceptance: Accepts or refuses rules.
+        switch: Puts them in force in every worker.
         snapshots: Copies of the rule files.
-        run_tests: Runs the tests of new rules.
-        workers: The other workers.
+        revisions: The rules that were accepted so far.
+        workers: Of them, one reloads at a time.
         book: The rules in force.
         certificates: The certificates in force.
-        limiter: Forgets what it knows of buckets when rules change.
         audit: Records what changed.
-        metrics: Count reloads, and show the rules in force.
         log: Of this process.
-        since: When the gateway started, in ISO 8601.
-
-    Attributes:
-        since: Since when the rules in force are in force, in ISO 8601.
     """
 
     def __init__(
         self,
+        acceptance: Acceptance,
+        switch: Switch,
         snapshots: Snapshots,
-        run_tests: RunRuleTests,
+        revisions: Revisions,
         workers: Workers,
         book: RuleBook,
         certificates: CertificateBook,
-        limiter: Limiter,
         audit: AuditWriter,
-        metrics: Metrics,
         log: Log,
-        since: str,
     ) -> None:
+        self._acceptance = acceptance
+        self._switch = switch
         self._snapshots = snapshots
-        self._run_tests = run_tests
+        self._revisions = revisions
         self._workers = workers
         self._book = book
         self._certificates = certificates
-        self._limiter = limiter
         self._audit = audit
-        self._metrics = metrics
         self._log = log
-        self.since = since
-        self._prepared: dict[str, _Prepared] = {}
 
-    @asynccontextmanager
-    async def following(self) -> AsyncIterator[None]:
-        """Apply the rules that the other workers have in force, and follow their reloads while the block runs."""
-        async with self._workers.listening(self._handle):
-            in_force = self._snapshots.in_force()
-            if in_force is not None:
-                await self._commit(*in_force)
-            yield
-
-    async def reload(self, actor: Actor, *, dry_run: bool = False) -> dict[str, Any]:
+    async def reload(
+        self,
+        actor: Actor,
+        *,
+        dry_run: bool = False,
+        confirm_within: float | None = None,
+        force: bool = False,
+        unpin: bool = True,
+    ) -> dict[str, Any]:
         """Reload. Returns the revision, the one before, what changed, and the results of the new rules' tests.
 
         Args:
             actor: Who asked for it.
             dry_run: Only return what would change.
+            confirm_within: Seconds after which the revision before is in force again, unless `confirm` is called.
+            force: Reload the very files that were rolled back, too.
+            unpin: Whether files may be reloaded while a revision is pinned, which ends that.
 
         Raises:
+            ConflictError: a reload has to be confirmed first, or what is in force is pinned.
             ReloadRejectedError: the files are invalid, or the rules fail their tests; the rules in force stay. If the
                 rules could be read, its members are what would have been returned.
-            AuditUnavailableError: it cannot be recorded; the rules in force stay.
+            AuditUnavailableError, RevisionsUnavailableError: it cannot be recorded; the rules in force stay.
             ReloadFailedError: a worker failed. The rules in force stay, unless it failed after all had agreed: the
                 message says which.
         """
-        async with self._workers.locked():
-            try:
-                return await self._reload(actor, dry_run=dry_run)
-            except ConfigError as error:
-                rejection = ReloadRejectedError([str(each) for each in error.problems])
-                await self._note_rejection(actor, rejection)
-                raise rejection from None
-            except ReloadRejectedError as error:
-                await self._note_rejection(actor, error)
-                raise
-            except ControlError:
-                self._metrics.reloaded("rejected")
-                raise
-            except (WorkerUnresponsiveError, OSError) as error:
-                self._metrics.reloaded("rejected")
-                self._log.event("reload_failed", level="error", why=str(error))
-                await self._audit.record_refusal(actor, "reload", str(error))
-                raise ReloadFailedError("not all workers could take over the new rules; those in force stay") from None
+        change = Change(actor, dry_run=dry_run)
+        async with self._acceptance.one_at_a_time(change):
+            before = await self._in_force(force=force or dry_run)
+            if not dry_run:
+                _require_confirmed(before)
+                if before.pin is not None and not unpin:
+                    raise ConflictError(
+                        f"revision {before.number} is pinned since {before.pin.since}: SIGHUP does not end that, "
+                        "`gateway reload` puts the files in force again"
+                    )
+                if confirm_within is not None:
+                    self._require_revisions("confirm_within")
+                    if not before.number:
+                        raise ConflictError("there is no revision to return to so far; reload without confirm_within")
+            name, files = await asyncio.to_thread(self._snapshots.take)
 
-    async def _note_rejection(self, actor: Actor, rejection: ReloadRejectedError) -> None:
-        self._metrics.reloaded("rejected")
-        self._log.event("reload_rejected", level="error", problems=rejection.problems)
-        await self._audit.record_refusal(actor, "reload", f"{len(rejection.problems)} {rejection.what}")
+            def terms(number: int, checksum: str) -> InForce:
+                rolled_back = before.pin.rolled_back if before.pin is not None else ()
+                if checksum in rolled_back and not force:
+                    raise ConflictError(
+                        f"rules {checksum} were rolled back; change the files, or reload with force=true"
+                    )
+                if confirm_within is None or number == before.number:
+                    return InForce(number)
+                deadline = now() + int(confirm_within * 1e6)
+                return InForce(number, None, Pending(before.number, deadline, actor.subject, rolled_back))
 
-    async def _reload(self, actor: Actor, *, dry_run: bool) -> dict[str, Any]:
-        old = self._book.current
-        name = await asyncio.to_thread(self._snapshots.take)
-        try:
-            new = await asyncio.to_thread(self._snapshots.read, name)
-            certificates = await asyncio.to_thread(self._certificates.read)
-            changed = diff_rules(old, new.rules)
-            renewed = certificates.changed_since(self._certificates.current)
-            result = {
-                "revision": new.rules.revision,
-                "previous": old.revision,
-                "changed": changed,
-                "certificates": renewed,
-                "warnings": [str(warning) for warning in new.warnings],
-                "dry_run": dry_run,
-            }
-            result["tests"] = await self._test(new.rules, result)
-            if dry_run:
-                self._snapshots.drop(name)
-                return result
-            self._prepared[name] = _Prepared(new.rules, certificates)
-            _check(await self._workers.ask({"do": "prepare", "name": name, "certificates": certificates.digest}))
-            after = {"revision": new.rules.revision, **changed, **({"certificates": renewed} if renewed else {})}
-            await self._audit.record(actor, "reload", "rules", before=old.revision, after=after, or_log=True)
-        except BaseException:
-            self._prepared.pop(name, None)
-            self._snapshots.drop(name)
-            raise
-        digest = certificates.digest
-        since = self._snapshots.commit(name, digest)
-        await self._commit(name, since, digest)
-        self._metrics.reloaded("applied")
-        try:
-            _check(await self._workers.ask({"do": "commit", "name": name, "since": since, "certificates": digest}))
-        except WorkerUnresponsiveError as error:
-            self._log.event("reload_incomplete", level="error", why=str(error), revision=new.rules.revision)
-            raise ReloadFailedError("the new rules are in force, but a worker may still use the old ones") from None
-        self._log.event("rules_reloaded", revision=new.rules.revision, previous=old.revision)
-        if renewed:
-            self._log.event("certificates_reloaded", certificates=renewed)
-        return result
+            return await self._acceptance.accept(change, name, files, before, terms)
 
-    async def _test(self, rules: Rules, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Run the tests of new rules. Returns how many passed.
+    async def rollback(self, actor: Actor, to: int | str, reason: str) -> dict[str, Any]:
+        """Put a revision in force again, and pin it. Returns what `reload` returns.
 
         Args:
-            rules: The new rules.
-            known: What is known of the reload so far, for whoever is told that it is rejected.
+            actor: Who asked for it.
+            to: Its number, or the checksum of its rules.
+            reason: Why.
 
         Raises:
-            RuleTestsFailedError: some fail.
-            ReloadRejectedError: they cannot be used.
+            NoRevisionError: there is none.
+            ConflictError: it is in force.
+            ControlError: as `reload`.
         """
-        try:
-            tests, failures = await asyncio.to_thread(self._run_tests, rules)
-        except ConfigError as error:
-            raise ReloadRejectedError([str(each) for each in error.problems], **known) from None
-        results = {
-            "passed": tests - len(failures),
-            "failed": len(failures),
-            "failures": [
-                {"file": each.file, "line": each.line, "column": each.column, "message": each.message}
-                for each in failures
-            ],
-        }
-        if failures:
-            raise RuleTestsFailedError([str(each) for each in failures], **known, tests=results)
-        return results
+        change = Change(actor, "rollback", reason)
+        async with self._acceptance.one_at_a_time(change):
+            before = await self._in_force(force=True)
+            self._require_revisions("a rollback")
+            number = to if isinstance(to, int) else await asyncio.to_thread(self._revisions.find, to)
+            revision = await asyncio.to_thread(self._revisions.get, number)
+            if number == before.number:
+                raise ConflictError(f"revision {number} is in force already")
+            earlier = before.pin or before.pending
+            taken_back = dict.fromkeys((*(earlier.rolled_back if earlier else ()), self._book.current.revision))
+            taken_back.pop(revision.revision, None)
+            in_force = InForce(number, Pin(timestamp(), actor.subject, reason, tuple(taken_back)))
+            name = await asyncio.to_thread(self._snapshots.write, revision.files)
+            return await self._acceptance.accept(change, name, None, before, lambda *_: in_force)
 
-    async def _handle(self, message: Message) -> Message:
-        """Do what another worker asks for. Returns the reply."""
-        try:
-            if message["do"] == "prepare":
-                self._prepared = {message["name"]: await self._prepare(message["name"], message["certificates"])}
-            else:
-                await self._commit(message["name"], message["since"], message["certificates"])
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other has to know that it was not done
-            self._log.failure("reload_failed", error)
-            return {"error": f"a worker failed: {type(error).__name__}"}
-        return {}
-
-    async def _prepare(self, name: str, digest: str) -> _Prepared:
-        """What another worker wants to apply.
+    async def confirm(self, actor: Actor) -> dict[str, Any]:
+        """Confirm what is in force. Returns its number and checksum.
 
         Raises:
-            CertificatesDifferError: the files of certificates have changed since it read them.
+            ConflictError: nothing has to be confirmed.
+            AuditUnavailableError, RevisionsUnavailableError: it cannot be recorded.
         """
-        certificates = await asyncio.to_thread(self._certificates.read)
-        if certificates.digest != digest:
-            raise CertificatesDifferError
-        return _Prepared(await self._read(name), certificates)
+        async with self._workers.locked():
+            before = await asyncio.to_thread(self._revisions.refresh)
+            if before.pending is None:
+                raise ConflictError("there is nothing to confirm: no reload waits for it, or it was too late")
+            if before.pending.deadline <= now():
+                raise ConflictError("it is too late to confirm: the revision before is being put in force again")
+            checksum = self._book.current.revision
+            await self._audit.record(actor, "confirm", "rules", after={"number": before.number, "revision": checksum})
+            await asyncio.to_thread(self._revisions.put, replace(before, pending=None))
+        self._log.event("rules_confirmed", number=before.number, revision=checksum)
+        return {"number": before.number, "revision": checksum}
 
-    async def _catch_up(self, name: str, digest: str) -> _Prepared:
-        """What is in force, for a worker that has not prepared it because it started later.
+    async def return_if_unconfirmed(self) -> None:
+        """Put the revision before in force again if nobody has confirmed the one in force in time.
 
-        The certificates with which the gateway started are better than none, and better than files that are unusable.
+        Neither an audit log nor a disk that cannot be written prevents it, nor a worker that does not reply.
+
+        Raises:
+            ControlError: the revision before cannot be read.
         """
-        certificates = self._certificates.current
-        if certificates.digest != digest:
+        async with self._workers.locked():
+            before = await asyncio.to_thread(self._revisions.refresh)
+            if before.pending is None or before.pending.deadline > now():
+                return
+            revision = await asyncio.to_thread(self._revisions.get, before.pending.previous)
+            name = await asyncio.to_thread(self._snapshots.write, revision.files)
+            new = await asyncio.to_thread(self._snapshots.read, name)
+            old, certificates = self._book.current, self._certificates.current
             try:
-                certificates = await asyncio.to_thread(self._certificates.read)
-            except ConfigError as error:
-                self._log.event("certificates_unusable", level="error", problems=[str(each) for each in error.problems])
-        return _Prepared(await self._read(name), certificates)
+                await self._switch.prepare(name, new.rules, certificates)
+                await asyncio.to_thread(self._revisions.put, before.returned(old.revision, timestamp()))
+            except (WorkerUnresponsiveError, RevisionsUnavailableError) as error:
+                self._log.event("reload_failed", level="error", why=str(error))
+            try:
+                await self._switch.commit(name, certificates.digest)
+            except WorkerUnresponsiveError as error:
+                self._log.event("reload_incomplete", level="error", why=str(error), revision=new.rules.revision)
+            self._log.event(
+                "rules_returned", level="warning", number=revision.number, revision=new.rules.revision,
+                previous=old.revision, actor=before.pending.actor,
+            )  # fmt: skip
+            try:
+                after = {"number": revision.number, "revision": new.rules.revision}
+                await self._audit.record(Actor("(deadline)"), "return", "rules", before=old.revision, after=after)
+            except ControlError as error:
+                self._log.event("audit_failed", level="error", why=str(error))
 
-    async def _commit(self, name: str, since: str, digest: str) -> None:
-        prepared = self._prepared.pop(name, None)
-        rules, certificates = await self._catch_up(name, digest) if prepared is None else prepared
-        self._prepared.clear()
-        self._certificates.replace(certificates)
-        # No await from here on: overrides are applied concurrently.
-        self._book.current = rules.with_overrides(self._book.current.overrides)
-        self.since = since
-        self._limiter.forget()
-        self._metrics.rules(rules.revision, rules.endpoints, rules.limits)
+    async def _in_force(self, *, force: bool) -> InForce:
+        try:
+            return await asyncio.to_thread(self._revisions.refresh)
+        except RevisionsUnavailableError as error:
+            if force:
+                return self._revisions.in_force
+            raise RevisionsUnavailableError(f"{error}; a reload with force=true replaces it") from None
 
-    async def _read(self, name: str) -> Rules:
-        return (await asyncio.to_thread(self._snapshots.read, name)).rules
+    def _require_revisions(self, what: str) -> None:
+        if not self._revisions.are_kept:
+            raise RevisionsUnavailableError(f"{what} needs revisions, and none is kept: set control.state")
 
     async def reload_on_signal(self) -> bool:
         """Reload because of SIGHUP. Never raises: what goes wrong is in the log. Returns whether it was applied."""
         try:
-            await self.reload(Actor("(SIGHUP)"))
+            await self.reload(Actor("(SIGHUP)"), unpin=False)
         except ControlError as error:
             self._log.event("reload_refused", level="error", why=str(error))
         except Exception as error:  # noqa: BLE001 - nobody waits for it
-            self._metrics.reloaded("rejected")
+            self._acceptance.count_rejection()
             self._log.failure("reload_failed", error)
         else:
             return True
         return False
 
 
-def _check(replies: Sequence[Message]) -> None:
-    for reply in replies:
-        if "error" in reply:
-            raise WorkerUnresponsiveError(reply["error"])
+def _require_confirmed(before: InForce) -> None:
+    if before.pending is not None:
+        until = format_timestamp(before.pending.deadline)
+        raise ConflictError(
+            f"revision {before.number} waits to be confirmed until {until}; confirm it, or roll back, and then reload"
+        )

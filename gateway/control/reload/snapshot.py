@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
-from gateway.config.diagnostic import ConfigError
+from gateway.config.diagnostic import ConfigError, Diagnostic
 from gateway.config.loader import Reloaded, load_rules
+from gateway.control.reload.rule_files import RULES, TESTS, RuleFiles
 from gateway.settings.gateway import Settings
-
-_SUFFIXES = {".yaml", ".yml"}
 
 
 class Snapshots:
@@ -32,28 +31,28 @@ class Snapshots:
         self._folder = folder
         self._clock = clock
 
-    def take(self) -> str:
-        """Copy the files. Returns the name of the copy; empty if no files are configured.
+    def take(self) -> tuple[str, RuleFiles]:
+        """Copy the files. Returns the name of the copy, and what is in it.
 
         Raises:
             ConfigError: they cannot be read.
         """
-        source = self._settings.rules
-        if source is None:
-            return ""
+        try:
+            files = RuleFiles.read(self._settings)
+        except OSError:
+            load_rules(self._settings)  # which reports what is wrong, and where
+            raise
+        return self.write(files), files
+
+    def write(self, files: RuleFiles) -> str:
+        """Make a copy of files. Returns its name."""
         name = f"rules-{token_hex(8)}"  # a new one each time, so that a late worker cannot mistake it for the last
         copy = self._folder / name
         copy.mkdir()
         try:
-            if not source.is_dir():
-                shutil.copyfile(source, copy / "rules.yaml")
-            else:
-                for file in source.iterdir():
-                    if file.suffix in _SUFFIXES and not file.name.startswith("."):
-                        shutil.copyfile(file, copy / file.name)
+            files.write(copy)
         except OSError:
             self.drop(name)
-            load_rules(self._settings)  # which reports what is wrong, and where
             raise
         return name
 
@@ -63,27 +62,35 @@ class Snapshots:
         Raises:
             ConfigError: with all problems, at their places in the files that were copied.
         """
-        source = self._settings.rules
-        if not name or source is None:
-            return load_rules(replace(self._settings, rules=None))
-        copy = self._folder / name
-        where = copy if source.is_dir() else copy / "rules.yaml"
+        rules = self._path(name, RULES)
         try:
-            return load_rules(replace(self._settings, rules=where))
+            return load_rules(replace(self._settings, rules=rules if rules.exists() else None))
         except ConfigError as error:
-            raise ConfigError(
-                replace(
-                    problem,
-                    file=problem.file.replace(str(where), str(source), 1),
-                    message=problem.message.replace(str(where), str(source)),
-                )
-                for problem in error.problems
-            ) from None
+            raise ConfigError(self.at_source(name, each) for each in error.problems) from None
+
+    def tests(self, name: str) -> Path | None:
+        """Where the tests in a copy are; None if rules need not be tested."""
+        tests = self._path(name, TESTS)
+        return tests if tests.exists() or self._settings.rule_tests is not None else None
+
+    def at_source(self, name: str, problem: Diagnostic) -> Diagnostic:
+        """A problem of a copy, at its place in the file that was copied."""
+        for kind, source in ((RULES, self._settings.rules), (TESTS, self._settings.rule_tests)):
+            copy = str(self._path(name, kind))
+            problem = replace(
+                problem,
+                file=problem.file.replace(copy, str(source or kind), 1),
+                message=problem.message.replace(copy, str(source or kind)),
+            )
+        return problem
+
+    def _path(self, name: str, kind: str) -> Path:
+        folder = self._folder / name / kind
+        return folder if folder.is_dir() else folder.with_suffix(".yaml")
 
     def drop(self, name: str) -> None:
         """Remove a copy."""
-        if name:
-            shutil.rmtree(self._folder / name, ignore_errors=True)
+        shutil.rmtree(self._folder / name, ignore_errors=True)
 
     def commit(self, name: str, certificates: str) -> str:
         """Note that a copy is in force from now on, with certificates of a digest. Returns the time, in ISO 8601.
