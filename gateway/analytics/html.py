@@ -11,11 +11,13 @@ from gateway.analytics.sink import TimeRange
 from gateway.analytics.style import PAGE
 from gateway.analytics.text import (
     CALLERS,
+    CANDIDATES,
     ENDPOINTS,
     LIMITS,
     NUMBERS,
     SPENDERS,
     caller_rows,
+    candidate_rows,
     endpoint_rows,
     limit_rows,
     spender_rows,
@@ -55,6 +57,8 @@ _BODY = """\
 {endpoints}
 <h2>Limits</h2>
 {limits}
+<h2>Limits against their candidates</h2>
+{candidates}
 """
 
 _WIDE, _NARROW = (1040, 260), (500, 170)
@@ -74,6 +78,7 @@ def as_html(report: Report) -> str:
         callers=_table(CALLERS, caller_rows(report, _number)),
         endpoints=_table(ENDPOINTS, endpoint_rows(report, _number)),
         limits=_table(LIMITS, limit_rows(report, _number)),
+        candidates=_table(CANDIDATES, candidate_rows(report, _number)),
         unreadable=f"<p>{report.unreadable:,} lines could not be parsed and are left out.</p>"
         * bool(report.unreadable),
     )

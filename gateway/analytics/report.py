@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gateway.analytics.batch import MINUTE
 from gateway.analytics.sink import TimeRange, Totals
+from gateway.limits.limit import is_candidate, live_name
 
 OUTCOMES = ("allowed", "refused", "shadow_refused", "unavailable")
 _MAX_STEPS = 120
@@ -43,9 +44,14 @@ class LimitRow(NamedTuple):
         return self.counts.get("refused", 0)
 
     @property
+    def shadow_refused(self) -> int:
+        """Requests that would have been refused if the limit were enforced for their callers."""
+        return self.counts.get("shadow_refused", 0)
+
+    @property
     def share(self) -> float:
         """The share of requests that was refused, or would have been."""
-        return (self.refused + self.counts.get("shadow_refused", 0)) / sum(self.counts.values())
+        return (self.refused + self.shadow_refused) / sum(self.counts.values())
 
 
 class CallerRow(NamedTuple):
@@ -131,6 +137,13 @@ class Report:
     caller: str | None = None
     endpoint: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def candidates(self) -> list[tuple[LimitRow, LimitRow]]:
+        """Each limit that has a candidate, and the candidate, for the same endpoint and tier."""
+        rows = {row[:3]: row for row in self.limits}
+        pairs = ((rows.get((live_name(row.limit), *row[1:3])), row) for row in self.limits if is_candidate(row.limit))
+        return [(live, candidate) for live, candidate in pairs if live is not None]
 
     def name(self, caller: str) -> str:
         """A caller's user id if it is known, else its digest."""

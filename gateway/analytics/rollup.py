@@ -14,7 +14,7 @@ from gateway.analytics.spending import Account, Spending
 from gateway.analytics.top_k import TopK
 from gateway.limits.bucket import Charge, Demand
 from gateway.limits.identity import Caller
-from gateway.limits.limit import Limit
+from gateway.limits.limit import Limit, is_candidate
 from gateway.limits.rules import RuleBook, holder_of
 
 NONE = ""
@@ -127,7 +127,9 @@ class Rollup:
             self._fold()  # a limit's name may mean something else now
             self._tiers = Tiers(rules.limits)
         tier = self._tiers.name(rules.tier_of(endpoint, caller)) if caller.tier or rules.has_overrides else ""
-        key = (endpoint, tier, outcome, refused, *[charge.limit for _, charge in demands])
+        key: tuple[object, ...] = (endpoint, tier, outcome, refused, *[charge.limit for _, charge in demands])
+        if refused:  # a limit may refuse some callers, and only count the others
+            key += (*[demands[position].charge.enforced for position in refused],)
         group = self._groups.get(key)
         if group is None:
             group = self._add_group(key, endpoint, tier, outcome, demands, refused)
@@ -154,7 +156,8 @@ class Rollup:
             if key in self._groups:
                 return self._groups[key]
             endpoint, tier, refused_by, by_limit = MORE, "", [], [(MORE, each) for _, each in by_limit]
-        charged = [limit for limit, each in by_limit if each == "allowed"] if outcome == "allowed" else []
+        paying = by_limit if outcome == "allowed" else []
+        charged = [limit for limit, each in paying if each == "allowed" and not is_candidate(limit)]
         rows = [Row(endpoint, "", tier, outcome), *(Row(endpoint, limit, tier, each) for limit, each in by_limit)]
         group = self._groups[key] = DecisionGroup(rows, refused_by, self._account(endpoint, charged))
         return group

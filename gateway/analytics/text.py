@@ -7,10 +7,16 @@ from gateway.analytics.batch import format_minute
 from gateway.analytics.report import OUTCOMES, CallerRow, Report, SpenderRow
 
 LIMITS = ("LIMIT", "ENDPOINT", "TIER", "ALLOWED", "REFUSED", "WOULD REFUSE", "UNAVAILABLE", "SHARE")
+CANDIDATES = ("LIMIT", "ENDPOINT", "TIER", "LIVE REFUSED", "NOT ENFORCED", "SHARE", "CANDIDATE WOULD", "ITS SHARE")
 CALLERS = ("LIMIT", "CALLER", "REFUSED")
 ENDPOINTS = ("ENDPOINT", "PASSED", "REFUSED", "UNAVAILABLE", "REFUSED BY")
 SPENDERS = ("ENDPOINT", "LIMIT", "CALLER", "COST", "SHARE")
-NUMBERS = {LIMITS: frozenset(LIMITS[3:]), ENDPOINTS: frozenset(ENDPOINTS[1:4]), SPENDERS: frozenset({"SHARE"})}
+NUMBERS = {
+    LIMITS: frozenset(LIMITS[3:]),
+    CANDIDATES: frozenset(CANDIDATES[3:]),
+    ENDPOINTS: frozenset(ENDPOINTS[1:4]),
+    SPENDERS: frozenset({"SHARE"}),
+}
 """Columns that are aligned to the right; those that may be ranges are not."""
 
 
@@ -22,6 +28,8 @@ def as_text(report: Report) -> str:
     elif report.limits:
         parts.append(_table(ENDPOINTS, endpoint_rows(report)))
         parts.append(_table(LIMITS, limit_rows(report)))
+        if report.candidates:
+            parts.append(_table(CANDIDATES, candidate_rows(report)))
     if report.spenders and (report.caller is not None or report.endpoint is not None):
         parts.append(_table(SPENDERS, spender_rows(report)))
     if report.callers:
@@ -58,6 +66,17 @@ def as_json(report: Report) -> str:
                 **{outcome: row.counts.get(outcome, 0) for outcome in OUTCOMES},
             }
             for row in report.limits
+        ],
+        "candidates": [
+            {
+                "limit": live.limit,
+                "endpoint": live.endpoint,
+                "tier": live.tier or None,
+                "refused": live.refused,
+                "shadow_refused": live.shadow_refused,
+                "candidate_would_refuse": candidate.shadow_refused,
+            }
+            for live, candidate in report.candidates
         ],
         "callers": [
             {
@@ -104,6 +123,14 @@ def limit_rows(report: Report, number: Callable[[int], str] = str) -> Iterable[t
     for row in report.limits:
         counts = [number(row.counts.get(outcome, 0)) for outcome in OUTCOMES]
         yield (row.limit, row.endpoint, row.tier or "-", *counts, f"{row.share:.1%}")
+
+
+def candidate_rows(report: Report, number: Callable[[int], str] = str) -> Iterable[tuple[str, ...]]:
+    """Limits against their candidates, as cells under `CANDIDATES`."""
+    for live, candidate in report.candidates:
+        refused = number(live.refused), number(live.shadow_refused), f"{live.share:.1%}"
+        would = number(candidate.shadow_refused), f"{candidate.share:.1%}"
+        yield (live.limit, live.endpoint, live.tier or "-", *refused, *would)
 
 
 def caller_rows(report: Report, number: Callable[[int], str] = str) -> Iterable[tuple[str, ...]]:

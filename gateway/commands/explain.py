@@ -213,7 +213,16 @@ def _payable(bucket: dict[str, Any]) -> str:
 
 def _note(bucket: dict[str, Any]) -> str:
     notes = ["never passes: it costs more than the bucket holds"] * (not bucket["payable"])
-    return "; ".join([*notes, *["not enforced"] * (not bucket["enforced"])])
+    return "; ".join([*notes, *_why_not_enforced(bucket)])
+
+
+def _why_not_enforced(bucket: dict[str, Any]) -> list[str]:
+    share = bucket.get("enforce", "true")
+    if bucket.get("candidate"):
+        return ["a candidate, never refuses"]
+    if share.endswith("%"):
+        return [f"enforced for {share} of callers, {'this one included' if bucket['enforced'] else 'not this one'}"]
+    return ["not enforced"] * (not bucket["enforced"])
 
 
 def _outcome(document: dict[str, Any]) -> str:

@@ -8,9 +8,10 @@ from gateway.config.address import names_clients, network
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
-from gateway.config.quota import QUOTA_MEANINGS, burst, quota, rate, tiers
+from gateway.config.number import percentage
+from gateway.config.quota import CANDIDATE, QUOTA_MEANINGS, burst, quota, rate, tiers
 from gateway.config.reader import Value, reads
-from gateway.config.scalar import boolean, choice, each, name, text
+from gateway.config.scalar import choice, each, name, text
 from gateway.config.section import Section
 from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.endpoint import Endpoint
@@ -74,7 +75,8 @@ LIMIT = Section(
         "rate": rate,
         "burst": burst,
         "tiers": tiers,
-        "enforce": boolean,
+        "enforce": percentage,
+        "candidate": CANDIDATE,
         "exempt": EXEMPT,
         "when_redis_is_down": _failure_policy.then(FailurePolicy),
     },
@@ -88,7 +90,8 @@ LIMIT = Section(
         **QUOTA_MEANINGS,
         "endpoints": "The endpoints it counts; without it all, including the default one.",
         "tiers": "Rate and burst of users on a tier, by the tier's name; other users have the limit's own.",
-        "enforce": "`false` makes a shadow limit: it counts, and never refuses.",
+        "enforce": "`false` makes a shadow limit: it counts, and never refuses. `10%` refuses that share of callers.",
+        "candidate": "Another rate and burst, counted beside the limit's own, and never refused.",
         "exempt": "Callers it does not count.",
         "when_redis_is_down": "What happens while Redis is unavailable: each worker enforces the whole limit from "
         "memory (`whole`) or its share of it (`local`), the limit does not apply (`allow`), or its requests get a 503 "
@@ -127,6 +130,7 @@ class Limits:
         if "tiers" in entries and per and USER not in per:
             shared = "that users of one address share" if ADDRESS in per else "that all users share"
             entries.at("tiers").refuse(f"a bucket {shared} has one size; tiers need per: user")
+        self._check_share(entries, per)
         named = self._named(entries)
         called = values.get("name")
         if called in self.entries:
@@ -144,8 +148,23 @@ class Limits:
             size,
             named,
             exempt=Exemption(exempt.users | self._exempt.users, exempt.networks + self._exempt.networks),
-            **{key: values[key] for key in ("tiers", "enforce", "when_redis_is_down") if key in values},
+            **{key: values[key] for key in ("tiers", "enforce", "when_redis_is_down", "candidate") if key in values},
         )
+
+    def _check_share(self, entries: Entries, per: tuple[str, ...]) -> None:
+        share, candidate = entries.values.get("enforce", 1.0), entries.values.get("candidate")
+        if 0 < share < 1 and per == (ENDPOINT,):
+            entries.at("enforce").refuse(
+                "a bucket that all callers share cannot be enforced for some of them; write true or false, or "
+                "per: [user, endpoint]"
+            )
+        if candidate is not None and candidate.tiers and per and USER not in per:
+            entries.at("candidate").refuse("a candidate has the same buckets as its limit; tiers need per: user")
+        rate_of, tiers_of = entries.values.get("rate"), entries.values.get("tiers", {})
+        if candidate is not None and rate_of is not None and candidate.tiers == tiers_of:
+            burst_of = entries.values.get("burst", rate_of.tokens)
+            if (candidate.quota.rate, candidate.quota.burst) == (rate_of, burst_of):
+                entries.at("candidate").warn("this candidate equals its limit, so it tells nothing; remove it")
 
     def _named(self, entries: Entries) -> frozenset[str]:
         """The endpoints that the limit names, which must exist."""

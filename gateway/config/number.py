@@ -19,6 +19,7 @@ UNBOUNDED = 1_000_000_000
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,63}", re.ASCII)
 _SHARE = re.compile(r"0(?:\.[0-9]{1,9})?|1(?:\.0{1,9})?", re.ASCII)
+_PERCENTAGE = r"^(100(\.0{1,4})?|[1-9]?[0-9](\.[0-9]{1,4})?)%$"
 _NOT_ZERO = rf"(?!0+(\.0+)? ?({'|'.join(duration.SECONDS)})?$)"
 
 
@@ -53,6 +54,26 @@ def share(node: Node) -> float:
     if _SHARE.fullmatch(value) is None:
         raise node.refuse(f"{quote(value)} is not a share; write true, false, or a decimal number from 0 to 1")
     return float(value)
+
+
+@reads(
+    "true, false or a percentage",
+    {"anyOf": [{"type": "boolean"}, string(_PERCENTAGE)]},
+    show=lambda value: {0.0: "false", 1.0: "true"}.get(value, f"{value * 100:g}%"),
+)
+def percentage(node: Node) -> float:
+    """A share of all: ``true`` for all, ``false`` for none, or a percentage from 0% to 100%, such as ``0.5%``."""
+    value = node.plain("true, false or a percentage")
+    if value in {"true", "false"}:
+        return float(value == "true")
+    near = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(value.lower(), "")
+    if not near and _SHARE.fullmatch(value):
+        near = f"{float(value) * 100:g}%"
+    if re.fullmatch(_PERCENTAGE, value, re.ASCII) is None:
+        raise node.refuse(
+            f"{quote(value)} is not true, false or a percentage; write a percentage from 0% to 100%, as in 10%", near
+        )
+    return float(value[:-1]) / 100
 
 
 def seconds(*, zero: bool = False) -> Value[float]:

@@ -7,10 +7,11 @@ from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
 from gateway.config.number import whole
-from gateway.config.reader import reads, string
+from gateway.config.reader import Value, reads, string
 from gateway.config.scalar import text
 from gateway.config.section import Section
 from gateway.limits.bucket import Quota
+from gateway.limits.limit import Candidate
 from gateway.limits.rate import PERIODS, Rate
 
 _LARGEST_BURST = 1_000_000_000_000
@@ -52,19 +53,35 @@ QUOTA_MEANINGS = {
     "rate": "Tokens a period: `100/minute`, `50/s`, `10/15s`.",
     "burst": "Tokens that a full bucket holds; without it, as many as the rate's.",
 }
-TIER = Section(
-    "limits.tiers.NAME", {"rate": rate, "burst": burst}, (Quota,), quota, required=("rate",), meanings=QUOTA_MEANINGS
-)
 
 
-@reads("sections by tier", {"type": "object", "additionalProperties": TIER})
-def tiers(node: Node) -> dict[str, Quota]:
+def _tier_of(path: str) -> Section[Quota]:
+    return Section(path, {"rate": rate, "burst": burst}, (Quota,), quota, required=("rate",), meanings=QUOTA_MEANINGS)
+
+
+def _tiers_of(tier_section: Section[Quota]) -> Value[dict[str, Quota]]:
     """Quotas by the tier's name."""
-    found = {}
-    for key_node, child in node.entries().values():
-        with suppress(InvalidError):
-            tier = text(key_node)
-            if "*" in tier:
-                key_node.warn(f"'*' is no wildcard here: this is for the tier {quote(tier)} only")
-            found[tier] = TIER(child)
-    return found
+
+    def read(node: Node) -> dict[str, Quota]:
+        found = {}
+        for key_node, child in node.entries().values():
+            with suppress(InvalidError):
+                tier = text(key_node)
+                if "*" in tier:
+                    key_node.warn(f"'*' is no wildcard here: this is for the tier {quote(tier)} only")
+                found[tier] = tier_section(child)
+        return found
+
+    return Value(read, "sections by tier", {"type": "object", "additionalProperties": tier_section})
+
+
+tiers = _tiers_of(_tier_of("limits.tiers.NAME"))
+CANDIDATE = Section(
+    "limits.candidate",
+    {"rate": rate, "burst": burst, "tiers": _tiers_of(_tier_of("limits.candidate.tiers.NAME"))},
+    (Candidate, Quota),
+    lambda entries: Candidate(quota(entries), entries.values.get("tiers", {})),
+    required=("rate",),
+    about="Another rate and burst, counted beside a limit's own.",
+    meanings={**QUOTA_MEANINGS, "tiers": "Rate and burst of users on a tier, by the tier's name."},
+)

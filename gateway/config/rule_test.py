@@ -244,7 +244,7 @@ class _Reading:
     """Reads tests for the rules they test."""
 
     def __init__(self, rules: Rules, findings: Findings) -> None:
-        self._limits = {limit.name: limit.enforce for limit in rules.limits} | {BLOCKED: True}
+        self._limits = {limit.name: limit.enforce > 0 for limit in rules.limits} | {BLOCKED: True}
         self._endpoints = rules.endpoints
         self._findings = findings
         self._places: dict[str, str] = {}

@@ -6,7 +6,7 @@ from gateway.config.loader import Loaded
 from gateway.limits.address import name_clients
 from gateway.limits.condition import HEADER, Condition
 from gateway.limits.endpoint import DEFAULT, Endpoint
-from gateway.limits.limit import Limit
+from gateway.limits.limit import Limit, format_share
 from gateway.limits.rules import Rules
 from gateway.settings.gateway import Settings
 
@@ -109,14 +109,25 @@ def _limit(limit: Limit) -> list[tuple[str, ...]]:
         _few(sorted(limit.endpoints)) or "all",
         str(limit.quota.rate),
         str(limit.quota.burst),
-        "yes" if limit.enforce else "no, shadow",
+        _enforced(limit.enforce),
         _few(exempt) or "none",
         limit.when_redis_is_down.value,
     )
     tiers = [
         (f"  tier {tier}", "", "", str(quota.rate), str(quota.burst), "", "", "") for tier, quota in limit.tiers.items()
     ]
+    candidate = limit.candidate
+    if candidate is not None:
+        quotas = [("  candidate", candidate.quota)]
+        quotas += [(f"  candidate, tier {tier}", quota) for tier, quota in candidate.tiers.items()]
+        tiers += [(name, "", "", str(each.rate), str(each.burst), "no, candidate", "", "") for name, each in quotas]
     return [first, *tiers]
+
+
+def _enforced(share: float) -> str:
+    if 0 < share < 1:
+        return f"for {format_share(share)} of callers"
+    return "yes" if share else "no, shadow"
 
 
 def _few(names: Sequence[str]) -> str:

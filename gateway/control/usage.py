@@ -20,6 +20,7 @@ from gateway.limiter.limiter import Limiter
 from gateway.limits.address import clients_in, count_clients, group, is_one_client
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller, Identity
+from gateway.limits.limit import live_name
 from gateway.limits.remaining import Remaining, remaining_in, with_weight
 from gateway.limits.rules import RuleBook, Rules, holder_of
 from gateway.redis.errors import StoreUnavailableError
@@ -157,7 +158,7 @@ def _buckets(rules: Rules, caller: Caller, client: str | None = None) -> list[_B
     found: dict[bytes, _Bucket] = {}
     for endpoint in rules.endpoints.values():
         for demand in rules.demands(endpoint, caller):
-            at = endpoint.name if demand.charge.limit in per_endpoint else None
+            at = endpoint.name if live_name(demand.charge.limit) in per_endpoint else None
             found[demand.key] = _Bucket(demand, at, holder_of(demand.key) is None, client)
     return list(found.values())
 

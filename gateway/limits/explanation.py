@@ -11,7 +11,7 @@ from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identification import Attempt
 from gateway.limits.identity import Caller
-from gateway.limits.limit import Limit
+from gateway.limits.limit import Limit, format_share, is_candidate, live_name
 from gateway.limits.override import BLOCKED, Override
 from gateway.limits.rules import Rules, holder_of
 from gateway.limits.runners_up import Request, RunnerUp, runners_up
@@ -179,13 +179,15 @@ def _buckets(explained: Explanation, demands: Sequence[Demand]) -> list[dict[str
     return [
         {
             "limit": charge.limit,
-            "per": list(explained.limits[charge.limit].per),
+            "per": list(explained.limits[live_name(charge.limit)].per),
             "shared": holder_of(key) is None,
             "rate": str(charge.quota.rate),
             "burst": charge.quota.burst,
             "cost": charge.cost,
             "payable": charge.due <= charge.quota.capacity,
             "enforced": charge.enforced,
+            "candidate": is_candidate(charge.limit),
+            "enforce": format_share(explained.limits[live_name(charge.limit)].enforce),
         }
         for key, charge in demands
         if charge.limit != BLOCKED

@@ -10,6 +10,10 @@ from gateway.limits.identity import Caller
 USER, ADDRESS, ENDPOINT = "user", "address", "endpoint"
 """Of what a limit may have a bucket each, see `Limit.per`."""
 
+_CANDIDATE = " (candidate)"
+_SHARE_DIGITS, _SHARES = 8, 2**32
+"""Hex digits of a digest that say whether its holder is among a share of all: one part in four thousand million."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
@@ -24,6 +28,19 @@ class Exemption:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """Another quota that a limit might have: counted in buckets of its own, beside the live ones, and never refused.
+
+    Attributes:
+        quota: Rate and burst.
+        tiers: Quotas of users in a tier, by the tier's name.
+    """
+
+    quota: Quota
+    tiers: Mapping[str, Quota] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """One limit.
 
@@ -34,7 +51,9 @@ class Limit:
         quota: Rate and burst.
         endpoints: Names of the endpoints it applies to; empty for all, the default endpoint included.
         tiers: Quotas of users in a tier, by the tier's name; users in none of these tiers get `quota`.
-        enforce: False for a shadow limit, which counts and never refuses.
+        enforce: The share of callers whom it refuses, 0 to 1. It counts the others, and never refuses them; with 0 it
+            is a shadow limit.
+        candidate: What it might be instead.
         exempt: To whom it does not apply.
         when_redis_is_down: What becomes of it while Redis is unavailable.
     """
@@ -44,9 +63,10 @@ class Limit:
     quota: Quota
     endpoints: frozenset[str] = frozenset()
     tiers: Mapping[str, Quota] = field(default_factory=dict)
-    enforce: bool = True
+    enforce: float = 1.0
     exempt: Exemption = Exemption()
     when_redis_is_down: FailurePolicy = FailurePolicy.WHOLE
+    candidate: Candidate | None = None
 
     @property
     def holder(self) -> str | None:
@@ -58,6 +78,35 @@ class Limit:
         """Whether each endpoint has a bucket of its own."""
         return ENDPOINT in self.per
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether it refuses some callers and only counts the others."""
+        return 0 < self.enforce < 1
+
+    def enforces(self, holder: bytes) -> bool:
+        """Whether it refuses the holder of a bucket with this digest. A larger share includes all of a smaller one."""
+        return int(holder[:_SHARE_DIGITS], 16) < self.enforce * _SHARES
+
     def applies_to(self, endpoint: str) -> bool:
         """Whether requests to `endpoint` fall under this limit."""
         return not self.endpoints or endpoint in self.endpoints
+
+
+def candidate_name(limit: str) -> str:
+    """The name under which a limit's candidate is counted. No limit in the rules can have it."""
+    return limit + _CANDIDATE
+
+
+def live_name(name: str) -> str:
+    """The limit's name, be it the name of the limit or of its candidate."""
+    return name.removesuffix(_CANDIDATE)
+
+
+def is_candidate(name: str) -> bool:
+    """Whether a name stands for a limit's candidate."""
+    return name.endswith(_CANDIDATE)
+
+
+def format_share(share: float) -> str:
+    """A share of callers as the rule files write it: ``true``, ``false`` or ``10%``."""
+    return {0.0: "false", 1.0: "true"}.get(share, f"{share * 100:.6g}%")

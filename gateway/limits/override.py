@@ -7,6 +7,7 @@ from enum import Enum
 from gateway.limits.address import Network
 from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.identity import Caller
+from gateway.limits.limit import live_name
 from gateway.limits.network_map import NetworkMap
 from gateway.limits.rate import Rate
 
@@ -57,10 +58,13 @@ class Override:
         return not self.endpoints or endpoint in self.endpoints
 
     def change(self, demands: Sequence[Demand], digest: bytes) -> list[Demand]:
-        """A request's demands, with this quota in the buckets of the holder with this digest."""
+        """A request's demands, with this quota in the buckets of the holder with this digest.
+
+        A candidate's buckets get it as well: it would apply if the candidate were the limit.
+        """
         return [
             Demand(key, charge.with_quota(self.quota))
-            if self.quota and key.endswith(digest) and (not self.limits or charge.limit in self.limits)
+            if self.quota and key.endswith(digest) and (not self.limits or live_name(charge.limit) in self.limits)
             else Demand(key, charge)
             for key, charge in demands
         ]

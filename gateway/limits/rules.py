@@ -1,8 +1,8 @@
 """`Rules`: the active endpoints and limits, compiled so that a request costs a look-up and no arithmetic."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -10,15 +10,27 @@ from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.condition import NO_FIELDS, RequestFields
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.identity import Caller
-from gateway.limits.limit import ADDRESS, USER, Limit
+from gateway.limits.limit import ADDRESS, USER, Limit, candidate_name
 from gateway.limits.override import Block, Effect, Override, OverrideIndex, Overrides, blocked
 from gateway.limits.path import PathPolicy
 from gateway.limits.router import Router
 from gateway.limits.unmatched import Unmatched
 
 
+class _Prices(NamedTuple):
+    """What a request costs in a limit's buckets.
+
+    Attributes:
+        charge: What it costs.
+        tiers: What it costs users in a tier.
+    """
+
+    charge: Charge
+    tiers: dict[str, Charge]
+
+
 class _CompiledLimit(NamedTuple):
-    """A limit as it applies to one endpoint.
+    """A limit, or its candidate, as it applies to one endpoint.
 
     Attributes:
         limit: The limit.
@@ -26,7 +38,8 @@ class _CompiledLimit(NamedTuple):
         holder: Whose bucket it is, see `Limit.holder`.
         charge: What a request costs.
         tiers: What it costs users in a tier.
-        has_exempt: Whether anybody is exempt.
+        shadow: The same for callers whom the limit does not refuse; None if it treats all alike.
+        tells_callers_apart: Whether anybody is exempt, or `shadow` has to be looked at.
     """
 
     limit: Limit
@@ -34,7 +47,8 @@ class _CompiledLimit(NamedTuple):
     holder: str | None
     charge: Charge
     tiers: dict[str, Charge]
-    has_exempt: bool
+    shadow: _Prices | None
+    tells_callers_apart: bool
 
 
 class Rules:
@@ -90,7 +104,8 @@ class Rules:
         self.default = self.endpoints.setdefault(DEFAULT, Endpoint(DEFAULT))
         self.limits = tuple(limits)
         self.exempting = tuple(limit for limit in self.limits if limit.exempt.users or limit.exempt.networks)
-        self.tiers = frozenset(name for limit in self.limits for name in limit.tiers)
+        quotas = [each for limit in self.limits for each in (limit, limit.candidate) if each is not None]
+        self.tiers = frozenset(name for each in quotas for name in each.tiers)
         self.revision = revision
         self.block = block or Block()
         self._apply(Overrides())
@@ -99,7 +114,7 @@ class Rules:
         for limit in self.limits:
             compiler = _Compiler(limit)
             for name in self.endpoints if not limit.endpoints else self.endpoints.keys() & limit.endpoints:
-                self._compiled[name].append(compiler.compile(self.endpoints[name]))
+                self._compiled[name] += compiler.compile(self.endpoints[name])
 
     @property
     def clashes(self) -> list[tuple[Endpoint, Endpoint]]:
@@ -132,6 +147,16 @@ class Rules:
         other.block = Block()
         other._apply(Overrides())  # noqa: SLF001 - as above
         return other
+
+    def as_if_enforced(self) -> "Rules":
+        """The same rules without overrides, if each limit that refuses a share of callers refused all.
+
+        For requests whose callers are not known by the digests that they have in the gateway.
+        """
+        if not any(limit.is_partial for limit in self.limits):
+            return self.with_overrides(Overrides())
+        limits = [replace(limit, enforce=1.0) if limit.is_partial else limit for limit in self.limits]
+        return Rules(self.endpoints.values(), limits, paths=self.paths, revision=self.revision, block=self.block)
 
     def _apply(self, overrides: Overrides) -> None:
         self.overrides = overrides
@@ -192,14 +217,16 @@ class Rules:
 
     def _demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
         demands = []
-        for limit, key, holder, charge, tiers, has_exempt in self._compiled[endpoint.name]:
-            if has_exempt and limit.exempt.covers(caller):
+        for limit, key, holder, charge, tiers, shadow, tells_callers_apart in self._compiled[endpoint.name]:
+            if tells_callers_apart and limit.exempt.covers(caller):
                 continue
             if holder is not None:
                 digest = caller.digest if holder == USER else caller.address_digest
                 if digest is None:
                     continue
                 key += digest  # noqa: PLW2901 - each compiled key is the head of many
+                if tells_callers_apart and shadow is not None and not limit.enforces(digest):
+                    charge, tiers = shadow  # noqa: PLW2901 - as above
             demands.append(Demand(key, tiers.get(caller.tier, charge) if tiers and caller.tier else charge))
         return demands
 
@@ -210,31 +237,47 @@ class _Compiler:
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
         self._name = _quoted(limit.name)
-        self._shared: dict[int, _CompiledLimit] = {}
+        self._shared: dict[int, list[_CompiledLimit]] = {}
 
-    def compile(self, endpoint: Endpoint) -> _CompiledLimit:
+    def compile(self, endpoint: Endpoint) -> list[_CompiledLimit]:
+        """The limit, and after it its candidate if it has one."""
         shared = self._shared.get(endpoint.cost)
         if shared is None:
             shared = self._shared[endpoint.cost] = self._make(endpoint.cost)
-        return shared._replace(key=self._key(_quoted(endpoint.name))) if self._limit.per_endpoint else shared
+        if not self._limit.per_endpoint:
+            return shared
+        name = _quoted(endpoint.name)
+        keys = self._key(name), self._candidate_key(name)
+        return [each._replace(key=key) for each, key in zip(shared, keys, strict=False)]
 
-    def _make(self, cost: int) -> _CompiledLimit:
-        limit = self._limit
+    def _make(self, cost: int) -> list[_CompiledLimit]:
+        limit, candidate = self._limit, self._limit.candidate
+        has_exempt = bool(limit.exempt.users or limit.exempt.networks)
+        enforced = self._prices(limit.name, limit.quota, limit.tiers, cost, enforced=limit.enforce > 0)
+        shadow = self._prices(limit.name, limit.quota, limit.tiers, cost) if limit.is_partial else None
+        compiled = [
+            _CompiledLimit(limit, self._key("*"), limit.holder, *enforced, shadow, has_exempt or limit.is_partial)
+        ]
+        if candidate is not None:
+            prices = self._prices(candidate_name(limit.name), candidate.quota, candidate.tiers, cost)
+            key = self._candidate_key("*")
+            compiled.append(_CompiledLimit(limit, key, limit.holder, *prices, None, has_exempt))
+        return compiled
 
+    def _prices(
+        self, name: str, quota: Quota, tiers: Mapping[str, Quota], cost: int, *, enforced: bool = False
+    ) -> _Prices:
         def charge(quota: Quota) -> Charge:
-            return Charge.of(limit.name, quota, cost, enforced=limit.enforce, failure_policy=limit.when_redis_is_down)
+            policy = self._limit.when_redis_is_down
+            return Charge.of(name, quota, cost, enforced=enforced, failure_policy=policy)
 
-        return _CompiledLimit(
-            limit,
-            self._key("*"),
-            limit.holder,
-            charge(limit.quota),
-            {tier: charge(quota) for tier, quota in limit.tiers.items()},
-            bool(limit.exempt.users or limit.exempt.networks),
-        )
+        return _Prices(charge(quota), {tier: charge(each) for tier, each in tiers.items()})
 
     def _key(self, endpoint: str) -> bytes:
         return f"{self._name}:{endpoint}:{'' if self._limit.holder else '*'}".encode()
+
+    def _candidate_key(self, endpoint: str) -> bytes:
+        return f"{self._name}+candidate:{endpoint}:{'' if self._limit.holder else '*'}".encode()
 
 
 def holder_of(key: bytes) -> bytes | None:

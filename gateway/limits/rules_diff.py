@@ -6,7 +6,7 @@ from gateway.limits.address import name_clients
 from gateway.limits.bucket import Quota
 from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.limit import Limit
+from gateway.limits.limit import Candidate, Limit, format_share
 from gateway.limits.override import Block
 from gateway.limits.rules import Rules
 
@@ -99,9 +99,17 @@ def _limit(limit: Limit) -> dict[str, Any]:
         "endpoints": sorted(limit.endpoints),
         "tiers": dict(sorted(limit.tiers.items())),
         "enforce": limit.enforce,
+        "candidate": limit.candidate,
         "when_redis_is_down": limit.when_redis_is_down.value,
         "exempt": limit.exempt,
     }
+
+
+def _candidate(candidate: Candidate | None) -> dict[str, Any] | None:
+    if candidate is None:
+        return None
+    tiers = {tier: _quota(quota) for tier, quota in sorted(candidate.tiers.items())}
+    return {**_quota(candidate.quota), "tiers": tiers}
 
 
 def _quota(quota: Quota) -> dict[str, Any]:
@@ -115,6 +123,11 @@ def _shown(fields: dict[str, Any]) -> dict[str, Any]:
         shown["rate"] = str(fields["rate"])
     if "tiers" in fields:
         shown["tiers"] = {tier: _quota(quota) for tier, quota in fields["tiers"].items()}
+    if "enforce" in fields:
+        share = fields["enforce"]
+        shown["enforce"] = format_share(share) if 0 < share < 1 else bool(share)
+    if "candidate" in fields:
+        shown["candidate"] = _candidate(fields["candidate"])
     if "exempt" in fields:
         exempt = fields["exempt"]
         shown["exempt"] = {"users": len(exempt.users), "networks": [str(each) for each in exempt.networks]}

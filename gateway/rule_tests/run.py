@@ -15,7 +15,7 @@ from gateway.limits.condition import GivenFields
 from gateway.limits.duration import format_duration
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity
-from gateway.limits.override import BLOCKED, Overrides
+from gateway.limits.override import BLOCKED
 from gateway.limits.rate import MICROSECONDS
 from gateway.limits.remaining import remaining_in, tightest
 from gateway.limits.rules import Rules
@@ -60,11 +60,12 @@ def run_rule_tests(
 
     Args:
         tests: As read for these rules.
-        rules: What they test. Overrides, which are set for a time, do not count.
+        rules: What they test. Overrides, which are set for a time, do not count; a limit that refuses a share of
+            callers refuses all.
         pause: Called about once a millisecond, so that other threads get their turn.
         longest: Seconds, after which all tests that have not ended fail.
     """
-    run = _Run(rules.with_overrides(Overrides()), pause, monotonic() + longest, longest)
+    run = _Run(rules.as_if_enforced(), pause, monotonic() + longest, longest)
     return [RuleTestResult(test, run.failure(test)) for test in tests]
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from gateway.limits.bucket import Decision, Demand, Quota
 from gateway.limits.identity import REASONS
-from gateway.limits.limit import Limit
+from gateway.limits.limit import Limit, candidate_name
 from gateway.telemetry import definitions
 from gateway.telemetry.definitions import MetricDefinition, MetricType
 from gateway.telemetry.exposition import Snapshot, exposition
@@ -181,8 +181,11 @@ class Metrics:
             self._histogram(definitions.REQUEST_SECONDS, endpoint)
         applying = [(endpoint, limit) for limit in limits for endpoint in endpoints if limit.applies_to(endpoint)]
         for endpoint, limit in applying if len(applying) <= _MOST_AT_ZERO else ():
-            for outcome in ("allowed", "refused" if limit.enforce else "shadow_refused"):
+            outcomes = ["allowed", *["refused"] * (limit.enforce > 0), *["shadow_refused"] * (limit.enforce < 1)]
+            for outcome in outcomes:
                 self._decision(endpoint, limit.name, outcome, degraded=False)
+            for outcome in ("allowed", "shadow_refused") if limit.candidate else ():
+                self._decision(endpoint, candidate_name(limit.name), outcome, degraded=False)
         for limit in limits:
             self._cell(definitions.NEARLY_SPENT, limit.name)
         quotas = [((limit.name, tier), quota) for limit in limits for tier, quota in _quotas(limit)]

@@ -89,11 +89,42 @@ UNIT = "is not a unit; the units are s, m, h and d, or sec, second, min, minute,
         ),
         (
             "{name: a, per: user, rate: 1/s, enforce: no}",
-            "2:51: limits[0].enforce: 'no' is neither true nor false (did you mean false?)",
+            (
+                "2:51: limits[0].enforce: 'no' is not true, false or a percentage; write a percentage from 0% to "
+                "100%, as in 10% (did you mean false?)"
+            ),
         ),
         (
             "{name: a, per: user, rate: 1/s, enforce: 'true'}",
-            "2:51: limits[0].enforce: expected true or false, found a quoted text; remove the quotes",
+            "2:51: limits[0].enforce: expected true, false or a percentage, found a quoted text; remove the quotes",
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, enforce: 0.1}",
+            (
+                "2:51: limits[0].enforce: '0.1' is not true, false or a percentage; write a percentage from 0% "
+                "to 100%, as "
+                "in 10% (did you mean 10%?)"
+            ),
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, enforce: 101%}",
+            (
+                "2:51: limits[0].enforce: '101%' is not true, false or a percentage; write a percentage from 0% "
+                "to 100%, "
+                "as in 10%"
+            ),
+        ),
+        (
+            "{name: a, per: endpoint, rate: 1/s, enforce: 10%}",
+            (
+                "2:55: limits[0].enforce: a bucket that all callers share cannot be enforced for some of them; "
+                "write true "
+                "or false, or per: [user, endpoint]"
+            ),
+        ),
+        (
+            "{name: a, per: address, rate: 1/s, candidate: {rate: 2/s, tiers: {gold: {rate: 1/s}}}}",
+            "2:56: limits[0].candidate: a candidate has the same buckets as its limit; tiers need per: user",
         ),
         (
             "{name: a, per: user, rate: 1/s, when_redis_is_down: open}",
@@ -161,8 +192,8 @@ UNIT = "is not a unit; the units are s, m, h and d, or sec, second, min, minute,
         (
             "{name: a, per: user, rate: 1/s, endpoint: [default]}",
             (
-                "2:42: limits[0].endpoint: unknown key 'endpoint'; the keys here are burst, endpoints, enforce, "
-                "exempt, name, per, rate, tiers, when_redis_is_down (did you mean 'endpoints'?)"
+                "2:42: limits[0].endpoint: unknown key 'endpoint'; the keys here are burst, candidate, endpoints, "
+                "enforce, exempt, name, per, rate, tiers, when_redis_is_down (did you mean 'endpoints'?)"
             ),
         ),
     ],
@@ -184,6 +215,20 @@ def test_texts_are_taken_as_they_are_written(tmp_path: Path) -> None:
     )
     assert loaded.rules.limits[0].name == "no"
     assert loaded.rules.limits[0].exempt.users == {"on", "1:30", "010", "1e3", ".inf", "null", "~", "2024-01-01"}
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("true", 1), ("false", 0), ("0%", 0), ("0.5%", 0.005), ("10%", 0.1), ("100%", 1)]
+)
+def test_enforce_takes_a_share_of_callers(tmp_path: Path, text: str, share: float) -> None:
+    loaded = load_rules_text(tmp_path, f"limits: [{{name: a, per: user, rate: 1/s, enforce: {text}}}]")
+    assert loaded.rules.limits[0].enforce == share
+
+
+def test_candidate_that_equals_its_limit_is_warned_of(tmp_path: Path) -> None:
+    text = "limits: [{name: a, per: user, rate: 1/s, burst: 2, candidate: {rate: 1/s, burst: 2}}]"
+    (warning,) = load_rules_text(tmp_path, text).warnings
+    assert "this candidate equals its limit" in warning.message
 
 
 def test_every_key_reaches_the_limit(tmp_path: Path) -> None:

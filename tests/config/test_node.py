@@ -31,7 +31,7 @@ from tests.config.reading import rules_problems
             "limits: [x]\n",
             (
                 "rules.yaml:1:10: limits[0]: expected a mapping of keys to values, found a single value; its keys "
-                "are burst, endpoints, enforce, exempt, name, per, rate, tiers, when_redis_is_down"
+                "are burst, candidate, endpoints, enforce, exempt, name, per, rate, tiers, when_redis_is_down"
             ),
         ),
         ("limits: []\nlimits: []\n", "rules.yaml:2:1: limits: duplicate key 'limits'; the first is on line 1"),
