@@ -98,6 +98,7 @@ class UpstreamConnection(asyncio.Protocol):
             reader: Receives the response.
             may_switch: Whether the request asks to switch to another protocol.
         """
+        self._deadline.clear()  # it is not idle any more, and a request's body may take longer than that
         self._parser.start(method, reader, may_switch=may_switch)
         self.write(head)
 

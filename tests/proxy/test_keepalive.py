@@ -10,7 +10,7 @@ from gateway.settings.upstream import Upstream
 from tests.kit.process import Process
 from tests.proxy.running import proxy
 from tests.waiting import DEADLINE
-from tests.wire import OK, Conversation, ask, get, says, upstream
+from tests.wire import OK, Client, Conversation, ask, get, says, upstream
 
 NODES_KEEP_ALIVE = 5.0
 """Seconds for which servers of Node.js and of uvicorn keep an idle connection."""
@@ -104,3 +104,21 @@ async def test_no_post_to_a_real_node_server_fails_when_its_connections_end(tmp_
             for pause in (0.0, 1.9, 2.0):
                 await asyncio.sleep(pause)  # the moments at which Node closes
                 assert (await ask(running.port, get(method="POST"))).status == 200
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 10", "Transfer-Encoding: chunked"])
+async def test_a_body_may_take_longer_on_a_kept_connection_than_the_connection_may_be_idle(framing: str) -> None:
+    def piece(text: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(text), text) if "chunked" in framing else text
+
+    async with upstream() as up, proxy(up.port, keepalive_time=0.1) as running, Client.connect(running.port) as client:
+        assert (await client.ask(get())).status == 200
+        await client.send(get("/", framing, method="POST"))
+        for _ in range(10):
+            await client.send(piece(b"x"))
+            await asyncio.sleep(0.05)  # a slow client
+        if "chunked" in framing:
+            await client.send(b"0\r\n\r\n")
+        assert (await client.answer()).status == 200
+    assert up.connections == 1, "both went over one connection"
+    assert up.requests[1].body == b"x" * 10
