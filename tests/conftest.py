@@ -18,6 +18,9 @@ from tests.untraced import untraced_here
 TOGETHER = {"tests/limiter/test_bound.py", "tests/e2e/test_early_responses.py"}
 """Files whose tests look at one thing that takes long to make; of the second, what `go run` compiles and keeps."""
 
+LONG = ("tests/e2e/", "tests/docs/", "tests/benchmarks/")
+"""Folders of tests that take seconds. They come first, so that at the end no worker waits for another's last one."""
+
 
 class _TestByTest(LoadScopeScheduling):  # type: ignore[misc]
     """Who is free gets the next test, in the order of the files; those that belong together go together, and first."""
@@ -45,6 +48,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return (yield)
     with untraced_here():
         return (yield)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -38,7 +38,7 @@ from tests.proxy.peers import (
 )
 from tests.waiting import DEADLINE, until
 
-GOES = 20
+GOES = 8
 SERVERS = Path(__file__).parent / "servers"
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: gw.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
