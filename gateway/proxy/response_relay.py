@@ -125,11 +125,12 @@ class ResponseRelay:
             self.closed.set_result(None)
 
     def fail(self, error: ForwardError) -> None:
-        """There is no response, or it is incomplete."""
+        """There is no response, or it is incomplete. Ignored if whoever waited for it was cancelled."""
         self._out = []
         if self.closed is None:
-            self.done.set_exception(error)
-        else:
+            if not self.done.cancelled():
+                self.done.set_exception(error)
+        elif not self.closed.cancelled():
             self.closed.set_result(None)
 
 
