@@ -247,11 +247,11 @@ async def test_no_request_on_a_unix_socket_is_lost_in_a_rolling_restart(secure: 
             options = {"ssl": keys.client, "server_hostname": "127.0.0.1"} if secure else {}
             async with crowd(path, **options) as asking, crowd(port_of(where[1])) as others:
                 for _ in range(2):
-                    await asking.asks(100)
-                    await others.asks(100)
+                    await asking.asks(40)
+                    await others.asks(40)
                     await restart(process)
-                await asking.asks(100)
-                await others.asks(100)
+                await asking.asks(40)
+                await others.asks(40)
             assert asking.statuses.keys() == others.statuses.keys() == {200}
             assert path.stat().st_ino == inode
             assert (await ask(other, get("/readyz"))).status == 200

@@ -72,7 +72,7 @@ async def crowd(port: int | Path, **options: Any) -> AsyncIterator[Crowd]:
     """A crowd of which nobody may fail while the block runs."""
     made = Crowd(port, **options)
     async with asyncio.TaskGroup() as group:
-        for _ in range(8):
+        for _ in range(4):
             group.create_task(made.keep_asking())
             group.create_task(made.come_anew())
         yield made
@@ -113,13 +113,13 @@ async def test_no_request_is_lost_while_all_processes_are_replaced_and_counters_
             seen = set(process.children)
             async with crowd(public) as asking:
                 for _ in range(2):
-                    await asking.asks(200)
+                    await asking.asks(80)
                     await restart(process)
                     now = set(process.children)
                     assert len(now) == workers
                     assert not now & seen
                     seen |= now
-                await asking.asks(200)
+                await asking.asks(80)
             assert asking.statuses.keys() == {200}
             assert await total(control) == asking.statuses.total() == len(up.requests)
             assert (await ask(control, get("/readyz"))).status == 200
@@ -136,12 +136,12 @@ async def test_new_settings_are_in_force_after_it_and_may_be_of_more_or_fewer_wo
         file = configure(tmp_path, old.port, redis.url, 2)
         async with gateway("--config", file) as (process, public, control), crowd(public) as asking:
             for workers in (3, 1):
-                await asking.asks(100)
+                await asking.asks(40)
                 configure(tmp_path, new.port, redis.url, workers)
                 await restart(process)
                 assert len(process.children) == workers
                 before = len(old.requests)
-                await asking.asks(100)
+                await asking.asks(40)
                 assert len(old.requests) == before
             assert len(new.requests) >= 200
             text = (await ask(control, get("/metrics"))).body.decode()
@@ -164,7 +164,7 @@ async def test_settings_that_cannot_be_used_are_told_and_all_goes_on_as_it_was(t
                 file.write_text(re.sub(rf"(?m)^{broken.partition(':')[0]}: .*$", broken, text))
                 process.signal(signal.SIGUSR2)
                 await process.says(rf"(?s)(restart refused.*everything goes on as before.*){{{number}}}")
-                await asking.asks(100)
+                await asking.asks(40)
                 assert process.children == before
             assert "gateway.yaml:3:10: workers" in process.output
             assert f"cannot listen on 127.0.0.1:{up.port}" in process.output
