@@ -64,7 +64,7 @@ def _revisions(options: argparse.Namespace) -> str:
 def _line(revision: Mapping[str, Any], in_force: int | None) -> str:
     mark = "*" if revision["number"] == in_force else " "
     changes = [
-        f"{len(names)} {kind} {change}"
+        f"{kind}: {len(names)} {change}"
         for kind, parts in revision["changed"].items()
         for change, names in parts.items()
         if names and isinstance(names, list)

@@ -177,3 +177,26 @@ async def test_without_a_gateway_the_command_says_where_it_asked(tmp_path: Path)
     )  # fmt: skip
     assert code == 1
     assert output.startswith("gateway: no response from the control listener at http://127.0.0.1:1: ")
+
+
+async def test_rules_are_taken_back(tmp_path: Path) -> None:
+    async with operated(tmp_path) as running:
+        (tmp_path / "rules.yaml").write_text(RULES.replace("burst: 2", "burst: 3"))
+        said = await running.says("reload", "--confirm-within", "1h")
+        assert "; revision 2\n" in said
+        assert "  to be confirmed by 20" in said
+        assert "UNCONFIRMED: revision 1 is in force again after 20" in await running.says("status")
+        assert "waits to be confirmed" in await running.says("reload", code=1)
+        assert (await running.says("confirm")).startswith("revision 2, rules ")
+        assert "nothing to confirm" in await running.says("confirm", code=1)
+        assert "; revision 1\n" in await running.says("rollback", "1", "--reason", "too few")
+        assert "PINNED to revision 1 since 20" in await running.says("status")
+        second, first = (await running.says("revisions")).splitlines()
+        assert (second.startswith("  2  20"), first.startswith("* 1  20")) == (True, True)
+        assert second.endswith("  limits: 1 changed")
+        assert "--- rules.yaml\n" + RULES in await running.says("revisions", "1")
+        assert json.loads(await running.says("revisions", "--json"))["in_force"] == 1
+        assert json.loads(await running.says("revisions", "2", "--json"))["number"] == 2
+        assert "(404)" in await running.says("revisions", "9", code=1)
+        assert "(409): rules " in await running.says("reload", code=1)
+        assert json.loads(await running.says("reload", "--force", "--json"))["number"] == 3

@@ -179,10 +179,15 @@ class Reloader:
             name = await asyncio.to_thread(self._snapshots.write, revision.files)
             new = await asyncio.to_thread(self._snapshots.read, name)
             old, certificates = self._book.current, self._certificates.current
+            after = before.returned(old.revision, timestamp())
+            try:
+                await asyncio.to_thread(self._revisions.put, after)
+            except RevisionsUnavailableError as error:
+                self._revisions.remember(after)
+                self._log.event("reload_failed", level="error", why=str(error))
             try:
                 await self._switch.prepare(name, new.rules, certificates)
-                await asyncio.to_thread(self._revisions.put, before.returned(old.revision, timestamp()))
-            except (WorkerUnresponsiveError, RevisionsUnavailableError) as error:
+            except WorkerUnresponsiveError as error:
                 self._log.event("reload_failed", level="error", why=str(error))
             try:
                 await self._switch.commit(name, certificates.digest)
@@ -193,8 +198,10 @@ class Reloader:
                 previous=old.revision, actor=before.pending.actor,
             )  # fmt: skip
             try:
-                after = {"number": revision.number, "revision": new.rules.revision}
-                await self._audit.record(Actor("(deadline)"), "return", "rules", before=old.revision, after=after)
+                now_in_force = {"number": revision.number, "revision": new.rules.revision}
+                await self._audit.record(
+                    Actor("(deadline)"), "return", "rules", before=old.revision, after=now_in_force
+                )
             except ControlError as error:
                 self._log.event("audit_failed", level="error", why=str(error))
 

@@ -114,18 +114,21 @@ class Revisions:
         return self._in_force
 
     def put(self, in_force: InForce) -> None:
-        """Note what is in force. It is on disk when this returns; this process goes by it in any case.
+        """Note what is in force. It is on disk when this returns.
 
         Raises:
-            RevisionsUnavailableError: it is not on disk.
+            RevisionsUnavailableError: it is not, and what was in force before still is.
         """
-        before = self._in_force
-        self._in_force = in_force
-        if self._folder is not None and before != in_force:
+        if self._folder is not None and self._in_force != in_force:
             file = self._folder / "in-force.json"
             _write(file, in_force.document())
             found = file.stat()
             self._seen = found.st_ino, found.st_mtime_ns, found.st_size
+        self._in_force = in_force
+
+    def remember(self, in_force: InForce) -> None:
+        """Go by this until something else is put, though it is not on disk."""
+        self._in_force = in_force
 
     def numbers(self) -> list[int]:
         """The numbers of the revisions that are kept, the newest first."""
@@ -197,9 +200,10 @@ class Revisions:
                 self.remove(number)
 
     def remove(self, number: int) -> None:
-        """Remove a revision."""
+        """Remove a revision, if that is possible."""
         if self._folder is not None:
-            (self._folder / f"{number}.json").unlink(missing_ok=True)
+            with suppress(OSError):
+                (self._folder / f"{number}.json").unlink()
 
 
 def _read(file: Path) -> Any:

@@ -152,6 +152,40 @@ async def test_a_reload_that_cannot_be_kept_is_refused_and_changes_nothing(tmp_p
         assert await revisions(running, 1) == before
 
 
+async def test_a_full_disk_refuses_a_reload_but_keeps_none_from_returning(tmp_path: Path) -> None:
+    """A write to `/dev/full` fails as one to a full disk does."""
+    async with fleet_member(tmp_path, 9) as running:
+        before = await revisions(running, 1)
+        (worker,) = running.process.children
+        folder = tmp_path / "state" / "revisions"
+        running.write_rules(BURST)
+        for file in ("2", "in-force"):
+            (folder / f"{file}.{worker}").symlink_to("/dev/full")
+            answer = await reload(running)
+            assert (answer.status, "No space left on device" in answer.body["detail"]) == (503, True)
+            assert await revisions(running, 1) == before
+            assert {each.name for each in folder.iterdir()} == {"1.json", "in-force.json"}
+        assert (await reload(running, "?confirm_within=1s")).status == 200
+        (folder / f"in-force.{worker}").symlink_to("/dev/full")
+        await returns_to(running, before)
+        assert (await rules(running))["pinned"]["actor"] == "(deadline)"
+        running.process.kill()
+        await running.process.ends()
+    async with fleet_member(tmp_path, 9, rules=None) as running:
+        assert await revisions(running, 1) == before
+
+
+async def test_without_redis_only_the_gateway_that_is_asked_confirms_and_says_so(tmp_path: Path) -> None:
+    async with redis_server() as redis, fleet_member(tmp_path, 9, redis.url) as running:
+        running.write_rules(BURST)
+        assert (await reload(running, "?confirm_within=1h")).status == 200
+        redis.stop()
+        answer = await confirm(running, "?fleet=true")
+        assert answer.status == 503
+        assert "this gateway is done, but Redis is unavailable" in answer.body["detail"]
+        assert (await rules(running))["unconfirmed"] is None
+
+
 async def test_a_confirmed_reload_stays_and_a_second_one_has_to_wait_for_it(tmp_path: Path) -> None:
     async with redis_server() as redis, fleet_member(tmp_path, 9, redis.url, workers=2) as running:
         running.write_rules(BURST)
