@@ -135,8 +135,21 @@ def _change(change: Any) -> str:
     if not isinstance(change, dict):
         return str(change)
     before, after = change.get("before", {}), change.get("after", {})
-    keys = [f"{key} {before.get(key)} -> {after.get(key)}" for key in {**before, **after}]
+    keys = [f"{key} {_value(before.get(key))} -> {_value(after.get(key))}" for key in {**before, **after}]
     return f"{change['name']} ({', '.join(keys)})" if keys else str(change["name"])
+
+
+def _value(value: Any) -> str:
+    """A value as the rule files have it, without what is empty in it."""
+    if isinstance(value, dict):
+        return (
+            f"{{{', '.join(f'{key}: {_value(each)}' for key, each in value.items() if each != {})}}}"
+            if value
+            else "none"
+        )
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]" if value else "none"
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _usage(options: argparse.Namespace) -> str:

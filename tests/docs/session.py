@@ -24,7 +24,7 @@ from gateway.config.flags import Flags
 from gateway.config.loader import load
 from tests.config.reading import write_certificates
 from tests.docs import curl
-from tests.docs.pages import Block, Command, File, commands
+from tests.docs.pages import ROOT, Block, Command, File, commands
 from tests.kit.process import Process
 from tests.redis_server import binaries
 from tests.reserved_port import ReservedPort
@@ -60,6 +60,8 @@ class Session:
         self._jobs: dict[int, Process] = {}
         self._stack = AsyncExitStack()
         self._ports = {port: self._stack.enter_context(ReservedPort()).number for port in sorted(named)}
+        if page.parent == ROOT:  # its reader is in a checkout
+            (folder / "config").symlink_to(ROOT / "config")
         tools = folder / ".tools"
         tools.mkdir()
         script = _GATEWAY.format(python=sys.executable, public=self._ports[8080], control=self._ports[8081])
