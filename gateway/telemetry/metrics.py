@@ -188,7 +188,7 @@ class Metrics:
                 self._decision(endpoint, candidate_name(limit.name), outcome, degraded=False)
         for limit in limits:
             self._cell(definitions.NEARLY_SPENT, limit.name)
-        quotas = [((limit.name, tier), quota) for limit in limits for tier, quota in _quotas(limit)]
+        quotas = [each for limit in limits for each in _quotas(limit)]
         self._show_only(definitions.LIMIT_RATE, {key: each.rate.tokens / each.rate.seconds for key, each in quotas})
         self._show_only(definitions.LIMIT_BURST, {key: float(each.burst) for key, each in quotas})
 
@@ -312,9 +312,14 @@ class Metrics:
                 self._cell(definitions.IDENTITY_REJECTED, source, reason)
 
 
-def _quotas(limit: Limit) -> Iterable[tuple[str, Quota]]:
-    """The quotas of a limit by tier; that of callers in none of its tiers has no name."""
-    return [("", limit.quota), *limit.tiers.items()]
+def _quotas(limit: Limit) -> Iterable[tuple[tuple[str, str], Quota]]:
+    """The quotas of a limit and its candidate, by name and tier; that of callers in none of its tiers has no name."""
+    yield (limit.name, ""), limit.quota
+    yield from (((limit.name, tier), quota) for tier, quota in limit.tiers.items())
+    if limit.candidate is not None:
+        name = candidate_name(limit.name)
+        yield (name, ""), limit.candidate.quota
+        yield from (((name, tier), quota) for tier, quota in limit.candidate.tiers.items())
 
 
 def _status_class(status: int) -> str:
