@@ -121,7 +121,7 @@ async def _naive(server: RedisServer, client: "Redis", connections: int, decisio
         await each.script_load(TAKE.text)
 
         async def ask(demands: list[Demand]) -> bool:
-            call = call_take(b"naive:", [demands])
+            call = call_take(b"naive:", [demands], 0)
             now, *owed = await each.evalsha(TAKE.sha, len(call.keys), *call.keys, *call.arguments)  # type: ignore[misc]
             decision: Decision = judge(demands, owed, now)
             return decision.allowed

@@ -133,7 +133,14 @@ class Worker:
 
             checks = await stack.enter_async_context(connected(settings.store))
             poller = Poller(checks)
-            limiter = open_limiter(settings.store, checks, poller, events, workers=context.workers)
+            limiter = open_limiter(
+                settings.store,
+                checks,
+                poller,
+                events,
+                workers=context.workers,
+                has_quotas=lambda: book.current.has_quotas,
+            )
             await limiter.start()
             stack.push_async_callback(limiter.close)
 

@@ -61,7 +61,7 @@ def _check(options: argparse.Namespace) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         # A lookup that nobody waits for any more may still fail, and its thread is waited for: print before that.
         runner.get_loop().set_exception_handler(lambda _loop, _context: None)
-        reached = runner.run(check_online(loaded.settings, certificates))
+        reached = runner.run(check_online(loaded.settings, certificates, has_quotas=loaded.rules.has_quotas))
         print_output(show(loaded, tests, reached))
     return int(bool(failures) or any(each.error for each in reached))
 

@@ -10,6 +10,7 @@ from gateway.auth.grant import Scope
 from gateway.commands.caller import parse_address
 from gateway.commands.console import print_error
 from gateway.commands.control_client import DEFAULT_CONFIG, ControlClient, add_client_flags
+from gateway.commands.override import quota_text
 from gateway.config.flags import Flags
 from gateway.config.loader import load
 from gateway.config.summary import table
@@ -176,7 +177,7 @@ def _caller(caller: dict[str, Any]) -> list[str]:
 def _override(override: dict[str, Any]) -> str:
     effect = override["effect"]
     if effect == "quota":
-        effect = f"{override['rate']} burst {override['burst']}"
+        effect = quota_text(override)
     elif effect == "tier":
         effect = f"tier {override['tier']}"
     until = f", until {override['expires_at']}" if override.get("expires_at") else ""
@@ -194,8 +195,8 @@ def _buckets(document: dict[str, Any]) -> list[str]:
         (
             each["limit"],
             " and ".join(each["per"]) or "all",
-            each["rate"],
-            str(each["burst"]),
+            each.get("rate") or each["quota"],
+            str(each.get("burst", "-")),
             str(each["cost"]),
             *((str(each["remaining"]), _payable(each)) if is_running else ()),
             _note(each),

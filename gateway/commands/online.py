@@ -99,16 +99,25 @@ class UnusableError(Exception):
         self.advice = advice
 
 
-async def check_online(settings: Settings, certificates: Certificates) -> list[Reached]:
-    """Connect to Redis, PostgreSQL, each server of each upstream and the traces' collector, for 5 seconds at most."""
-    return await asyncio.gather(*(_reach(*each) for each in _services(settings, certificates.contexts)))
+async def check_online(settings: Settings, certificates: Certificates, *, has_quotas: bool = False) -> list[Reached]:
+    """Connect to Redis, PostgreSQL, each server of each upstream and the traces' collector, for 5 seconds at most.
+
+    Args:
+        settings: Name what to connect to.
+        certificates: With which.
+        has_quotas: Whether a limit has a calendar quota, which Redis has to keep for long.
+    """
+    services = _services(settings, certificates.contexts, has_quotas=has_quotas)
+    return await asyncio.gather(*(_reach(*each) for each in services))
 
 
-def _services(settings: Settings, contexts: Mapping[Name, ssl.SSLContext]) -> Iterator[tuple[str, str, Awaitable[str]]]:
+def _services(
+    settings: Settings, contexts: Mapping[Name, ssl.SSLContext], *, has_quotas: bool
+) -> Iterator[tuple[str, str, Awaitable[str]]]:
     """The name and the address of each service, and what connects to it."""
     store, analytics, tracing = settings.store, settings.analytics, settings.tracing
     if store.url is not None:
-        yield "redis", str(store), _redis(store)
+        yield "redis", str(store), _redis(store, has_quotas=has_quotas)
     if analytics.postgres is not None:
         yield "postgresql", str(analytics), _postgres(analytics)
     loop, silent = asyncio.get_running_loop(), _Silent()
@@ -131,15 +140,15 @@ async def _reach(name: str, address: str, connecting: Awaitable[str]) -> Reached
         return Reached(name, address, " ".join(str(error).split()).rstrip("."), error.advice)
 
 
-async def _redis(store: Store) -> str:
+async def _redis(store: Store, *, has_quotas: bool) -> str:
     """Charge a bucket of its own, as a request does: so a replica, and a user who may not, are found out."""
     async with connected(store) as client:
         assert client is not None  # noqa: S101 - the store has a URL
         try:
-            await run_script(client, call_take(f"{store.prefix}:bucket:".encode(), [[_BUCKET]]))
+            await run_script(client, call_take(f"{store.prefix}:bucket:".encode(), [[_BUCKET]], 0))
         except StoreUnavailableError as error:
             raise UnusableError(str(error), _advice(str(error), _REDIS)) from error
-        return " ".join(await check_config(client))
+        return " ".join(await check_config(client, has_quotas=has_quotas))
 
 
 async def _postgres(analytics: Analytics) -> str:

@@ -28,12 +28,17 @@ def add_commands(commands: Any) -> None:
     setting.add_argument("target", help=_TARGET)
     effect = setting.add_mutually_exclusive_group(required=True)
     effect.add_argument("--rate", help="another rate, such as 100/minute")
+    effect.add_argument("--quota", help="another calendar quota, such as 100000/month")
     effect.add_argument("--tier", help="another tier")
     effect.add_argument("--exempt", action="store_true", help="no limit applies")
     effect.add_argument("--block", action="store_true", help="every request is refused")
     setting.add_argument("--burst", type=int, help="with --rate (default: the number of the rate)")
     setting.add_argument(
-        "--limit", action="append", default=[], metavar="NAME", help="with --rate: only this limit; may be repeated"
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --rate or --quota: only this limit; may be repeated",
     )
     setting.add_argument(
         "--endpoint", action="append", default=[], metavar="NAME", help="only this endpoint; may be repeated"
@@ -75,6 +80,8 @@ def _body(options: argparse.Namespace) -> dict[str, Any]:
         number = options.rate.partition("/")[0]
         default = int(number) if number.isascii() and number.isdigit() else 1  # the gateway says what is wrong with it
         body |= {"effect": "quota", "rate": options.rate, "burst": default if options.burst is None else options.burst}
+    elif options.quota is not None:
+        body |= {"effect": "quota", "quota": options.quota}
     elif options.tier is not None:
         body |= {"effect": "tier", "tier": options.tier}
     else:
@@ -110,9 +117,14 @@ def _remove(options: argparse.Namespace) -> str:
 def _line(override: dict[str, Any]) -> str:
     effect = override["effect"]
     if effect == "quota":
-        effect = f"{override['rate']} burst {override['burst']}"
+        effect = quota_text(override)
     elif effect == "tier":
         effect = f"tier {override['tier']}"
     where = "".join(f" {name} {', '.join(override[name])}" for name in ("limits", "endpoints") if name in override)
     target = override.get("user") or f"address/{override.get('address')}"
     return f"{target}  {effect}{where}  until {override['expires_at']}  {override['reason']} (by {override['set_by']})"
+
+
+def quota_text(document: dict[str, Any]) -> str:
+    """The quota of an override, in one line."""
+    return str(document["quota"]) if "quota" in document else f"{document['rate']} burst {document['burst']}"

@@ -1,6 +1,6 @@
 """Reads `limits` and exemptions."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -9,13 +9,27 @@ from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
 from gateway.config.number import percentage
-from gateway.config.quota import CANDIDATE, QUOTA_MEANINGS, burst, quota, rate, tiers
+from gateway.config.quota import (
+    CALENDAR_MEANINGS,
+    CANDIDATE,
+    EXCLUSIVE,
+    QUOTA_MEANINGS,
+    amount,
+    burst,
+    from_day,
+    quota,
+    quota_like,
+    quotas_like,
+    rate,
+    tiers,
+    zone,
+)
 from gateway.config.reader import Value, reads
 from gateway.config.scalar import choice, each, name, text
 from gateway.config.section import Section
 from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.limit import ADDRESS, ENDPOINT, USER, Exemption, Limit
+from gateway.limits.limit import ADDRESS, ENDPOINT, USER, Candidate, Exemption, Limit
 
 _SCOPES = (USER, ADDRESS, ENDPOINT)
 _ALL = {"*", "**", "/*", "/**", "any", "all"}
@@ -74,6 +88,9 @@ LIMIT = Section(
         "endpoints": Value(Node.items, _texts.words, _texts.schema),
         "rate": rate,
         "burst": burst,
+        "quota": amount,
+        "zone": zone,
+        "from_day": from_day,
         "tiers": tiers,
         "enforce": percentage,
         "candidate": CANDIDATE,
@@ -82,21 +99,25 @@ LIMIT = Section(
     },
     (Limit,),
     lambda entries: entries,
-    required=("name", "per", "rate"),
+    required=("name", "per"),
     meanings={
         "name": "Unique; a metric label, and part of its buckets' keys.",
         "per": "Who shares a bucket: each `user` has one, each client's `address` (whoever's token it sends), each "
         "`endpoint`, or each pair with an endpoint.",
         **QUOTA_MEANINGS,
+        **CALENDAR_MEANINGS,
         "endpoints": "The endpoints it counts; without it all, including the default one.",
-        "tiers": "Rate and burst of users on a tier, by the tier's name; other users have the limit's own.",
+        "tiers": "Rate and burst of users on a tier, or their quota, by the tier's name; other users have the limit's "
+        "own.",
         "enforce": "`false` makes a shadow limit: it counts, and never refuses. `10%` refuses that share of callers.",
-        "candidate": "Another rate and burst, counted beside the limit's own, and never refused.",
+        "candidate": "Another rate and burst, or another quota, counted beside the limit's own, and never refused.",
         "exempt": "Callers it does not count.",
         "when_redis_is_down": "What happens while Redis is unavailable: each worker enforces the whole limit from "
         "memory (`whole`) or its share of it (`local`), the limit does not apply (`allow`), or its requests get a 503 "
         "(`refuse`).",
     },
+    exclusive=(*EXCLUSIVE, ("rate", "zone"), ("rate", "from_day")),
+    one_of=("rate", "quota"),
 )
 
 
@@ -139,6 +160,8 @@ class Limits:
         elif called is not None:
             self.entries[called] = entries
         size = quota(entries)
+        by_tier = quotas_like(values.get("tiers", {}), size)
+        candidate = _candidate(entries, size, by_tier)
         if called is None or self.entries[called] is not entries:
             raise InvalidError
         exempt: Exemption = values.get("exempt", Exemption())
@@ -148,7 +171,9 @@ class Limits:
             size,
             named,
             exempt=Exemption(exempt.users | self._exempt.users, exempt.networks + self._exempt.networks),
-            **{key: values[key] for key in ("tiers", "enforce", "when_redis_is_down", "candidate") if key in values},
+            tiers=by_tier,
+            candidate=candidate,
+            **{key: values[key] for key in ("enforce", "when_redis_is_down") if key in values},
         )
 
     def _check_share(self, entries: Entries, per: tuple[str, ...]) -> None:
@@ -158,13 +183,8 @@ class Limits:
                 "a bucket that all callers share cannot be enforced for some of them; write true or false, or "
                 "per: [user, endpoint]"
             )
-        if candidate is not None and candidate.tiers and per and USER not in per:
+        if candidate is not None and "tiers" in candidate and per and USER not in per:
             entries.at("candidate").refuse("a candidate has the same buckets as its limit; tiers need per: user")
-        rate_of, tiers_of = entries.values.get("rate"), entries.values.get("tiers", {})
-        if candidate is not None and rate_of is not None and candidate.tiers == tiers_of:
-            burst_of = entries.values.get("burst", rate_of.tokens)
-            if (candidate.quota.rate, candidate.quota.burst) == (rate_of, burst_of):
-                entries.at("candidate").warn("this candidate equals its limit, so it tells nothing; remove it")
 
     def _named(self, entries: Entries) -> frozenset[str]:
         """The endpoints that the limit names, which must exist."""
@@ -193,9 +213,23 @@ class Limits:
 
     def _buckets(self, limit: Limit) -> Iterator[tuple[Node, Quota, str]]:
         entries = self.entries[limit.name]
-        yield entries.at("burst" if "burst" in entries else "rate"), limit.quota, ""
+        yield entries.at(next(key for key in ("burst", "quota", "rate") if key in entries)), limit.quota, ""
         for tier, size in limit.tiers.items():
             yield entries.at("tiers"), size, f" of tier {tier}"
+
+
+def _candidate(entries: Entries, size: Quota, by_tier: Mapping[str, Quota]) -> Candidate | None:
+    """What the limit might be instead of `size` and `by_tier`; None if nothing usable is written."""
+    written: Entries | None = entries.values.get("candidate")
+    if written is None:
+        return None
+    try:
+        candidate = Candidate(quota_like(written, size), quotas_like(written.values.get("tiers", {}), size))
+    except InvalidError:
+        return None  # it has been noted
+    if candidate == Candidate(size, by_tier):
+        entries.at("candidate").warn("this candidate equals its limit, so it tells nothing; remove it")
+    return candidate
 
 
 def _warn_of_unpayable(place: Node, size: Quota, who: str, limit: Limit, costly: Iterable[Endpoint]) -> None:
@@ -203,7 +237,8 @@ def _warn_of_unpayable(place: Node, size: Quota, who: str, limit: Limit, costly:
         if endpoint.cost <= size.burst:
             return
         if limit.applies_to(endpoint.name):
+            most = "burst" if size.calendar is None else "quota"
             place.warn(
                 f"no request{who} to {endpoint.name} can pass under {limit.name}, because it costs {endpoint.cost} and "
-                f"a bucket holds at most {size.burst}; raise the burst to {endpoint.cost} or more, or lower the cost"
+                f"a bucket holds at most {size.burst}; raise the {most} to {endpoint.cost} or more, or lower the cost"
             )

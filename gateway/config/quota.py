@@ -1,22 +1,30 @@
-"""Reads rates, bursts and tiers."""
+"""Reads rates, bursts, calendar quotas and tiers."""
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
 from gateway.config.number import whole
 from gateway.config.reader import Value, reads, string
-from gateway.config.scalar import text
+from gateway.config.scalar import choice, text
 from gateway.config.section import Section
 from gateway.limits.bucket import Quota
+from gateway.limits.calendar import DAY, MONTH, UNITS, UTC_ZONE, WEEKDAYS, Calendar, CalendarRate, parse_amount
 from gateway.limits.limit import Candidate
 from gateway.limits.rate import PERIODS, Rate
 
 _LARGEST_BURST = 1_000_000_000_000
 _NEARLY_A_RATE = re.compile(r"\s*([0-9]+)\s*(?:/|per)\s*([0-9]*)\s*([A-Za-z]+)\s*", re.ASCII)
 _MAX_LENGTH = 64
+_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}", re.ASCII)
+_OTHER = {"rate": "quota", "quota": "rate"}
+EXCLUSIVE = (("rate", "quota"), ("burst", "quota"))
+"""Keys of which only one may be written."""
 
 
 @reads("rate", string(rf"^\s*0*[1-9][0-9]*\s*/\s*[0-9]{{0,9}}\s*({'|'.join(PERIODS)})\s*$"))
@@ -38,7 +46,86 @@ def rate(node: Node) -> Rate:
 burst = whole(1, _LARGEST_BURST)
 
 
+@reads("tokens per day, week or month", string(rf"^\s*0*[1-9][0-9]*\s*/\s*({'|'.join(UNITS)})\s*$"))
+def amount(node: Node) -> tuple[int, str]:
+    """Tokens and the unit of a calendar, see `parse_amount`."""
+    value = text(node)
+    try:
+        return parse_amount(value)
+    except ValueError as error:
+        form = _NEARLY_A_RATE.fullmatch(value)
+        unit = node.source.findings.nearest(form[3].lower(), UNITS) if form and not form[2] else ""
+        if form and not unit and form[3] in PERIODS:
+            raise node.refuse(f"{quote(value)} has no day, week or month; write 'rate' instead of 'quota'") from None
+        reason = str(error) if len(value) <= _MAX_LENGTH else "this is not a quota; write one as in 100000/month"
+        raise node.refuse(reason, f"{form[1]}/{unit}" if form and unit else "") from None
+
+
+@reads("time zone", string(rf"^{_ZONE.pattern}$"))
+def zone(node: Node) -> ZoneInfo:
+    """A time zone of the IANA database."""
+    value = text(node)
+    try:
+        if _ZONE.fullmatch(value):
+            return ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        pass  # a folder of zones, such as Europe, is an OSError
+    zones = {each.lower(): each for each in available_timezones()}
+    near = node.source.findings.nearest(value.lower(), zones)
+    reason = f"{quote(value)} is no time zone; write a name of the IANA database, as in Europe/Berlin or UTC"
+    raise node.refuse(reason, repr(zones[near]) if near else "")
+
+
+_day_of_month = whole(1, 31)
+_day_of_week = choice(*WEEKDAYS)
+
+
+@reads("1 to 31, or a day of the week", {"anyOf": [_day_of_month, _day_of_week]})
+def from_day(node: Node) -> int | str:
+    """With which day months or weeks begin."""
+    return _day_of_month(node) if node.scalar("a day").isdigit() else _day_of_week(node)
+
+
 def quota(entries: Entries) -> Quota:
+    """How much a limit allows: rate and burst, or so much in each period of a calendar."""
+    return _calendar_quota(entries, _calendar(entries)) if _given(entries) == "quota" else _even_quota(entries)
+
+
+def quota_like(entries: Entries, own: Quota) -> Quota:
+    """The quota of a tier or a candidate, which has the form of the limit's own."""
+    if _given(entries) == "quota":
+        if own.calendar is None:
+            raise entries.at("quota").refuse("the limit has a rate, so write one here as well; remove the key 'quota'")
+        return _calendar_quota(entries, own.calendar)
+    if own.calendar is not None:
+        why = f"the limit has a quota for each {own.unit}, so write one here as well"
+        raise entries.at("rate").refuse(f"{why} instead of 'rate', such as quota: {own}")
+    return _even_quota(entries)
+
+
+def quotas_like(tiers: Mapping[str, Entries], own: Quota) -> dict[str, Quota]:
+    """The quotas of tiers, by the tier's name, see `quota_like`."""
+    found = {}
+    for tier, entries in tiers.items():
+        with suppress(InvalidError):
+            found[tier] = quota_like(entries, own)
+    return found
+
+
+def _given(entries: Entries) -> str:
+    given = entries.one_of("rate", "quota")
+    if given is None:
+        if "rate" not in entries:
+            entries.node.refuse("the key 'rate' is missing, or 'quota' for so much in each day, week or month")
+        raise InvalidError
+    for key in ("burst",) if given == "quota" else ("zone", "from_day"):
+        if key in entries:
+            why = "all of a quota can be used at once" if given == "quota" else "a rate has no calendar"
+            raise entries.at(key).refuse(f"{why}; remove the key {key!r}, or write a {_OTHER[given]}")
+    return given
+
+
+def _even_quota(entries: Entries) -> Quota:
     """Rate and burst; without a burst, as many as the rate's tokens a period."""
     speed: Rate | None = entries.values.get("rate")
     if speed is None or ("burst" in entries and "burst" not in entries.values):
@@ -49,39 +136,78 @@ def quota(entries: Entries) -> Quota:
         raise entries.at("burst" if "burst" in entries else "rate").refuse(str(error)) from None
 
 
+def _calendar_quota(entries: Entries, calendar: Calendar) -> Quota:
+    if "quota" not in entries.values:
+        raise InvalidError
+    tokens, unit = entries.values["quota"]
+    if unit != calendar.unit:
+        raise entries.at("quota").refuse(f"the limit counts each {calendar.unit}; write {tokens}/{calendar.unit}")
+    try:
+        return Quota.each_period(CalendarRate(tokens, calendar))
+    except ValueError as error:
+        raise entries.at("quota").refuse(str(error)) from None
+
+
+def _calendar(entries: Entries) -> Calendar:
+    in_zone: ZoneInfo | None = entries.get("zone", UTC_ZONE)
+    day: Any = entries.get("from_day", 1)
+    if "quota" not in entries.values or in_zone is None or day is None:
+        raise InvalidError
+    _, unit = entries.values["quota"]
+    if "from_day" in entries:
+        if unit == DAY:
+            raise entries.at("from_day").refuse("a day begins at midnight; remove the key, or write a quota per month")
+        if isinstance(day, str) is (unit == MONTH):
+            days = "1 to 31" if unit == MONTH else ", ".join(WEEKDAYS)
+            raise entries.at("from_day").refuse(f"a {unit} begins with one of its days; write {days}")
+    return Calendar(unit, in_zone, WEEKDAYS.index(day) + 1 if isinstance(day, str) else day)
+
+
 QUOTA_MEANINGS = {
     "rate": "Tokens a period: `100/minute`, `50/s`, `10/15s`.",
     "burst": "Tokens that a full bucket holds; without it, as many as the rate's.",
+    "quota": "Instead of a rate: tokens in each day, week or month of the calendar, as in `100000/month`.",
+}
+CALENDAR_MEANINGS = {
+    "zone": "With `quota`: the time zone in which days begin, as in `Europe/Berlin`; without it UTC.",
+    "from_day": "With `quota`: the day of the month with which a month begins, 1 to 31, or its last day if it is "
+    "shorter; or the day of the week, `mon` to `sun`. Without it, 1 or `mon`.",
 }
 
 
-def _tier_of(path: str) -> Section[Quota]:
-    return Section(path, {"rate": rate, "burst": burst}, (Quota,), quota, required=("rate",), meanings=QUOTA_MEANINGS)
+def _tiers_of(path: str) -> Value[dict[str, Entries]]:
+    """What is written for each tier, by its name; `quotas_like` makes quotas of it."""
+    section = Section(
+        path,
+        {"rate": rate, "burst": burst, "quota": amount},
+        (Quota,),
+        lambda entries: entries,
+        meanings=QUOTA_MEANINGS,
+        exclusive=EXCLUSIVE,
+        one_of=("rate", "quota"),
+    )
 
-
-def _tiers_of(tier_section: Section[Quota]) -> Value[dict[str, Quota]]:
-    """Quotas by the tier's name."""
-
-    def read(node: Node) -> dict[str, Quota]:
+    def read(node: Node) -> dict[str, Entries]:
         found = {}
         for key_node, child in node.entries().values():
             with suppress(InvalidError):
                 tier = text(key_node)
                 if "*" in tier:
                     key_node.warn(f"'*' is no wildcard here: this is for the tier {quote(tier)} only")
-                found[tier] = tier_section(child)
+                found[tier] = section(child)
         return found
 
-    return Value(read, "sections by tier", {"type": "object", "additionalProperties": tier_section})
+    return Value(read, "sections by tier", {"type": "object", "additionalProperties": section})
 
 
-tiers = _tiers_of(_tier_of("limits.tiers.NAME"))
+tiers = _tiers_of("limits.tiers.NAME")
 CANDIDATE = Section(
     "limits.candidate",
-    {"rate": rate, "burst": burst, "tiers": _tiers_of(_tier_of("limits.candidate.tiers.NAME"))},
+    {"rate": rate, "burst": burst, "quota": amount, "tiers": _tiers_of("limits.candidate.tiers.NAME")},
     (Candidate, Quota),
-    lambda entries: Candidate(quota(entries), entries.values.get("tiers", {})),
-    required=("rate",),
-    about="Another rate and burst, counted beside a limit's own.",
-    meanings={**QUOTA_MEANINGS, "tiers": "Rate and burst of users on a tier, by the tier's name."},
+    lambda entries: entries,
+    about="Another rate and burst, or another quota, counted beside a limit's own.",
+    meanings={**QUOTA_MEANINGS, "tiers": "Rate and burst of users on a tier, or their quota, by the tier's name."},
+    exclusive=EXCLUSIVE,
+    one_of=("rate", "quota"),
 )

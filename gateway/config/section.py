@@ -44,6 +44,7 @@ class Section(Generic[T]):
         about: What it is for; the first line of the first class' docstring if empty.
         meanings: What keys mean that no docstring describes, or describes for programmers.
         exclusive: Pairs of keys that exclude each other.
+        one_of: Keys of which one is required; `build` says so if none is there.
     """
 
     path: str
@@ -54,6 +55,7 @@ class Section(Generic[T]):
     about: str = ""
     meanings: Mapping[str, str] = field(default_factory=dict)
     exclusive: tuple[tuple[str, str], ...] = ()
+    one_of: tuple[str, ...] = ()
 
     def __call__(self, node: Node, /) -> T:
         return self.build(Entries(node, self.keys, self.required))
@@ -80,6 +82,8 @@ class Section(Generic[T]):
         schema: Schema = {"type": "object", "properties": keys, "additionalProperties": False}
         if self.required:
             schema["required"] = list(self.required)
+        if self.one_of:
+            schema["anyOf"] = [{"required": [key]} for key in self.one_of]
         if self.exclusive:
             schema["allOf"] = [{"not": {"required": list(pair)}} for pair in self.exclusive]
         return schema

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from gateway.config.loader import Loaded
 from gateway.limits.address import name_clients
+from gateway.limits.bucket import Quota
 from gateway.limits.condition import HEADER, Condition
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.limit import Limit, format_share
@@ -107,21 +108,25 @@ def _limit(limit: Limit) -> list[tuple[str, ...]]:
         limit.name,
         per,
         _few(sorted(limit.endpoints)) or "all",
-        str(limit.quota.rate),
-        str(limit.quota.burst),
+        *_quota(limit.quota),
         _enforced(limit.enforce),
         _few(exempt) or "none",
         limit.when_redis_is_down.value,
     )
-    tiers = [
-        (f"  tier {tier}", "", "", str(quota.rate), str(quota.burst), "", "", "") for tier, quota in limit.tiers.items()
-    ]
+    tiers = [(f"  tier {tier}", "", "", *_quota(quota), "", "", "") for tier, quota in limit.tiers.items()]
     candidate = limit.candidate
     if candidate is not None:
         quotas = [("  candidate", candidate.quota)]
         quotas += [(f"  candidate, tier {tier}", quota) for tier, quota in candidate.tiers.items()]
-        tiers += [(name, "", "", str(each.rate), str(each.burst), "no, candidate", "", "") for name, each in quotas]
+        tiers += [(name, "", "", *_quota(each), "no, candidate", "", "") for name, each in quotas]
     return [first, *tiers]
+
+
+def _quota(quota: Quota) -> tuple[str, str]:
+    """Rate and burst; a calendar quota has no burst."""
+    if quota.calendar is None:
+        return str(quota.rate), str(quota.burst)
+    return f"{quota.burst}/{quota.calendar}", "-"
 
 
 def _enforced(share: float) -> str:

@@ -18,7 +18,7 @@ from gateway.control.target import Target
 from gateway.control.tiers import SeenTiers
 from gateway.limiter.limiter import Limiter
 from gateway.limits.address import clients_in, count_clients, group, is_one_client
-from gateway.limits.bucket import Demand
+from gateway.limits.bucket import Demand, quota_fields
 from gateway.limits.identity import Caller, Identity
 from gateway.limits.limit import live_name
 from gateway.limits.remaining import Remaining, remaining_in, with_weight
@@ -97,7 +97,11 @@ class UsageApi:
         remaining = await self._remaining([each.demand for each in found])
         buckets = [_document(each, left) for each, left in zip(found, remaining, strict=True)]
         if target.clients is not None and not is_one_client(target.clients):
-            buckets = [each for each in buckets if each["remaining"] < each["burst"]]
+            buckets = [
+                shown
+                for shown, left in zip(buckets, remaining, strict=True)
+                if left.remaining < left.charge.quota.burst
+            ]
         document = {target.kind: target.name, "buckets": buckets, "degraded": self._limiter.is_degraded}
         return web.json_response({**document, "tier": tier} if target.clients is None else document)
 
@@ -168,8 +172,7 @@ def _document(bucket: _Bucket, remaining: Remaining) -> dict[str, Any]:
     document = {
         "limit": charge.limit,
         "endpoint": bucket.endpoint,
-        "rate": str(charge.quota.rate),
-        "burst": charge.quota.burst,
+        **quota_fields(charge.quota),
         "enforced": charge.enforced,
         "shared": bucket.shared,
         "remaining": remaining.remaining,

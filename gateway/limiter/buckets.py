@@ -7,6 +7,9 @@ from gateway.limits.bucket import Decision, Demand, State, take
 
 _INTERVAL_BITS = 45
 _INTERVAL_MASK = (1 << _INTERVAL_BITS) - 1
+_INSTANT_BITS = 53
+_INSTANT_MASK = (1 << _INSTANT_BITS) - 1
+_REST_AT = _INSTANT_BITS + _INTERVAL_BITS
 
 BYTES_PER_BUCKET = 512
 """The most memory a bucket takes, its key of up to 64 bytes included; CPython 3.11, x86-64.
@@ -19,8 +22,8 @@ is needed when few buckets change hands often, because the table is then rebuilt
 class BucketTable:
     """Buckets by key.
 
-    A state is one integer, `full_at` above the interval (below 2**45: the longest period is 366 days). So the garbage
-    collector has nothing to visit, however many buckets there are.
+    A state is one integer: the rest, `full_at` and the interval (below 2**45: the longest period is 366 days), from the
+    highest bits to the lowest. So the garbage collector has nothing to visit, however many buckets there are.
 
     Args:
         max_buckets: How many are kept. One that was dropped counts as full when it is needed again.
@@ -47,20 +50,20 @@ class BucketTable:
         if packed is None:
             return None
         self._buckets.move_to_end(key)
-        return State(packed >> _INTERVAL_BITS, packed & _INTERVAL_MASK)
+        return State(packed >> _INTERVAL_BITS & _INSTANT_MASK, packed & _INTERVAL_MASK, packed >> _REST_AT)
 
     def full_at(self, key: bytes) -> int:
-        """The instant at which a bucket is full again; 0 if it is full. Does not count as a use."""
-        return self._buckets.get(key, 0) >> _INTERVAL_BITS
+        """The `full_at` of a bucket's state; 0 if it is full. Does not count as a use."""
+        return self._buckets.get(key, 0) >> _INTERVAL_BITS & _INSTANT_MASK
 
-    def put(self, key: bytes, full_at: int, interval: int) -> None:
+    def put(self, key: bytes, full_at: int, interval: int, rest: int = 0) -> None:
         """Keep a bucket's state, see `State`."""
         buckets = self._buckets
-        buckets[key] = full_at << _INTERVAL_BITS | interval
+        buckets[key] = rest << _REST_AT | full_at << _INTERVAL_BITS | interval
         buckets.move_to_end(key)
         if len(buckets) > self._max:
             _, packed = buckets.popitem(last=False)
-            self.evicted += packed >> _INTERVAL_BITS > self._clock()
+            self.evicted += (packed >> _INTERVAL_BITS & _INSTANT_MASK) + (packed >> _REST_AT) > self._clock()
 
     def take(self, demands: Sequence[Demand], now: int) -> Decision:
         """Charge all buckets of a request, or none, see `gateway.limits.bucket.take`."""

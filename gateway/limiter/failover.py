@@ -1,6 +1,6 @@
 """`FailoverLimiter`: decides with Redis, and without it while it is unavailable. The failure policy is in `check`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.limiter.breaker import Breaker
 from gateway.limiter.fallback import Fallback
@@ -24,6 +24,7 @@ class FailoverLimiter:
         max_buckets: Buckets whose last known state is kept, and as many that are decided on from memory.
         workers: Workers of this gateway: the fleet is never taken to be smaller.
         observer: Receives what happens to Redis.
+        has_quotas: Whether a limit has a calendar quota at present.
 
     Attributes:
         last_known: What Redis last said of each bucket.
@@ -41,13 +42,21 @@ class FailoverLimiter:
         max_buckets: int,
         workers: int,
         observer: RedisObserver,
+        has_quotas: Callable[[], bool] = lambda: False,
     ) -> None:
         self.last_known = LastKnown(max_buckets, clock)
         self.fallback = Fallback(self.last_known, max_buckets)
         self._store = store
         self._breaker = Breaker()
         self._recovery = Recovery(
-            store, poller, self._breaker, self.last_known, self.fallback, workers=workers, observer=observer
+            store,
+            poller,
+            self._breaker,
+            self.last_known,
+            self.fallback,
+            workers=workers,
+            observer=observer,
+            has_quotas=has_quotas,
         )
 
     async def check(self, demands: Sequence[Demand]) -> Verdict:

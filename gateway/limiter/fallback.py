@@ -8,7 +8,8 @@ kept in that form, by the same law. Both start from the last known state. A requ
 What is spent here is recorded, and charged to the shared bucket when Redis is back. The worker's refill pays for it
 once the shared bucket is full, because the refill of that one is lost then: for ``local`` when Redis has been
 unavailable for as long as any bucket takes to fill, so that no token is ever counted twice; for ``whole`` as soon as
-the bucket is full by what this worker knows.
+the bucket is full by what this worker knows. A calendar quota comes back when its period ends, and what was spent in
+the period is forgotten then.
 
 What does not fit into the shared bucket, because other workers spent the same tokens, stays recorded and is held
 against the worker's own bucket until it fits. So a worker is never ahead by more than its bucket, however often Redis
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.limiter.last_known import LastKnown
-from gateway.limits.bucket import LARGEST, Charge, Decision, Demand, FailurePolicy, Quota, State, owe, take
+from gateway.limits.bucket import LARGEST, Charge, Decision, Demand, FailurePolicy, Quota, State, owe, owing, take
 from gateway.redis.scripts import Debt
 
 
@@ -33,7 +34,8 @@ class _LocalBucket:
         policy: That of the limit, as last charged: whole, or this worker's share.
         known_full_at: The instant before which Redis knew the bucket not to be full, or 0.
         spent: Microseconds of debt, weighed as in the shared bucket, not yet paid or charged to it.
-        paid_until: The instant up to which the worker's refill has been used to pay for it.
+        paid_until: The instant up to which the worker's refill has been used to pay for it; of a calendar quota, the
+            start of the period in which it was spent.
         state: The worker's own bucket.
         is_current: Whether `state` is valid; it is not after Redis was available again.
     """
@@ -101,17 +103,24 @@ class Fallback:
         if bucket.quota.interval != quota.interval:
             bucket.spent = -(-bucket.spent * quota.interval // bucket.quota.interval)
         bucket.quota, bucket.policy = quota, demand.charge.failure_policy
+        if quota.calendar is not None:
+            self._pay(bucket, now)  # what was spent in another period is not held against this one
         if not bucket.is_current:
             known = self._last_known.buckets.state(key)
             debt = owe(known, quota, now) + bucket.spent * self._weight(bucket.policy)
             bucket.known_full_at = 0 if known is None else known.full_at
-            bucket.state = State(now + debt, quota.interval) if debt else None
+            bucket.state = owing(quota, debt, now) if debt else None
             bucket.is_current = True
         self._pay(bucket, now)
         return bucket
 
     def _pay(self, bucket: _LocalBucket, now: int) -> None:
         """Pay for what was spent with the refill that the shared bucket has no room for."""
+        if bucket.quota.calendar is not None:
+            start = bucket.quota.calendar.start(now)
+            if bucket.paid_until < start:
+                bucket.spent, bucket.paid_until = 0, start
+            return
         unavailable, weight = self._unavailable_since, self._weight(bucket.policy)
         is_whole = bucket.policy is FailurePolicy.WHOLE
         full_at = max(unavailable, bucket.known_full_at) if is_whole else unavailable + bucket.quota.capacity
@@ -161,7 +170,7 @@ class Fallback:
             due = max(0, bucket.spent - bucket.quota.capacity // self._weight(bucket.policy)) if first else bucket.spent
             if due or (first and bucket.known_full_at):
                 known_full_at = bucket.known_full_at if bucket.is_current else 0
-                debts.append(Debt(key, bucket.quota, due, known_full_at))
+                debts.append(Debt(key, bucket.quota, due, known_full_at, bucket.paid_until))
                 if len(debts) == batch_size:
                     yield debts
                     debts = []

@@ -2,7 +2,8 @@
 
 It serves two purposes. While Redis is available it is the denial cache: other workers can only add to what a bucket
 owes, so a bucket that cannot pay by its last known state cannot pay by the state that Redis would find now. When Redis
-becomes unavailable, the fallback starts from here: a bucket known to be empty stays empty.
+becomes unavailable, the fallback starts from here: a bucket known to be empty stays empty. So a calendar quota that is
+used up is refused from here until its period ends.
 
 It is wrong about a bucket that was filled without its knowledge (by an override, a reset, a reload, or a Redis that
 lost its data). Whoever does or notices that calls `forget`.
@@ -11,7 +12,7 @@ lost its data). Whoever does or notices that calls `forget`.
 from collections.abc import Sequence
 
 from gateway.limiter.buckets import BucketTable
-from gateway.limits.bucket import Decision, Demand, judge, owe
+from gateway.limits.bucket import Decision, Demand, judge, owe, owing
 from gateway.redis.clock import StoreClock
 
 
@@ -41,7 +42,9 @@ class LastKnown:
         now = self.clock()
         for key, charge in demands:
             # Cheap, and nearly always enough to rule a refusal out; `judge` has the last word.
-            if charge.enforced and full_at(key) - now + charge.due > charge.quota.capacity:
+            quota = charge.quota
+            origin = now if quota.calendar is None else quota.calendar.start(now)
+            if charge.enforced and full_at(key) - origin + charge.due > quota.capacity:
                 state = self.buckets.state
                 decision = judge(demands, [owe(state(key), charge.quota, now) for key, charge in demands], now)
                 if not decision.allowed:
@@ -59,7 +62,11 @@ class LastKnown:
             if allowed and position not in refused:
                 debt += charge.due
             if debt:
-                put(key, now + debt, charge.quota.interval)
+                quota = charge.quota
+                if quota.calendar is None:
+                    put(key, now + debt, quota.interval)
+                else:
+                    put(key, *owing(quota, debt, now))
 
     def forget(self, keys: Sequence[bytes] | None = None) -> None:
         """Take buckets to be full until Redis says otherwise: these, or all if None."""

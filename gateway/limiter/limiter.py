@@ -1,6 +1,6 @@
 """`Limiter`: may this request pass? `open_limiter` makes the one that the settings ask for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.limiter.failover import FailoverLimiter
@@ -56,7 +56,13 @@ class Limiter(Protocol):
 
 
 def open_limiter(
-    settings: Store, client: RedisClient | None, poller: Poller, observer: RedisObserver, *, workers: int
+    settings: Store,
+    client: RedisClient | None,
+    poller: Poller,
+    observer: RedisObserver,
+    *,
+    workers: int,
+    has_quotas: Callable[[], bool] = lambda: False,
 ) -> Limiter:
     """Make a limiter. Call it within a running event loop; nothing connects before `start`.
 
@@ -66,6 +72,7 @@ def open_limiter(
         poller: Polls with `client`, and sends the heartbeats. It stops before the limiter is closed.
         observer: Receives what happens to Redis.
         workers: Workers of this gateway: the fleet is never taken to be smaller.
+        has_quotas: Whether a limit has a calendar quota at present: Redis has to keep those for long.
     """
     clock = StoreClock()
     if client is None:
@@ -74,4 +81,12 @@ def open_limiter(
     store = store_class(
         client, clock, prefix=settings.prefix, deadline=settings.deadline, on_reply=observer.redis_answered
     )
-    return FailoverLimiter(store, clock, poller, max_buckets=settings.max_buckets, workers=workers, observer=observer)
+    return FailoverLimiter(
+        store,
+        clock,
+        poller,
+        max_buckets=settings.max_buckets,
+        workers=workers,
+        observer=observer,
+        has_quotas=has_quotas,
+    )

@@ -15,6 +15,7 @@ When Redis is back, four things happen before it decides again:
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 from uuid import uuid4
@@ -86,6 +87,7 @@ class Recovery:
         fallback: Decides while Redis is unavailable.
         workers: Workers of this gateway: the fleet is never taken to be smaller.
         observer: Receives what happens to Redis.
+        has_quotas: Whether a limit has a calendar quota at present.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Recovery:
         *,
         workers: int,
         observer: RedisObserver,
+        has_quotas: Callable[[], bool],
     ) -> None:
         fallback.workers = workers
         self._store = store
@@ -106,10 +109,12 @@ class Recovery:
         self._fallback = fallback
         self._min_workers = workers
         self._observer = observer
+        self._has_quotas = has_quotas
         self._name = uuid4().hex
         self._available_since: int | None = None
         self._has_joined = False
         self._config_checked = False
+        self._checked_for_quotas = False
         self._polled_at = 0
         self._polled: tuple[Reply, int] | None = None
         self._reasons: set[str] = set()
@@ -189,6 +194,8 @@ class Recovery:
         polled, self._polled = self._polled, None
         if polled is not None:
             self._note(await self._store.hear_heartbeat(*polled))
+            if not self._checked_for_quotas and self._has_quotas():  # a reload has brought the first
+                await self._check_config()
             if len(self._fallback):
                 await self._reconcile()
                 self._fallback.hand_back()
@@ -226,7 +233,8 @@ class Recovery:
 
     async def _check_config(self) -> None:
         self._config_checked = True
-        for warning in await self._store.check_config():
+        self._checked_for_quotas = self._has_quotas()
+        for warning in await self._store.check_config(has_quotas=self._checked_for_quotas):
             self._observer.redis_misconfigured(warning)
 
     async def _recover(self) -> None:

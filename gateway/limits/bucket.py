@@ -9,6 +9,10 @@ live is the debt itself.
 The interval under which the instant was written is kept with it. If the rate has changed since, the debt is converted,
 so that the number of tokens spent stays the same.
 
+A calendar quota has the same arithmetic. Its debt counts from the start of the period instead of from now, and a token
+is one microsecond of it: `full_at` is the start plus what was used. When the next period starts, that lies in the past,
+so the bucket is full.
+
 `take` is the executable specification: `MemoryLimiter` and `Fallback` call it, `redis/take.lua` mirrors it, and a
 property test plays the same demands to both and requires equal results. All numbers are integers below 2**53, so Lua's
 doubles hold them exactly.
@@ -20,6 +24,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from gateway.limits.calendar import Calendar, CalendarRate
 from gateway.limits.rate import Rate
 
 LARGEST = 2**53
@@ -34,21 +39,23 @@ class Quota:
     """How fast a bucket refills and how much it holds.
 
     Attributes:
-        rate: Tokens a period.
+        rate: Tokens a period, which come back evenly or, of a calendar, all at once.
         burst: Tokens held at most.
         interval: Microseconds in which one token is refilled.
         capacity: Microseconds an empty bucket takes to fill: the largest debt.
         nearly_spent: The debt above which less than a fifth of the burst is left.
+        calendar: Whose periods count; None if the bucket refills evenly.
 
     Raises:
         ValueError: the burst is below 1, or so large that it takes decades to refill.
     """
 
-    rate: Rate
+    rate: Rate | CalendarRate
     burst: int
     interval: int = field(init=False, repr=False)
     capacity: int = field(init=False, repr=False)
     nearly_spent: int = field(init=False, repr=False)
+    calendar: Calendar | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.burst < 1:
@@ -56,11 +63,52 @@ class Quota:
         object.__setattr__(self, "interval", self.rate.interval)
         object.__setattr__(self, "capacity", self.burst * self.interval)
         object.__setattr__(self, "nearly_spent", 4 * self.capacity // 5)
+        object.__setattr__(self, "calendar", self.rate.calendar if isinstance(self.rate, CalendarRate) else None)
         if self.capacity > _MAX_DEBT:
             raise ValueError(f"a burst of {self.burst} at {self.rate} takes more than 71 years to refill")
 
+    @classmethod
+    def each_period(cls, rate: CalendarRate) -> "Quota":
+        """A calendar quota: all tokens of a period can be spent at once."""
+        return cls(rate, rate.tokens)
+
+    def with_calendar_of(self, other: "Quota") -> "Quota":
+        """As much in each period of another quota's calendar; without one, the same."""
+        if other.calendar is None or not isinstance(self.rate, CalendarRate):
+            return self
+        return Quota(self.rate.with_calendar(other.calendar), self.burst)
+
+    @property
+    def unit(self) -> str | None:
+        """What the periods of its calendar are, such as a month; None if it has none."""
+        return None if self.calendar is None else self.calendar.unit
+
+    def origin(self, now: int) -> int:
+        """The instant from which a debt counts: `now`, or the start of the calendar's period."""
+        return now if self.calendar is None else self.calendar.start(now)
+
+    def full_at(self, owed: int, now: int) -> int:
+        """When a bucket that owes so much is full again, if nothing else is charged."""
+        return now + owed if self.calendar is None else self.calendar.end(now)
+
+    def payable_at(self, owed: int, due: int, now: int) -> int | None:
+        """From when a bucket that owes so much can pay `due`, if nothing else is charged; None if it never can."""
+        if due > self.capacity:
+            return None
+        missing = owed + due - self.capacity
+        return now if missing <= 0 else self.full_at(missing, now)
+
     def __str__(self) -> str:
-        return f"{self.rate} burst {self.burst}"
+        return f"{self.rate} burst {self.burst}" if self.calendar is None else str(self.rate)
+
+
+def quota_fields(quota: Quota) -> dict[str, str | int]:
+    """A quota as JSON has it: ``rate`` and ``burst``, or ``quota`` and ``zone`` and, but for days, ``from_day``."""
+    calendar = quota.calendar
+    if calendar is None:
+        return {"rate": str(quota.rate), "burst": quota.burst}
+    first = calendar.first_day
+    return {"quota": str(quota), "zone": calendar.zone.key, **({} if first is None else {"from_day": first})}
 
 
 class FailurePolicy(Enum):
@@ -134,12 +182,15 @@ class State(NamedTuple):
     """What is kept of a bucket that is not full.
 
     Attributes:
-        full_at: The instant, in microseconds since 1970, at which it is full again.
+        full_at: The instant, in microseconds since 1970, at which it is full again; of a calendar quota, the period's
+            start and what was used.
         interval: Microseconds in which one token was refilled when this was written.
+        rest: Microseconds from `full_at` to the end of the calendar's period, when it is full again; 0 without one.
     """
 
     full_at: int
     interval: int
+    rest: int = 0
 
 
 class Decision(NamedTuple):
@@ -159,19 +210,29 @@ class Decision(NamedTuple):
 
 
 def owe(state: State | None, quota: Quota, now: int) -> int:
-    """Microseconds until a bucket is full, at most the capacity of `quota`.
+    """Microseconds until a bucket is full, or tokens used of a calendar quota; at most the capacity of `quota`.
 
     No bucket owes more than an empty one, even if it was charged under a larger burst, or before the clock stepped
     back. Such a bucket stays empty until the instant in its state comes near: for as long as the old bucket took to
     fill, or for the length of the step.
     """
-    if state is None or state.full_at <= now:
+    origin = now if quota.calendar is None else quota.calendar.start(now)
+    if state is None or state.full_at <= origin:
         return 0
-    debt = state.full_at - now
+    debt = state.full_at - origin
     if state.interval != quota.interval:
         tokens, part = divmod(debt, state.interval)
         debt = tokens * quota.interval + math.ceil(float(part) * float(quota.interval) / float(state.interval))
     return min(debt, quota.capacity)
+
+
+def owing(quota: Quota, debt: int, now: int) -> State:
+    """The state of a bucket that owes `debt`."""
+    if quota.calendar is None:
+        return State(now + debt, quota.interval)
+    starts = quota.calendar.around(now)
+    full_at = starts.this + debt
+    return State(full_at, quota.interval, starts.next - full_at)
 
 
 def judge(demands: Sequence[Demand], owed: Sequence[int], now: int) -> Decision:
@@ -204,7 +265,7 @@ def take(
     refused = decision.refused
     return decision, tuple(
         [
-            State(now + debt + charge.due, charge.quota.interval) if charge.due and position not in refused else None
+            owing(charge.quota, debt + charge.due, now) if charge.due and position not in refused else None
             for position, ((_, charge), debt) in enumerate(zip(demands, owed, strict=True))
         ]
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gateway.limits.address import Address
-from gateway.limits.bucket import Demand
+from gateway.limits.bucket import Demand, quota_fields
 from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identification import Attempt
@@ -170,7 +170,7 @@ def _override(override: Override) -> dict[str, Any]:
     return {
         "effect": override.effect.value,
         "reason": override.reason,
-        **({"rate": str(quota.rate), "burst": quota.burst} if quota else {}),
+        **(quota_fields(quota) if quota else {}),
         **({"tier": override.tier} if override.tier else {}),
     }
 
@@ -181,8 +181,7 @@ def _buckets(explained: Explanation, demands: Sequence[Demand]) -> list[dict[str
             "limit": charge.limit,
             "per": list(explained.limits[live_name(charge.limit)].per),
             "shared": holder_of(key) is None,
-            "rate": str(charge.quota.rate),
-            "burst": charge.quota.burst,
+            **quota_fields(charge.quota),
             "cost": charge.cost,
             "payable": charge.due <= charge.quota.capacity,
             "enforced": charge.enforced,

@@ -43,5 +43,5 @@ def forecast(demands: Sequence[Demand], owed: Sequence[int], now: int) -> Foreca
 def _bucket(demand: Demand, debt: int, now: int) -> BucketForecast:
     charge = demand.charge
     capacity = charge.quota.capacity
-    payable_at = None if charge.due > capacity else now + max(0, debt + charge.due - capacity)
-    return BucketForecast(max(0, capacity - debt) // charge.quota.interval, payable_at)
+    remaining = max(0, capacity - debt) // charge.quota.interval
+    return BucketForecast(remaining, charge.quota.payable_at(debt, charge.due, now))

@@ -48,12 +48,13 @@ class Limit:
         name: Unique; a metric label, and part of its buckets' keys.
         per: Of what it has a bucket each: of each `USER` or each client's `ADDRESS`, and of each `ENDPOINT`, or of
             each pair of them. Empty for one bucket for all.
-        quota: Rate and burst.
+        quota: Rate and burst, or how much in each period of a calendar.
         endpoints: Names of the endpoints it applies to; empty for all, the default endpoint included.
-        tiers: Quotas of users in a tier, by the tier's name; users in none of these tiers get `quota`.
+        tiers: Quotas of users in a tier, by the tier's name; users in none of these tiers get `quota`. All have the
+            same calendar, or none has.
         enforce: The share of callers whom it refuses, 0 to 1. It counts the others, and never refuses them; with 0 it
             is a shadow limit.
-        candidate: What it might be instead.
+        candidate: What it might be instead; of a calendar quota, another by the same calendar.
         exempt: To whom it does not apply.
         when_redis_is_down: What becomes of it while Redis is unavailable.
     """

@@ -22,7 +22,8 @@ class Effect(Enum):
     """What an override does."""
 
     QUOTA = "quota"
-    """Another rate and burst in the buckets of a user or a client; what was spent stays spent."""
+    """Another rate and burst, or another calendar quota, in the buckets of a user or a client; what was spent stays
+    spent."""
     TIER = "tier"
     """Another tier than the identity source names."""
     EXEMPT = "exempt"
@@ -41,7 +42,8 @@ class Override:
         reason: Why, in the operator's words.
         endpoints: Names of the endpoints it applies to; empty for all.
         limits: Names of the limits that get another quota; empty for all in which it has a bucket.
-        quota: For `Effect.QUOTA`.
+        quota: For `Effect.QUOTA`. It counts for limits of the same form: a rate for those with a rate, one per month
+            for those per month, by the limit's own calendar.
         tier: For `Effect.TIER`.
     """
 
@@ -63,8 +65,11 @@ class Override:
         A candidate's buckets get it as well: it would apply if the candidate were the limit.
         """
         return [
-            Demand(key, charge.with_quota(self.quota))
-            if self.quota and key.endswith(digest) and (not self.limits or live_name(charge.limit) in self.limits)
+            Demand(key, charge.with_quota(self.quota.with_calendar_of(charge.quota)))
+            if self.quota
+            and self.quota.unit == charge.quota.unit
+            and key.endswith(digest)
+            and (not self.limits or live_name(charge.limit) in self.limits)
             else Demand(key, charge)
             for key, charge in demands
         ]

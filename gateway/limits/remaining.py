@@ -28,8 +28,9 @@ def remaining_in(demands: Sequence[Demand], decision: Decision) -> list[Remainin
         owed = decision.owed[position]
         if decision.allowed and position not in decision.refused:
             owed += charge.due
-        left = max(0, charge.quota.capacity - owed) // charge.quota.interval
-        buckets.append(Remaining(charge, 0 if charge.limit == BLOCKED else left, decision.now + owed))
+        quota = charge.quota
+        left = 0 if charge.limit == BLOCKED else max(0, quota.capacity - owed) // quota.interval
+        buckets.append(Remaining(charge, left, quota.full_at(owed, decision.now)))
     return buckets
 
 

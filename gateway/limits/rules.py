@@ -69,6 +69,7 @@ class Rules:
         overrides: What is set for single users and addresses.
         exempting: The limits from which somebody is exempt.
         has_overrides: Whether anything is set, or anybody is blocked.
+        has_quotas: Whether a limit has a calendar quota.
         tiers: Names of the tiers that some limit knows.
         locates: Whether the addresses of callers have to be hashed, see `Identity.identify`.
     """
@@ -82,6 +83,7 @@ class Rules:
         "endpoints",
         "exempting",
         "has_overrides",
+        "has_quotas",
         "limits",
         "locates",
         "overrides",
@@ -104,6 +106,7 @@ class Rules:
         self.default = self.endpoints.setdefault(DEFAULT, Endpoint(DEFAULT))
         self.limits = tuple(limits)
         self.exempting = tuple(limit for limit in self.limits if limit.exempt.users or limit.exempt.networks)
+        self.has_quotas = any(limit.quota.calendar is not None for limit in self.limits)
         quotas = [each for limit in self.limits for each in (limit, limit.candidate) if each is not None]
         self.tiers = frozenset(name for each in quotas for name in each.tiers)
         self.revision = revision
@@ -236,7 +239,9 @@ class _Compiler:
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
-        self._name = _quoted(limit.name)
+        calendar = limit.quota.calendar
+        # Counted from other starts, a state would mean something else: with another calendar come other buckets.
+        self._name = _quoted(limit.name) + ("" if calendar is None else f"@{_quoted(calendar.key)}")
         self._shared: dict[int, list[_CompiledLimit]] = {}
 
     def compile(self, endpoint: Endpoint) -> list[_CompiledLimit]:

@@ -3,12 +3,15 @@
 from typing import Any
 
 from gateway.limits.address import name_clients
-from gateway.limits.bucket import Quota
+from gateway.limits.bucket import quota_fields
 from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.limit import Candidate, Limit, format_share
 from gateway.limits.override import Block
 from gateway.limits.rules import Rules
+
+_QUOTA_FIELDS = ("rate", "burst", "quota", "zone", "from_day")
+"""What a limit shows of its quota: those of a rate, or those of a calendar quota. The others are None."""
 
 
 def diff_rules(old: Rules, new: Rules) -> dict[str, Any]:
@@ -94,8 +97,9 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
 def _limit(limit: Limit) -> dict[str, Any]:
     return {
         "per": list(limit.per),
-        "rate": limit.quota.rate,
-        "burst": limit.quota.burst,
+        **dict.fromkeys(_QUOTA_FIELDS),
+        **quota_fields(limit.quota),
+        **({} if limit.quota.calendar else {"rate": limit.quota.rate}),  # equal however it is written
         "endpoints": sorted(limit.endpoints),
         "tiers": dict(sorted(limit.tiers.items())),
         "enforce": limit.enforce,
@@ -108,21 +112,21 @@ def _limit(limit: Limit) -> dict[str, Any]:
 def _candidate(candidate: Candidate | None) -> dict[str, Any] | None:
     if candidate is None:
         return None
-    tiers = {tier: _quota(quota) for tier, quota in sorted(candidate.tiers.items())}
-    return {**_quota(candidate.quota), "tiers": tiers}
-
-
-def _quota(quota: Quota) -> dict[str, Any]:
-    return {"rate": str(quota.rate), "burst": quota.burst}
+    tiers = {tier: quota_fields(quota) for tier, quota in sorted(candidate.tiers.items())}
+    return {**quota_fields(candidate.quota), "tiers": tiers}
 
 
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:
     """Fields in the form in which they may be shown."""
-    shown = {name: value for name, value in fields.items() if name not in {"exempt", "more"}}
-    if "rate" in fields:
+    shown = {
+        name: value
+        for name, value in fields.items()
+        if name not in {"exempt", "more"} and not (name in _QUOTA_FIELDS and value is None)
+    }
+    if "rate" in shown:
         shown["rate"] = str(fields["rate"])
     if "tiers" in fields:
-        shown["tiers"] = {tier: _quota(quota) for tier, quota in fields["tiers"].items()}
+        shown["tiers"] = {tier: quota_fields(quota) for tier, quota in fields["tiers"].items()}
     if "enforce" in fields:
         share = fields["enforce"]
         shown["enforce"] = format_share(share) if 0 < share < 1 else bool(share)

@@ -4,6 +4,8 @@
 --   full_at   the instant at which the bucket is full again, microseconds since 1970 by this server's clock;
 --   interval  microseconds a token took to come back when this was written.
 -- A key expires at full_at, rounded up to a millisecond: a bucket that is full has no key.
+-- Of a calendar quota, full_at is the start of the period in which it was written plus what was used, interval is 1, and
+-- the key expires when the period ends.
 -- To look at one: GET it. To fill it: DEL it.
 --
 -- <prefix>:fleet is a sorted set: the workers of the fleet (all gateways on this Redis), scored by when they were last
@@ -28,9 +30,9 @@ local function read()
   end
 end
 
--- Microseconds until bucket k is full, at most capacity.
-local function owe(k, interval, capacity)
-  local debt = (full_at[k] or 0) - now
+-- Microseconds until bucket k is full, at most capacity. They count from now, or from the start of a calendar's period.
+local function owe(k, interval, capacity, from)
+  local debt = (full_at[k] or 0) - from
   if debt <= 0 then return 0 end
   local old = written_under[k]
   if old ~= interval then
@@ -40,11 +42,11 @@ local function owe(k, interval, capacity)
   return min(debt, capacity)
 end
 
-local function write(k)
-  if full_at[k] > now then
+local function write(k, expiry)
+  if expiry > now then
     -- An instant rather than a time to live: Redis counts the latter from when the script began, which is before TIME.
     -- A server that was held up in between would drop the bucket by so much too early.
-    call('SET', KEYS[k], format('%.0f %.0f', full_at[k], written_under[k]), 'PXAT', ceil(full_at[k] / 1000))
+    call('SET', KEYS[k], format('%.0f %.0f', full_at[k], written_under[k]), 'PXAT', ceil(expiry / 1000))
   else
     call('DEL', KEYS[k])
   end

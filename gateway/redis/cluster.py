@@ -6,7 +6,8 @@ What a reader may rely on:
 * A check takes from all of its slots at the same time, all or nothing within each. If one slot refuses, what was taken
   from the others is refunded at once, and the check is refused. In between, for about one round trip, another check may
   find a bucket with fewer tokens than it will have, and be refused; none is ever allowed that should not be.
-* If a refund is lost, or a check gets no reply, the tokens it took are gone until they refill.
+* If a refund is lost, or a check gets no reply, the tokens it took are gone until they refill; those of a calendar
+  quota until its period ends. A refund is for the period in which the tokens were taken, and for no later one.
 * One server that does not answer makes the whole Cluster unavailable: checks are then decided by the fallback.
 * There is no denial cache (`gateway.limiter.last_known`), because what a bucket owes may be refunded.
 * The servers' clocks should agree. A bucket only ever sees the clock of its own server, or of the replica that takes
@@ -32,6 +33,9 @@ from gateway.redis.store import Heartbeat, RedisStore
 
 _Parts = dict[tuple[int, ...], Decision | StoreUnavailableError]
 """The decision of each slot that a check touches, by the positions of the demands in that slot."""
+
+_Refund = tuple[Demand, int]
+"""A demand that was charged in vain, and when."""
 
 
 class ClusterClient:
@@ -130,13 +134,13 @@ class ClusterStore(RedisStore):
             [[checks[number][position] for position in positions] for number, positions in slot.items()]
             for slot in slots.values()
         ]
-        sent = monotonic()
-        replies = await self._client.run([call_take(self._buckets, part) for part in parts])
+        sent, now = monotonic(), self._clock()
+        replies = await self._client.run([call_take(self._buckets, part, now) for part in parts])
         found: list[_Parts] = [{} for _ in checks]
         for slot, part, reply in zip(slots.values(), parts, replies, strict=True):
             for (number, positions), decision in zip(slot.items(), self._read(part, reply, sent), strict=True):
                 found[number][tuple(positions)] = decision
-        to_refund: list[Demand] = []
+        to_refund: list[_Refund] = []
         decisions = [_join(demands, each, to_refund) for demands, each in zip(checks, found, strict=True)]
         if to_refund:
             task = asyncio.get_running_loop().create_task(self._refund(to_refund))
@@ -144,11 +148,11 @@ class ClusterStore(RedisStore):
             task.add_done_callback(self._refunds.discard)
         return decisions
 
-    async def _refund(self, demands: Sequence[Demand]) -> None:
+    async def _refund(self, refunds: Sequence[_Refund]) -> None:
         debts: dict[bytes, Debt] = {}
-        for key, charge in demands:
+        for (key, charge), at in refunds:
             before = debts.get(key)
-            debts[key] = Debt(key, charge.quota, (before.due if before else 0) - charge.due)
+            debts[key] = Debt(key, charge.quota, (before.due if before else 0) - charge.due, at=at)
         await self._client.run([call_reconcile(self._buckets, part) for part in self._by_slot(debts.values())])
 
     async def reconcile(self, debts: Sequence[Debt]) -> Sequence[int]:
@@ -183,7 +187,7 @@ class ClusterStore(RedisStore):
         await super().close()
 
 
-def _join(demands: Check, parts: _Parts, to_refund: list[Demand]) -> Decision | StoreUnavailableError:
+def _join(demands: Check, parts: _Parts, to_refund: list[_Refund]) -> Decision | StoreUnavailableError:
     """One decision from the parts of a check. Demands that were charged in vain are added to `to_refund`."""
     replies = parts.values()
     failure = next((reply for reply in replies if isinstance(reply, StoreUnavailableError)), None)
@@ -197,7 +201,7 @@ def _join(demands: Check, parts: _Parts, to_refund: list[Demand]) -> Decision | 
             if at in decision.refused:
                 refused.append(position)
             elif decision.allowed and not allowed and demands[position].charge.due:
-                to_refund.append(demands[position])
+                to_refund.append((demands[position], decision.now))
     if failure is not None:
         return failure
     now = max(decision.now for decision in decisions.values())

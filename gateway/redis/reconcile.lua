@@ -1,24 +1,33 @@
 -- Charges to buckets what was decided without them, or refunds what was taken in vain. Never refuses.
 --
 -- KEYS     buckets.
--- ARGV[1]  JSON: a flat list, four numbers for each bucket, in the order of KEYS:
---          interval, capacity, due (negative to refund), and the least full_at that the bucket is known to have had,
---          0 if unknown: this restores a bucket on a server that lost its data.
--- Returns  now, then what each bucket owed before it was charged.
+-- ARGV[1]  JSON: a flat list, six numbers for each bucket, in the order of KEYS:
+--          interval, capacity, due (negative to refund), the least full_at that the bucket is known to have had, 0 if
+--          unknown: this restores a bucket on a server that lost its data; and of a calendar quota, when the period
+--          begins and ends in which this was decided, else 0 and 0.
+-- Returns  now, then what each bucket owed before it was charged. Of a period that is over here, nothing is charged and
+--          nothing owed: all of it came back. One that has not begun by this clock has no room yet.
 
 read()
 local debts = cjson.decode(ARGV[1])
 local reply = {now}
 for k = 1, #KEYS do
-  local at = 4 * k - 3
-  local interval, capacity, due, known = debts[at], debts[at + 1], debts[at + 2], debts[at + 3]
-  local had = owe(k, interval, capacity)
-  local owed = max(had, min(known - now, capacity))
-  reply[k + 1] = owed
-  local owes = max(0, min(owed + due, capacity))
-  if owes ~= had then
-    full_at[k], written_under[k] = now + owes, interval
-    write(k)
+  local interval, capacity, due, known, start, till = unpack(debts, 6 * k - 5, 6 * k)
+  local has_calendar = till > 0
+  if not has_calendar then start = now end
+  if has_calendar and now >= till then
+    reply[k + 1] = 0
+  elseif now < start then
+    reply[k + 1] = capacity
+  else
+    local had = owe(k, interval, capacity, start)
+    local owed = max(had, min(known - start, capacity))
+    reply[k + 1] = owed
+    local owes = max(0, min(owed + due, capacity))
+    if owes ~= had then
+      full_at[k], written_under[k] = start + owes, interval
+      write(k, owes == 0 and 0 or has_calendar and till or full_at[k])
+    end
   end
 end
 return reply

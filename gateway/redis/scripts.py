@@ -55,19 +55,27 @@ class Debt(NamedTuple):
         quota: Its size and speed.
         due: Microseconds of debt to add; negative to refund.
         known_full_at: The instant, in microseconds of Redis' clock, before which it was known not to be full; or 0.
+        at: When it was decided; of a calendar quota, it is charged in the period of that instant or not at all.
     """
 
     key: bytes
     quota: Quota
     due: int
     known_full_at: int = 0
+    at: int = 0
 
 
 _encode = JSONEncoder(separators=(",", ":")).encode
 
 
-def call_take(prefix: bytes, checks: Sequence[Sequence[Demand]]) -> Call:
-    """A call of take.lua for several checks; `prefix` is prepended to each key."""
+def call_take(prefix: bytes, checks: Sequence[Sequence[Demand]], now: int) -> Call:
+    """A call of take.lua for several checks.
+
+    Args:
+        prefix: Prepended to each key.
+        checks: The demands of each.
+        now: About Redis' time, in microseconds since 1970: calendar quotas are sent with the periods around it.
+    """
     key_positions: dict[bytes, int] = {}
     charge_positions: dict[int, int] = {}  # by identity: checks share few charges, and comparing them takes longer
     charges = []
@@ -79,7 +87,8 @@ def call_take(prefix: bytes, checks: Sequence[Sequence[Demand]]) -> Call:
             position = charge_positions.get(id(charge))
             if position is None:
                 quota = charge.quota
-                charges.append((quota.interval, quota.capacity, charge.due, 1 if charge.enforced else 0))
+                starts = () if quota.calendar is None else quota.calendar.around(now)
+                charges.append((quota.interval, quota.capacity, charge.due, 1 if charge.enforced else 0, *starts))
                 position = charge_positions[id(charge)] = len(charges)
             numbers += (key_positions.setdefault(key, len(key_positions) + 1), position)
         packed.append(numbers)
@@ -91,7 +100,9 @@ def call_reconcile(prefix: bytes, debts: Sequence[Debt]) -> Call:
     """A call of reconcile.lua; `prefix` is prepended to each key."""
     numbers: list[int] = []
     for debt in debts:
-        numbers += (debt.quota.interval, debt.quota.capacity, debt.due, debt.known_full_at)
+        calendar = debt.quota.calendar
+        period = (0, 0) if calendar is None else (calendar.start(debt.at), calendar.end(debt.at))
+        numbers += (debt.quota.interval, debt.quota.capacity, debt.due, debt.known_full_at, *period)
     return Call(RECONCILE, [prefix + debt.key for debt in debts], [_encode(numbers)], 1 + len(debts))
 
 

@@ -76,7 +76,7 @@ class RedisStore:
 
     async def _run(self, checks: list[Check]) -> list[Decision | StoreUnavailableError]:
         sent = monotonic()
-        (reply,) = await self._client.run([call_take(self._buckets, checks)])
+        (reply,) = await self._client.run([call_take(self._buckets, checks, self._clock())])
         return self._read(checks, reply, sent)
 
     def _read(self, checks: Sequence[Check], reply: Reply, sent: int) -> list[Decision | StoreUnavailableError]:
@@ -147,9 +147,9 @@ class RedisStore:
         """
         await self._client.command("ZREM", self._fleet, worker)
 
-    async def check_config(self) -> list[str]:
-        """Warnings about Redis' configuration."""
-        return await check_config(self._client)
+    async def check_config(self, *, has_quotas: bool) -> list[str]:
+        """Warnings about Redis' configuration, see `check_config`."""
+        return await check_config(self._client, has_quotas=has_quotas)
 
     async def reset(self, keys: Sequence[bytes]) -> None:
         """Fill buckets.

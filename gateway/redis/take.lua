@@ -2,13 +2,22 @@
 --
 -- KEYS     the buckets of all checks, each once.
 -- ARGV[1]  JSON: a list of charges and a list of checks. A charge is {interval, capacity, due, 1 if it is enforced or
---          0 if it is a shadow}, in microseconds. A check is a flat list, two positions for each bucket it has to pay:
---          in KEYS, and in the list of charges.
+--          0 if it is a shadow}, in microseconds; that of a calendar quota has four instants more, at which the periods
+--          around now begin, of which this server's clock picks one. A check is a flat list, two positions for each
+--          bucket it has to pay: in KEYS, and in the list of charges.
 -- Returns  now, then what each bucket owed before, check by check. The caller derives the rest from that.
 
 read()
-local INTERVAL, CAPACITY, DUE, ENFORCED = 1, 2, 3, 4
+local INTERVAL, CAPACITY, DUE, ENFORCED, STARTS = 1, 2, 3, 4, 5
 local charges, checks = unpack(cjson.decode(ARGV[1]))
+
+-- When the period of a calendar's charge began, and when it ends.
+local function period(charge)
+  local at = STARTS
+  while at < STARTS + 2 and now >= charge[at + 1] do at = at + 1 end
+  return charge[at], charge[at + 1]
+end
+
 local changed = {}
 local reply = {now}
 for _, check in ipairs(checks) do
@@ -16,7 +25,8 @@ for _, check in ipairs(checks) do
   local allowed = true
   for at = 1, #check, 2 do
     local charge = charges[check[at + 1]]
-    local owed = owe(check[at], charge[INTERVAL], charge[CAPACITY])
+    local from = charge[STARTS] and period(charge) or now
+    local owed = owe(check[at], charge[INTERVAL], charge[CAPACITY], from)
     reply[#reply + 1] = owed
     if charge[ENFORCED] == 1 and owed + charge[DUE] > charge[CAPACITY] then allowed = false end
   end
@@ -25,10 +35,12 @@ for _, check in ipairs(checks) do
       local k, charge = check[at], charges[check[at + 1]]
       local owes = reply[before + (at + 1) / 2] + charge[DUE]
       if charge[DUE] > 0 and owes <= charge[CAPACITY] then
-        full_at[k], written_under[k], changed[k] = now + owes, charge[INTERVAL], true
+        local from, till = now, now + owes
+        if charge[STARTS] then from, till = period(charge) end
+        full_at[k], written_under[k], changed[k] = from + owes, charge[INTERVAL], till
       end
     end
   end
 end
-for k in pairs(changed) do write(k) end
+for k, expiry in pairs(changed) do write(k, expiry) end
 return reply

@@ -182,14 +182,16 @@ def _why(demands: Sequence[Demand], decision: Decision) -> list[str]:
     reasons = []
     for position in decision.refused:
         charge = demands[position].charge
-        wait = decision.owed[position] + charge.due - charge.quota.capacity
+        payable_at = charge.quota.payable_at(decision.owed[position], charge.due, decision.now)
         if not charge.enforced:
             continue
         if charge.limit == BLOCKED:
             reasons.append("a block")
-        elif charge.cost > charge.quota.burst:
-            reasons.append(f"{charge.limit} (burst {charge.quota.burst}, below the cost of {charge.cost})")
+        elif payable_at is None:
+            most = "burst" if charge.quota.calendar is None else "quota"
+            reasons.append(f"{charge.limit} ({most} {charge.quota.burst}, below the cost of {charge.cost})")
         else:
+            wait = payable_at - decision.now
             reasons.append(f"{charge.limit} ({charge.quota}; it could pay in {format_duration(wait / MICROSECONDS)})")
     return reasons
 

@@ -139,11 +139,16 @@ RULES_UNCONFIRMED = _gauge(
 BUILD = _gauge("gateway_build_info", "Always 1; version and python are those that are running.", "version", "python")
 LIMIT_RATE = _gauge(
     "gateway_limit_rate_tokens_per_second",
-    "Rate of a limit in force; tier is empty for callers in none of its tiers. Overrides are not included.",
+    "Rate of a limit in force; tier is empty for callers in none of its tiers. Overrides are not included. None of a "
+    "calendar quota.",
     "limit", "tier", per_worker=False,
 )  # fmt: skip
 LIMIT_BURST = _gauge(
-    "gateway_limit_burst_tokens", "Burst of a limit in force, by tier as above.", "limit", "tier", per_worker=False
+    "gateway_limit_burst_tokens",
+    "Burst of a limit in force, by tier as above; of a calendar quota, the tokens of a period.",
+    "limit",
+    "tier",
+    per_worker=False,
 )
 RULES_LOADED = _gauge("gateway_rules_loaded_timestamp_seconds", "Unix time at which the active rules were loaded.")
 CERTIFICATE_EXPIRY = _gauge(

@@ -14,6 +14,7 @@ from typing import Literal
 from gateway.limits.bucket import Decision, Demand, Quota
 from gateway.limits.identity import REASONS
 from gateway.limits.limit import Limit, candidate_name
+from gateway.limits.rate import Rate
 from gateway.telemetry import definitions
 from gateway.telemetry.definitions import MetricDefinition, MetricType
 from gateway.telemetry.exposition import Snapshot, exposition
@@ -189,7 +190,11 @@ class Metrics:
         for limit in limits:
             self._cell(definitions.NEARLY_SPENT, limit.name)
         quotas = [each for limit in limits for each in _quotas(limit)]
-        self._show_only(definitions.LIMIT_RATE, {key: each.rate.tokens / each.rate.seconds for key, each in quotas})
+        rates = [(key, each.rate) for key, each in quotas]
+        self._show_only(
+            definitions.LIMIT_RATE,
+            {(*key,): rate.tokens / rate.seconds for key, rate in rates if isinstance(rate, Rate)},
+        )
         self._show_only(definitions.LIMIT_BURST, {key: float(each.burst) for key, each in quotas})
 
     def certificates(self, expiries: Mapping[str, float]) -> None:

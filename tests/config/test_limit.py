@@ -1,15 +1,21 @@
 """Limits: what each mistake is answered with."""
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.limits.bucket import FailurePolicy
+from gateway.limits.bucket import FailurePolicy, Quota
+from gateway.limits.calendar import DAY, MONTH, WEEK, Calendar, CalendarRate
+from gateway.limits.limit import Candidate
+from gateway.limits.rate import Rate
 from tests.config.reading import load_rules_text, rules_problems
 
 E = "endpoints: [{name: create-order, path: /v1/orders, cost: 5}]\n"
 RATE = "write tokens/period, as in 100/minute, 50/s or 10/15s"
 UNIT = "is not a unit; the units are s, m, h and d, or sec, second, min, minute, hour and day"
+
+ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin or UTC"
 
 
 @pytest.mark.parametrize(
@@ -17,7 +23,10 @@ UNIT = "is not a unit; the units are s, m, h and d, or sec, second, min, minute,
     [
         ("{per: user, rate: 1/s}", "2:10: limits[0]: the key 'name' is missing"),
         ("{name: a, rate: 1/s}", "2:10: limits[0]: the key 'per' is missing"),
-        ("{name: a, per: user}", "2:10: limits[0]: the key 'rate' is missing"),
+        (
+            "{name: a, per: user}",
+            "2:10: limits[0]: the key 'rate' is missing, or 'quota' for so much in each day, week or month",
+        ),
         (
             "{name: Everyone, per: user, rate: 1/s}",
             (
@@ -166,7 +175,7 @@ UNIT = "is not a unit; the units are s, m, h and d, or sec, second, min, minute,
         ),
         (
             "{name: a, per: user, rate: 1/s, tiers: {gold: {burst: 2}}}",
-            "2:56: limits[0].tiers.gold: the key 'rate' is missing",
+            "2:56: limits[0].tiers.gold: the key 'rate' is missing, or 'quota' for so much in each day, week or month",
         ),
         (
             "{name: a, per: user, rate: 1/s, exempt: {networks: [10.0.0.1/8]}}",
@@ -190,10 +199,85 @@ UNIT = "is not a unit; the units are s, m, h and d, or sec, second, min, minute,
             ),
         ),
         (
+            "{name: a, per: user, quota: 100/months}",
+            (
+                "2:38: limits[0].quota: '100/months' is not a quota; write tokens/day, tokens/week or tokens/month, "
+                "as in 100000/month (did you mean 100/month?)"
+            ),
+        ),
+        (
+            "{name: a, per: user, quota: 100/hour}",
+            "2:38: limits[0].quota: '100/hour' has no day, week or month; write 'rate' instead of 'quota'",
+        ),
+        ("{name: a, per: user, quota: 0/day}", "2:38: limits[0].quota: a quota is 1 to 10000000000 tokens a period"),
+        (
+            "{name: a, per: user, quota: 9/day, zone: europe/berlin}",
+            (
+                "2:51: limits[0].zone: 'europe/berlin' is no time zone; write a name of the IANA database, as in "
+                "Europe/Berlin or UTC (did you mean 'Europe/Berlin'?)"
+            ),
+        ),
+        (
+            "{name: a, per: user, quota: 9/day, zone: Europe}",
+            f"2:51: limits[0].zone: 'Europe' {ZONE} (did you mean 'Europe/Rome'?)",
+        ),
+        ("{name: a, per: user, quota: 9/day, zone: ../etc}", f"2:51: limits[0].zone: '../etc' {ZONE}"),
+        (
+            "{name: a, per: user, quota: 9/day, from_day: 3}",
+            "2:55: limits[0].from_day: a day begins at midnight; remove the key, or write a quota per month",
+        ),
+        (
+            "{name: a, per: user, quota: 9/month, from_day: mon}",
+            "2:57: limits[0].from_day: a month begins with one of its days; write 1 to 31",
+        ),
+        (
+            "{name: a, per: user, quota: 9/week, from_day: 3}",
+            "2:56: limits[0].from_day: a week begins with one of its days; write mon, tue, wed, thu, fri, sat, sun",
+        ),
+        (
+            "{name: a, per: user, quota: 9/month, from_day: 32}",
+            "2:57: limits[0].from_day: 32 is out of range; write 1 to 31",
+        ),
+        (
+            "{name: a, per: user, quota: 9/month, burst: 3}",
+            "2:54: limits[0].burst: all of a quota can be used at once; remove the key 'burst', or write a rate",
+        ),
+        (
+            "{name: a, per: user, rate: 9/h, zone: UTC}",
+            "2:48: limits[0].zone: a rate has no calendar; remove the key 'zone', or write a quota",
+        ),
+        (
+            "{name: a, per: user, rate: 9/h, quota: 9/day}",
+            "2:49: limits[0].quota: 'rate' is given as well; write one of the two",
+        ),
+        (
+            "{name: a, per: user, quota: 9/month, tiers: {gold: {rate: 9/h}}}",
+            (
+                "2:68: limits[0].tiers.gold.rate: the limit has a quota for each month, so write one here as well "
+                "instead of 'rate', such as quota: 9/month"
+            ),
+        ),
+        (
+            "{name: a, per: user, quota: 9/month, tiers: {gold: {quota: 9/day}}}",
+            "2:69: limits[0].tiers.gold.quota: the limit counts each month; write 9/month",
+        ),
+        (
+            "{name: a, per: user, rate: 9/h, tiers: {gold: {quota: 9/day}}}",
+            (
+                "2:64: limits[0].tiers.gold.quota: the limit has a rate, so write one here as well; remove the key "
+                "'quota'"
+            ),
+        ),
+        (
+            "{name: a, per: user, rate: 9/h, candidate: {quota: 9/day}}",
+            "2:61: limits[0].candidate.quota: the limit has a rate, so write one here as well; remove the key 'quota'",
+        ),
+        (
             "{name: a, per: user, rate: 1/s, endpoint: [default]}",
             (
                 "2:42: limits[0].endpoint: unknown key 'endpoint'; the keys here are burst, candidate, endpoints, "
-                "enforce, exempt, name, per, rate, tiers, when_redis_is_down (did you mean 'endpoints'?)"
+                "enforce, exempt, from_day, name, per, quota, rate, tiers, when_redis_is_down, zone "
+                "(did you mean 'endpoints'?)"
             ),
         ),
     ],
@@ -225,10 +309,33 @@ def test_enforce_takes_a_share_of_callers(tmp_path: Path, text: str, share: floa
     assert loaded.rules.limits[0].enforce == share
 
 
-def test_candidate_that_equals_its_limit_is_warned_of(tmp_path: Path) -> None:
-    text = "limits: [{name: a, per: user, rate: 1/s, burst: 2, candidate: {rate: 1/s, burst: 2}}]"
+@pytest.mark.parametrize("form", ["rate: 1/s, burst: 2", "quota: 5/month"])
+def test_candidate_that_equals_its_limit_is_warned_of(tmp_path: Path, form: str) -> None:
+    text = f"limits: [{{name: a, per: user, {form}, candidate: {{{form}}}}}]"
     (warning,) = load_rules_text(tmp_path, text).warnings
     assert "this candidate equals its limit" in warning.message
+
+
+def test_a_calendar_quota_has_a_zone_a_first_day_tiers_and_a_candidate(tmp_path: Path) -> None:
+    month, week, day = load_rules_text(
+        tmp_path,
+        "limits: [{name: m, per: user, quota: 100/month, zone: Europe/Berlin, from_day: 15, tiers: "
+        "{gold: {quota: 900 / month}}, candidate: {quota: 50/month, tiers: {gold: {quota: 90/month}}}}, "
+        "{name: w, per: user, quota: 9/week, from_day: sun}, {name: d, per: user, quota: 5/day}]",
+    ).rules.limits
+    calendar = Calendar(MONTH, ZoneInfo("Europe/Berlin"), 15)
+    assert month.quota == Quota(CalendarRate(100, calendar), 100)
+    assert month.tiers == {"gold": Quota(CalendarRate(900, calendar), 900)}
+    half, less = Quota(CalendarRate(50, calendar), 50), Quota(CalendarRate(90, calendar), 90)
+    assert month.candidate == Candidate(half, {"gold": less})
+    assert week.quota.calendar == Calendar(WEEK, ZoneInfo("UTC"), 7)
+    assert day.quota.calendar == Calendar(DAY, ZoneInfo("UTC"))
+
+
+def test_a_cost_above_a_quota_is_warned_of(tmp_path: Path) -> None:
+    text = "endpoints: [{name: big, path: /big, cost: 7}]\nlimits: [{name: a, per: user, quota: 5/day}]"
+    (warning,) = load_rules_text(tmp_path, text).warnings
+    assert "because it costs 7 and a bucket holds at most 5; raise the quota to 7 or more" in str(warning)
 
 
 def test_every_key_reaches_the_limit(tmp_path: Path) -> None:
@@ -238,7 +345,7 @@ def test_every_key_reaches_the_limit(tmp_path: Path) -> None:
         "when_redis_is_down: refuse, exempt: {users: [bob]}, tiers: {Gold Plan: {rate: 9/s}}}]",
     ).rules.limits
     assert (limit.per, limit.endpoints) == (("user", "endpoint"), frozenset({"default"}))
-    assert (limit.quota.rate.tokens, limit.quota.rate.seconds, limit.quota.burst) == (10, 15, 3)
+    assert (limit.quota.rate, limit.quota.burst) == (Rate(10, 15), 3)
     assert (limit.enforce, limit.when_redis_is_down, limit.exempt.users) == (
         False,
         FailurePolicy.REFUSE,

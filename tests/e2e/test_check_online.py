@@ -69,6 +69,15 @@ async def test_all_that_can_be_used_is_ok_and_nothing_is_left_behind(tmp_path: P
         assert PASSWORD not in output
 
 
+async def test_a_redis_that_may_lose_a_calendar_quota_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("limits: [{name: monthly, per: user, quota: 1000/month}]\n")
+    async with redis_server("--maxmemory-policy", "volatile-lru") as redis, upstream() as up:
+        settings = (upstreams(f"http://127.0.0.1:{up.port}"), f"store: {{url: '{redis.url}'}}", "rules: rules.yaml")
+        online = await check(tmp_path, *settings, code=0)
+    assert "it may evict calendar quotas in use" in online[0]["advice"]
+    assert "every calendar quota can be used once more before its period ends" in online[0]["advice"]
+
+
 async def test_what_cannot_be_reached_is_named_with_the_reason_and_what_to_do(tmp_path: Path) -> None:
     async def silent(talk: Conversation) -> None:
         await talk.reader.read()

@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.limiter.fallback import Fallback
 from gateway.limiter.last_known import LastKnown
-from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota, State, owe, take
+from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota, State, owe, owing, take
 
 KEY = b"k"
 
@@ -80,10 +80,14 @@ class FleetModel:
         """As reconcile.lua does it."""
         for debts in fallback.debts(100, first=first):
             for debt in debts:
+                origin = debt.quota.origin(self.now)
+                if origin != debt.quota.origin(self.now if debt.quota.calendar is None else debt.at):
+                    fallback.reconcile(debt, 0)
+                    continue
                 had = owe(self.shared, debt.quota, self.now)
-                owed = max(had, min(debt.known_full_at - self.now, debt.quota.capacity))
+                owed = max(had, min(debt.known_full_at - origin, debt.quota.capacity))
                 owes = min(owed + debt.due, debt.quota.capacity)
-                self.shared = State(self.now + owes, debt.quota.interval) if owes > 0 else None
+                self.shared = owing(debt.quota, owes, self.now) if owes > 0 else None
                 fallback.reconcile(debt, owed)
 
     def excess(self) -> float:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from gateway.limits.bucket import Quota
+from gateway.limits.rate import Rate
 from tests.redis.worker import ENDPOINT, USER, USERS, Report
 from tests.redis_server import RedisServer, redis_server
 from tests.untraced import untraced
@@ -58,6 +59,7 @@ class Outage:
     def excess(self, quota: Quota, user: int | None = None) -> float:
         """The largest number admitted in any window, beyond what the rate refills in it."""
         instants = sorted(at for report in self.reports for at, who in report.admitted if user in {None, who})
+        assert isinstance(quota.rate, Rate)
         rate = quota.rate.tokens / quota.rate.seconds
         worst, least = 0.0, float("inf")
         for number, at in enumerate(instants):

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.limiter.limiter import Limiter
 from gateway.limits.bucket import Decision, Demand
-from tests.redis.builders import demand, limiter, redis_store
+from tests.redis.builders import demand, limiter, quota_demand, redis_store
 from tests.redis_server import every_server, redis_server
 
 
@@ -124,3 +124,16 @@ async def test_a_thousand_checks_at_once_take_what_is_there_and_no_more(store: S
     # The refused ones kept their own tokens.
     owed = [(await store.take([demand(f"u{user}", cost=0)])).owed[0] > 0 for user in range(1000)]
     assert owed == [decision.allowed for decision in decisions]
+
+
+async def test_a_calendar_quota_gives_all_of_itself_at_once_and_then_nothing(store: Store) -> None:
+    """In the same check as a rate, and all or nothing."""
+    both = [quota_demand("month", "3/month"), demand("rate", burst=5)]
+    decisions = [await store.take(both) for _ in range(5)]
+    assert [decision.allowed for decision in decisions] == [True, True, True, False, False]
+    assert [decision.owed[0] for decision in decisions] == [0, 1, 2, 3, 3]
+    assert [(await store.take([demand("rate", burst=5)])).allowed for _ in range(3)] == [True, True, False]
+    larger = await store.take([quota_demand("month", "5/month", 2)])
+    assert (larger.allowed, larger.owed) == (True, (3,))
+    await store.reset([b"month"])
+    assert (await store.take([quota_demand("month", "3/month", 3)])).allowed

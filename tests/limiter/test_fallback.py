@@ -1,13 +1,16 @@
 """The fallback's promises, played by N workers on a virtual clock beside a model of Redis."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota, take
+from gateway.limits.calendar import DAY, Calendar, CalendarRate
 from gateway.limits.rate import Rate
 from tests.kit.fleet_model import KEY, FleetModel
 
@@ -55,6 +58,41 @@ def test_whole_limits_admit_no_more_than_each_worker_could_alone(size: int, cycl
     fleet = FleetModel(QUOTA, WHOLE, size)
     play(fleet, cycles)
     assert fleet.excess() <= (size + 1) * QUOTA.burst + size * fleet.unavailable / QUOTA.interval
+
+
+DAILY = Quota.each_period(CalendarRate(12, Calendar(DAY, ZoneInfo("Europe/Berlin"))))
+PAUSES = st.integers(0, 90_000_000_000) | st.sampled_from([0, 1, 43_200_000_000, 82_800_000_000])
+DAYS = st.lists(
+    st.tuples(WORKERS, st.lists(st.tuples(PAUSES, WORKERS), max_size=4), PAUSES, st.booleans()), max_size=12
+)
+
+
+@given(st.sampled_from([LOCAL, WHOLE]), st.integers(1, 4), DAYS)
+def test_a_calendar_quota_is_exceeded_in_no_period_by_more_than_the_workers_own_buckets(
+    policy: FailurePolicy, size: int, cycles: list[Any]
+) -> None:
+    """Twice the quota with shares, and one more of each worker with whole quotas, however often Redis fails."""
+    fleet = FleetModel(DAILY, policy, size)
+    play(fleet, cycles)
+    used = Counter[int]()
+    for at, cost in fleet.admitted:
+        used[DAILY.origin(at)] += cost
+    assert all(tokens <= (1 + (1 if policy is LOCAL else size)) * DAILY.burst for tokens in used.values())
+
+
+def test_what_was_spent_of_a_calendar_quota_without_redis_is_charged_in_its_period_and_forgotten_after_it() -> None:
+    fleet = FleetModel(DAILY, WHOLE, 1)
+    fleet.fail()
+    assert [fleet.ask(0, 5) for _ in range(3)] == [True, True, False]
+    fleet.recover()
+    assert [fleet.ask(0, cost) for cost in (3, 2)] == [False, True]
+    fleet.fail()
+    assert not fleet.ask(0)
+    fleet.wait(DAILY.full_at(1, fleet.now) - fleet.now)
+    assert [fleet.ask(0, 12), fleet.ask(0)] == [True, False]
+    fleet.wait(90_000_000_000)
+    fleet.recover()
+    assert [fleet.ask(0, 12), fleet.ask(0)] == [True, False]
 
 
 @given(

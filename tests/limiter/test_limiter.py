@@ -13,7 +13,7 @@ from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome
 from gateway.limits.bucket import Demand, FailurePolicy
 from gateway.redis.errors import StoreUnavailableError
-from tests.redis.builders import Recorder, demand, failover_of, limiter
+from tests.redis.builders import Recorder, demand, failover_of, limiter, quota_demand
 from tests.redis.fault_proxy import fault_proxy
 from tests.redis_server import RedisServer, redis_server
 from tests.waiting import DEADLINE, at_most, until
@@ -229,6 +229,18 @@ async def test_a_bucket_known_to_be_empty_stays_empty() -> None:
         await kill(server, opened)
         assert await allowed_of(opened, [demand(burst=3)], 5) == 0
         assert await allowed_of(opened, [demand("half", burst=4)], 5) == 2
+
+
+async def test_a_calendar_quota_is_enforced_without_redis_and_charged_when_it_is_back() -> None:
+    async with redis_server() as server, limiter(server.url) as opened:
+        assert await allowed_of(opened, [quota_demand("known", "5/month")], 3) == 3
+        await kill(server, opened)
+        assert await allowed_of(opened, [quota_demand("known", "5/month")], 5) == 2
+        assert await allowed_of(opened, [quota_demand("new", "4/month")], 3) == 3
+        await server.start()
+        await until(lambda: not opened.is_degraded)
+        assert (await opened.check([quota_demand("known", "5/month", 0)])).decision.owed == (5,)
+        assert (await opened.check([quota_demand("new", "4/month", 0)])).decision.owed == (3,)
 
 
 async def test_when_redis_is_down_may_be_allow_or_refuse() -> None:

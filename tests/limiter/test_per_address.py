@@ -87,7 +87,7 @@ def test_a_request_pays_every_bucket_of_its_user_address_and_endpoint_or_none(
     for request in requests:
         check = demands(book, *request)
         assert len({key for key, _ in check}) == len(bursts)
-        call = call_take(b"", [check])
+        call = call_take(b"", [check], 0)
         reply = redis.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
         assert isinstance(reply, list)
         now, *owed = reply

@@ -84,6 +84,7 @@ def test_it_equals_a_textbook_token_bucket(quota: Quota, plan: list[tuple[int, i
 @given(quotas, checks)
 def test_no_window_admits_more_than_burst_and_refill(quota: Quota, plan: list[tuple[int, int, int, int]]) -> None:
     state, admitted = None, []
+    assert isinstance(quota.rate, Rate)
     for now, cost in timed(quota, plan):
         allowed, state = spend(quota, state, now, cost)
         if allowed:

@@ -9,6 +9,7 @@ from gateway.limiter.failover import FailoverLimiter
 from gateway.limiter.limiter import Limiter, open_limiter
 from gateway.limiter.recovery import RedisObserver
 from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota
+from gateway.limits.calendar import UTC_ZONE, Calendar, CalendarRate, parse_amount
 from gateway.limits.rate import Rate
 from gateway.redis.client import PooledClient, RedisClient
 from gateway.redis.clock import StoreClock
@@ -32,6 +33,15 @@ def demand(
     limit, quota = key.partition(":")[0], Quota(Rate.parse(rate), burst)
     charge = Charge.of(limit, quota, cost, enforced=enforced, failure_policy=policy)
     return Demand(key.encode(), charge)
+
+
+def quota_demand(
+    key: str = "a", amount: str = "10/month", cost: int = 1, policy: FailurePolicy = FailurePolicy.LOCAL
+) -> Demand:
+    """What is charged to a calendar quota, in UTC."""
+    tokens, unit = parse_amount(amount)
+    quota = Quota.each_period(CalendarRate(tokens, Calendar(unit, UTC_ZONE)))
+    return Demand(key.encode(), Charge.of(key, quota, cost, failure_policy=policy))
 
 
 @dataclass
@@ -101,13 +111,15 @@ async def limiter(
     observer: RedisObserver | None = None,
     *,
     workers: int = 1,
+    has_quotas: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Limiter]:
     settings = {"deadline": PATIENT, **settings}
     store = store_of(url, **settings) if url else Store(**settings)
     async with connected(store) as client:
         poller = Poller(client)
-        opened = open_limiter(store, client, poller, observer or Recorder(), workers=workers)
+        observer = observer or Recorder()
+        opened = open_limiter(store, client, poller, observer, workers=workers, has_quotas=lambda: has_quotas)
         await opened.start()
         try:
             async with poller.polling():

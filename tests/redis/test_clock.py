@@ -4,12 +4,13 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from gateway.redis.clock import StoreClock, monotonic
-from tests.redis.builders import demand, failover_of, limiter, redis_store
+from tests.redis.builders import demand, failover_of, limiter, quota_demand, redis_store
 from tests.redis_server import oldest_and_newest, redis_server
 from tests.set_clock import SetClock, off_by
 from tests.waiting import until
@@ -110,6 +111,22 @@ async def test_a_remembered_refusal_follows_a_clock_that_steps(tmp_path: Path) -
         # The next sign of life tells.
         await until(lambda: failover_of(opened).last_known.refuse([demand(burst=1)]) is None)
         assert (await opened.check([demand(burst=1)])).allowed
+
+
+async def test_a_calendar_quota_comes_back_when_the_period_ends_by_redis_clock(tmp_path: Path) -> None:
+    """A refusal from memory ends then, too; and the bucket of the old period is gone."""
+    clock = SetClock(tmp_path / "clock")
+    async with redis_server(version=NEWEST, environment=clock.environment) as server, limiter(server.url) as opened:
+        for _ in range(3):
+            whole = [quota_demand("a", "2/day", 2)]
+            assert (await opened.check(whole)).allowed
+            refused = await opened.check(whole)
+            assert not refused.allowed
+            assert failover_of(opened).last_known.refuse(whole) is not None
+            end = whole[0].charge.quota.full_at(2, refused.decision.now)
+            clock.step(f"{end / 1_000_000 - time.time() + 1:+.3f}s")
+            # The next sign of life tells.
+            await until(lambda: failover_of(opened).last_known.refuse([quota_demand("a", "2/day", 2)]) is None)
 
 
 @pytest.mark.parametrize("late", [0, 1_000, 30_000])

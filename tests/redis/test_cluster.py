@@ -13,7 +13,7 @@ from gateway.redis.clock import StoreClock
 from gateway.redis.cluster import ClusterStore
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.scripts import Debt
-from tests.redis.builders import Recorder, client_of, demand, failover_of, limiter
+from tests.redis.builders import Recorder, client_of, demand, failover_of, limiter, quota_demand
 from tests.redis.clusters import redis_cluster
 from tests.redis_server import RedisServer
 from tests.waiting import DEADLINE, eventually, until
@@ -68,6 +68,17 @@ async def keep(store: ClusterStore, nodes: list[RedisServer]) -> None:
         return (await store.take([demand(f"rich{number}", cost=0) for number in range(10)])).owed == (0,) * 10
 
     await eventually(is_given_back)
+
+    # So are the tokens of a calendar quota.
+    quotas = [quota_demand(f"quota{number}") for number in range(10)]
+    assert not (await store.take([*quotas, demand("poor", burst=1)])).allowed
+
+    async def are_given_back() -> bool:
+        return (await store.take([quota_demand(f"quota{number}", cost=0) for number in range(10)])).owed == (0,) * 10
+
+    await eventually(are_given_back)
+    assert (await store.take(quotas)).allowed
+    assert (await store.take(quotas)).owed == (1,) * 10
 
     # A shadow in another slot never blocks, and is given back too.
     shadow = demand("shadow", burst=1, enforced=False)

@@ -10,7 +10,16 @@ import pytest
 import trustme
 from redis.asyncio import Redis
 
-from gateway.redis.config_check import NO_EVICTION, NOTHING_KEPT, OTHER_EVICTION, SNAPSHOTS
+from gateway.redis.config_check import (
+    EVICTION_OF_QUOTAS,
+    NO_EVICTION,
+    NO_EVICTION_OF_QUOTAS,
+    NO_QUOTAS_KEPT,
+    NOTHING_KEPT,
+    OTHER_EVICTION,
+    SNAPSHOTS,
+    SNAPSHOTS_OF_QUOTAS,
+)
 from gateway.settings.store import StoreTls
 from tests.redis.builders import Recorder, demand, limiter
 from tests.redis.clusters import redis_cluster, sentinel_group
@@ -151,6 +160,26 @@ async def test_a_sentinel_failover_costs_no_request_and_keeps_the_buckets() -> N
 async def test_what_may_surprise_is_said_at_the_start(options: tuple[str, ...], warnings: list[str]) -> None:
     observer = Recorder()
     async with redis_server(*options) as server, limiter(server.url, observer):
+        assert observer.warnings == warnings
+
+
+@pytest.mark.parametrize(
+    ("options", "warnings"),
+    [
+        (("--appendonly", "yes", "--maxmemory-policy", "volatile-ttl"), []),
+        (
+            ("--appendonly", "yes", "--maxmemory-policy", "volatile-lru"),
+            [EVICTION_OF_QUOTAS.format(policy="volatile-lru")],
+        ),
+        (("--maxmemory-policy", "noeviction"), [NO_EVICTION_OF_QUOTAS, NO_QUOTAS_KEPT]),
+        (("--maxmemory-policy", "volatile-ttl", "--save", "60", "1"), [SNAPSHOTS_OF_QUOTAS]),
+    ],
+)
+async def test_what_may_lose_a_month_is_said_if_there_are_calendar_quotas(
+    options: tuple[str, ...], warnings: list[str]
+) -> None:
+    observer = Recorder()
+    async with redis_server(*options) as server, limiter(server.url, observer, has_quotas=True):
         assert observer.warnings == warnings
 
 

@@ -9,6 +9,7 @@ from gateway.auth.timestamps import format_timestamp, parse_timestamp
 from gateway.control.json_object import JsonObject
 from gateway.control.target import ADDRESS, USER, Target
 from gateway.limits.bucket import Quota
+from gateway.limits.calendar import UTC_ZONE, Calendar, CalendarRate, parse_amount
 from gateway.limits.limit import Limit
 from gateway.limits.override import Effect, Override
 from gateway.limits.rate import Rate
@@ -57,7 +58,10 @@ class OverrideRecord(NamedTuple):
         override = self.override
         document: dict[str, Any] = {"effect": override.effect.value}
         if override.quota is not None:
-            document |= {"rate": str(override.quota.rate), "burst": override.quota.burst}
+            quota = override.quota
+            # By whose calendar it counts, the limits say.
+            form = {"rate": str(quota.rate), "burst": quota.burst} if quota.calendar is None else {"quota": str(quota)}
+            document |= form
         if override.limits:
             document["limits"] = sorted(override.limits)
         if override.tier is not None:
@@ -108,7 +112,7 @@ def _check(body: JsonObject, target: Target, rules: Rules, now: int) -> None:
                 body.refuse("limits", f"{limit.name} {_SHARED[limit.holder, limit.per_endpoint]}")
     if "tier" in body:
         tier = body.string("tier", 64)
-        if tier and not any(tier in limit.tiers for limit in rules.limits):
+        if tier and tier not in rules.tiers:
             body.refuse("tier", "must be the name of a tier in the rules")
         own = {name: limit for name, limit in own.items() if tier in limit.tiers}
     if not body.has_errors and body.choice("effect", _EFFECTS) in {"quota", "tier"}:
@@ -118,12 +122,28 @@ def _check(body: JsonObject, target: Target, rules: Rules, now: int) -> None:
         body.refuse("expires_at", "must be in the future, at most 366 days from now")
 
 
+def _of_the_same_form(body: JsonObject, own: Mapping[str, Limit]) -> dict[str, Limit]:
+    """The limits that this quota can replace: a rate replaces rates, and tokens a month those of other months."""
+    quota = _quota(body)
+    unit = None if quota is None else quota.unit
+    for name in body.strings("limits"):
+        if own[name].quota.unit != unit:
+            theirs = own[name].quota
+            instead = "rate and burst" if theirs.calendar is None else f"quota, as in {theirs}"
+            body.refuse("limits", f"{name} has another form; change it with {instead}")
+    return {name: limit for name, limit in own.items() if limit.quota.unit == unit}
+
+
 def _require_effect(body: JsonObject, own: Mapping[str, Limit]) -> None:
     """Refuse what would change nothing: each named limit must count a named endpoint, and each endpoint be counted."""
+    if "tier" not in body:
+        own = _of_the_same_form(body, own)
+        if body.has_errors:
+            return
     limits = [own[name] for name in body.strings("limits")] or list(own.values())
     endpoints = body.strings("endpoints")
     if not limits:
-        body.refuse("effect", "has no effect: no limit in the rules has a bucket of its own for this target")
+        body.refuse("effect", "has no effect: no such limit in the rules has a bucket of its own for this target")
     if any(not any(limit.applies_to(endpoint) for limit in limits) for endpoint in endpoints):
         body.refuse("endpoints", "must be endpoints that these limits count")
     elif endpoints and "limits" in body and any(not any(map(limit.applies_to, endpoints)) for limit in limits):
@@ -152,6 +172,13 @@ def _expiry(body: JsonObject) -> int | None:
 
 
 def _quota(body: JsonObject) -> Quota | None:
+    """Rate and burst, or the tokens of each day, week or month."""
+    if "quota" in body:
+        for name in ("rate", "burst"):
+            if name in body:
+                body.required(name)
+                body.refuse(name, "is for limits with a rate; with quota, leave it out")
+        return _calendar_quota(body)
     rate, burst = body.string("rate", 64), body.integer("burst", 1, _MAX_BURST)
     if not rate:
         return None
@@ -159,4 +186,16 @@ def _quota(body: JsonObject) -> Quota | None:
         return Quota(Rate.parse(rate), burst)
     except ValueError as error:
         body.refuse("rate", str(error))
+        return None
+
+
+def _calendar_quota(body: JsonObject) -> Quota | None:
+    text = body.string("quota", 64)
+    if not text:
+        return None
+    try:
+        tokens, unit = parse_amount(text)
+        return Quota.each_period(CalendarRate(tokens, Calendar(unit, UTC_ZONE)))
+    except ValueError as error:
+        body.refuse("quota", str(error))
         return None

@@ -2,18 +2,23 @@
 
 import asyncio
 import itertools
+import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from redis.asyncio import Redis
 
+from gateway.auth.timestamps import format_timestamp
 from gateway.control.audit.chain import verify_chain
 from gateway.control.audit.log import AuditLog
 from gateway.limits.bucket import Quota
+from gateway.limits.calendar import MONTH, Calendar, CalendarRate
+from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from tests.auth.keys import token
 from tests.control.fleet import fleet_member
@@ -56,6 +61,64 @@ async def test_rate_and_burst_are_changed_and_what_was_spent_stays_spent(tmp_pat
         assert (await running.call("DELETE", f"{BASE}/alice", token=WRITE)).status == 204
         assert (await running.check("alice", "order", 0))["remaining"] == 6
     assert actions(tmp_path) == ["override.set", "override.set", "override.removed"]
+
+
+def monthly(tokens: int) -> Limit:
+    calendar = Calendar(MONTH, ZoneInfo("Europe/Berlin"), 15)
+    return Limit("monthly", ("user",), Quota.each_period(CalendarRate(tokens, calendar)))
+
+
+async def test_a_calendar_quota_is_changed_by_another_per_month_and_a_rate_by_a_rate(tmp_path: Path) -> None:
+    async with gateway(limit("each", 10), monthly(100), control={"state": tmp_path}) as running:
+        end = monthly(1).quota.full_at(0, time.time_ns() // 1000)
+
+        async def quotas() -> Any:
+            usage = await running.call("GET", "/api/v1/admin/usage/alice", token=READ)
+            return [(each.get("rate"), each.get("quota"), each["remaining"]) for each in usage.body["buckets"]]
+
+        assert (await running.check("alice", "order", 4))["remaining"] == 6
+        assert await quotas() == [("1/day", None, 6), (None, "100/month", 96)]
+        answer = await running.call("PUT", f"{BASE}/alice", override("quota", quota="5/month"), token=WRITE)
+        assert (answer.status, answer.body["quota"]) == (201, "5/month")
+        assert await quotas() == [("1/day", None, 6), (None, "5/month", 1)]
+        checked = await running.check("alice", "order", 1)
+        assert (checked["remaining"], checked["reset_at"]) == (0, format_timestamp(end))
+        assert not (await running.check("alice", "order", 1))["allowed"]
+        assert await put(running, "alice", override("quota", rate="1/day", burst=50)) == 200
+        assert await quotas() == [("1/day", None, 45), (None, "100/month", 95)]
+        usage = await running.call("GET", "/api/v1/admin/usage/alice", token=READ)
+        assert usage.body["buckets"][1].items() >= {
+            "limit": "monthly", "zone": "Europe/Berlin", "from_day": 15, "reset_at": format_timestamp(end)
+        }.items()  # fmt: skip
+        explained = await running.call(
+            "POST", "/api/v1/admin/explain", {"request": "GET /v1/orders/7", "user_id": "alice"}, token=READ
+        )
+        assert explained.body["buckets"][1]["quota"] == "100/month"
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "detail"),
+    [
+        ({"quota": "5/month", "limits": ["each"]}, "#/limits", "each has another form; change it with rate and burst"),
+        (
+            {"rate": "1/s", "burst": 5, "limits": ["monthly"]},
+            "#/limits",
+            "monthly has another form; change it with quota, as in 100/month",
+        ),
+        ({"quota": "5/day"}, "#/effect", "has no effect: no such limit"),
+        ({"quota": "5/hour"}, "#/quota", "'5/hour' is not a quota; write tokens/day"),
+        ({"quota": "0/day"}, "#/quota", "a quota is 1 to"),
+        ({"quota": "5/month", "burst": 5}, "#/burst", "is for limits with a rate"),
+        ({"quota": "5/month", "zone": "UTC"}, "#/zone", "unknown member"),
+    ],
+)
+async def test_an_override_of_another_form_than_the_limit_is_refused(
+    change: dict[str, Any], pointer: str, detail: str, tmp_path: Path
+) -> None:
+    async with gateway(limit("each", 10), monthly(100), control={"state": tmp_path}) as running:
+        answer = await running.call("PUT", f"{BASE}/alice", override("quota", **change), token=WRITE)
+    (error,) = answer.body["errors"]
+    assert (answer.status, error["pointer"], error["detail"][: len(detail)]) == (400, pointer, detail)
 
 
 async def test_a_block_refuses_on_the_proxy_too_and_charges_nobody(tmp_path: Path) -> None:
