@@ -58,13 +58,19 @@ class Process:
         return self._process.returncode is not None
 
     async def _read(self) -> None:
+        """Add whole lines to the output, as many at once as there are: each time, patterns are searched for anew."""
         assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            async with self._changed:
-                self.output += line.decode()
-                self._changed.notify_all()
+        rest = b""
+        while piece := await self._process.stdout.read(1 << 16):
+            lines, newline, rest = (rest + piece).rpartition(b"\n")
+            if newline:
+                await self._add(lines + newline)
+        self._ended = True
+        await self._add(rest)
+
+    async def _add(self, lines: bytes) -> None:
         async with self._changed:
-            self._ended = True
+            self.output += lines.decode()
             self._changed.notify_all()
 
     async def says(self, pattern: str) -> re.Match[str]:
