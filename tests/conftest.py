@@ -18,6 +18,15 @@ from tests.untraced import untraced_here
 TOGETHER = {"tests/limiter/test_bound.py", "tests/e2e/test_early_responses.py"}
 """Files whose tests look at one thing that takes long to make; of the second, what `go run` compiles and keeps."""
 
+TRACED = {
+    f"tests/e2e/test_{name}.py"
+    for name in (
+        "analytics", "check_online", "client_commands", "command", "drain_delay", "operating", "orphans", "restart",
+        "service_manager", "tracing", "workers",
+    )
+}  # fmt: skip
+"""End-to-end tests that coverage counts. The others run what these and the tests of the rooms have covered."""
+
 LONG = ("tests/e2e/", "tests/docs/", "tests/benchmarks/")
 """Folders of tests that take seconds. They come first, so that at the end no worker waits for another's last one."""
 
@@ -52,6 +61,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    for item in items:
+        if item.nodeid.startswith("tests/e2e/") and item.nodeid.partition("::")[0] not in TRACED:
+            item.add_marker("untraced")
 
 
 def pytest_configure(config: pytest.Config) -> None:

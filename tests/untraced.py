@@ -13,10 +13,12 @@ def untraced() -> dict[str, str]:
 
 @contextmanager
 def untraced_here() -> Iterator[None]:
-    """Trace nothing in this thread while the block runs."""
-    tracer = sys.gettrace()
+    """Trace nothing in this thread, and no process that it starts, while the block runs."""
+    tracer, environment = sys.gettrace(), {name: os.environ[name] for name in os.environ if name.startswith("COVERAGE")}
     sys.settrace(None)
+    os.environ.update(dict.fromkeys(environment, ""))
     try:
         yield
     finally:
+        os.environ.update(environment)
         sys.settrace(tracer)
