@@ -24,7 +24,8 @@ _ESCAPE = "%(24|28|2[Aa]|2[Bb]|3[Aa])"
 _LITERAL = rf"(?![$:(])([A-Za-z0-9._~!$&'()+,:=@-]|{_ESCAPE})*([A-Za-z0-9_~!&'()+,:=@-]|{_ESCAPE})"
 _PARAMETER = r"\{[A-Za-z_][A-Za-z0-9_]*\}"
 _OPEN_END = r"/\{[A-Za-z_][A-Za-z0-9_]*\.\.\.\}"
-_HOST_PATTERN = re.compile(r"[*{}<>()^$~\\]|^[.:][^:]")
+_HOST_PATTERN = re.compile(r"[*{}<>()^$~\\]|^[.:][^:]|^_$")
+_URL = re.compile(r"(?=.*[a-z]/|\w+:/)(\w+://)?(?P<host>[^/:]+)(:\d+)?(/.*)?", re.IGNORECASE)
 _NO_PORT = -1
 _HIGHEST_COST = 1_000_000
 
@@ -79,6 +80,9 @@ def _host(node: Node) -> str:
             "the host is neither an address nor a name; there are no patterns of hosts: name each, or leave 'host' out "
             "for all"
         )
+    name = _URL.fullmatch(value)
+    if name is not None:
+        raise node.refuse("a host has no scheme and no path", repr(name["host"].lower()))
     try:
         address = HostPort.parse(value, _NO_PORT)
     except ValueError as error:

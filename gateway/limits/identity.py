@@ -87,7 +87,7 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     ),
     "api_key": ("unknown_key",),
     "trusted_header": ("untrusted_peer",),
-    "x_forwarded_for": ("untrusted_peer",),
+    "x_forwarded_for": ("untrusted_peer", "malformed"),
 }  # fmt: skip
 """Why what names a caller is not accepted, by its source. The reasons stand in the order in which they are checked."""
 
@@ -108,6 +108,11 @@ class Rejection(NamedTuple):
 
 _FORWARDED_BY_STRANGER = Rejection(
     "x_forwarded_for", "untrusted_peer", "X-Forwarded-For came from a peer that is not trusted"
+)
+_FORWARDED_MALFORMED = Rejection(
+    "x_forwarded_for",
+    "malformed",
+    "X-Forwarded-For of a trusted proxy names no client: an entry is not an address, or there are too many",
 )
 
 
@@ -270,7 +275,11 @@ class Identity:
         address = sender.peer
         if forwarded_for := sender.headers.getall("X-Forwarded-For", ()):
             if sender.trusted:
-                address = find_client(sender.peer, ",".join(forwarded_for), self.trusted_proxies)
+                client = find_client(sender.peer, ",".join(forwarded_for), self.trusted_proxies)
+                if client is None:
+                    self.report(_FORWARDED_MALFORMED)
+                else:
+                    address = client
             else:
                 self.report(_FORWARDED_BY_STRANGER)
         rejections: list[tuple[str, Rejection]] = []

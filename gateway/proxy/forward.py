@@ -104,7 +104,8 @@ class Forwarder:
     ) -> float:
         """Forward a request again that failed, to each server once at most, or raise the last failure.
 
-        It must be one that may be repeated, and no response may have begun.
+        It must be one that may be repeated, and no response may have begun. A server that breaks off in the middle of a
+        response has failed all the same.
         """
         repeatable = head.method in _IDEMPOTENT and exchange.body is EMPTY_PAYLOAD
         failed: list[Origin] = []
@@ -112,7 +113,11 @@ class Forwarder:
         while True:
             if repeatable and error.replayable and not fresh:
                 fresh = True
-            elif error.origin is None or error.reason is None or exchange.status:
+            elif error.origin is None or error.reason is None:
+                raise error
+            elif exchange.status:
+                if error.reason is not FailureReason.IDLE_TIMEOUT:  # some streams are silent for long
+                    pool.failed(error)
                 raise error
             elif not error.replayable and pool.failed(error) and repeatable:
                 self._report(pool.upstream.name, error)  # go on with another address of the same name

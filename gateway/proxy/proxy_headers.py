@@ -9,32 +9,37 @@ alike. Names that end in ``*`` stand for all that begin so.
 from collections.abc import Iterable
 
 _ADDRESSES = """
-    ali-cdn-real-ip cdn-src-ip cf-connecting-ip cf-connecting-ipv6 cf-pseudo-ipv4 client-ip do-connecting-ip
-    fastly-client fastly-client-ip fastly-ssl fly-client-ip fly-forwarded-* forwarded forwarded-for forwarded-for-ip
-    front-end-https incap-client-ip l5d-* proxy-client-ip remote-addr remote-host true-client-ip wl-proxy-*
-    x-akamai-* x-appengine-* x-arr-* x-azure-* x-cdn-src-ip x-cf-forwarded-url x-cf-proxy-signature x-client-ip
-    x-cluster-client-ip x-envoy-* x-forwarded x-forwarded-* x-host x-http-host-override x-nf-client-connection-ip
-    x-original-* x-originally-forwarded-for x-originating-ip x-proxyuser-ip x-real-ip x-real-port x-remote-*
-    x-rewrite-* x-scheme x-source-ip x-sucuri-clientip x-true-client-ip x-url-scheme x-user-ip x-vercel-forwarded-for
-    x-vercel-ip-* x-vercel-proxied-for x-waws-*
+    akamai-* ali-cdn-real-ip cdn-src-ip cf-connecting-ip cf-connecting-ipv6 cf-ipcountry cf-pseudo-ipv4 cf-visitor
+    client-ip cloudfront-* cluster-client-ip disguised-host do-connecting-ip eo-connecting-ip fastly-client
+    fastly-client-ip fastly-ff fastly-ssl fly-client-ip fly-forwarded-* fly-src* forwarded forwarded-for
+    forwarded-for-ip front-end-https incap-client-ip l5d-* proxy-client-ip remote-addr remote-host true-client-ip
+    was-default-hostname wl-proxy-* x-accel-* x-akamai-* x-amzn-tls-* x-amzn-waf-* x-appengine-* x-arr-* x-azure-*
+    x-cdn-src-ip x-cf-forwarded-url x-cf-proxy-signature x-client-ip x-clientip x-cluster-client-ip x-envoy-* x-fd-*
+    x-forward-for x-forwarded x-forwarded-* x-host x-http-host-override x-nf-* x-original-* x-originally-forwarded-for
+    x-originating-ip x-proxyuser-ip x-railway-* x-real-* x-remote-* x-replaced-path x-rewrite-* x-scheme
+    x-sendfile-type x-source-ip x-sucuri-* x-true-client-ip x-url-scheme x-user-ip x-vercel-forwarded-for x-vercel-ip-*
+    x-vercel-oidc-token x-vercel-proxied-for x-waws-* z-forwarded-for
 """
 """Where a request came from, and which URL it was for before somebody rewrote it."""
 
 _CERTIFICATES = """
-    client-cert client-cert-chain ssl-client-* x-amzn-mtls-* x-client-cert* x-client-dn x-client-verify x-ssl-*
-    x-tls-client-*
+    cf-client-cert-* client-cert client-cert-chain ssl-client-* sslclientcert* x-amzn-mtls-*
+    x-client-cert* x-client-cn x-client-dn x-client-s-dn x-client-ssl-* x-client-subject-* x-client-verify x-clientcert*
+    x-ssl-* x-tls-*
 """
 """What TLS told a proxy of the client; the first two are RFC 9440."""
 
 _USERS = """
-    $ws* auth-user cf-access-authenticated-user-* cf-access-jwt-assertion dapr-caller-* iv-* mellon-* ms-aspnetcore-*
-    oam-* oidc-* remote-email remote-groups remote-name remote-user shib-* sm-* smuser tailscale-*
-    teleport-jwt-assertion x-amzn-lambda-context x-amzn-oidc-* x-amzn-request-context x-anonymous-consumer
-    x-apigateway-api-userinfo x-auth-email x-auth-groups x-auth-request-* x-auth-roles x-auth-subject x-auth-username
-    x-authenticated-* x-authentik-* x-consumer-* x-credential-identifier x-credential-username x-endpoint-api-*
-    x-ext-authz-* x-goog-authenticated-user-* x-goog-iap-* x-iis-windowsauthtoken x-jwt-claim-* x-jwt-payload
-    x-ms-client-principal* x-ms-token-* x-pomerium-* x-proxy-user x-sandstorm-* x-token-user-* x-user-id x-user-tier
-    x-userinfo x-vouch-* x-webauth-*
+    $ws* auth-user cas-user cf-access-authenticated-user-* cf-access-jwt-assertion dapr-caller-* eppn iv-*
+    mellon-* ms-aspnetcore-* ngrok-auth-* oam-* oidc-* osso-* proxy-remote-* remote-email remote-groups
+    remote-name remote-user shib-* sm-* smuser tailscale-* teleport-jwt-assertion unscoped-affiliation
+    x-amzn-ava-* x-amzn-lambda-context x-amzn-lattice-* x-amzn-oidc-* x-amzn-request-context x-anonymous-consumer
+    x-apigateway-api-userinfo x-auth-audience x-auth-email x-auth-groups x-auth-request-* x-auth-roles x-auth-subject
+    x-auth-userid x-auth-username x-authenticated-* x-authentik-* x-consumer-* x-credential-identifier
+    x-credential-username x-endpoint-api-* x-ext-authz-* x-goog-authenticated-user-* x-goog-iap-* x-iis-windowsauthtoken
+    x-jwt-assertion x-jwt-claim-* x-jwt-payload x-ms-client-principal* x-ms-token-* x-pomerium-* x-proxy-ext-*
+    x-proxy-roles x-proxy-user x-sandstorm-* x-spiffe-* x-token-user-* x-user-email x-user-groups x-user-id x-user-roles
+    x-user-tier x-userinfo x-vouch-* x-webauth-*
 """
 """Whom a proxy, or the service it asked, took the client for."""
 

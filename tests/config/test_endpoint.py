@@ -119,7 +119,16 @@ def test_method_that_cannot_come_is_refused(tmp_path: Path, methods: str, proble
     assert found.partition("endpoints[0].methods")[2].startswith(problem)
 
 
-@pytest.mark.parametrize("host", ["'*.example'", "'*'", ".example", "'{tenant}.example'", "'~^.+$'", "':t.example'"])
+@pytest.mark.parametrize("host", ["https://Api.example", "http://api.example:80/v1", "api.example/v1", "api.example/"])
+def test_host_is_no_url(tmp_path: Path, host: str) -> None:
+    (found,) = rules_problems(tmp_path, f"endpoints: [{{name: e, path: /e, host: '{host}'}}]\n")
+    message = "a host has no scheme and no path (did you mean 'api.example'?)"
+    assert found == f"rules.yaml:1:39: endpoints[0].host: {message}"
+
+
+@pytest.mark.parametrize(
+    "host", ["'*.example'", "'*'", ".example", "'{tenant}.example'", "'~^.+$'", "':t.example'", "_"]
+)
 def test_host_has_no_wildcards(tmp_path: Path, host: str) -> None:
     (found,) = rules_problems(tmp_path, f"endpoints: [{{name: e, path: /e, host: {host}}}]\n")
     assert found.startswith("rules.yaml:1:39: endpoints[0].host: the host is neither an address nor a name")

@@ -29,21 +29,21 @@ TRUSTED: tuple[Network, ...] = (IPv4Network("10.0.0.0/8"), IPv6Network("fd00::/8
         (", 9.9.9.9", "9.9.9.9"),
         # All trusted: the leftmost.
         ("10.3.3.3, 10.2.2.2", "10.3.3.3"),
-        # Garbage is met: the peer.
-        ("9.9.9.9, bogus, 10.0.0.2", "10.0.0.1"),
-        ("9.9.9.9, bogus", "10.0.0.1"),
-        ("9.9.9.9,", "10.0.0.1"),
-        ("9.9.9.9,, 10.0.0.2", "10.0.0.1"),
-        ("009.9.9.9", "10.0.0.1"),
-        ("9.9.9.9, fe80::1%eth0", "10.0.0.1"),
-        ("unknown", "10.0.0.1"),
-        (" ", "10.0.0.1"),
-        (",", "10.0.0.1"),
-        ("9.9.9.9; 10.0.0.2", "10.0.0.1"),
+        # Garbage is met: nobody.
+        ("9.9.9.9, bogus, 10.0.0.2", None),
+        ("9.9.9.9, bogus", None),
+        ("9.9.9.9,", None),
+        ("9.9.9.9,, 10.0.0.2", None),
+        ("009.9.9.9", None),
+        ("9.9.9.9, fe80::1%eth0", None),
+        ("unknown", None),
+        (" ", None),
+        (",", None),
+        ("9.9.9.9; 10.0.0.2", None),
     ],
 )
-def test_the_walk_from_the_right(header: str, client: str) -> None:
-    assert find_client(PEER, header, TRUSTED) == ip_address(client)
+def test_the_walk_from_the_right(header: str, client: str | None) -> None:
+    assert find_client(PEER, header, TRUSTED) == (client and ip_address(client))
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.1", "2001:db8::1", "127.0.0.1"])
@@ -58,8 +58,8 @@ def test_a_peer_that_nobody_knows_is_not_believed() -> None:
 def test_no_chain_of_trusted_proxies_is_longer_than_the_cap() -> None:
     hops = ["10.0.0.2"] * module._MAX_HOPS
     assert find_client(PEER, ", ".join(["10.9.9.9", *hops[1:]]), TRUSTED) == ip_address("10.9.9.9")
-    assert find_client(PEER, ", ".join(["10.9.9.9", *hops]), TRUSTED) == PEER
-    assert find_client(PEER, ", ".join(["9.9.9.9", *hops]), TRUSTED) == PEER
+    assert find_client(PEER, ", ".join(["10.9.9.9", *hops]), TRUSTED) is None
+    assert find_client(PEER, ", ".join(["9.9.9.9", *hops]), TRUSTED) is None
 
 
 def test_what_stands_left_of_the_client_does_not_matter_however_much_it_is() -> None:
@@ -75,7 +75,7 @@ def test_only_as_many_entries_are_read_as_a_chain_can_have(monkeypatch: pytest.M
         return parse_address(text)
 
     monkeypatch.setattr(module, "parse_address", note)
-    assert find_client(PEER, ",".join(["10.0.0.2"] * 100_000), TRUSTED) == PEER
+    assert find_client(PEER, ",".join(["10.0.0.2"] * 100_000), TRUSTED) is None
     assert len(read) == module._MAX_HOPS
     assert max(map(len, read)) < 20
 

@@ -327,6 +327,14 @@ def test_what_a_trusted_proxy_says_is_not_reported() -> None:
     assert rejected([TOKEN, HEADER], ("X-User-Id", "a"), ("X-Forwarded-For", "9.9.9.9"), trusted=True) == []
 
 
+@pytest.mark.parametrize("header", ["unknown", "fe80::1%eth0", "9.9.9.9, ", ",".join(["127.0.0.1"] * 40)])
+def test_a_trusted_proxy_that_names_no_client_is_reported(header: str) -> None:
+    """All whom it should have named share one bucket, that of the proxy."""
+    malformed = [("x_forwarded_for", "malformed")]
+    assert rejected([HEADER], ("X-User-Id", "a"), ("X-Forwarded-For", header), trusted=True) == malformed
+    assert rejected([HEADER], ("X-Forwarded-For", f"{header}, 9.9.9.9"), trusted=True) == []
+
+
 def test_a_token_without_the_word_bearer_is_reported_unless_its_header_has_other_schemes() -> None:
     assert rejected([bearer_token(verify, header="X-Token")], ("X-Token", "good")) == [("jwt", "malformed")]
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.settings.upstream import HealthCheck
 from tests.proxy.running import proxy
 from tests.waiting import until
-from tests.wire import OK, Conversation, ask, get, says, upstream
+from tests.wire import OK, Client, Conversation, ask, get, says, upstream
 
 
 async def closes(talk: Conversation) -> None:
@@ -97,6 +97,45 @@ async def test_a_post_is_not_sent_again_and_leaves_the_server_out(
     assert sorted(statuses)[:7] == [200] * 7
     assert sorted(statuses)[7] in {502, 504}
     assert len(good.requests) == 7
+
+
+PART = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"
+
+
+async def breaks_off(talk: Conversation) -> None:
+    await talk.request()
+    await talk.send(PART)
+
+
+async def stops(talk: Conversation) -> None:
+    await breaks_off(talk)
+    await talk.reader.read()
+
+
+async def test_a_server_that_breaks_off_a_response_is_left_out() -> None:
+    async with upstream(breaks_off) as bad, upstream() as good, proxy(bad.port, good.port, eject_time=60.0) as running:
+        torn = 0
+        for _ in range(8):
+            async with Client.connect(running.port) as client:
+                await client.send(get("/", "Connection: close"))
+                torn += not (await client.closed()).endswith(b"\r\n\r\nok")
+        assert torn == 1
+        assert [address for address, _ in running.seen.left_out] == [f"http://127.0.0.1:{bad.port}"]
+
+
+async def test_a_server_that_is_silent_in_the_middle_of_a_response_is_not_left_out() -> None:
+    """A stream of events may be silent for long although its server works."""
+    async with (
+        upstream(stops) as quiet,
+        upstream() as good,
+        proxy(quiet.port, good.port, idle_timeout=0.1, eject_time=60.0) as running,
+    ):
+        for _ in range(4):
+            async with Client.connect(running.port) as client:
+                await client.send(get("/", "Connection: close"))
+                await client.closed()
+        assert running.seen.left_out == []
+    assert len(quiet.requests) == 2
 
 
 async def test_a_server_that_hangs_is_taken_back_by_a_probe_once_it_responds() -> None:

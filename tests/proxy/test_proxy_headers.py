@@ -34,12 +34,19 @@ _BY_PROXIES = """
     X-Credential-Identifier X-Authenticated-Userid X-Userinfo X-Authentik-Username X-Pomerium-Claim-Email X-Vouch-User
     X-WEBAUTH-USER X-Token-User-Email X-JWT-Payload X-Jwt-Claim-Sub OIDC-Claim-Sub Shib-Session-ID SM-User IV-User
     iv-groups $WSRU X-Sandstorm-User-Id Teleport-Jwt-Assertion Dapr-Caller-App-Id l5d-client-id X-User-Id X-User-Tier
+    CloudFront-Viewer-Address CloudFront-Forwarded-Proto CF-Visitor CF-IPCountry Cf-Client-Cert-Sha256 Akamai-Origin-Hop
+    Disguised-Host WAS-Default-Hostname X-FD-HealthProbe X-Nf-Account-Id X-Railway-Edge Fly-Src X-Vercel-Oidc-Token
+    X-Amzn-Ava-User-Context X-Amzn-Lattice-Identity X-Amzn-Tls-Version X-Replaced-Path X-Accel-Mapping X-Sendfile-Type
+    X-Client-Subject-DN X-Client-S-DN X-Client-CN X-TLS-Cipher SSLClientCertStatus X-Real-Client-IP X-ClientIP
+    Cluster-Client-IP X-Proxy-Roles X-Proxy-Ext-Dept X-JWT-Assertion Ngrok-Auth-User-Email CAS-User Osso-User-Dn eppn
+    X-Auth-UserId X-User-Email X-User-Groups X-User-Roles
 """
 _BY_CLIENTS = """
     Authorization Cookie X-Api-Key X-Auth-Token X-Auth-User X-Auth-Key X-Access-Token X-Amz-Date X-Amz-Security-Token
     X-Goog-Api-Key X-Goog-User-Project X-MS-Version X-MS-Date X-CSRF-Token X-Requested-With X-Client-Version
     X-Session-Token CF-Access-Client-Id X-Vercel-Protection-Bypass Fly-Prefer-Region X-HTTP-Method-Override Origin
-    Remote X-Remote X-Real SSL X-Forward X-Envoy Via traceparent Range If-Match X-Cloud-Trace-Context
+    Remote X-Remote X-Real SSL X-Forward X-Envoy Via traceparent Range If-Match X-Cloud-Trace-Context X-Amzn-Trace-Id
+    Ngrok-Skip-Browser-Warning X-Proxy X-Auth-User-Agent Impersonate-User X-Client-Request-Id X-Country Fastly-Debug
 """
 BY_PROXIES, BY_CLIENTS = _BY_PROXIES.split(), _BY_CLIENTS.split()
 
