@@ -5,6 +5,7 @@ source finds nothing, or nothing it can believe, the next one is tried. So a req
 address, and an invented token gets no bucket of its own. What was not believed is reported, with the reason.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
@@ -21,6 +22,10 @@ GIVEN = "given"
 
 _EXACT = 2.0**53
 """A float below it that is a whole number has the digits that were sent."""
+
+
+_JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]", re.ASCII)
+"""A signed token: its header is a JSON object, so it begins like this (RFC 7515 section 3.1)."""
 
 
 class Headers(Protocol):
@@ -176,7 +181,7 @@ class BearerToken:
         # A tab is accepted, because many servers accept it: their user must not be charged as an unknown caller.
         scheme, _, token = text.replace("\t", " ").partition(" ")
         if scheme.lower() != "bearer":
-            if self.header.lower() == "authorization":
+            if self.header.lower() == "authorization" and not _JWT.search(text):
                 return None  # it has other schemes, which are the upstream's business
             return Rejection("jwt", "malformed", f"{self.header} does not start with the word Bearer")
         claims = self.verify(token.strip())

@@ -337,6 +337,13 @@ def test_a_trusted_proxy_that_names_no_client_is_reported(header: str) -> None:
 
 def test_a_token_without_the_word_bearer_is_reported_unless_its_header_has_other_schemes() -> None:
     assert rejected([bearer_token(verify, header="X-Token")], ("X-Token", "good")) == [("jwt", "malformed")]
+    assert rejected([TOKEN], ("Authorization", "Token abc.def.ghi")) == []
+
+
+@pytest.mark.parametrize("before", ["", "JWT ", "Token ", "Bearer: ", "Bearer="])
+def test_a_token_after_another_word_in_authorization_is_reported(before: str) -> None:
+    token = f"{before}eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln"
+    assert rejected([TOKEN], ("Authorization", token)) == [("jwt", "malformed")]
 
 
 def test_of_two_issuers_in_one_header_the_one_that_accepts_decides() -> None:
