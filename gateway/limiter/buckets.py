@@ -53,13 +53,18 @@ class BucketTable:
         return State(packed >> _INTERVAL_BITS & _INSTANT_MASK, packed & _INTERVAL_MASK, packed >> _REST_AT)
 
     def full_at(self, key: bytes) -> int:
-        """The `full_at` of a bucket's state; 0 if it is full. Does not count as a use."""
-        return self._buckets.get(key, 0) >> _INTERVAL_BITS & _INSTANT_MASK
+        """The instant at which a bucket is full again; 0 if it is full, and too late if it is that of a calendar quota.
+
+        Does not count as a use.
+        """
+        return self._buckets.get(key, 0) >> _INTERVAL_BITS  # with the rest above it: so it costs no more
 
     def put(self, key: bytes, full_at: int, interval: int, rest: int = 0) -> None:
         """Keep a bucket's state, see `State`."""
         buckets = self._buckets
-        buckets[key] = rest << _REST_AT | full_at << _INTERVAL_BITS | interval
+        if rest:
+            full_at |= rest << _INSTANT_BITS
+        buckets[key] = full_at << _INTERVAL_BITS | interval
         buckets.move_to_end(key)
         if len(buckets) > self._max:
             _, packed = buckets.popitem(last=False)

@@ -41,11 +41,13 @@ class LastKnown:
         full_at = self.buckets.full_at
         now = self.clock()
         for key, charge in demands:
-            # Cheap, and nearly always enough to rule a refusal out; `judge` has the last word.
-            quota = charge.quota
-            origin = now if quota.calendar is None else quota.calendar.start(now)
-            if charge.enforced and full_at(key) - origin + charge.due > quota.capacity:
+            # Cheap, and nearly always enough to rule a refusal out; `judge` has the last word. Of a calendar quota this
+            # says only that something was used of it.
+            if charge.enforced and full_at(key) - now + charge.due > charge.quota.capacity:
                 state = self.buckets.state
+                quota = charge.quota
+                if quota.calendar is not None and owe(state(key), quota, now) + charge.due <= quota.capacity:
+                    continue
                 decision = judge(demands, [owe(state(key), charge.quota, now) for key, charge in demands], now)
                 if not decision.allowed:
                     return decision

@@ -11,11 +11,12 @@ read()
 local INTERVAL, CAPACITY, DUE, ENFORCED, STARTS = 1, 2, 3, 4, 5
 local charges, checks = unpack(cjson.decode(ARGV[1]))
 
--- When the period of a calendar's charge began, and when it ends.
-local function period(charge)
-  local at = STARTS
-  while at < STARTS + 2 and now >= charge[at + 1] do at = at + 1 end
-  return charge[at], charge[at + 1]
+for _, charge in ipairs(charges) do
+  if charge[STARTS] then
+    local at = STARTS
+    while at < STARTS + 2 and now >= charge[at + 1] do at = at + 1 end
+    charge.from, charge.till = charge[at], charge[at + 1]
+  end
 end
 
 local changed = {}
@@ -25,19 +26,19 @@ for _, check in ipairs(checks) do
   local allowed = true
   for at = 1, #check, 2 do
     local charge = charges[check[at + 1]]
-    local from = charge[STARTS] and period(charge) or now
-    local owed = owe(check[at], charge[INTERVAL], charge[CAPACITY], from)
+    local capacity = charge[CAPACITY]
+    local owed = owe(check[at], charge[INTERVAL], capacity, charge.from or now)
     reply[#reply + 1] = owed
-    if charge[ENFORCED] == 1 and owed + charge[DUE] > charge[CAPACITY] then allowed = false end
+    if charge[ENFORCED] == 1 and owed + charge[DUE] > capacity then allowed = false end
   end
   if allowed then
     for at = 1, #check, 2 do
       local k, charge = check[at], charges[check[at + 1]]
-      local owes = reply[before + (at + 1) / 2] + charge[DUE]
-      if charge[DUE] > 0 and owes <= charge[CAPACITY] then
-        local from, till = now, now + owes
-        if charge[STARTS] then from, till = period(charge) end
-        full_at[k], written_under[k], changed[k] = from + owes, charge[INTERVAL], till
+      local due, from = charge[DUE], charge.from or now
+      local owes = reply[before + (at + 1) / 2] + due
+      if due > 0 and owes <= charge[CAPACITY] then
+        full_at[k], written_under[k] = from + owes, charge[INTERVAL]
+        changed[k] = charge.till or full_at[k]
       end
     end
   end

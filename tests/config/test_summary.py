@@ -78,3 +78,10 @@ def test_secrets_are_not_shown() -> None:
 def test_a_limit_per_address_says_so(tmp_path: Path) -> None:
     text = summary(load_rules_text(tmp_path, "limits: [{name: a, per: [endpoint, address], rate: 1/s}]"), 1)
     assert "a      address and endpoint  all" in text
+
+
+def test_a_calendar_quota_has_its_calendar_and_no_burst(tmp_path: Path) -> None:
+    text = "limits: [{name: a, per: user, quota: 9/month, zone: Europe/Berlin, tiers: {gold: {quota: 99/month}}}]"
+    *_, first, gold = summary(load_rules_text(tmp_path, text), 1).splitlines()
+    assert " ".join(first.split()) == "a user all 9/month from day 1, Europe/Berlin - yes none whole"
+    assert " ".join(gold.split()) == "tier gold 99/month from day 1, Europe/Berlin -"

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.commands.cli import main
 from tests.kit.process import Process, cli, gateway, run
+from tests.redis_server import redis_server
 from tests.wire import ask, get, upstream
 
 RULES = """\
@@ -76,6 +77,25 @@ async def operated(
         (folder / "gateway.yaml").write_text(settings.replace("PORT", str(up.port)))
         async with gateway("--config", folder / "gateway.yaml") as (process, public, port):
             yield Operated(process, folder, public, port, "https" if "tls:" in control else "http")
+
+
+async def test_a_calendar_quota_is_loaded_enforced_shown_and_overridden(tmp_path: Path) -> None:
+    quota = "quota: 2/month, zone: Europe/Berlin, from_day: 15"
+    async with (
+        redis_server() as redis,
+        operated(tmp_path, more=f"store: {{url: '{redis.url}', deadline: 5s}}\n") as running,
+    ):
+        (tmp_path / "rules.yaml").write_text(RULES.replace("rate: 2/day, burst: 2", quota))
+        assert "2/month" in await running.says("reload")
+        assert await running.statuses("ana", 3) == [200, 200, 429]
+        assert "everyone  0 of 2 left  quota 2/month  full at " in await running.says("usage", "ana")
+        more = ("--quota", "3/month", "--for", "1h", "--reason", "order 7")
+        assert (await running.says("override", "set", "ana", *more)).startswith("ana  3/month  until ")
+        assert await running.statuses("ana", 2) == [200, 429]
+        said = await running.says("explain", "GET /orders", "--user", "ana", "--running")
+        assert "everyone  user  3/month  -" in said
+        assert "It would be refused by everyone, until " in said
+        assert "no such limit" in await running.says("override", "set", "ana", "--quota", "3/day", *more[2:], code=1)
 
 
 @pytest.mark.parametrize("algorithm", KEYS)

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.limiter.buckets import BYTES_PER_BUCKET
 from gateway.limiter.memory import MemoryLimiter
-from tests.redis.builders import Recorder, demand, failover_of, limiter
+from tests.redis.builders import Recorder, demand, failover_of, limiter, quota_demand
 from tests.redis_server import redis_server
 from tests.untraced import untraced
 from tests.waiting import DEADLINE, until
@@ -65,6 +65,17 @@ async def test_the_least_recently_used_bucket_goes_first_and_only_a_loss_counts(
     await opened.check([demand("d", rate="1/s")])
     assert opened.evicted == 1
     assert opened.held == 2
+
+
+async def test_a_dropped_calendar_quota_is_a_loss_until_its_period_ends() -> None:
+    now = 1_000_000
+    opened = MemoryLimiter(1, lambda: now)
+    for key in ("a", "b"):
+        await opened.check([quota_demand(key, "5/day")])
+    assert opened.evicted == 1
+    now += 86_400_000_000
+    await opened.check([quota_demand("c", "5/day")])
+    assert opened.evicted == 1
 
 
 async def test_local_buckets_stay_bounded_while_redis_is_unavailable() -> None:

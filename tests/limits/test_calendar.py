@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from gateway.limits.bucket import Charge, Demand, Quota, State, take
 from gateway.limits.calendar import DAY, MONTH, WEEK, Calendar, CalendarRate, parse_amount
+from gateway.limits.identity import Identity
+from gateway.limits.limit import Limit
 from gateway.limits.rate import MICROSECONDS
+from gateway.limits.rules import Rules
 
 HOUR = 3600 * MICROSECONDS
 DAYS = 24 * HOUR
@@ -189,3 +192,24 @@ def test_quotas_and_rates_are_charged_together_or_not_at_all() -> None:
     decision, states = take(demands, [None, State(now, 1)], now)
     assert not decision.allowed
     assert states == (None, None)
+
+
+def test_a_limit_with_another_calendar_has_other_buckets_and_tiers_share_one() -> None:
+    ana = Identity((), (), b"key").user("ana", "gold")
+
+    def rules(calendar: Calendar, tokens: int = 5) -> Rules:
+        gold = {"gold": each(calendar, 9)}
+        return Rules(limits=[Limit("monthly", ("user",), each(calendar, tokens), tiers=gold)])
+
+    def key(of: Rules, tier: str | None) -> tuple[bytes, int]:
+        (demand,) = of.demands(of.default, ana._replace(tier=tier))
+        return demand.key, demand.charge.quota.burst
+
+    calendar = Calendar(MONTH, ZoneInfo("Europe/Berlin"), 15)
+    own, five = key(rules(calendar), None)
+    assert own == b"monthly@month.15.Europe%2FBerlin:*:" + ana.digest
+    assert (five, key(rules(calendar), "gold")) == (5, (own, 9))
+    assert key(rules(calendar, 7), None) == (own, 7)
+    assert rules(calendar).has_quotas
+    others = [Calendar(MONTH, calendar.zone, 14), Calendar(MONTH, ZoneInfo("UTC"), 15), Calendar(DAY, calendar.zone)]
+    assert len({own, *(key(rules(other), None)[0] for other in others)}) == 4

@@ -1,6 +1,9 @@
 """What a reload reports as changed."""
 
+from zoneinfo import ZoneInfo
+
 from gateway.limits.bucket import Quota
+from gateway.limits.calendar import MONTH, Calendar, CalendarRate
 from gateway.limits.condition import HEADER, QUERY, Condition
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
@@ -24,6 +27,21 @@ def test_a_rate_that_changed_is_shown_as_it_was_and_is_written() -> None:
     (changed,) = diff_rules(_rules("60/60s", "1/h"), _rules("61/m", "2/60m"))["limits"]["changed"]
     assert changed["before"] == {"rate": "60/60s", "tiers": {"gold": {"rate": "1/h", "burst": 7}}}
     assert changed["after"] == {"rate": "61/m", "tiers": {"gold": {"rate": "2/60m", "burst": 7}}}
+
+
+def test_a_rate_that_becomes_a_calendar_quota_is_shown_in_both_forms() -> None:
+    def rules(quota: Quota) -> Rules:
+        return Rules(limits=(Limit("all", ("user",), quota),))
+
+    def monthly(zone: str) -> Quota:
+        return Quota.each_period(CalendarRate(100, Calendar(MONTH, ZoneInfo(zone), 15)))
+
+    (changed,) = diff_rules(rules(Quota(Rate(1, 1), 5)), rules(monthly("UTC")))["limits"]["changed"]
+    assert changed["before"] == {"rate": "1/s", "burst": 5}
+    assert changed["after"] == {"quota": "100/month", "zone": "UTC", "from_day": 15}
+    (moved,) = diff_rules(rules(monthly("UTC")), rules(monthly("Europe/Berlin")))["limits"]["changed"]
+    assert (moved["before"], moved["after"]) == ({"zone": "UTC"}, {"zone": "Europe/Berlin"})
+    assert diff_rules(rules(monthly("UTC")), rules(monthly("UTC")))["limits"]["changed"] == []
 
 
 def test_conditions_that_changed_are_shown_as_the_files_have_them() -> None:

@@ -1,6 +1,6 @@
 """Parts that the tests of limiters and stores are built from."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -111,7 +111,7 @@ async def limiter(
     observer: RedisObserver | None = None,
     *,
     workers: int = 1,
-    has_quotas: bool = False,
+    has_quotas: Callable[[], bool] = lambda: False,
     **settings: Any,
 ) -> AsyncIterator[Limiter]:
     settings = {"deadline": PATIENT, **settings}
@@ -119,7 +119,7 @@ async def limiter(
     async with connected(store) as client:
         poller = Poller(client)
         observer = observer or Recorder()
-        opened = open_limiter(store, client, poller, observer, workers=workers, has_quotas=lambda: has_quotas)
+        opened = open_limiter(store, client, poller, observer, workers=workers, has_quotas=has_quotas)
         await opened.start()
         try:
             async with poller.polling():

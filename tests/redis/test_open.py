@@ -179,8 +179,20 @@ async def test_what_may_lose_a_month_is_said_if_there_are_calendar_quotas(
     options: tuple[str, ...], warnings: list[str]
 ) -> None:
     observer = Recorder()
-    async with redis_server(*options) as server, limiter(server.url, observer, has_quotas=True):
+    async with redis_server(*options) as server, limiter(server.url, observer, has_quotas=lambda: True):
         assert observer.warnings == warnings
+
+
+async def test_what_may_lose_a_month_is_said_after_a_reload_with_the_first_calendar_quota() -> None:
+    observer, quotas = Recorder(), [False]
+    async with (
+        redis_server("--appendonly", "yes", "--maxmemory-policy", "volatile-lru") as server,
+        limiter(server.url, observer, has_quotas=lambda: quotas[0]),
+    ):
+        assert observer.warnings == []
+        quotas[0] = True
+        await until(lambda: observer.warnings)
+        assert observer.warnings == [EVICTION_OF_QUOTAS.format(policy="volatile-lru")]
 
 
 @pytest.mark.usefixtures("redis_and_valkey")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.limiter.memory import MemoryLimiter
 from gateway.limits.bucket import Quota
+from gateway.limits.calendar import DAY, UTC_ZONE, Calendar, CalendarRate
 from gateway.limits.condition import Condition
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Identity
@@ -113,3 +114,11 @@ def test_buckets_are_bounded_and_what_is_lost_is_counted() -> None:
         play.refusing(request(number, f"user{number}", "default"), number)
     assert len(play._buckets) == 10
     assert play.evicted > 0
+
+
+def test_a_calendar_quota_comes_back_at_the_times_of_the_log() -> None:
+    quota = Quota.each_period(CalendarRate(2, Calendar(DAY, UTC_ZONE)))
+    play = Play(Rules(limits=[Limit("daily", ("user",), quota)]))
+    day, start = 86_400 * MICROSECONDS, 20_000 * 86_400 * MICROSECONDS
+    moments = [start - 1, start, start + 1, start + day - 1, start + day]
+    assert [play.refusing(request(now, "ana", "default"), now) for now in moments] == [(), (), (), ("daily",), ()]

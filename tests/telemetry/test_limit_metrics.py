@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.limits.bucket import Quota
+from gateway.limits.calendar import MONTH, UTC_ZONE, Calendar, CalendarRate
+from gateway.limits.limit import Limit
 from tests.control.fleet import RULES, fleet_member
 from tests.control.reload.test_api import reload
 from tests.control.running import Running, gateway, limit
@@ -71,3 +74,12 @@ async def test_a_reload_shows_the_rates_and_bursts_of_the_new_rules_and_no_other
             for _ in range(6):  # whichever worker responds
                 assert await shown(running, "gateway_limit_rate_tokens_per_second") == pytest.approx(rates)
                 assert await shown(running, "gateway_limit_burst_tokens") == bursts
+
+
+async def test_a_calendar_quota_has_tokens_and_no_rate() -> None:
+    quota = Quota.each_period(CalendarRate(7, Calendar(MONTH, UTC_ZONE)))
+    async with gateway(limit("each", 10), Limit("monthly", ("user",), quota)) as running:
+        assert (await shown(running, "gateway_limit_rate_tokens_per_second")).keys() == {"each"}
+        assert await shown(running, "gateway_limit_burst_tokens") == {"each": 10, "monthly": 7}
+        assert [(await running.check("ana", "order"))["remaining"] for _ in range(6)] == [6, 5, 4, 3, 2, 1]
+        assert await nearly_spent(running) == {"each": 0, "monthly": 1}
