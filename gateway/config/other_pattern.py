@@ -14,14 +14,14 @@ _BEFORE = re.compile(r"^[^/^]*\s(?=[/^])|^https?://[^/]+|^\w+:(?=[/^])|^[=~]\*?(
 """What stands in front of a path: a method or a host as in Go, an operator as in nginx."""
 _AFTER = re.compile(r"(/\??|\(\?:/\|\$\)|\(/\|\$\))?(\$|\\[zZ])$|(?<=\w)/\?$")
 """What stands behind one: the end of a regular expression, with a slash or without."""
-_QUERY = re.compile(r"\?(?=\w+=|$)")
+_QUERY = re.compile(r"\?(?=\w+=|$)|(?<=\w)#(?=\w)")
 _OPTIONAL = re.compile(r"[\[(](/[\w:{}<>]+)[\])]\??")
 _OPENING, _CLOSING = "([{<", ")]}>"
 _SIGNS = re.compile(r"[*:$(){}\[\]<>^\\+?#]|^\.{3}$|\u2026")
 """What a pattern has."""
 _WITHIN_SEGMENT = re.compile(r"(\[[^\]]*\]|\\[a-zA-Z])([*+?]|\{[0-9,]*\})+")
 """Any number of certain characters, such as ``[^/]+`` or ``\\d{4}``."""
-_BEYOND_SEGMENT = re.compile(r"[*+#>](?!\.\w)|\.{2}|\u2026|\bpath\b|^\$$")
+_BEYOND_SEGMENT = re.compile(r"(?<!=)[*+#>](?!\.\w)|=\*\*|\.{2}|\u2026|\bpath\b|^\$$")
 _PREFIX = re.compile(r"([A-Za-z0-9._~-]*[A-Za-z0-9_~-])(\*+|\(?\.[*+]\)?|\.{3})")
 _SUFFIX = re.compile(r"([A-Za-z0-9._~-]*[A-Za-z0-9_~-])\(.*\)\??")
 _NAME = re.compile(r"(?:(?<=[:$<{\[*+(])|(?<=\.\.))[A-Za-z_][A-Za-z0-9_-]*")

@@ -12,7 +12,7 @@ _ADDRESSES = """
     akamai-* ali-cdn-real-ip cdn-src-ip cf-connecting-ip cf-connecting-ipv6 cf-ipcountry cf-pseudo-ipv4 cf-visitor
     client-ip cloudfront-* cluster-client-ip disguised-host do-connecting-ip eo-connecting-ip fastly-client
     fastly-client-ip fastly-ff fastly-ssl fly-client-ip fly-forwarded-* fly-src* forwarded forwarded-for
-    forwarded-for-ip front-end-https incap-client-ip l5d-* proxy-client-ip remote-addr remote-host true-client-ip
+    forwarded-for-ip front-end-https incap-client-ip l5d-* proxy proxy-client-ip remote-addr remote-host true-client-ip
     was-default-hostname wl-proxy-* x-accel-* x-akamai-* x-amzn-tls-* x-amzn-waf-* x-appengine-* x-arr-* x-azure-*
     x-cdn-src-ip x-cf-forwarded-url x-cf-proxy-signature x-client-ip x-clientip x-cluster-client-ip x-envoy-* x-fd-*
     x-forward-for x-forwarded x-forwarded-* x-host x-http-host-override x-nf-* x-original-* x-originally-forwarded-for
@@ -20,7 +20,8 @@ _ADDRESSES = """
     x-sendfile-type x-source-ip x-sucuri-* x-true-client-ip x-url-scheme x-user-ip x-vercel-forwarded-for x-vercel-ip-*
     x-vercel-oidc-token x-vercel-proxied-for x-waws-* z-forwarded-for
 """
-"""Where a request came from, and which URL it was for before somebody rewrote it."""
+"""Where a request came from, and which URL it was for before somebody rewrote it. `proxy` is here because CGI
+programs take it for HTTP_PROXY, the proxy of their own requests (CVE-2016-5385)."""
 
 _CERTIFICATES = """
     cf-client-cert-* client-cert client-cert-chain ssl-client-* sslclientcert* x-amzn-mtls-*

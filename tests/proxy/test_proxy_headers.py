@@ -39,7 +39,7 @@ _BY_PROXIES = """
     X-Amzn-Ava-User-Context X-Amzn-Lattice-Identity X-Amzn-Tls-Version X-Replaced-Path X-Accel-Mapping X-Sendfile-Type
     X-Client-Subject-DN X-Client-S-DN X-Client-CN X-TLS-Cipher SSLClientCertStatus X-Real-Client-IP X-ClientIP
     Cluster-Client-IP X-Proxy-Roles X-Proxy-Ext-Dept X-JWT-Assertion Ngrok-Auth-User-Email CAS-User Osso-User-Dn eppn
-    X-Auth-UserId X-User-Email X-User-Groups X-User-Roles
+    Proxy X-Auth-UserId X-User-Email X-User-Groups X-User-Roles
 """
 _BY_CLIENTS = """
     Authorization Cookie X-Api-Key X-Auth-Token X-Auth-User X-Auth-Key X-Access-Token X-Amz-Date X-Amz-Security-Token
