@@ -180,7 +180,11 @@ async def test_no_secret_is_in_a_log_a_metric_a_response_or_the_audit_log(tmp_pa
             running.process.signal(signal.SIGTERM)
             await running.process.ends()
         told = "\n".join(
-            [*said, running.process.output, *(file.read_text() for file in (tmp_path / "state").iterdir())]
+            [
+                *said,
+                running.process.output,
+                *(file.read_text() for file in (tmp_path / "state").rglob("*") if file.is_file()),
+            ]
         )
     secret = (tmp_path / "secret").read_text()
     for hidden in (password, other, secret, "0123456789abcdef", good, forged, good.rpartition(".")[2]):
