@@ -13,11 +13,10 @@ from httptools import HttpResponseParser
 
 from benchmarks.kit.programs import find
 from tests.kit.process import Process
+from tests.waiting import until
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 _REFUSED = 400
-_FIRST_RESPONSE = 30.0
-"""Seconds in which a peer must have responded at least once."""
 
 
 class Load(NamedTuple):
@@ -120,9 +119,7 @@ class Python:
             _, client = await loop.create_connection(lambda: _Client(requests, latencies), "127.0.0.1", port)
             clients.append(client)
         await asyncio.sleep(seconds)
-        async with asyncio.timeout(_FIRST_RESPONSE):
-            while not latencies:  # on a machine that is busy with something else
-                await asyncio.sleep(seconds)
+        await until(lambda: bool(latencies))  # on a machine that is busy with something else
         responses, refused = len(latencies), sum(client.refused for client in clients)
         broken = sum(client.broken for client in clients)
         for client in clients:
