@@ -189,8 +189,10 @@ def _require(control: Control | None) -> Control:
 def _given_token(path: Path | None) -> str:
     try:
         token = path.read_text().strip() if path is not None else os.environ.get(_TOKEN_VARIABLE, "").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ControlClientError(f"the token file {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise ControlClientError(f"the token file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ControlClientError(f"the token file {path} does not hold a token") from None
     if path is not None and not token:
         raise ControlClientError(f"the token file {path} is empty")
     if not token.isprintable() or not token.isascii():

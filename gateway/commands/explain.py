@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from gateway.auth.grant import Scope
-from gateway.commands.caller import parse_address
 from gateway.commands.console import print_error
 from gateway.commands.control_client import DEFAULT_CONFIG, ControlClient, add_client_flags
 from gateway.commands.override import quota_text
 from gateway.config.flags import Flags
 from gateway.config.loader import load
 from gateway.config.summary import table
+from gateway.limits.address import Address, group, parse_address
 from gateway.limits.explanation import Question, as_document
 from gateway.operator_error import OperatorError
 from gateway.proxy.dry_run import DryRun
@@ -48,7 +48,7 @@ def add_commands(commands: Any) -> None:
         "--token-file", dest="caller_token", metavar="FILE", type=Path, help="send the caller's token in this file"
     )
     explain.add_argument(
-        "--address", metavar="IP", type=parse_address, help="where the connection comes from (default: unknown)"
+        "--address", metavar="IP", type=_address, help="where the connection comes from (default: unknown)"
     )
     explain.add_argument("--rules", metavar="FILE", help="rule file or folder, in place of the settings' own")
     explain.add_argument(
@@ -110,6 +110,13 @@ def _question(options: argparse.Namespace) -> Question:
         raise ExplainError(f"this is not a request: {error}") from None
 
 
+def _address(text: str) -> Address:
+    address = parse_address(text)
+    if address is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address")
+    return address
+
+
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
@@ -120,8 +127,10 @@ def _header(text: str) -> tuple[str, str]:
 def _token(path: Path) -> str:
     try:
         token = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExplainError(f"--token-file {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise ExplainError(f"--token-file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ExplainError(f"--token-file {path} does not hold a token: it is not text") from None
     if not token:
         raise ExplainError(f"--token-file {path} is empty")
     return token
@@ -162,8 +171,17 @@ def _either(values: list[str]) -> str:
     return " or ".join(value or "empty" for value in values)
 
 
+def _client(text: str | None) -> str:
+    """A client known by address only, and what is counted as one with it."""
+    address = parse_address(text or "")
+    if address is None:
+        return f"address {text or 'unknown'}"
+    counted = group(address)
+    return f"address {text}" + f" (all of {counted} is one caller)" * (counted != text)
+
+
 def _caller(caller: dict[str, Any]) -> list[str]:
-    who = f"user {caller['user']}" if caller["user"] else f"address {caller['address'] or 'unknown'}"
+    who = f"user {caller['user']}" if caller["user"] else _client(caller["address"])
     source = {"given": "named by --user", "client_address": "known by nothing but the address"}.get(
         caller["source"], f"identified by {caller['source']}"
     )

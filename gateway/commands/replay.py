@@ -28,6 +28,7 @@ _CONFIG = Path("config/gateway.yaml")
 _NOWHERE = "http://127.0.0.1:9"
 """The upstream if there is no gateway.yaml: nothing is sent there."""
 
+_DIGITS = 6
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)%|(0)", re.ASCII)
 _MOST = 0.5
 """The share of lines that may be bad; with more, it is not a log that can be read."""
@@ -68,7 +69,7 @@ def add_commands(commands: Any) -> None:
         "--at-most", metavar="SHARE", type=_share,
         help="exit with 1 if a larger share of the requests would be newly refused, such as 0.1%%",
     )  # fmt: skip
-    replay.add_argument("--top", metavar="N", type=int, default=10, help="callers to list (default %(default)s)")
+    replay.add_argument("--top", metavar="N", type=_count, default=10, help="callers to list (default %(default)s)")
     replay.add_argument("--html", metavar="FILE", type=Path, help="also write a web page with charts")
     replay.add_argument("--json", action="store_true", help="print JSON")
     replay.set_defaults(run=_replay)
@@ -86,9 +87,16 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 def _share(text: str) -> float:
     form = _SHARE.fullmatch(text)
-    if form is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share; write it as in 0.1%")
-    return float(form[1] or 0) / 100
+    share = float(form[1] or 0) / 100 if form is not None else 2
+    if share > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share up to 100%; write it as in 0.1%")
+    return share
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of callers, such as 10")
+    return int(text)
 
 
 def _replay(options: argparse.Namespace) -> int:
@@ -117,7 +125,7 @@ def _replay(options: argparse.Namespace) -> int:
         bad=logs.bad,
         others=logs.others,
         caveats=tuple(caveats_of(logs, result, before, after, (old.rules, new.rules), new.settings)),
-        most=max(0, options.top),
+        most=options.top,
     )
     if options.html is not None:
         _write(options.html, as_html(replay))
@@ -159,7 +167,8 @@ def _require_log(logs: AccessLogs) -> None:
     for line in logs.named:
         print_error(f"warning: {line}")
     if logs.bad > len(logs.named):
-        print_error(f"warning: {logs.bad - len(logs.named)} more lines could not be parsed")
+        more = logs.bad - len(logs.named)
+        print_error(f"warning: {more} more line{'s' * (more > 1)} could not be parsed")
     if logs.bad > _MOST * logs.lines:
         raise ReplayError(
             f"{logs.bad} of {logs.lines} lines could not be parsed; the log has to be the gateway's own, in JSON "

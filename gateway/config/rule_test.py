@@ -281,6 +281,8 @@ class _Reading:
         expect = values.get("expect", Expectation.ALLOWED)
         if "by" in entries and "expect" in values and expect is not Expectation.REFUSED:
             entries.at("by").refuse("only a refusal is by a limit; write expect: refused, or remove 'by'")
+        if "request" in entries and "request" not in values:
+            raise InvalidError  # as was noted
         method, target = values.get("request", ("", ""))
         times = values.get("times", 1)
         self._left -= times if method else 0

@@ -210,12 +210,25 @@ def test_a_request_that_is_not_served_has_the_reason_of_the_access_log(
         (["GET /", "--header", "X-Plan: a\r\nX-User-Id: b"], "a header is one line"),
         (["GET /", "--tier", "gold"], "--tier needs --user"),
         (["GET /", "--user", ""], "a user id is not empty"),
-        (["GET /", "--token-file", "nothing"], "nothing cannot be read"),
+        (["GET /", "--token-file", "nothing"], "nothing cannot be read: No such file"),
+        (["GET /", "--token-file", "."], "cannot be read: Is a directory"),
     ],
 )
 def test_what_describes_no_request_is_rejected(capsys: Printed, arguments: list[str], why: str) -> None:
     assert main(["explain", *arguments, "--config", "gateway.yaml"]) == 1
     assert why in capsys.readouterr().err
+
+
+def test_an_ipv6_address_is_trusted_as_it_is_and_counted_with_its_64(folder: Path, capsys: Printed) -> None:
+    settings = SETTINGS.replace("trusted_proxies: [10.0.0.1]", 'trusted_proxies: ["2001:db8::7"]')
+    (folder / "gateway.yaml").write_text(settings)
+    proxied = explained(capsys, "GET /", "--address", "2001:db8::7", "--header", "X-User-Id: ana")
+    assert proxied["caller"]["user"] == "ana"
+    assert main(["explain", "GET /", "--address", "2001:db8::8", "--config", "gateway.yaml"]) == 0
+    assert "address 2001:db8::8 (all of 2001:db8::/64 is one caller)" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["explain", "GET /", "--address", "2001:db8::/64", "--config", "gateway.yaml"])
+    assert "is not an IP address" in capsys.readouterr().err
 
 
 def test_rules_can_be_tried_without_settings_and_instead_of_those_in_the_settings(

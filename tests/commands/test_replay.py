@@ -93,12 +93,20 @@ def test_a_larger_share_that_is_newly_refused_fails(share: str, code: int, capsy
     assert ("26.667% of the requests would be newly refused" in capsys.readouterr().err) is bool(code)
 
 
-@pytest.mark.parametrize("share", ["0.1", "x%", "-1%", "1000%", ""])
+@pytest.mark.parametrize("share", ["0.1", "x%", "-1%", "101%", "1000%", ""])
 def test_a_share_has_a_percent_sign(share: str, capsys: Printed) -> None:
     with pytest.raises(SystemExit) as stopped:
         replay("access.log", f"--at-most={share}")
     assert stopped.value.code == 2
     assert "write it as in 0.1%" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["-1", "x", "1000000000"])
+def test_the_number_of_callers_to_list_is_bounded(number: str, capsys: Printed) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        replay("access.log", f"--top={number}")
+    assert stopped.value.code == 2
+    assert "is not a number of callers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("pattern", ["(", "user", "(?P<name>.)"])

@@ -125,6 +125,11 @@ def test_a_mistake_in_a_file_is_reported(text: str, said: str, tmp_path: Path) -
     assert said in "\n".join(problems(tmp_path, text))
 
 
+def test_a_request_that_is_a_mistake_is_one_problem(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, "tests: [{name: a, steps: [{request: get /, expect: allowed}]}]\n")
+    assert "did you mean GET" in problem
+
+
 def test_two_tests_of_one_name_are_a_mistake_in_whatever_files_they_are(tmp_path: Path) -> None:
     text = "tests: [{name: a, steps: [{request: GET /, expect: allowed}]}]\n"
     (problem,) = problems(tmp_path, text, text)

@@ -169,6 +169,7 @@ class Acceptance:
             result["tests"] = await self._test(name, new.rules, result)
             if change.dry_run:
                 self._snapshots.drop(name)
+                result["warnings"] += _refusal(terms, before.number, new.rules.revision)
                 return result
             if files is not None and not await asyncio.to_thread(self._is_kept, before.number, files):
                 number = await asyncio.to_thread(self._revisions.next_number)
@@ -268,3 +269,12 @@ class Acceptance:
         if failures:
             raise RuleTestsFailedError([str(each) for each in failures], **known, tests=results)
         return results
+
+
+def _refusal(terms: Terms, number: int, checksum: str) -> list[str]:
+    """Why rules would be refused that are as they should be."""
+    try:
+        terms(number, checksum)
+    except ConflictError as error:
+        return [f"a reload would be refused: {error}"]
+    return []

@@ -98,12 +98,11 @@ class Reloader:
                         "`gateway reload` puts the files in force again"
                     )
                 if confirm_within is not None:
-                    self._require_revisions("confirm_within")
-                    if not before.number:
-                        raise ConflictError("there is no revision to return to so far; reload without confirm_within")
+                    await self._require_return(before)
             name, files = await asyncio.to_thread(self._snapshots.take)
 
             def terms(number: int, checksum: str) -> InForce:
+                _require_confirmed(before)
                 rolled_back = before.pin.rolled_back if before.pin is not None else ()
                 if checksum in rolled_back and not force:
                     raise ConflictError(
@@ -148,14 +147,14 @@ class Reloader:
         """Confirm what is in force. Returns its number and checksum.
 
         Raises:
-            ConflictError: nothing has to be confirmed.
+            ConflictError: nothing has to be confirmed, or it is too late.
             AuditUnavailableError, RevisionsUnavailableError: it cannot be recorded.
         """
         async with self._workers.locked():
             before = await asyncio.to_thread(self._revisions.refresh)
             if before.pending is None:
                 raise ConflictError("there is nothing to confirm: no reload waits for it, or it was too late")
-            if before.pending.deadline <= now():
+            if before.pending.deadline <= now() and await self._can_return(before.pending):
                 raise ConflictError("it is too late to confirm: the revision before is being put in force again")
             checksum = self._book.current.revision
             await self._audit.record(actor, "confirm", "rules", after={"number": before.number, "revision": checksum})
@@ -175,7 +174,13 @@ class Reloader:
             before = await asyncio.to_thread(self._revisions.refresh)
             if before.pending is None or before.pending.deadline > now():
                 return
-            revision = await asyncio.to_thread(self._revisions.get, before.pending.previous)
+            try:
+                revision = await asyncio.to_thread(self._revisions.get, before.pending.previous)
+            except ControlError as error:
+                raise RevisionsUnavailableError(
+                    f"nobody has confirmed revision {before.number} in time, but it stays in force, because revision "
+                    f"{before.pending.previous} cannot be read: {error}; run `gateway confirm`, then reload"
+                ) from None
             name = await asyncio.to_thread(self._snapshots.write, revision.files)
             new = await asyncio.to_thread(self._snapshots.read, name)
             old, certificates = self._book.current, self._certificates.current
@@ -210,12 +215,35 @@ class Reloader:
             return await asyncio.to_thread(self._revisions.refresh)
         except RevisionsUnavailableError as error:
             if force:
-                return self._revisions.in_force
+                return replace(self._revisions.in_force, pending=None)
             raise RevisionsUnavailableError(f"{error}; a reload with force=true replaces it") from None
 
     def _require_revisions(self, what: str) -> None:
         if not self._revisions.are_kept:
             raise RevisionsUnavailableError(f"{what} needs revisions, and none is kept: set control.state")
+
+    async def _require_return(self, before: InForce) -> None:
+        """Require that the revision in force can be put in force again.
+
+        Raises:
+            ConflictError, RevisionsUnavailableError: it cannot.
+        """
+        self._require_revisions("confirm_within")
+        if not before.number:
+            raise ConflictError("there is no revision to return to so far; reload without confirm_within")
+        try:
+            await asyncio.to_thread(self._revisions.get, before.number)
+        except ControlError as error:
+            raise RevisionsUnavailableError(
+                f"the rules in force could not be put in force again: {error}; reload without confirm_within"
+            ) from None
+
+    async def _can_return(self, pending: Pending) -> bool:
+        try:
+            await asyncio.to_thread(self._revisions.get, pending.previous)
+        except ControlError:
+            return False
+        return True
 
     async def reload_on_signal(self) -> bool:
         """Reload because of SIGHUP. Never raises: what goes wrong is in the log. Returns whether it was applied."""

@@ -104,7 +104,7 @@ class Revisions:
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RevisionsUnavailableError(f"{file} is damaged or cannot be read: {error}") from None
+            raise _unreadable(file, error) from None
         return self._in_force
 
     def latest(self) -> InForce:
@@ -159,7 +159,7 @@ class Revisions:
                 f"there is no revision {number}; the last {MOST} are kept, see GET /api/v1/admin/revisions"
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RevisionsUnavailableError(f"{file} is damaged or cannot be read: {error}") from None
+            raise _unreadable(file, error) from None
 
     def find(self, checksum: str) -> int:
         """The number of the last revision with a checksum.
@@ -211,6 +211,12 @@ def _read(file: Path) -> Any:
     if sha256(json.dumps(whole["content"]).encode()).hexdigest() != whole["sha256"]:
         raise ValueError("its content does not match its digest")
     return whole["content"]
+
+
+def _unreadable(file: Path, error: Exception) -> RevisionsUnavailableError:
+    if isinstance(error, OSError):
+        return RevisionsUnavailableError(f"{file} cannot be read: {error.strerror}")
+    return RevisionsUnavailableError(f"{file} is damaged: {error}")
 
 
 def _write(file: Path, content: Any) -> None:

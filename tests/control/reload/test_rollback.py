@@ -175,6 +175,47 @@ async def test_a_full_disk_refuses_a_reload_but_keeps_none_from_returning(tmp_pa
         assert await revisions(running, 1) == before
 
 
+async def test_a_trial_whose_revision_before_is_lost_is_not_begun_and_can_be_ended(tmp_path: Path) -> None:
+    async with fleet_member(tmp_path, 9) as running:
+        before = tmp_path / "state" / "revisions" / "1.json"
+        kept = before.read_bytes()
+        before.unlink()
+        running.write_rules(BURST)
+        answer = await reload(running, "?confirm_within=1s")
+        assert (answer.status, "reload without confirm_within" in answer.body["detail"]) == (503, True)
+        before.write_bytes(kept)
+        assert (await reload(running, "?confirm_within=1s")).status == 200
+        before.unlink()
+        await running.process.says("nobody has confirmed revision 2 in time.*`gateway confirm`")
+        assert (await confirm(running)).status == 200
+        running.write_rules(ANOTHER)
+        assert (await reload(running)).status == 200
+
+
+async def test_a_damaged_note_of_a_trial_is_replaced_by_a_reload_with_force(tmp_path: Path) -> None:
+    async with fleet_member(tmp_path, 9) as running:
+        running.write_rules(BURST)
+        assert (await reload(running, "?confirm_within=1h")).status == 200
+        (tmp_path / "state" / "revisions" / "in-force.json").write_text("{")
+        running.write_rules(ANOTHER)
+        answer = await reload(running)
+        assert (answer.status, "force=true replaces it" in answer.body["detail"]) == (503, True)
+        assert (await reload(running, "?force=true")).status == 200
+        assert (await rules(running))["unconfirmed"] is None
+
+
+async def test_a_dry_run_says_that_a_reload_would_be_refused(tmp_path: Path) -> None:
+    async with fleet_member(tmp_path, 9) as running:
+        running.write_rules(BURST)
+        await reload(running, "?confirm_within=1h")
+        (warning,) = (await reload(running, "?dry_run=true")).body["warnings"]
+        assert warning.startswith("a reload would be refused: revision 2 waits to be confirmed")
+        await rollback(running, 1)
+        (warning,) = (await reload(running, "?dry_run=true")).body["warnings"]
+        assert "were rolled back" in warning
+        assert (await reload(running, "?dry_run=true&force=true")).body["warnings"] == []
+
+
 async def test_without_redis_only_the_gateway_that_is_asked_confirms_and_says_so(tmp_path: Path) -> None:
     async with redis_server() as redis, fleet_member(tmp_path, 9, redis.url) as running:
         running.write_rules(BURST)
