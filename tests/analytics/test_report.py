@@ -171,6 +171,31 @@ def test_json_has_the_same_numbers() -> None:
     ]
 
 
+def test_a_candidate_is_shown_against_the_limit_in_force() -> None:
+    """Only for the endpoints and tiers where both were counted."""
+    decisions = {
+        (MINUTE, Row("orders", "", "", "allowed")): 90,
+        (MINUTE, Row("orders", "", "", "refused")): 10,
+        (MINUTE, Row("orders", "each", "", "allowed")): 90,
+        (MINUTE, Row("orders", "each", "", "refused")): 10,
+        (MINUTE, Row("orders", "each (candidate)", "", "allowed")): 60,
+        (MINUTE, Row("orders", "each (candidate)", "", "shadow_refused")): 40,
+        (MINUTE, Row("carts", "each (candidate)", "", "shadow_refused")): 5,
+    }
+    made = report(Totals(Counter(decisions)))
+    assert (
+        "LIMIT  ENDPOINT  TIER  LIVE REFUSED  NOT ENFORCED  SHARE  CANDIDATE WOULD  ITS SHARE\n"
+        "each   orders    -               10             0  10.0%               40      40.0%\n"
+    ) in as_text(made)
+    assert json.loads(as_json(made))["candidates"] == [
+        {"limit": "each", "endpoint": "orders", "tier": None,
+         "refused": 10, "shadow_refused": 0, "candidate_would_refuse": 40},
+    ]  # fmt: skip
+    page = as_html(made)
+    assert "Limits against their candidates" in page
+    assert "<td>40.0%</td>" in re.sub(r'<td class="[^"]*">', "<td>", page)
+
+
 class Page(HTMLParser):
     """The tags and attributes that a browser would act on."""
 

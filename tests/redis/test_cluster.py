@@ -9,10 +9,15 @@ import pytest
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
+from gateway.limits.bucket import Quota
+from gateway.limits.limit import Candidate, Limit
+from gateway.limits.rate import Rate
+from gateway.limits.rules import Rules
 from gateway.redis.clock import StoreClock
 from gateway.redis.cluster import ClusterStore
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.scripts import Debt
+from tests.kit.identity import make_identity
 from tests.redis.builders import Recorder, client_of, demand, failover_of, limiter, quota_demand
 from tests.redis.clusters import redis_cluster
 from tests.redis_server import RedisServer
@@ -83,6 +88,18 @@ async def keep(store: ClusterStore, nodes: list[RedisServer]) -> None:
     # A shadow in another slot never blocks, and is given back too.
     shadow = demand("shadow", burst=1, enforced=False)
     assert [(await store.take([demand(f"s{turn}"), shadow])).refused for turn in range(2)] == [(), (1,)]
+
+    # Nor does a candidate, whose bucket is wherever its key is.
+    tried = Limit("tried", ("user",), Quota(Rate(1, 3600), 4), candidate=Candidate(Quota(Rate(1, 3600), 1)))
+    rules = Rules(limits=[tried])
+    callers = [make_identity(hash_key=b"k" * 16).user(f"user-{number}") for number in range(8)]
+    both = [rules.demands(rules.default, caller) for caller in callers]
+    assert {len({key_slot(b"gateway:bucket:" + key) * 3 // 16384 for key, _ in each}) for each in both} == {1, 2}
+    for each in both:
+        found = [(await store.take(each)).refused for _ in range(4)]
+        assert found == [(), (1,), (1,), (1,)]
+        refused = await store.take(each)
+        assert (refused.allowed, 0 in refused.refused) == (False, True)
 
     # Never more than allowed, however many ask at once, and nothing is lost of what was refused.
     shared = demand("shared", burst=50)

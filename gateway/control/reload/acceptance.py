@@ -158,7 +158,7 @@ class Acceptance:
             certificates = self._certificates.current if files is None else await self._read_certificates()
             changed = diff_rules(old, new.rules)
             renewed = certificates.changed_since(self._certificates.current)
-            result = {
+            result: dict[str, Any] = {
                 "revision": new.rules.revision,
                 "previous": old.revision,
                 "changed": changed,
