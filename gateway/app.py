@@ -29,7 +29,7 @@ from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
 from gateway.process.sockets import Bound
 from gateway.proxy.bad_request import BadRequest
-from gateway.proxy.dry_run import DryRun
+from gateway.proxy.explainer import Explainer
 from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
@@ -160,7 +160,7 @@ class Worker:
             )
             control = ControlPlane(
                 settings, workers, context.runtime.since, book, self._certificates, identity, limiter, redis, poller,
-                events, metrics, log, status, DryRun(settings).explain, rule_tests_of(settings), revisions,
+                events, metrics, log, status, Explainer(settings).explain, rule_tests_of(settings), revisions,
             )  # fmt: skip
             self._reload = control.reloader.reload_on_signal
 

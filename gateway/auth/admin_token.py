@@ -16,7 +16,7 @@ from collections.abc import Callable
 from gateway.auth.grant import Grant
 from gateway.auth.signed_token import Claims, SignedTokens, TokenRefusedError, numeric_date
 from gateway.settings.control import AdminPolicy
-from gateway.settings.tokens import TokenKey
+from gateway.settings.token_key import TokenKey
 
 _MAX_LENGTH = 4096
 _CAPACITY = 1024

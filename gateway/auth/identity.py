@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from gateway.auth.verifier import Verifier
+from gateway.auth.caller_token import Verifier
 from gateway.limits.identity import BearerToken, Identity, Rejection, TrustedHeader
 from gateway.settings.identity import IdentityPolicy, Jwt
 

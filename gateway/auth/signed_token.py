@@ -26,7 +26,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 import jwt
 
 from gateway.auth.strict_json import StrictJsonError, parse_strict_json
-from gateway.settings.tokens import TokenKey
+from gateway.settings.token_key import TokenKey
 
 LEEWAY = 30.0
 """Seconds by which the clocks of issuer and gateway may differ."""

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from hmac import compare_digest
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import jwt
@@ -22,8 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.auth.grant import Scope
 from gateway.operator_error import OperatorError
-
-Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
+from gateway.settings.token_key import Algorithm
 
 
 class SigningError(OperatorError):

@@ -16,7 +16,7 @@ from gateway.config.summary import table
 from gateway.limits.address import Address, group, parse_address
 from gateway.limits.explanation import Question, as_document
 from gateway.operator_error import OperatorError
-from gateway.proxy.dry_run import DryRun
+from gateway.proxy.explainer import Explainer
 
 _NOWHERE = "http://127.0.0.1:9"
 """An upstream for rules without settings; nothing is sent."""
@@ -79,7 +79,7 @@ def _offline(options: argparse.Namespace, question: Question) -> dict[str, Any]:
         print_error(f"warning: {warning}")
     loop = asyncio.new_event_loop()
     try:
-        return as_document(DryRun(loaded.settings).explain(loaded.rules, question, loop))
+        return as_document(Explainer(loaded.settings).explain(loaded.rules, question, loop))
     finally:
         loop.close()
 

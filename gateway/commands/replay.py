@@ -14,15 +14,15 @@ from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
 from gateway.limits.identity import Identity
 from gateway.operator_error import OperatorError
-from gateway.replay.access_log import STDIN, AccessLogs, LogError
 from gateway.replay.caveats import caveats_of, users_of
+from gateway.replay.combined_log import GROUPS, CombinedLog
 from gateway.replay.comparison import compare
 from gateway.replay.gateway_log import GatewayLog
 from gateway.replay.html import as_html
+from gateway.replay.log_reader import STDIN, AccessLogs, LogError
 from gateway.replay.order import in_order
 from gateway.replay.play import Play
 from gateway.replay.report import Replay, as_json, as_text
-from gateway.replay.web_log import GROUPS, WebLog
 
 _CONFIG = Path("config/gateway.yaml")
 _NOWHERE = "http://127.0.0.1:9"
@@ -106,7 +106,7 @@ def _replay(options: argparse.Namespace) -> int:
     identity = Identity((), (), new.settings.identity.hash_key)
     own = GatewayLog(identity, users_of(old.rules) | users_of(new.rules))
     progress = ProgressBar(None)
-    logs = AccessLogs(tuple(options.logs), own, WebLog(identity, options.pattern), progress.show)
+    logs = AccessLogs(tuple(options.logs), own, CombinedLog(identity, options.pattern), progress.show)
     progress.size = logs.size
     before, after = Play(old.rules), Play(new.rules)
     try:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gateway.auth.grant import Scope
-from gateway.auth.signing import Algorithm, SigningError, SigningKey, issue, make_key, read_key, shared_secret, verifies
+from gateway.auth.signing import SigningError, SigningKey, issue, make_key, read_key, shared_secret, verifies
 from gateway.config.loader import load
 from gateway.limits.duration import parse_duration
 from gateway.settings.control import AdminPolicy
-from gateway.settings.tokens import TokenKey
+from gateway.settings.token_key import Algorithm, TokenKey
 
 _CONFIG = Path("config/gateway.yaml")
 _STEM = Path("secrets/admin")

@@ -7,7 +7,7 @@ from gateway.config.location import path
 from gateway.config.scalar import each, matching
 from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
-from gateway.config.token import ADMIN
+from gateway.config.token_key import ADMIN
 from gateway.settings.control import Control
 
 _host = matching(

@@ -11,11 +11,11 @@ from gateway.config.reader import Reader, reads
 from gateway.config.scalar import each, header, matching, text
 from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
-from gateway.config.token import POLICY_KEYS, pick_policy
+from gateway.config.token_key import POLICY_KEYS, pick_policy
 from gateway.limits.address import Network, Unix
 from gateway.limits.identity import ApiKey, TrustedHeader
 from gateway.settings.identity import IdentityPolicy, Jwt
-from gateway.settings.tokens import TokenPolicy
+from gateway.settings.token_key import TokenPolicy
 
 
 @reads("claim", {"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]}, show=".".join)

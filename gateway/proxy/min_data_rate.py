@@ -1,4 +1,7 @@
-"""`MinDataRate`: how long to go on waiting for a slow client; `SendRate` applies it to what is sent to one."""
+"""`MinDataRate`: how long to go on waiting for a slow client; `SendRate` applies it to what is sent to one.
+
+The numbers are settings: `body_timeout`, `answer_timeout` and `least_rate` of `Intake`.
+"""
 
 import asyncio
 from collections.abc import Callable

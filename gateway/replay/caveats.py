@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from gateway.limits.rules import Rules
-from gateway.replay.access_log import AccessLogs
 from gateway.replay.comparison import Comparison
+from gateway.replay.log_reader import AccessLogs
 from gateway.replay.play import Play
 from gateway.settings.gateway import Settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from gateway.limits.address import Network, Unix
 from gateway.settings.listener import Listener
 from gateway.settings.size import Bytes
-from gateway.settings.tokens import TokenPolicy
+from gateway.settings.token_key import TokenPolicy
 
 
 @dataclass(frozen=True, slots=True)

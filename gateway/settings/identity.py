@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from gateway.limits.address import Network, Unix
 from gateway.limits.identity import ApiKey, TrustedHeader
-from gateway.settings.tokens import TokenPolicy
+from gateway.settings.token_key import TokenPolicy
 
 
 @dataclass(frozen=True, slots=True)

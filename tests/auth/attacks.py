@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
-from gateway.auth.signing import Algorithm
+from gateway.settings.token_key import Algorithm
 from tests.auth.keys import claims, pair, part, signed, token
 
 YEARS = 10 * 366 * 86_400

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import jwt
 
-from gateway.auth.signing import Algorithm, SigningKey, make_key, read_key
+from gateway.auth.signing import SigningKey, make_key, read_key
 from gateway.settings.control import AdminPolicy
-from gateway.settings.tokens import TokenKey, TokenPolicy
+from gateway.settings.token_key import Algorithm, TokenKey, TokenPolicy
 
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 AUDIENCE, ISSUER = "gateway.test", "https://issuer.test"

@@ -7,7 +7,7 @@ import pytest
 from gateway.auth.admin_token import AdminVerifier
 from gateway.auth.grant import Scope
 from gateway.auth.signed_token import TokenRefusedError
-from gateway.auth.signing import Algorithm
+from gateway.settings.token_key import Algorithm
 from tests.auth.attacks import ATTACKS
 from tests.auth.keys import ALGORITHMS, claims, pair, policy, signed, token
 

@@ -7,9 +7,9 @@ import pytest
 
 from gateway.auth.admin_token import AdminVerifier
 from gateway.auth.grant import Scope
-from gateway.auth.signing import Algorithm
 from gateway.commands.cli import main
 from gateway.config.loader import load
+from gateway.settings.token_key import Algorithm
 from tests.auth.keys import ALGORITHMS
 
 SETTINGS = """\

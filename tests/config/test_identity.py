@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from gateway.limits.identity import ApiKey, Claim, TrustedHeader
 from gateway.settings.control import AdminPolicy
 from gateway.settings.identity import IdentityPolicy, Jwt
-from gateway.settings.tokens import TokenKey, TokenPolicy
+from gateway.settings.token_key import TokenKey, TokenPolicy
 from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, public_pem
 
 PEM = public_pem(generate_private_key(SECP256R1()))

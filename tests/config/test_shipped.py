@@ -17,7 +17,7 @@ from gateway.config.limit import EXEMPT
 from gateway.config.loader import load
 from gateway.config.rule_test import load_rule_tests
 from gateway.config.rulebook import RULES
-from gateway.config.token import KEY
+from gateway.config.token_key import KEY
 from gateway.rule_tests.run import run_rule_tests
 from gateway.settings.gateway import Settings
 from gateway.settings.upstream import HealthCheck

@@ -7,8 +7,7 @@ from typing import get_args
 import pytest
 
 from gateway.auth.grant import Scope
-from gateway.auth.signing import Algorithm
-from gateway.settings.tokens import ScopeName
+from gateway.settings.token_key import Algorithm, ScopeName
 from tests.auth.attacks import ATTACKS
 from tests.auth.keys import ALGORITHMS, pair, policy, token
 from tests.control.running import CHECK, gateway, read, request

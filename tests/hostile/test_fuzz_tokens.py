@@ -12,11 +12,11 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from gateway.auth.admin_token import AdminVerifier
+from gateway.auth.caller_token import Verifier
 from gateway.auth.signed_token import TokenRefusedError
-from gateway.auth.verifier import Verifier
 from gateway.limits.identity import Rejection
 from gateway.settings.control import AdminPolicy
-from gateway.settings.tokens import TokenKey, TokenPolicy
+from gateway.settings.token_key import TokenKey, TokenPolicy
 from tests.auth.keys import ALGORITHMS, AUDIENCE, ISSUER, Pair, pair, part
 from tests.fuzzing import examples
 from tests.hostile.tokens import Keys, callers_claims, operators_claims

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gateway.settings.tokens import TokenKey
+from gateway.settings.token_key import TokenKey
 from tests.auth.keys import AUDIENCE, ISSUER
 
 SKEW = 30

@@ -1,7 +1,8 @@
 """`Confirmation`: takes rules back that nobody has confirmed in time.
 
 Every worker of every gateway has its own, and goes by what is on disk: a worker or a gateway that dies keeps none from
-returning, and one that starts later heeds the deadline, too.
+returning, and one that starts later heeds the deadline, too. How long it is, whoever reloads says: `confirm_within`,
+whose bounds are in `api`.
 """
 
 import asyncio

@@ -14,7 +14,7 @@ from gateway.config.scalar import choice, each, text
 from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
 from gateway.settings.control import AdminPolicy
-from gateway.settings.tokens import ScopeName, TokenKey, TokenPolicy
+from gateway.settings.token_key import Algorithm, ScopeName, TokenKey, TokenPolicy
 
 _MIN_SECRET_LENGTH = 32
 _MAX_PEM_LENGTH = 65_536
@@ -71,7 +71,7 @@ def _section(path: str, **more: Reader[Any]) -> Section[TokenKey]:
         path,
         {
             "kid": text,
-            "algorithm": choice("HS256", "RS256", "ES256", "EdDSA"),
+            "algorithm": choice(*get_args(Algorithm)),
             **_SECRET.keys,
             "public_key_file": _public_key,
             **more,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from gateway.limits.identity import Identity
 from gateway.limits.rate import MICROSECONDS
+from gateway.replay.combined_log import CombinedLog
 from gateway.replay.request import BadLineError, LoggedRequest, RequestLine
-from gateway.replay.web_log import WebLog
 from tests.fuzzing import examples
 
 IDENTITY = Identity((), (), b"key")
@@ -17,7 +17,7 @@ TIME = 971_211_336 * MICROSECONDS
 
 
 def read(line: str, pattern: str | None = None) -> LoggedRequest:
-    return WebLog(IDENTITY, None if pattern is None else re.compile(pattern)).parse(line)
+    return CombinedLog(IDENTITY, None if pattern is None else re.compile(pattern)).parse(line)
 
 
 def test_apaches_own_example_of_the_common_format() -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from gateway.config.diagnostic import Diagnostic
+from gateway.replay.combined_log import CombinedLog
 from gateway.replay.gateway_log import GatewayLog
 from gateway.replay.request import BadLineError, LoggedRequest
-from gateway.replay.web_log import WebLog
 
 STDIN = Path("-")
 """Stands for standard input."""
@@ -52,7 +52,7 @@ class AccessLogs:
 
     files: tuple[Path, ...]
     own: GatewayLog
-    web: WebLog
+    web: CombinedLog
     report: Callable[[int], object]
     lines: int = 0
     requests: int = 0

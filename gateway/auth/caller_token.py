@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.auth.signed_token import Claims, SignedTokens, TokenRefusedError
 from gateway.limits.identity import Rejection
-from gateway.settings.tokens import TokenKey, TokenPolicy
+from gateway.settings.token_key import TokenKey, TokenPolicy
 
 _CAPACITY = 4096
 

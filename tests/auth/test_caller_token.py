@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from gateway.auth.caller_token import Verifier
 from gateway.auth.signed_token import MAX_CACHED
-from gateway.auth.verifier import Verifier
 from gateway.limits.identity import REASONS, Rejection
-from gateway.settings.tokens import TokenKey, TokenPolicy
+from gateway.settings.token_key import TokenKey, TokenPolicy
 from tests.auth.keys import part
 
 LONGEST = 8190

@@ -5,6 +5,9 @@ from typing import Literal
 
 ScopeName = Literal["check", "limits:read", "limits:write", "reload", "audit:read", "bypass"]
 
+Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
+"""How tokens are signed (RFC 7518 section 3.1, RFC 8037 section 3.1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
@@ -19,7 +22,7 @@ class TokenKey:
             `max_lifetime`. Of admin keys only.
     """
 
-    algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"]
+    algorithm: Algorithm
     key: bytes = field(repr=False)
     kid: str | None = None
     scopes: tuple[ScopeName, ...] = ()

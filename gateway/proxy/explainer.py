@@ -1,4 +1,4 @@
-"""`DryRun`: takes a request through the proxy's own code up to the limiter, and explains what it finds there.
+"""`Explainer`: takes a request through the proxy's own code up to the limiter, and explains what it finds there.
 
 The request is parsed, read, matched and identified by the classes that serve requests; nothing is charged, forwarded or
 reported.
@@ -26,7 +26,7 @@ from gateway.settings.gateway import Settings
 from gateway.settings.identity import Jwt
 
 
-class DryRun:
+class Explainer:
     """Explains requests as this gateway would serve them.
 
     Args:

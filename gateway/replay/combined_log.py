@@ -1,4 +1,4 @@
-r"""`WebLog`: parses the common and the combined log format of nginx and Apache.
+r"""`CombinedLog`: parses the common and the combined log format of nginx and Apache.
 
 A line is ``address - user [time] "request" status ...``; what follows the status is not needed, and may be anything.
 Apache may write the host and port that were asked for first (its format ``vhost_combined``). Quotes and bytes that are
@@ -31,7 +31,7 @@ GROUPS = ("user", "tier", "address", "host")
 """What a pattern may find in a line."""
 
 
-class WebLog:
+class CombinedLog:
     """Parses lines.
 
     Args:
