@@ -5,6 +5,7 @@ import gc
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,8 @@ def _replay(options: argparse.Namespace) -> int:
     if len(set(options.logs)) < len(options.logs):
         raise ReplayError("a log is named twice")
     old, new = _load(options, options.against), _load(options, options.rules)
+    for warning in dict.fromkeys(map(str, (*old.warnings, *new.warnings))):  # those of the settings are in both
+        print_error(f"warning: {warning}")
     identity = Identity((), (), new.settings.identity.hash_key)
     own = GatewayLog(identity, users_of(old.rules) | users_of(new.rules))
     progress = ProgressBar(None)
@@ -152,9 +155,7 @@ def _load(options: argparse.Namespace, rules: str | None) -> Loaded:
     config = options.config if options.config != _CONFIG or options.config.exists() else None
     loaded = load(config, Flags(rules=rules, upstream=None if config else _NOWHERE))
     if config is None and rules is None:
-        return loaded  # its only warning is that nothing is limited, and the result says so
-    for warning in loaded.warnings:
-        print_error(f"warning: {warning}")
+        return replace(loaded, warnings=())  # its only one is that nothing is limited, and the result says so
     return loaded
 
 

@@ -1,6 +1,6 @@
 """`summary`: settings and rules as text for people, the output of `gateway check`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from gateway.config.loader import Loaded
 from gateway.limits.address import name_clients
@@ -57,9 +57,12 @@ def _settings(loaded: Loaded, workers: int) -> list[tuple[str, str]]:
 
 
 def _blocked(rules: Rules) -> str:
-    users = len(rules.block.users)
     names = [name_clients(network) for network in rules.block.networks]
-    return ", ".join([*([_few(names)] if names else []), *[f"{users} users"] * bool(users)])
+    return ", ".join([*([_few(names)] if names else []), *_users(rules.block.users)])
+
+
+def _users(users: Collection[str]) -> list[str]:
+    return [f"{len(users)} user{'s' * (len(users) > 1)}"] * bool(users)
 
 
 def _why(settings: Settings) -> str:
@@ -103,7 +106,7 @@ def _endpoint(endpoint: Endpoint, rules: Rules) -> tuple[str, ...]:
 
 def _limit(limit: Limit) -> list[tuple[str, ...]]:
     per = " and ".join(limit.per)
-    exempt = [f"{len(limit.exempt.users)} users"] * bool(limit.exempt.users) + [str(n) for n in limit.exempt.networks]
+    exempt = [*_users(limit.exempt.users), *map(str, limit.exempt.networks)]
     first = (
         limit.name,
         per,

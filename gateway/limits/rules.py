@@ -154,7 +154,7 @@ class Rules:
     def as_if_enforced(self) -> "Rules":
         """The same rules without overrides, if each limit that refuses a share of callers refused all.
 
-        For requests whose callers are not known by the digests that they have in the gateway.
+        For tests of rules, whose callers are made up.
         """
         if not any(limit.is_partial for limit in self.limits):
             return self.with_overrides(Overrides())

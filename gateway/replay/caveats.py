@@ -27,6 +27,7 @@ def caveats_of(
     """
     return [
         *_always(result, before.evicted + after.evicted),
+        *_of_shares(rules),
         *(_of_own_log(before.unknown | after.unknown, rules, settings) if logs.has_own else ()),
         *(_of_web_log(logs, rules) if logs.has_web else ()),
     ]
@@ -52,6 +53,15 @@ def _always(result: Comparison, evicted: int) -> Iterable[str]:
         yield (
             f"Buckets that were dropped for want of room before they were full again: {evicted}. So more would be "
             "refused than this says."
+        )
+
+
+def _of_shares(rules: tuple[Rules, Rules]) -> Iterable[str]:
+    partial = {limit.name for each in rules for limit in each.limits if limit.is_partial}
+    if partial:
+        yield (
+            f"Limits that are enforced for a share of callers: {_few(partial)}. They refuse the same callers as in the "
+            "gateway if the settings have its hash key, otherwise as large a share of others."
         )
 
 

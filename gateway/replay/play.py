@@ -24,7 +24,7 @@ class Play:
     """One set of rules at work.
 
     Args:
-        rules: The rules. A limit that refuses a share of callers refuses all.
+        rules: The rules. A limit that refuses a share of callers refuses those whose digests say so, as in the gateway.
         max_buckets: Buckets kept, see `BucketTable`.
 
     Attributes:
@@ -36,7 +36,7 @@ class Play:
     __slots__ = ("_buckets", "_endpoint", "_rules", "now", "unknown")
 
     def __init__(self, rules: Rules, max_buckets: int = MAX_BUCKETS) -> None:
-        self._rules = rules.as_if_enforced()
+        self._rules = rules
         self._buckets = BucketTable(max_buckets, lambda: self.now)
         self._endpoint = lru_cache(maxsize=_REMEMBERED)(self._find)
         self.now = 0

@@ -205,6 +205,14 @@ def test_the_web_page_has_a_chart_of_refusals_over_time_by_limit(folder: Path, c
     assert "<script" not in page
 
 
+def test_what_both_rules_warn_of_is_said_once(folder: Path, capsys: Printed) -> None:
+    trusted = "{sources: [trusted_header: {header: X-User}, client_address], trusted_proxies: [10.0.0.1]}"
+    with (folder / "gateway.yaml").open("a") as settings:
+        settings.write(f"identity: {trusted}\n")
+    assert replay("access.log") == 0
+    assert capsys.readouterr().err.count("believed from 10.0.0.1") == 1
+
+
 def test_a_name_does_nothing_to_the_terminal(folder: Path, capsys: Printed) -> None:
     (folder / "access.log").write_text(LINE.format(7, "\x1b[2Jana", 5) * 9)
     assert replay("access.log", "--pattern", "- (?P<user>.*) .31/") == 2  # a bracket ends what stands before the time

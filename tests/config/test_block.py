@@ -21,6 +21,7 @@ def test_networks_and_users_are_read_in_the_form_in_which_limits_know_them(tmp_p
     text = summary(loaded, 1)
     assert "blocked   203.0.113.0/24, 198.51.100.7, 2001:db8::/64 and 1 more, 2 users" in text
     assert "mallory" not in text
+    assert "blocked   1 user\n" in summary(load_rules_text(tmp_path, "block: {users: [mallory]}\n"), 1)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,16 @@ def test_what_is_newly_refused_is_counted_by_limit_and_caller() -> None:
     assert (back.newly, back.no_longer, back.share) == (0, 8, 0.0)
 
 
+def test_a_larger_share_of_callers_newly_refuses_those_that_are_added() -> None:
+    def rules(share: float) -> Play:
+        return Play(Rules(limits=[Limit("each", ("user",), Quota(Rate(1, 3600), 1), enforce=share)]))
+
+    log = [(turn, request(turn, f"user-{number}", "default")) for turn in range(2) for number in range(100)]
+    few, all_ = compare(log, Play(NOTHING), rules(0.1)), compare(log, rules(0.1), rules(1.0))
+    assert 1 <= few.newly <= 25
+    assert (all_.before, all_.after, all_.newly, all_.no_longer) == (few.newly, 100, 100 - few.newly, 0)
+
+
 def test_the_clock_never_goes_back() -> None:
     log = [(time, request(time, "ana")) for time in (10 * MICROSECONDS, 0, 0, 0)]
     result = compare(log, Play(NOTHING), Play(RULES))
