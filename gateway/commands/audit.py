@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.commands.console import printable
 from gateway.config.loader import load
 from gateway.control.audit.chain import BrokenChainError, Link, read_line, verify_chain
 from gateway.control.audit.log import AuditLog
@@ -157,11 +158,10 @@ def _readable(record: dict[str, Any]) -> str:
         change = f": {_short(record['before'])} -> {_short(record['after'])}"
     source = f" from {record['source']}" if record["source"] else ""
     reason = f" ({record['reason']})" if record["reason"] else ""
-    line = (
+    return printable(
         f"{record['sequence']:>6}  {record['time']}  {record['actor']}{source}  "
         f"{record['action']} {record['target']}{change}{reason}"
     )
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _short(value: Any) -> str:

@@ -23,6 +23,11 @@ def escape_unprintable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def printable(line: str) -> str:
+    """A line as it does nothing to the terminal, and stays one line, whatever a client has put in it."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+
+
 def print_output(text: str) -> None:
     """Print to standard output. A reader that has gone, as ``head`` does, has seen enough.
 

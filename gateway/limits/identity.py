@@ -189,7 +189,8 @@ class BearerToken:
             return claims
         user = _name_in(claims, self.claim)
         if user is None:
-            return Rejection("jwt", "no_user", f"the claim {'.'.join(self.claim)} is neither a text nor a whole number")
+            what = "is missing, empty, or neither a text nor a whole number"
+            return Rejection("jwt", "no_user", f"the claim {'.'.join(self.claim)} {what}")
         return Claim(user, _name_in(claims, self.tier_claim) if self.tier_claim else None)
 
 

@@ -161,7 +161,8 @@ def test_each_source_says_what_it_read_or_why_it_did_not_know_the_caller(capsys:
     [
         ({"user": {"id": 7}, "plan": "gold"}, "7", "the claim user.id names the user, and the claim plan the tier"),
         ({"user": {"id": "ana"}}, "ana", "the claim user.id names the user, and the claim plan names no tier"),
-        ({"user": "ana"}, None, "the claim user.id is neither a text nor a whole number"),
+        ({"user": "ana"}, None, "the claim user.id is missing, empty, or neither a text nor a whole number"),
+        ({"user": {"id": ""}}, None, "the claim user.id is missing, empty, or neither a text nor a whole number"),
         ({"user": {"id": "ana"}, "exp": 1}, None, "the token has expired"),
         ({"user": {"id": "ana"}, "aud": "shop"}, None, "aud is for another service"),
     ],
@@ -175,6 +176,13 @@ def test_a_token_is_verified_as_the_proxy_does(
     assert caller["user"] == user
     found = caller["attempts"][1]
     assert (found["source"], found["identified"], found["why"]) == ("jwt", user is not None, why)
+
+
+def test_a_user_id_does_nothing_to_the_terminal(folder: Path, capsys: Printed) -> None:
+    claims = {"exp": int(time.time()) + 600, "user": {"id": "a\n\x1b[31m"}}
+    (folder / "token").write_text(jwt.encode(claims, SECRET, "HS256", headers={"kid": "one"}))
+    assert main(["explain", "GET /", "--token-file", "token", "--config", "gateway.yaml"]) == 0
+    assert "user a\\n\\x1b[31m, identified by jwt" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
