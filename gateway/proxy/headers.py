@@ -102,7 +102,7 @@ class RequestHeaders:
                 if name.lower() == b"connection":
                     named |= named_by_connection((value,))
                 continue
-            lines.append(b"%b: %b" % (name, value))
+            lines.append(b": ".join((name, value)))
         if named:
             named = frozenset(name for name in named if name not in self._kept and name not in self._proxy_headers)
             return [line for line in lines if line.partition(b":")[0].lower() not in named]
@@ -132,7 +132,7 @@ def response_lines(headers: RawHeaders, status: int, *, keep_rate_limits: bool) 
                 authenticates = authenticates or lower == b"persistent-auth" or names_connection_scheme(value)
             elif not keep_rate_limits and (lower != b"retry-after" or status == HTTPStatus.TOO_MANY_REQUESTS):
                 continue
-        lines.append(b"%b: %b" % (name, value))
+        lines.append(b": ".join((name, value)))
     if named:
         lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
     return lines, authenticates, is_named

@@ -44,4 +44,4 @@ class RequestIds:
 
     def line(self, request_id: str) -> bytes:
         """The header line of a response, with its line end; empty if responses have none."""
-        return f"X-Request-ID: {request_id}\r\n".encode() if self.shown else b""
+        return b"X-Request-ID: %b\r\n" % request_id.encode() if self.shown else b""

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from functools import lru_cache
 
 from aiohttp import HttpVersion11
 
@@ -57,13 +58,13 @@ class ResponseRelay:
         """Pass on 100 Continue and 103 Early Hints to clients that support them (RFC 9110 section 15.2)."""
         if self._is_http11:
             lines, _, _ = response_lines(headers, status, keep_rate_limits=self._keep_rate_limits)
-            self._out.append(b"\r\n".join([b"HTTP/1.1 %d %b" % (status, _valid_reason(reason)), *lines, b"", b""]))
+            self._out.append(b"\r\n".join([_status_line(status, reason), *lines, b"", b""]))
 
     def head(self, status: int, reason: bytes, headers: RawHeaders, framing: Framing, length: bytes) -> None:
         """Pass on the head, with the framing for the client."""
         self._status = status
         exchange, connection = self._exchange, self._connection
-        lines = [b"HTTP/1.1 %d %b" % (status, _valid_reason(reason))]
+        lines = [_status_line(status, reason)]
         forwarded, authenticates, is_named = response_lines(headers, status, keep_rate_limits=self._keep_rate_limits)
         lines += forwarded
         if exchange.id_line and not is_named:
@@ -134,6 +135,7 @@ class ResponseRelay:
             self.closed.set_result(None)
 
 
-def _valid_reason(reason: bytes) -> bytes:
-    """A reason phrase to pass on (RFC 9112 section 4): empty if it has control bytes."""
-    return reason if reason == b"OK" or _REASON.fullmatch(reason) else b""
+@lru_cache(maxsize=64)
+def _status_line(status: int, reason: bytes) -> bytes:
+    """The status line of a response (RFC 9112 section 4), with an empty reason phrase if it has control bytes."""
+    return b"HTTP/1.1 %d %b" % (status, reason if _REASON.fullmatch(reason) else b"")
