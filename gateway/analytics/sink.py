@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from gateway.analytics.batch import MINUTE, Batch, Row
-from gateway.operator_error import OperatorError
+from gateway.config.operator_error import OperatorError
 
 
 class SinkUnavailableError(OperatorError):

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.auth.grant import Scope
-from gateway.operator_error import OperatorError
+from gateway.config.operator_error import OperatorError
 from gateway.settings.token_key import Algorithm
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config.loader import load_settings
+from gateway.config.operator_error import OperatorError
 from gateway.limits.address import Address, is_one_client, parse_clients
 from gateway.limits.identity import Identity
-from gateway.operator_error import OperatorError
 
 _CONFIG = Path("config/gateway.yaml")
 _FORMS = ("user", "address")

@@ -9,7 +9,7 @@ from importlib import import_module
 from gateway import __version__
 from gateway.commands.console import escape_unprintable, flush_output, print_error, print_output
 from gateway.config.diagnostic import ConfigError
-from gateway.operator_error import OperatorError
+from gateway.config.operator_error import OperatorError
 
 OK, UNUSABLE = 0, 2
 """Exit codes: it did what it was asked to; its configuration or command line cannot be used. Between them is what the

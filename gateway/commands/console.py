@@ -5,7 +5,7 @@ import os
 import select
 import sys
 
-from gateway.operator_error import OperatorError
+from gateway.config.operator_error import OperatorError
 
 _STDOUT, _STDERR = 1, 2
 _READER_TIMEOUT = 100

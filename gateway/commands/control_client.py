@@ -17,7 +17,7 @@ from urllib.parse import quote
 from gateway.auth.grant import Scope
 from gateway.commands.token import issue_token
 from gateway.config.loader import load_settings
-from gateway.operator_error import OperatorError
+from gateway.config.operator_error import OperatorError
 from gateway.settings.control import Control
 from gateway.settings.listener import Listener
 from gateway.settings.url import Origin

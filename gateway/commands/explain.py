@@ -12,10 +12,10 @@ from gateway.commands.control_client import DEFAULT_CONFIG, ControlClient, add_c
 from gateway.commands.override import quota_text
 from gateway.config.flags import Flags
 from gateway.config.loader import load
+from gateway.config.operator_error import OperatorError
 from gateway.config.summary import table
 from gateway.limits.address import Address, group, parse_address
 from gateway.limits.explanation import Question, as_document
-from gateway.operator_error import OperatorError
 from gateway.proxy.explainer import Explainer
 
 _NOWHERE = "http://127.0.0.1:9"

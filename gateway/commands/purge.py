@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.commands.config import load_config
 from gateway.commands.console import print_error, print_output
-from gateway.operator_error import OperatorError
+from gateway.config.operator_error import OperatorError
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.open import connected
 from gateway.redis.purge import count_keys, purge

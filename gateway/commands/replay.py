@@ -13,8 +13,8 @@ from gateway.commands.console import print_error, print_output
 from gateway.commands.progress import ProgressBar
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load
+from gateway.config.operator_error import OperatorError
 from gateway.limits.identity import Identity
-from gateway.operator_error import OperatorError
 from gateway.replay.caveats import caveats_of, users_of
 from gateway.replay.combined_log import GROUPS, CombinedLog
 from gateway.replay.comparison import compare

@@ -18,9 +18,9 @@ from gateway.analytics.sink import Sink, TimeRange, Totals
 from gateway.analytics.text import as_json, as_text
 from gateway.commands.caller import address_digest, parse_address, user_digest
 from gateway.config.loader import load
+from gateway.config.operator_error import OperatorError
 from gateway.limits.duration import parse_duration
 from gateway.limits.identity import Identity
-from gateway.operator_error import OperatorError
 
 _CONFIG = Path("config/gateway.yaml")
 _MAX_CALLERS = 10

@@ -7,8 +7,8 @@ from typing import Any
 from gateway.commands.config import add_config_flags, load_config
 from gateway.commands.console import print_error, print_output
 from gateway.config.diagnostic import ConfigError, Diagnostic
+from gateway.config.operator_error import OperatorError
 from gateway.config.rule_test import load_rule_tests
-from gateway.operator_error import OperatorError
 from gateway.rule_tests.report import as_github, as_junit, as_text
 from gateway.rule_tests.run import run_rule_tests
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from gateway.operator_error import OperatorError
+from gateway.config.operator_error import OperatorError
 
 _VARIABLE = "GATEWAY_INHERITED_STATE"
 _FORMAT = 1

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import NamedTuple
 
 from gateway.auth.timestamps import timestamp
-from gateway.operator_error import OperatorError
+from gateway.config.operator_error import OperatorError
 from gateway.telemetry.metrics import Cause
 
 _PREFIX = "gateway-"

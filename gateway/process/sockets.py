@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.operator_error import OperatorError
+from gateway.config.operator_error import OperatorError
 from gateway.process import unix_socket
 from gateway.settings.listener import BACKLOG, Listener
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from gateway.operator_error import OperatorError
+from gateway.config.operator_error import OperatorError
 
 _FILE = "gateway.lock"
 

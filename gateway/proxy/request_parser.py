@@ -10,7 +10,7 @@ from aiohttp.http import HttpProcessingError, HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong, TransferEncodingError
 from aiohttp.http_parser import HttpRequestParserPy, RawRequestMessage
 
-from gateway.operator_error import OperatorError
+from gateway.config.operator_error import OperatorError
 from gateway.proxy.bad_request import BadRequest
 from gateway.settings.intake import Intake
 

@@ -20,8 +20,8 @@ from secrets import token_hex
 from typing import Any
 
 from gateway.auth.timestamps import timestamp
+from gateway.config.operator_error import OperatorError
 from gateway.control.audit.chain import BrokenChainError, Entry, Link, is_written_with, read_line, seal
-from gateway.operator_error import OperatorError
 from gateway.settings.control import Control
 
 _MAX_LINE_LENGTH = 1 << 20
