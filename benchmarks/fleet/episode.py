@@ -31,7 +31,7 @@ class Episode:
         uncounted: Gateways whose log may lack lines of requests that were in flight when a process was killed.
         renamed: Whether a request may be known by an id of the gateway's own: its client reset the connection before
             it was accepted, so it has no address any more that could be trusted to give one.
-        full_buckets: How many full buckets may be spent in any window beyond the rate; 1 unless Redis fails.
+        refills: How often a bucket in Redis may become full at once: its data is lost, or its clock steps.
         cut_off: Workers that were cut off from a Redis that was available to the others.
         failed: What else went wrong.
         notes: What is worth a word in the table.
@@ -51,7 +51,7 @@ class Episode:
     lines_lost: set[str] = field(default_factory=set)
     uncounted: set[str] = field(default_factory=set)
     renamed: bool = False
-    full_buckets: int = 1
+    refills: int = 0
     cut_off: int = 0
     failed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -68,17 +68,17 @@ class Episode:
         self.uncounted.add(gateway.name)
 
     def bound(self, seconds: float, degraded: float) -> float:
-        """How many tokens may be spent in any window beyond the rate, by docs/bound.md.
+        """How many tokens may be spent in any window beyond the rate, by docs/bound.md for limits that stay `whole`.
 
         Args:
             seconds: The episode's length.
             degraded: Decisions made without Redis. Without any the bucket is exact; a worker that had to wait for a
                 processor for longer than the deadline counts as one that was cut off.
         """
-        if not degraded or self.full_buckets > 1:
-            return self.full_buckets * BURST
-        cut_off = self.cut_off or ALL_WORKERS
-        return BURST + cut_off * (BURST + RATE * seconds) / ALL_WORKERS
+        full_buckets = (1 + self.refills) * BURST
+        if not degraded:
+            return full_buckets
+        return full_buckets + (self.cut_off or ALL_WORKERS) * (BURST + RATE * seconds)
 
     def expect(self, holds: bool, failure: str) -> None:
         if not holds:

@@ -33,24 +33,21 @@ async def _down(episode: Episode, seconds: float, *, empty: bool) -> None:
 
 
 async def redis_killed(episode: Episode) -> None:
-    episode.full_buckets = 2
     await _down(episode, episode.seconds, empty=False)
 
 
 async def redis_killed_and_empty(episode: Episode) -> None:
-    episode.full_buckets = 3
+    episode.refills = 1
     await _down(episode, episode.seconds, empty=True)
 
 
 async def redis_flaps(episode: Episode) -> None:
-    episode.full_buckets = 2
     for _ in range(3):
         await _down(episode, episode.seconds / 6, empty=False)
         await asyncio.sleep(episode.seconds / 6)
 
 
 async def redis_hangs(episode: Episode) -> None:
-    episode.full_buckets = 2
     episode.fleet.redis.pause()
     await asyncio.sleep(episode.seconds)
     episode.fleet.redis.resume()
@@ -58,7 +55,6 @@ async def redis_hangs(episode: Episode) -> None:
 
 async def redis_is_slow(episode: Episode) -> None:
     """Slower than usual at first, then slower than the deadline."""
-    episode.full_buckets = 2
     for delay in (0.02, 0.2):
         for gateway in episode.fleet.gateways:
             gateway.redis.delay = delay
@@ -69,7 +65,6 @@ async def redis_is_slow(episode: Episode) -> None:
 
 async def redis_resets_connections(episode: Episode) -> None:
     """Some between two replies, some in the middle of one."""
-    episode.full_buckets = 2
     for number in range(6):
         for gateway in episode.fleet.gateways:
             if number % 2:
@@ -82,7 +77,6 @@ async def redis_resets_connections(episode: Episode) -> None:
 
 
 async def redis_out_of_memory(episode: Episode) -> None:
-    episode.full_buckets = 2
     async with _operator(episode) as client:
         await client.config_set("maxmemory", "1")
         await asyncio.sleep(episode.seconds)
@@ -90,7 +84,6 @@ async def redis_out_of_memory(episode: Episode) -> None:
 
 
 async def redis_read_only(episode: Episode) -> None:
-    episode.full_buckets = 2
     async with _operator(episode) as client:
         with ReservedPort() as nobody:
             await client.replicaof("127.0.0.1", str(nobody.number))
@@ -99,7 +92,6 @@ async def redis_read_only(episode: Episode) -> None:
 
 
 async def redis_password_changed(episode: Episode) -> None:
-    episode.full_buckets = 2
     async with _operator(episode, client_name="operator") as client:
         await client.config_set("requirepass", "another")
         await client.client_kill_filter(_type="normal", skipme=True)
@@ -109,7 +101,7 @@ async def redis_password_changed(episode: Episode) -> None:
 
 async def redis_flushed(episode: Episode) -> None:
     """Scripts and data, while it is available."""
-    episode.full_buckets = 3
+    episode.refills = 1
     async with _operator(episode) as client:
         await client.script_flush()
         await asyncio.sleep(episode.seconds / 2)
@@ -119,7 +111,6 @@ async def redis_flushed(episode: Episode) -> None:
 
 async def redis_stalls(episode: Episode) -> None:
     """A slow command holds it up, again and again, for longer than the deadline."""
-    episode.full_buckets = 2
     async with _operator(episode) as client:
         for _ in range(3):
             await client.eval(_BUSY, 0)
@@ -153,7 +144,7 @@ async def redis_clock_steps(episode: Episode) -> None:
 
     Redis is restarted to have such a clock.
     """
-    episode.full_buckets = 3
+    episode.refills = 1
     episode.statuses[OTHERS] = {429}
     redis, clock = episode.fleet.redis, SetClock(episode.fleet.folder / "clock")
     usual = redis.environment

@@ -83,7 +83,7 @@ async def test_a_calendar_quota_is_loaded_enforced_shown_and_overridden(tmp_path
     quota = "quota: 2/month, zone: Europe/Berlin, from_day: 15"
     async with (
         redis_server() as redis,
-        operated(tmp_path, more=f"store: {{url: '{redis.url}', deadline: 5s}}\n") as running,
+        operated(tmp_path, more=f"store: {{url: '{redis.url}', deadline: 5s}}\nworkers: 1\n") as running,
     ):
         (tmp_path / "rules.yaml").write_text(RULES.replace("rate: 2/day, burst: 2", quota))
         assert "2/month" in await running.says("reload")

@@ -8,7 +8,7 @@ import uvloop
 from hypothesis import example, given, note
 from hypothesis import strategies as st
 
-from gateway.limits.address import LOOPBACK, parse_address
+from gateway.limits.address import LOOPBACK, belongs, parse_address
 from gateway.limits.forwarded_for import find_client
 from gateway.limits.path import PathPolicy
 from gateway.proxy.bad_request import BadRequest
@@ -153,9 +153,18 @@ def test_any_target_is_read_or_refused(raw: str, hosts: list[str]) -> None:
 @examples(500)
 @given(st.text(max_size=80))
 @example("::ffff:127.0.0.1, 203.0.113.9")
-def test_any_x_forwarded_for_names_an_address(text: str) -> None:
-    parse_address(text)
-    assert find_client(ip_address("127.0.0.1"), text, LOOPBACK) is not None
+@example("")
+@example("unknown")
+def test_any_x_forwarded_for_names_an_address_or_nobody(text: str) -> None:
+    proxy = ip_address("127.0.0.1")
+    client = find_client(proxy, text, LOOPBACK)
+    named = parse_address(text.rpartition(",")[2])
+    if not text:
+        assert client == proxy
+    elif named is None:
+        assert client is None
+    elif not belongs(named, LOOPBACK):
+        assert client == named
     stranger = ip_address("203.0.113.7")
     assert find_client(stranger, text, LOOPBACK) == stranger
 
