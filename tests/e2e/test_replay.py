@@ -99,6 +99,8 @@ async def test_the_logs_of_nginx_are_read_with_and_without_a_pattern(tmp_path: P
     async with Process.start(program, "-c", tmp_path / "nginx.conf", "-p", tmp_path) as process:
         await process.says(r"event method")
         assert await traffic(port) == {200: TIMES * len(USERS)}
+        logs = [tmp_path / name for name in ("combined.log", "known.log")]  # a line is written after its response
+        await until(lambda: all(len(log.read_text().splitlines()) == TIMES * len(USERS) for log in logs))
     by_address = await replayed(tmp_path, "combined.log")
     assert (by_address["requests"], by_address["callers"], by_address["lines_not_parsed"]) == (36, 1, 0)
     assert (by_address["against"]["refused"], by_address["new"]["refused"]) == (26, 32)
