@@ -3,6 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Where it is set, each of the hundreds of processes that tests start compiles the gateway anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,7 +62,7 @@ lint: .venv/installed ## Style, types and the import contract
 .PHONY: test
 test: lint ## All checks and tests, those against a real redis-server included; installs what they need
 	$(BIN)/coverage erase
-	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m pytest -n 3
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m pytest -n 4
 	$(BIN)/coverage combine --quiet
 	@rm -f .coverage.*  # torn files of processes that tests killed
 	$(BIN)/coverage report

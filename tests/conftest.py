@@ -25,7 +25,7 @@ TRACED = {
         "service_manager", "tracing", "workers",
     )
 }  # fmt: skip
-"""End-to-end tests that coverage counts. The others run what these and the tests of the rooms have covered."""
+"""Long tests that coverage counts. The others run what these and the tests of the rooms have covered."""
 
 LONG = ("tests/e2e/", "tests/docs/", "tests/benchmarks/")
 """Folders of tests that take seconds. They come first, so that at the end no worker waits for another's last one."""
@@ -62,7 +62,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
     for item in items:
-        if item.nodeid.startswith("tests/e2e/") and item.nodeid.partition("::")[0] not in TRACED:
+        if item.nodeid.startswith(LONG) and item.nodeid.partition("::")[0] not in TRACED:
             item.add_marker("untraced")
 
 

@@ -151,6 +151,7 @@ async def test_it_needs_the_scope_to_read_limits() -> None:
 
 
 @pytest.mark.parametrize("cluster", [False, True], ids=["redis", "cluster"])
+@pytest.mark.untraced
 async def test_what_one_gateway_took_is_held_against_the_caller_by_every_worker_of_the_other(
     cluster: bool, tmp_path: Path
 ) -> None:

@@ -103,6 +103,7 @@ async def total(control: int) -> float:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.untraced
 async def test_no_request_is_lost_while_all_processes_are_replaced_and_counters_go_on(
     workers: int, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ async def test_no_request_is_lost_while_all_processes_are_replaced_and_counters_
             assert "Traceback" not in process.output
 
 
+@pytest.mark.untraced
 async def test_new_settings_are_in_force_after_it_and_may_be_of_more_or_fewer_workers(tmp_path: Path) -> None:
     async with redis_server() as redis, upstream() as old, upstream() as new:
         file = configure(tmp_path, old.port, redis.url, 2)
@@ -237,6 +239,7 @@ async def test_a_request_under_way_is_answered_by_the_worker_that_took_it(tmp_pa
     assert up.requests[0].body == b"hello"
 
 
+@pytest.mark.untraced
 async def test_a_worker_that_is_killed_in_the_middle_of_it_is_replaced_and_the_restart_goes_on(tmp_path: Path) -> None:
     async with redis_server() as redis, upstream() as up:
         file = configure(tmp_path, up.port, redis.url, 2)
@@ -289,6 +292,7 @@ async def test_a_restart_requested_during_a_dry_run_that_fails_is_done_afterward
                 await restart(process)
 
 
+@pytest.mark.untraced
 async def test_a_gateway_that_is_stopped_in_the_middle_does_not_say_that_it_is_done(tmp_path: Path) -> None:
     """Its old worker is stopped, so that it has not left when the gateway ends."""
     with TemporaryDirectory() as runtime:  # whose path is short enough for a socket

@@ -235,6 +235,7 @@ async def test_sigterm_under_load_with_keep_alive_clients_fails_no_request() -> 
     assert served == len(up.requests)
 
 
+@pytest.mark.untraced
 async def test_sigterm_right_after_the_greeting_is_not_lost() -> None:
     async with redis_server() as redis, upstream() as up:
         arguments = ("--upstream", f"http://127.0.0.1:{up.port}", "--store", redis.url, "--workers", "2")

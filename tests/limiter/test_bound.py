@@ -1,4 +1,4 @@
-"""The bound of docs/bound.md: three gateways of two workers, under twenty times the load that is allowed.
+"""The bound of docs/bound.md: three gateways of two workers, under ten times the load that is allowed.
 
 With burst B and rate R, in any window of length t at most 2B + R t are admitted if Redis keeps its data, and 3B + R t
 if it comes back empty; no more if it flaps ten times. All outages run at the same time, each with a Redis and six

@@ -65,6 +65,7 @@ def test_the_folder_of_a_killed_gateway_is_removed_at_the_next_start_and_no_othe
     assert (elsewhere / "rules.yaml").exists()
 
 
+@pytest.mark.untraced
 async def test_a_gateway_that_was_killed_leaves_a_folder_that_the_next_start_removes(tmp_path: Path) -> None:
     place = tmp_path / "t"
     place.mkdir()

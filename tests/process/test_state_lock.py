@@ -52,6 +52,7 @@ async def test_the_folder_of_a_gateway_that_was_killed_is_free_at_once(tmp_path:
                 assert (await ask(public, get())).status == 200
 
 
+@pytest.mark.untraced
 async def test_a_rolling_restart_keeps_the_lock_or_moves_it_to_the_folder_in_the_new_settings(tmp_path: Path) -> None:
     async with upstream() as up:
         file, other = settings(tmp_path, "gateway.yaml", up.port), settings(tmp_path, "other.yaml", up.port)
@@ -70,6 +71,7 @@ async def test_a_rolling_restart_keeps_the_lock_or_moves_it_to_the_folder_in_the
                 pass
 
 
+@pytest.mark.untraced
 async def test_a_restart_into_the_folder_of_another_gateway_is_refused(tmp_path: Path) -> None:
     async with upstream() as up:
         file, other = settings(tmp_path, "gateway.yaml", up.port), settings(tmp_path, "other.yaml", up.port, "others")

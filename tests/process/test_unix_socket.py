@@ -32,6 +32,7 @@ def stale(path: Path) -> None:
         left.bind(str(path))
 
 
+@pytest.mark.untraced
 def test_of_many_that_start_at_once_on_a_stale_socket_one_listens(tmp_path: Path) -> None:
     path = tmp_path / "gw.sock"
     for _ in range(5):

@@ -23,8 +23,8 @@ from tests.waiting import Lag, Wait, lag, until
 ENDPOINT = Quota(Rate(50, 1), 100)
 USER = Quota(Rate(30, 1), 40)
 USERS = 3
-PAUSE = 0.005
-"""Seconds between two checks: six workers ask twenty times as often as the endpoint allows."""
+PAUSE = 0.01
+"""Seconds between two checks: six workers ask ten times as often as the endpoint allows."""
 
 _LOCAL = FailurePolicy.LOCAL
 _ENDPOINT = Demand(b"endpoint", Charge.of("endpoint", ENDPOINT, failure_policy=_LOCAL))

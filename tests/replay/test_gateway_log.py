@@ -89,7 +89,7 @@ VALUES = st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st.i
 NAMES = st.sampled_from(["time", "ms", "endpoint", "caller", "source", "tier", "address", "outcome"])
 
 
-@examples(300)
+@examples(100)
 @given(st.dictionaries(NAMES, VALUES))
 def test_no_line_is_too_strange(changed: dict[str, Any]) -> None:
     try:

@@ -76,6 +76,7 @@ def append_many(file: Path, count: int) -> None:
         AuditLog(file, 20_000).append(Entry("reset", str(os.getpid())), "r")
 
 
+@pytest.mark.untraced
 def test_workers_append_to_one_log(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     spawn = multiprocessing.get_context("spawn")

@@ -9,6 +9,8 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
+import pytest
+
 from gateway.control.audit.chain import verify_chain
 from gateway.control.audit.log import AuditLog
 from gateway.limits.bucket import Charge, Demand, Quota
@@ -231,6 +233,7 @@ async def test_the_fleet_reloads_and_each_gateway_answers_for_itself(tmp_path: P
     assert [line["action"] for line in audited(first)] == ["start", "reload", "reload"]
 
 
+@pytest.mark.untraced
 async def test_simultaneous_fleet_reloads_are_carried_out_by_all_others(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(redis_server())
@@ -265,6 +268,7 @@ OLD, NEW = (
 )
 
 
+@pytest.mark.untraced
 async def test_under_load_no_request_fails_and_no_decision_mixes_old_and_new(tmp_path: Path) -> None:
     """Two gateways with two workers each. By the old rules a request costs 1 in both limits, by the new ones 1000.
 

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.control.fleet import RULES, Gateway, fleet_member
 from tests.control.reload.test_api import ANOTHER, BURST, OLD, READ, RELOAD, audited, reload, revisions
 from tests.control.reload.test_rule_tests import TESTS, set_up
@@ -275,6 +277,7 @@ async def _pair(folder: Path, redis: str, port: int) -> AsyncIterator[tuple[Gate
         yield first, second
 
 
+@pytest.mark.untraced
 async def test_the_fleet_takes_back_under_load_what_nobody_confirms_though_the_gateway_that_asked_died(
     tmp_path: Path,
 ) -> None:
