@@ -21,7 +21,7 @@ from gateway.settings.url import HostPort, bracketed
 _ALL = {"*", "ANY", "ALL", "ANYTHING", "EVERY", "_"}
 """How other products write that all methods are meant."""
 _ESCAPE = "%(24|28|2[Aa]|2[Bb]|3[Aa])"
-_LITERAL = rf"(?![$:(])([A-Za-z0-9._~!$&'()+,:=@-]|{_ESCAPE})*([A-Za-z0-9_~!&'()+,:=@-]|{_ESCAPE})"
+_LITERAL = rf"(?![$:(]|\+(/|$))([A-Za-z0-9._~!$&'()+,:=@-]|{_ESCAPE})*([A-Za-z0-9_~!&'()+,:=@-]|{_ESCAPE})"
 _PARAMETER = r"\{[A-Za-z_][A-Za-z0-9_]*\}"
 _OPEN_END = r"/\{[A-Za-z_][A-Za-z0-9_]*\.\.\.\}"
 _HOST_PATTERN = re.compile(r"[*{}<>()^$~\\]|^[.:][^:]|^_$")

@@ -1,5 +1,6 @@
 """Reads `identity`."""
 
+import re
 from collections.abc import Mapping
 
 from gateway.config.address import networks_or_unix
@@ -17,6 +18,12 @@ from gateway.limits.identity import ApiKey, TrustedHeader
 from gateway.settings.identity import IdentityPolicy, Jwt
 from gateway.settings.token_key import TokenPolicy
 
+_NAME = re.compile(r"[\w-]+")
+_ITEM = re.compile(r"\*|(?<=[\[./])\d+(?=[\]./]|$)")
+"""An item of a list, or all items."""
+_NO_URI = re.compile(r"^\$|[\s\"'<>\\^`{|}\[\]]")
+"""What no URI has (RFC 3986), but paths into JSON do."""
+
 
 @reads("claim", {"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]}, show=".".join)
 def claim(node: Node) -> tuple[str, ...]:
@@ -31,13 +38,24 @@ def claim(node: Node) -> tuple[str, ...]:
             raise node.refuse("the list is empty")
         return names
     value = text(node)
-    names = (value,) if ":" in value else tuple(value.split("."))
-    if not all(names):
+    if ":" in value and not _NO_URI.search(value):
+        return (value,)
+    names = tuple(value.split("."))
+    if not all(map(_NAME.fullmatch, names)) or any(name.isdecimal() for name in names[1:]):
         raise node.refuse(
-            f"{quote(value)} has a dot without a name beside it; write user.id for the member id of the claim user, or "
-            f"[{value}] if this is the name of one claim"
+            f"{quote(value)} is neither a name nor names with dots between them; write user.id for the member id of "
+            "the claim user, or a list, as in ['user/id'], for names with other characters; items of a list have no "
+            "names",
+            _nearest(value),
         )
     return names
+
+
+def _nearest(value: str) -> str:
+    """What a claim's name was meant to be: ``user.id`` for ``$.user.id``, ``/user/id`` or ``user['id']``."""
+    if ":" in value or _ITEM.search(value):
+        return ""
+    return ".".join(name for part in _NAME.findall(value) if (name := part.strip("-")))
 
 
 AnySource = TrustedHeader | Jwt | ApiKey

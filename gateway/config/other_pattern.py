@@ -1,7 +1,7 @@
 """Path patterns of other products, and what they are here.
 
-A wildcard (``/v1/*``), a parameter (``:id``, ``<int:id>``, ``{id:[0-9]+}``, ``$id``, ``[id]``) or a regular expression
-(``/v1/(.*)``) is refused by `Template.parse`. What it was meant to say is a guess, and only becomes a hint.
+A wildcard (``/v1/*``, ``/v1/+``), a parameter (``:id``, ``<int:id>``, ``{id:[0-9]+}``, ``$id``, ``[id]``) or a regular
+expression (``/v1/(.*)``) is refused by `Template.parse`. What it was meant to say is a guess, and only becomes a hint.
 """
 
 import re
@@ -10,18 +10,25 @@ from urllib.parse import unquote
 
 from gateway.limits.endpoint import Template
 
-_BEFORE = re.compile(r"^[^/^]*\s(?=[/^])|^https?://[^/]+|^\w+:(?=[/^])|^[=~]\*?(?=[/^])|^[\w-]+(\.[\w-]+)+(:\d+)?(?=/)")
+_RULE = re.compile(r"^Path(?P<kind>Prefix|Regexp)?\(`(?P<path>[^`]*)`\)$")
+"""A path in Traefik's language of rules."""
+_ESCAPED = re.compile(r"\\([/._~-])")
+_BEFORE = re.compile(
+    r"^\(\?[a-z]+\)|^[^/^]*\s(?=[/^])|^https?://[^/]+|^\w+:(?=[/^])|^[=~]\*?(?=[/^])|^[\w-]+(\.[\w-]+)+(:\d+)?(?=/)"
+)
 """What stands in front of a path: a method or a host as in Go, an operator as in nginx."""
 _AFTER = re.compile(r"(/\??|\(\?:/\|\$\)|\(/\|\$\))?(\$|\\[zZ])$|(?<=\w)/\?$")
 """What stands behind one: the end of a regular expression, with a slash or without."""
 _QUERY = re.compile(r"\?(?=\w+=|$)|(?<=\w)#(?=\w)")
+_BELOW = re.compile(r"\((\?:)?/(\|\$\)(\(\.\*\))?|\.\*\)\??)\$?$")
+"""All that is below a path, and the path itself: ``(/|$)(.*)``, ``(/.*)?``."""
 _OPTIONAL = re.compile(r"[\[(](/[\w:{}<>]+)[\])]\??")
 _OPENING, _CLOSING = "([{<", ")]}>"
 _SIGNS = re.compile(r"[*:$(){}\[\]<>^\\+?#]|^\.{3}$|\u2026")
 """What a pattern has."""
-_WITHIN_SEGMENT = re.compile(r"(\[[^\]]*\]|\\[a-zA-Z])([*+?]|\{[0-9,]*\})+")
+_WITHIN_SEGMENT = re.compile(r"(\[[^\]]*\]|\\[a-zA-Z])([*+?]|\{[0-9,]*\})+|\[\^?(\w-\w)+\]")
 """Any number of certain characters, such as ``[^/]+`` or ``\\d{4}``."""
-_BEYOND_SEGMENT = re.compile(r"(?<!=)[*+#>](?!\.\w)|=\*\*|\.{2}|\u2026|\bpath\b|^\$$")
+_BEYOND_SEGMENT = re.compile(r"(?<!=)[*#>](?!\.\w)|(?<=.)(?<!=)\+(?!\.\w)|=\*\*|\.{2}|\u2026|\bpath\b|^\$$")
 _PREFIX = re.compile(r"([A-Za-z0-9._~-]*[A-Za-z0-9_~-])(\*+|\(?\.[*+]\)?|\.{3})")
 _SUFFIX = re.compile(r"([A-Za-z0-9._~-]*[A-Za-z0-9_~-])\(.*\)\??")
 _NAME = re.compile(r"(?:(?<=[:$<{\[*+(])|(?<=\.\.))[A-Za-z_][A-Za-z0-9_-]*")
@@ -30,9 +37,13 @@ _TYPES = frozenset({"int", "integer", "path", "string", "str", "float", "uuid", 
 
 def nearest_template(text: str) -> str:
     """The template that a path of another product comes closest to; empty if there is none."""
-    path = _QUERY.split(_AFTER.sub("", _BEFORE.sub("", text).removeprefix("^")), maxsplit=1)[0]
+    rule = _RULE.fullmatch(text)
+    if rule is not None:
+        text = rule["path"] + "/*" * (rule["kind"] == "Prefix")
+    path = _BEFORE.sub("", _ESCAPED.sub(r"\1", text)).removeprefix("^")
+    path = _QUERY.split(_AFTER.sub("", _BELOW.sub("/*", path)), maxsplit=1)[0]
     path = _OPTIONAL.sub(r"\1", path)
-    if "|" in path or re.search(r"\{[^}:]*,", path):
+    if "|" in path or re.search(r"\{[A-Za-z_][^}:]*,", path):
         return ""  # several paths, and so several endpoints
     parts = list(filter(None, _segments(path)))
     names: set[str] = set()

@@ -20,9 +20,11 @@ METHODS = frozenset({
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,:=@-]+")
-_PATTERN = re.compile(r"\*|\.\+|^[$:(]|\$$|(?<![A-Za-z0-9:]):(?=[A-Za-z_])|(?<![A-Za-z0-9_])\(|\(\.")
-"""What other products have in place of ``{id}``: wildcards, ``:id``, ``$id`` and regular expressions. Where a literal
-would look like that, the character is written as a %-escape."""
+_PATTERN = re.compile(
+    r"\*|\.\+|^\+$|^[$:(]|\$$|(?<![A-Za-z0-9])\$(?=[A-Za-z_])|(?<![A-Za-z0-9:]):(?=[A-Za-z_])|(?<![A-Za-z0-9_])\(|\(\."
+)
+"""What other products have in place of ``{id}``: wildcards, a lone ``+``, ``:id``, ``$id`` and regular expressions.
+Where a literal would look like that, the character is written as a %-escape."""
 _ESCAPE = re.compile("%(24|28|2A|2B|3A)", re.IGNORECASE)
 
 

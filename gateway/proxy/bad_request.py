@@ -10,6 +10,7 @@ from gateway.proxy.responses import (
     LOOP_DETECTED,
     METHOD_NOT_ALLOWED,
     REQUEST_TIMEOUT,
+    TARGET_TOO_LONG,
     VERSION_NOT_SUPPORTED,
     Response,
 )
@@ -25,11 +26,8 @@ class BadRequest(Enum):
     """
 
     UNREADABLE = "unreadable", BAD_REQUEST, "the request is not valid HTTP"
-    HEAD_TOO_LARGE = (
-        "head_too_large",
-        HEAD_TOO_LARGE,
-        "the head is larger than intake permits",
-    )
+    TARGET_TOO_LONG = "target_too_long", TARGET_TOO_LONG, "the request target is longer than intake.max_line"
+    HEAD_TOO_LARGE = "head_too_large", HEAD_TOO_LARGE, "a header, their number or the head exceeds what intake permits"
     SLOW_HEAD = "slow_head", REQUEST_TIMEOUT, "the head was not complete within intake.head_timeout"
     VERSION = "http_version", VERSION_NOT_SUPPORTED, "the version is neither HTTP/1.1 nor HTTP/1.0"
     METHOD = "method", METHOD_NOT_ALLOWED, "the method is never forwarded"

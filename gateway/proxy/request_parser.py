@@ -53,6 +53,11 @@ def is_last(message: RawRequestMessage) -> bool:
     return message.should_close or message.upgrade or message.version != HttpVersion11
 
 
+def _head_size(message: RawRequestMessage) -> int:
+    request_line = len(message.method) + len(message.path) + len("  HTTP/1.1\r\n")
+    return request_line + sum(len(name) + len(value) + len(": \r\n") for name, value in message.raw_headers)
+
+
 class RequestParser(BaseProtocol):
     """Parses requests with aiohttp's C parser (llhttp), and queues them.
 
@@ -80,7 +85,9 @@ class RequestParser(BaseProtocol):
         "_is_held",
         "_last",
         "_max_head",
+        "_max_target",
         "_on_data",
+        "_parser_max_target",
         "_queue_is_full",
         "_silence",
         "_tail",
@@ -92,11 +99,14 @@ class RequestParser(BaseProtocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, intake: Intake) -> None:
         super().__init__(loop)
+        self._max_target = min(intake.max_line, intake.max_head)
+        # The parser's error tells a target from a header only by the limit that was exceeded, so the two must differ.
+        self._parser_max_target = self._max_target + (self._max_target == intake.max_header)
         self._http = HttpRequestParser(
             self,
             loop,
             _BUFFER,
-            max_line_size=intake.max_line,
+            max_line_size=self._parser_max_target,
             max_field_size=intake.max_header,
             max_headers=intake.max_headers,
             payload_exception=web.RequestPayloadError,
@@ -184,9 +194,12 @@ class RequestParser(BaseProtocol):
     def _parse(self, data: bytes) -> None:
         try:
             self._read(data)
+        except LineTooLong as error:
+            is_target = error.args[1] == self._parser_max_target
+            self.stop(BadRequest.TARGET_TOO_LONG if is_target else BadRequest.HEAD_TOO_LARGE)
         except HttpProcessingError as error:
-            too_large = isinstance(error, LineTooLong) or error.message == _TOO_MANY_HEADERS
-            self.stop(BadRequest.HEAD_TOO_LARGE if too_large else BadRequest.UNREADABLE)
+            too_many = error.message == _TOO_MANY_HEADERS
+            self.stop(BadRequest.HEAD_TOO_LARGE if too_many else BadRequest.UNREADABLE)
 
     def _read(self, data: bytes) -> None:
         queue = self.queue
@@ -212,14 +225,13 @@ class RequestParser(BaseProtocol):
             self.begun = self.begun or bool(data.strip(b"\r\n"))  # empty lines before a head are not part of it
             self._head_size = seen
             if seen > self._max_head:
-                raise LineTooLong(b"", self._max_head)
+                raise LineTooLong(b"")
 
     def _take(self, message: RawRequestMessage, body: StreamReader, seen: int) -> None:
-        if (
-            seen > self._max_head
-            and sum(len(name) + len(value) + 4 for name, value in message.raw_headers) > self._max_head
-        ):
-            raise LineTooLong(b"", self._max_head)
+        if len(message.path) > self._max_target:
+            raise LineTooLong(b"", self._parser_max_target)
+        if seen > self._max_head and _head_size(message) > self._max_head:
+            raise LineTooLong(b"")
         self._head_size = 0
         self.begun = False
         self._body = body

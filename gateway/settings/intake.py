@@ -13,7 +13,7 @@ class Intake:
 
     Attributes:
         idle_timeout: How long a connection may wait for its next request.
-        max_line: Size of a request line.
+        max_line: Length of a request target: path and query.
         max_header: Size of one header.
         max_headers: Headers in a request.
         max_head: Size of a request's head: the request line and all headers.

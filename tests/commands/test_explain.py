@@ -198,7 +198,8 @@ def test_a_user_id_does_nothing_to_the_terminal(folder: Path, capsys: Printed) -
         (["GET /", "--header", "X-Api-Key: a", "--header", "X-Api-Key: b"], "two_callers"),
         (["GET /report?format=csv&format=json"], "condition"),
         (["POST /v1/orders", "--header", "Content-Length: 1025"], "large_body"),
-        (["GET /" + "a" * 100_000], "head_too_large"),
+        (["GET /" + "a" * 100_000], "target_too_long"),
+        (["GET /", "--header", "X: " + "a" * 100_000], "head_too_large"),
     ],
 )
 def test_a_request_that_is_not_served_has_the_reason_of_the_access_log(

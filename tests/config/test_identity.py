@@ -75,11 +75,35 @@ def test_a_claim_is_named_with_dots_as_a_uri_or_as_a_list(folder: Path, text: st
     assert (source.claim, source.tier_claim) == (names, names)
 
 
-@pytest.mark.parametrize("name", [".id", "user.", "user..id", "."])
-def test_a_claim_has_a_name_on_both_sides_of_a_dot(folder: Path, name: str) -> None:
-    jwt = f"{{claim: {name}, keys: [{{algorithm: HS256, secret_file: secret}}]}}"
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        (".id", "id"),
+        ("user.", "user"),
+        ("user..id", "user.id"),
+        (".", ""),
+        ("$.user.id", "user.id"),
+        ("/user/id", "user.id"),
+        ("user/id", "user.id"),
+        ("user->id", "user.id"),
+        ("$['user']['id']", "user.id"),
+        ("{{ user.id }}", "user.id"),
+        ("user?.id", "user.id"),
+        ("user id", "user.id"),
+        ("user[0]", ""),
+        ("user.0.id", ""),
+        ("users[*].id", ""),
+        ("$['https://example.com/user']", ""),
+    ],
+)
+def test_a_claim_named_as_in_another_product_is_refused_with_the_spelling_that_is_right_here(
+    folder: Path, name: str, hint: str
+) -> None:
+    jwt = f'{{claim: "{name}", keys: [{{algorithm: HS256, secret_file: secret}}]}}'
     (problem,) = gateway_problems(folder, f"identity: {{sources: [{{jwt: {jwt}}}]}}\n")
-    assert f"jwt.claim: '{name}' has a dot without a name beside it; write user.id" in problem
+    assert "jwt.claim: " in problem
+    assert "is neither a name nor names with dots between them; write user.id" in problem
+    assert problem.endswith(f" (did you mean {hint}?)" if hint else "have no names")
 
 
 def test_no_source_leaves_the_address(folder: Path) -> None:

@@ -5,7 +5,12 @@ from typing import Any
 
 from tests.hostile.case import Case
 
-REFUSED: Mapping[str, Any] = {"kind": "reject", "status": [400, 405, 413, 431, 501, 505], "close": True, "upstream": 0}
+REFUSED: Mapping[str, Any] = {
+    "kind": "reject",
+    "status": [400, 405, 413, 414, 431, 501, 505],
+    "close": True,
+    "upstream": 0,
+}
 TOO_LARGE: Mapping[str, Any] = {**REFUSED, "status": [431]}
 PASSED: Mapping[str, Any] = {"kind": "forward", "upstream": 1}
 CANARY = b"GET /smuggled-canary HTTP/1.1\r\nHost: gw.test\r\n\r\n"

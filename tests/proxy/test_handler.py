@@ -1,6 +1,7 @@
 """Decisions, seen from outside: who is charged, what a refusal says, and what is not served at all."""
 
 import asyncio
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Claim, Sender
 from gateway.limits.limit import Exemption, Limit
 from gateway.limits.rate import Rate
+from gateway.settings.intake import Intake
 from tests.kit.identity import make_identity
 from tests.proxy.running import proxy
 from tests.wire import Client, ask, get, upstream
@@ -119,6 +121,39 @@ async def test_a_request_that_cannot_be_read_in_one_way_is_a_400_and_the_end(raw
 async def test_a_head_that_is_too_large_is_a_431() -> None:
     async with upstream() as up, proxy(up.port) as running:
         assert (await ask(running.port, get("/", "X: " + "y" * 20_000))).status == 431
+
+
+SIZES = Intake(max_line=200, max_header=200, max_headers=5, max_head=450)
+
+
+@pytest.mark.parametrize(
+    ("intake", "target", "headers", "status"),
+    [
+        (SIZES, "/" + "a" * 199, ["X: " + "y" * 199], 200),
+        (SIZES, "/" + "a" * 200, [], 414),
+        (SIZES, "/?" + "a" * 199, [], 414),
+        (SIZES, "/" + "a" * 60_000, [], 414),
+        (SIZES, "http://gw.test/" + "a" * 200, [], 414),
+        (SIZES, "/", ["X: " + "y" * 201], 431),
+        (SIZES, "/", ["X: /" + "y" * 60_000], 431),
+        (SIZES, "/", ["Y" * 201 + ": x"], 431),
+        (SIZES, "/", [f"X-{n}: y" for n in range(5)], 431),
+        (SIZES, "/" + "a" * 150, [f"X-{n}: " + "y" * 150 for n in range(2)], 431),
+        (replace(SIZES, max_header=300), "/" + "a" * 200, [], 414),
+        (replace(SIZES, max_header=300), "/", ["X: " + "y" * 301], 431),
+        (replace(SIZES, max_line=9000), "/" + "a" * 600, [], 414),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_target_that_is_too_long_is_a_414_and_headers_that_are_too_large_are_a_431(
+    intake: Intake, target: str, headers: list[str], status: int, *, whole: bool
+) -> None:
+    raw = "\r\n".join([f"GET {target} HTTP/1.1", "Host: gw.test", *headers, "", ""]).encode()
+    pieces = [raw] if whole else [raw[place : place + 90] for place in range(0, min(len(raw), 1800), 90)]
+    async with upstream() as up, proxy(up.port, intake=intake) as running, Client.connect(running.port) as client:
+        for piece in pieces[:-1]:
+            await client.send(piece)
+        assert (await client.ask(pieces[-1])).status == status
 
 
 async def test_a_refusal_is_the_same_bytes_whatever_the_cause() -> None:

@@ -59,6 +59,7 @@ async def test_a_refusal_has_an_id_and_is_the_same_bytes_otherwise() -> None:
 
 BAD = {
     "unreadable": b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+    "target_too_long": b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: gw.test\r\n\r\n",
     "head_too_large": b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000 + b"\r\n\r\n",
     "slow_head": b"GET / HTTP/1.1\r\nHost: gw.test\r\n",
     "method": b"TRACE / HTTP/1.1\r\nHost: gw.test\r\n\r\n",
