@@ -20,11 +20,8 @@ TOGETHER = {"tests/limiter/test_bound.py", "tests/e2e/test_early_responses.py"}
 
 TRACED = {
     f"tests/e2e/test_{name}.py"
-    for name in (
-        "analytics", "check_online", "client_commands", "command", "drain_delay", "operating", "orphans", "restart",
-        "service_manager", "tracing", "workers",
-    )
-}  # fmt: skip
+    for name in ("check_online", "command", "operating", "service_manager", "tracing", "workers")
+}
 """Long tests that coverage counts. The others run what these and the tests of the rooms have covered."""
 
 LONG = ("tests/e2e/", "tests/docs/", "tests/benchmarks/")
