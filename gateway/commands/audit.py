@@ -84,16 +84,22 @@ def _verify(options: argparse.Namespace) -> str:
 def _verify_lines(log: AuditLog, keys: Sequence[bytes]) -> Link:
     try:
         end = verify_chain(log.lines(), keys)
-    except (BrokenChainError, OSError) as error:
+    except BrokenChainError as error:
         raise AuditError(f"{log.file}: {error}") from error
+    except OSError as error:
+        raise AuditError(f"{log.file}: {error.strerror}") from error
     if end is None:
-        raise AuditError(f"{log.file}: the log is empty")
+        raise AuditError(_why_empty(log))
     if keys and not end.is_keyed:
         raise AuditError(
             f"{log.file}: line {end.sequence}, the last one, was written without a key, so all lines may have been "
             "written anew by somebody else"
         )
     return end
+
+
+def _why_empty(log: AuditLog) -> str:
+    return f"{log.file}: the log is empty" if log.files() else f"{log.file}: there is no such file"
 
 
 def _compare_head(log: AuditLog, end: Link, sequence: int, digest: str) -> None:
@@ -138,8 +144,9 @@ async def _head(store: Store, end: Link) -> tuple[int, str] | None:
 
 def _show(options: argparse.Namespace) -> str:
     lines = []
+    log = AuditLog(options.file)
     try:
-        for line in AuditLog(options.file).lines():
+        for line in log.lines():
             try:
                 lines.append(_readable(dict(read_line(line)[0])))
             except BrokenChainError as error:
@@ -147,7 +154,7 @@ def _show(options: argparse.Namespace) -> str:
     except OSError as error:
         raise AuditError(f"{options.file}: {error.strerror}") from error
     if not lines:
-        raise AuditError(f"{options.file}: the log is empty")
+        raise AuditError(_why_empty(log))
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ from gateway.config.node import Node, quote
 from gateway.config.reader import reads
 from gateway.config.scalar import each, text
 from gateway.config.section import Section
+from gateway.limits.address import Network
 from gateway.limits.override import Block
 
 
@@ -19,6 +20,14 @@ def _user(node: Node) -> str:
     return value
 
 
+@reads(clients.words, clients.schema)
+def _network(node: Node) -> Network:
+    blocked = clients(node)
+    if blocked.prefixlen == 0:
+        node.warn(f"{blocked} is everybody with an IPv{blocked.version} address: all their requests are refused")
+    return blocked
+
+
 def _build(entries: Entries) -> Block:
     if "users" not in entries and "networks" not in entries:
         raise entries.node.refuse("this blocks nobody; list 'networks' or 'users'")
@@ -27,7 +36,7 @@ def _build(entries: Entries) -> Block:
 
 BLOCK = Section(
     "block",
-    {"users": each(_user, least=1), "networks": each(clients, least=1)},
+    {"users": each(_user, least=1), "networks": each(_network, least=1)},
     (Block,),
     _build,
     about="Callers whose every request is refused.",

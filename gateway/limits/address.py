@@ -111,7 +111,8 @@ def parse_clients(text: str) -> Network:
     ``2001:db8::1`` is the client that has 2001:db8::/64. IPv4 addresses within IPv6, mapped or translated, are IPv4.
 
     Raises:
-        ValueError: it is neither, has bits set after its prefix, or is a part of one IPv6 client.
+        ValueError: it is neither, has bits set after its prefix, is a part of one IPv6 client, or is all of IPv4 in a
+            spelling that does not show it.
     """
     try:
         network = ip_network(text if _CLIENTS.fullmatch(text) else "", strict=False)
@@ -124,6 +125,8 @@ def parse_clients(text: str) -> Network:
     if isinstance(network, IPv4Network):
         return network
     for translated in (_MAPPED, _NAT64):
+        if network == translated:
+            raise ValueError("is all of IPv4; write 0.0.0.0/0 if that is meant")
         if network.subnet_of(translated):
             return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - translated.prefixlen))
     if network.prefixlen <= _OF_CLIENT:

@@ -79,3 +79,9 @@ def test_an_ipv4_network_within_ipv6_which_matches_no_client_is_refused(tmp_path
 def test_a_wildcard_in_an_id_is_warned_of(tmp_path: Path) -> None:
     (warning,) = load_rules_text(tmp_path, "block: {users: ['a*']}\n").warnings
     assert warning.message == "'*' is no wildcard here: only the user with the ID 'a*' is blocked"
+
+
+@pytest.mark.parametrize(("network", "version"), [("0.0.0.0/0", 4), ("::/0", 6)])
+def test_a_block_of_everybody_is_warned_of(network: str, version: int, tmp_path: Path) -> None:
+    (warning,) = load_rules_text(tmp_path, f"block: {{networks: ['{network}']}}\n").warnings
+    assert f"{network} is everybody with an IPv{version} address: all their requests are refused" in str(warning)

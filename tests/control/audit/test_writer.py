@@ -185,7 +185,11 @@ def test_lines_cut_off_at_the_beginning_are_found_with_the_first_number(
 
 def test_the_command_finds_damage_and_shows_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "audit.jsonl"
-    assert main(["audit", "verify", str(file)]) == 1
+    for command in ("verify", "show"):
+        assert main(["audit", command, str(file)]) == 1
+        assert f"{file}: there is no such file" in capsys.readouterr().err
+        assert main(["audit", command, str(tmp_path)]) == 1
+        assert f"{tmp_path}: Is a directory" in capsys.readouterr().err
     ledger = AuditLog(file)
     ledger.append(Entry("override.set", "user 1f", "ana", "j", "192.0.2.1", None, {"rate": "1/s"}, "asked for it"), "r")
     ledger.append(Entry("reset", "user 2f"), "r")
