@@ -199,7 +199,7 @@ class ControlPlane:
             await stack.enter_async_context(self._confirmation.watching())
             await self._overrides.start()
             await stack.enter_async_context(self._poller.polling())
-            runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+            runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN_TIMEOUT)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             sites = [SocketSite(runner, listening, tls, BACKLOG, deadlines) for listening, tls in sockets]

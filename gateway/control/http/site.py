@@ -2,13 +2,49 @@
 
 import asyncio
 import sys
+from http import HTTPStatus
 from socket import AF_UNIX, socket
 from ssl import SSLContext
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from aiohttp.http_exceptions import LineTooLong
 
 from gateway.control.http.deadlines import Deadlines
+from gateway.control.http.problem import Problem
+
+_MAX_HEADER = 8190
+_MAX_TARGET = 8191
+"""Sizes in bytes. aiohttp's error tells a target from a header only by the limit, so the two must differ."""
+
+
+class _RequestHandler(web.RequestHandler):
+    """aiohttp's connection, which responds with a problem to a request that cannot be read."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The response to a request whose handling failed; the connection ends with it."""
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        response = _problem(exc).response()
+        response.force_close()
+        return response
+
+
+def _problem(error: HttpProcessingError) -> Problem:
+    if not isinstance(error, LineTooLong):
+        return Problem(HTTPStatus.BAD_REQUEST, "the request is not valid HTTP")
+    if error.args[1] == _MAX_TARGET:
+        return Problem(HTTPStatus.REQUEST_URI_TOO_LONG)
+    return Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
 
 class SocketSite(web.BaseSite):
@@ -41,7 +77,17 @@ class SocketSite(web.BaseSite):
         await super().start()
         loop, server = asyncio.get_running_loop(), self._runner.server
         assert server is not None  # noqa: S101 - the runner is set up
-        make, more = self._deadlines.wrap(server), dict[str, Any](sock=self._listening, backlog=self._backlog)
+        make = self._deadlines.wrap(
+            lambda: _RequestHandler(
+                server,
+                loop=loop,
+                access_log=None,  # type: ignore[arg-type] # which is how aiohttp has it turned off
+                auto_decompress=False,
+                max_line_size=_MAX_TARGET,
+                max_field_size=_MAX_HEADER,
+            )
+        )
+        more = dict[str, Any](sock=self._listening, backlog=self._backlog)
         if self._ssl_context is not None:
             seconds = self._deadlines.handshake
             more |= {"ssl": self._ssl_context, "ssl_handshake_timeout": seconds, "ssl_shutdown_timeout": seconds}
