@@ -18,14 +18,17 @@ from tests.untraced import untraced_here
 TOGETHER = {"tests/limiter/test_bound.py", "tests/e2e/test_early_responses.py"}
 """Files whose tests look at one thing that takes long to make; of the second, what `go run` compiles and keeps."""
 
+LONG = ("tests/e2e/", "tests/docs/", "tests/benchmarks/")
+"""Folders of tests that take seconds. They come first, so that at the end no worker waits for another's last one."""
+
+UNTRACED = (*LONG, "tests/hostile/")
+"""Folders of tests that coverage does not count: they run what the tests of the rooms have covered, and `TRACED`."""
+
 TRACED = {
     f"tests/e2e/test_{name}.py"
     for name in ("check_online", "command", "operating", "service_manager", "tracing", "workers")
 }
-"""Long tests that coverage counts. The others run what these and the tests of the rooms have covered."""
-
-LONG = ("tests/e2e/", "tests/docs/", "tests/benchmarks/")
-"""Folders of tests that take seconds. They come first, so that at the end no worker waits for another's last one."""
+"""Files of theirs that it counts all the same: most of a command or of a process runs nowhere else."""
 
 
 class _TestByTest(LoadScopeScheduling):  # type: ignore[misc]
@@ -59,7 +62,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
     for item in items:
-        if item.nodeid.startswith(LONG) and item.nodeid.partition("::")[0] not in TRACED:
+        if item.nodeid.startswith(UNTRACED) and item.nodeid.partition("::")[0] not in TRACED:
             item.add_marker("untraced")
 
 
