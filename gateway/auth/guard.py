@@ -46,7 +46,7 @@ class Attempt(NamedTuple):
     scope: Scope
 
 
-class Refusal(NamedTuple):
+class RefusedAttempt(NamedTuple):
     """A refused attempt, for operators.
 
     Attributes:
@@ -71,7 +71,7 @@ class Guard:
         report: Reports a refused attempt.
     """
 
-    def __init__(self, verifier: AdminVerifier | None, report: Callable[[Refusal], Awaitable[None]]) -> None:
+    def __init__(self, verifier: AdminVerifier | None, report: Callable[[RefusedAttempt], Awaitable[None]]) -> None:
         self._verifier = verifier
         self._report = report
         self._refusals: State | None = None
@@ -85,16 +85,18 @@ class Guard:
             TooManyAttemptsError: one of both, too often.
         """
         if self._verifier is None:
-            await self.refuse(Refusal(attempt, "no keys for admin tokens are configured"))
+            await self.refuse(RefusedAttempt(attempt, "no keys for admin tokens are configured"))
         try:
             grant = self._verifier.verify(token)
         except TokenRefusedError as error:
-            await self.refuse(Refusal(attempt, str(error)))
+            await self.refuse(RefusedAttempt(attempt, str(error)))
         if not grant.covers(attempt.scope):
-            await self.refuse(Refusal(attempt, f"the token does not have the scope {attempt.scope.value}", grant))
+            await self.refuse(
+                RefusedAttempt(attempt, f"the token does not have the scope {attempt.scope.value}", grant)
+            )
         return grant
 
-    async def refuse(self, refusal: Refusal) -> NoReturn:
+    async def refuse(self, refusal: RefusedAttempt) -> NoReturn:
         """Report a refused attempt, and raise as `admit` does."""
         decision, (state,) = take([_REFUSAL], [self._refusals], time.monotonic_ns() // 1000)
         if not decision.allowed:

@@ -10,8 +10,9 @@ from typing import Any
 from gateway.commands.console import printable
 from gateway.config.loader import load
 from gateway.config.operator_error import OperatorError
-from gateway.control.audit.chain import BrokenChainError, Link, read_line, verify_chain
-from gateway.control.audit.log import AuditLog
+from gateway.control.audit.chain import verify_chain
+from gateway.control.audit.entry import BrokenChainError, Link, read_line
+from gateway.control.audit.log_file import AuditLog
 from gateway.control.audit.writer import Head
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.open import connected

@@ -20,7 +20,7 @@ from gateway.commands.config import add_config_flags, load_config
 from gateway.commands.console import print_unless_blocked
 from gateway.config.certificates import Certificates, load_certificates
 from gateway.config.loader import Loaded
-from gateway.control.audit.log import open_audit_log
+from gateway.control.audit.log_file import open_audit_log
 from gateway.control.reload.revisions import Revisions
 from gateway.control.reload.start import start_in_force
 from gateway.process.processors import worker_count

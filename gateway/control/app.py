@@ -13,11 +13,11 @@ from aiohttp import web
 from gateway.auth.admin_token import AdminVerifier
 from gateway.auth.cors import Cors
 from gateway.auth.grant import Actor, Scope
-from gateway.auth.guard import Guard, Refusal
+from gateway.auth.guard import Guard, RefusedAttempt
 from gateway.auth.timestamps import timestamp
 from gateway.config.certificate_book import CertificateBook
 from gateway.control.audit.api import AuditApi
-from gateway.control.audit.log import open_audit_log
+from gateway.control.audit.log_file import open_audit_log
 from gateway.control.audit.writer import AuditWriter, Head
 from gateway.control.bypass import Bypass
 from gateway.control.check_limit import CheckLimitApi
@@ -161,7 +161,7 @@ class ControlPlane:
             AuditApi(guard, self._audit),
         )
 
-    async def _report_refusal(self, refusal: Refusal) -> None:
+    async def _report_refusal(self, refusal: RefusedAttempt) -> None:
         """Log and record a refused attempt, with the true reason."""
         (method, route, source, scope), grant = refusal.attempt, refusal.grant
         self._log.event(

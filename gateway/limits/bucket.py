@@ -13,9 +13,9 @@ A calendar quota has the same arithmetic. Its debt counts from the start of the 
 is one microsecond of it: `full_at` is the start plus what was used. When the next period starts, that lies in the past,
 so the bucket is full.
 
-`take` is the executable specification: `MemoryLimiter` and `Fallback` call it, `redis/take.lua` mirrors it, and a
-property test plays the same demands to both and requires equal results. All numbers are integers below 2**53, so Lua's
-doubles hold them exactly.
+`take` is the executable specification: `MemoryLimiter` and `Fallback` call it, `redis/bucket.lua` and `take.lua` mirror
+it, and a property test plays the same demands to both and requires equal results. All numbers are integers below 2**53,
+so Lua's doubles hold them exactly.
 """
 
 import math

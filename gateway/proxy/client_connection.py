@@ -18,7 +18,6 @@ from gateway.limits.address import Address, Unix
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import HALF_CLOSE_TIMEOUT, Client
 from gateway.proxy.connection_state import CLOSED, FINISHING, HALF_CLOSED, LINGERING, OPEN, TRANSITIONS, State
-from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.lingering_close import LingeringClose
 from gateway.proxy.min_data_rate import MinDataRate, SendRate
@@ -27,6 +26,7 @@ from gateway.proxy.peer import Peer, peer_address
 from gateway.proxy.request_body import discard_rest
 from gateway.proxy.request_id import RequestIds
 from gateway.proxy.request_parser import RequestParser
+from gateway.proxy.resettable_timer import ResettableTimer
 from gateway.proxy.responses import INTERNAL_ERROR, UNAVAILABLE
 from gateway.proxy.unread import read_unread
 from gateway.proxy.write_coalescer import WriteCoalescer
@@ -88,7 +88,7 @@ class ClientConnection(asyncio.Protocol):
         self._closed = closed
         self._loop = loop = asyncio.get_running_loop()
         self._requests = RequestParser(loop, intake)
-        self._deadline = Deadline(loop, self._expire)
+        self._deadline = ResettableTimer(loop, self._expire)
         self._idle_until = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._exchange: Exchange | None = None

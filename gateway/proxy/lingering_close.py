@@ -8,8 +8,8 @@ the middle of a body may have to send all of it before it reads: it may go on fo
 
 import asyncio
 
-from gateway.proxy.deadline import Deadline
 from gateway.proxy.min_data_rate import SendRate
+from gateway.proxy.resettable_timer import ResettableTimer
 from gateway.settings.intake import Intake
 
 LINGER = 1.0
@@ -37,7 +37,7 @@ class LingeringClose:
         transport: asyncio.Transport,
         intake: Intake,
         loop: asyncio.AbstractEventLoop,
-        deadline: Deadline,
+        deadline: ResettableTimer,
         rate: SendRate,
     ) -> None:
         self._transport = transport

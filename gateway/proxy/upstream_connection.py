@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Callable
 from ssl import SSLContext
 
-from gateway.proxy.deadline import Deadline
 from gateway.proxy.failure_reason import FailureReason, reason_of
+from gateway.proxy.resettable_timer import ResettableTimer
 from gateway.proxy.response_parser import ResponseParser
 from gateway.proxy.responses import GATEWAY_TIMEOUT
 from gateway.proxy.unread import read_unread
@@ -56,7 +56,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._coalescer = coalescer
         self._parser = ResponseParser()
         self._transport: asyncio.Transport | None = None
-        self._deadline = Deadline(loop, self._expire)
+        self._deadline = ResettableTimer(loop, self._expire)
         self._idle_timeout = 0.0
         self._left = 0.0  # seconds for the head, while reading is paused
         self._drained: asyncio.Future[None] | None = None

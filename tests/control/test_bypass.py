@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gateway.control.audit.log import AuditLog
+from gateway.control.audit.log_file import AuditLog
 from tests.auth.attacks import ATTACKS
 from tests.auth.keys import token
 from tests.control.running import gateway, limit

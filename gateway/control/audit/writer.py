@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gateway.auth.grant import Actor
-from gateway.control.audit.chain import Entry, Link
-from gateway.control.audit.log import AuditLog, AuditLogError
+from gateway.control.audit.entry import Entry, Link
+from gateway.control.audit.log_file import AuditLog, AuditLogError
 from gateway.control.errors import AuditUnavailableError
 from gateway.redis.client import RedisClient, run_script
 from gateway.redis.errors import StoreUnavailableError

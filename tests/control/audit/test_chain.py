@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.audit.chain import BrokenChainError, Entry, Link, read_line, seal, verify_chain
-from gateway.control.audit.log import AuditLog, AuditLogError
+from gateway.control.audit.chain import verify_chain
+from gateway.control.audit.entry import BrokenChainError, Entry, Link, read_line, seal
+from gateway.control.audit.log_file import AuditLog, AuditLogError
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),

@@ -11,8 +11,9 @@ import pytest
 
 from gateway.auth.grant import Actor
 from gateway.commands.cli import main
-from gateway.control.audit.chain import Entry, verify_chain
-from gateway.control.audit.log import AuditLog, AuditLogError
+from gateway.control.audit.chain import verify_chain
+from gateway.control.audit.entry import Entry
+from gateway.control.audit.log_file import AuditLog, AuditLogError
 from gateway.control.audit.writer import AuditWriter, Head
 from gateway.control.errors import AuditUnavailableError
 from gateway.redis.open import connected

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.control.audit.log import AuditLog
+from gateway.control.audit.log_file import AuditLog
 from tests.control.overrides.test_api import BASE, READ, WRITE, override, put
 from tests.control.running import ENDPOINTS, Running, gateway, limit
 from tests.redis_server import redis_server

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from gateway.auth.timestamps import format_timestamp
 from gateway.control.audit.chain import verify_chain
-from gateway.control.audit.log import AuditLog
+from gateway.control.audit.log_file import AuditLog
 from gateway.limits.bucket import Quota
 from gateway.limits.calendar import MONTH, Calendar, CalendarRate
 from gateway.limits.limit import Limit

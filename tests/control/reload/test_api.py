@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.control.audit.chain import verify_chain
-from gateway.control.audit.log import AuditLog
+from gateway.control.audit.log_file import AuditLog
 from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.rate import Rate
 from tests.auth.keys import token

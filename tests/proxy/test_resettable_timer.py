@@ -4,7 +4,7 @@ import asyncio
 
 import uvloop
 
-from gateway.proxy.deadline import Deadline
+from gateway.proxy.resettable_timer import ResettableTimer
 
 
 def test_a_deadline_can_be_moved_nearer_however_near_it_was() -> None:
@@ -12,7 +12,7 @@ def test_a_deadline_can_be_moved_nearer_however_near_it_was() -> None:
 
     async def main() -> None:
         over = asyncio.Event()
-        deadline = Deadline(asyncio.get_running_loop(), over.set)
+        deadline = ResettableTimer(asyncio.get_running_loop(), over.set)
         for seconds in (10.0, 0.0002, 0.0001):
             deadline.set(seconds)
         async with asyncio.timeout(5):

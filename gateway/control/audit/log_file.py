@@ -21,7 +21,7 @@ from typing import Any
 
 from gateway.auth.timestamps import timestamp
 from gateway.config.operator_error import OperatorError
-from gateway.control.audit.chain import BrokenChainError, Entry, Link, is_written_with, read_line, seal
+from gateway.control.audit.entry import BrokenChainError, Entry, Link, is_written_with, read_line, seal
 from gateway.settings.control import Control
 
 _MAX_LINE_LENGTH = 1 << 20

@@ -1,10 +1,10 @@
-"""`Deadline`: calls back at a time that may be moved often."""
+"""`ResettableTimer`: calls back at a time that may be moved often."""
 
 import asyncio
 from collections.abc import Callable
 
 
-class Deadline:
+class ResettableTimer:
     """Calls back when the time is up, unless it has been moved or cleared by then.
 
     There is one timer for each connection. It is left to fire early, and then set again; so moving the deadline with
