@@ -1,8 +1,10 @@
 """Reads `answers`."""
 
+import json
 import re
 from math import ceil
 
+from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.location import path
 from gateway.config.node import Node, quote
@@ -15,6 +17,7 @@ from gateway.settings.answers import Answers
 _MAX_BODY = 65_536
 _MAX_WAIT = 86_400
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?: *; *[\w!#$&^.+-]+=(?:[\w!#$&^.+-]+|\"[^\"\\]*\"))*", re.ASCII)
+_JSON = re.compile(r"[/+]json\b", re.ASCII | re.IGNORECASE)
 _seconds = seconds(zero=True)
 
 
@@ -74,8 +77,21 @@ def _answers(entries: Entries) -> Answers:
     given = entries.one_of("body", "body_file")
     from_file = entries.values.pop("body_file", None)
     if given == "body_file" and from_file is not None:
-        return entries.build(Answers, body=from_file)
-    return entries.build(Answers)
+        entries.values["body"] = from_file
+    if given is not None and "body" not in entries.values:
+        raise InvalidError  # what is wrong with it has been noted
+    answers = entries.build(Answers)
+    if _JSON.search(answers.content_type) and not _is_json(answers.body):
+        entries.at("content_type").refuse("the body is not JSON; write JSON in 'body' or 'body_file', or another type")
+    return answers
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 ANSWERS = Section(

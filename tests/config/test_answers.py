@@ -42,6 +42,8 @@ def test_retry_after_is_a_range(tmp_path: Path) -> None:
         ("{retry_after: [1s, 2d]}", "from 1 second to 1 day"),
         ("{content_type: json}", "'json' is not a media type"),
         ('{content_type: "text/plain\\r\\nX: y"}', "answers.content_type"),
+        ("{content_type: application/json}", "1:25: answers.content_type: the body is not JSON; write JSON in 'body'"),
+        ("{content_type: application/problem+json, body: '{a: 1}'}", "answers.content_type: the body is not JSON"),
         ("{body: ''}", "write 1 to 65536"),
         ("{body: a, body_file: b}", "'body' is given as well"),
         ("{body_file: missing.json}", "missing.json: No such file"),
