@@ -4,6 +4,7 @@ import io
 import os
 import select
 import sys
+from collections.abc import Iterable
 
 from gateway.config.operator_error import OperatorError
 
@@ -24,8 +25,13 @@ def escape_unprintable() -> None:
 
 
 def printable(line: str) -> str:
-    """A line as it does nothing to the terminal, and stays one line, whatever a client has put in it."""
+    """A line as it does nothing to the terminal, and stays one line, whatever somebody else has put in it."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+
+
+def printable_lines(lines: Iterable[str]) -> str:
+    """Lines as one text, each of them made `printable`."""
+    return "\n".join(map(printable, lines))
 
 
 def print_output(text: str) -> None:

@@ -109,7 +109,13 @@ def _origin(text: str) -> Origin:
 
 
 def target_path(target: str) -> str:
-    """A target's part of a path: a user id, or ``address/`` and an address or network."""
+    """A target's part of a path: a user id, or ``address/`` and an address or network.
+
+    Raises:
+        ControlClientError: it is empty.
+    """
+    if not target:
+        raise ControlClientError("the target is empty; write a user id, or address/ and an IP address or network")
     kind, slash, name = target.partition("/")
     return f"address/{quote(name, safe='')}" if slash and kind == "address" else quote(target, safe="")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.auth.grant import Scope
-from gateway.commands.console import print_error, printable
+from gateway.commands.console import print_error, printable_lines
 from gateway.commands.control_client import DEFAULT_CONFIG, ControlClient, add_client_flags
 from gateway.commands.override import quota_text
 from gateway.config.flags import Flags
@@ -68,7 +68,7 @@ def _explain(options: argparse.Namespace) -> str:
         document = client.call("POST", "/api/v1/admin/explain", _body(options, question))
     else:
         document = _offline(options, question)
-    return json.dumps(document) if options.json else "\n".join(map(printable, _lines(document)))
+    return json.dumps(document) if options.json else printable_lines(_lines(document))
 
 
 def _offline(options: argparse.Namespace, question: Question) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.auth.grant import Scope
-from gateway.commands.console import print_output
+from gateway.commands.console import print_output, printable_lines
 from gateway.commands.control_client import ControlClient, ControlClientError, add_client_flags, target_path
 from gateway.telemetry.definitions import CONNECTIONS, FLEET, REDIS_UP, RULES, WORKER_UP
 
@@ -77,7 +77,7 @@ def require_fleet(result: Mapping[str, Any], done: str) -> None:
 
 def print_reload(result: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Print the result of a reload or a rollback."""
-    print_output(json.dumps(result) if options.json else "\n".join(_reload_lines(result)))
+    print_output(json.dumps(result) if options.json else printable_lines(_reload_lines(result)))
 
 
 def _reload_lines(result: Mapping[str, Any]) -> list[str]:
@@ -160,7 +160,7 @@ def _usage(options: argparse.Namespace) -> str:
         return json.dumps(result)
     tier = [f"as a user of tier {result['tier']}"] if result.get("tier") else []
     lines = [_bucket_line(bucket) for bucket in result["buckets"]] or ["no limit has a bucket for this target"]
-    return "\n".join([*tier, *lines, *[_DEGRADED] * result["degraded"]])
+    return printable_lines([*tier, *lines, *[_DEGRADED] * result["degraded"]])
 
 
 def _bucket_line(bucket: dict[str, Any]) -> str:
@@ -201,7 +201,8 @@ def _status(options: argparse.Namespace) -> str:
     head = f"{ready}; rules {rules['revision']} since {rules['since']}: {counts}"
     lines = [f"  gateway {fleet['gateway']}", *(_worker_line(worker, rules["revision"]) for worker in workers)]
     others = [each for each in fleet["gateways"] if each != fleet["gateway"]]
-    return "\n".join([head, *_terms_lines(rules), *lines, *(f"  other gateway {each}" for each in others)])
+    lines = [head, *_terms_lines(rules), *lines, *(f"  other gateway {each}" for each in others)]
+    return printable_lines(lines)
 
 
 def _terms_lines(rules: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from gateway.auth.grant import Scope
 from gateway.auth.timestamps import format_timestamp, now
+from gateway.commands.console import printable, printable_lines
 from gateway.commands.control_client import ControlClient, add_client_flags, target_path
 from gateway.limits.duration import parse_duration
 
@@ -70,7 +71,7 @@ def _duration(text: str) -> float:
 def _set(options: argparse.Namespace) -> str:
     client = ControlClient(options, Scope.WRITE_LIMITS)
     document = client.call("PUT", f"{_OVERRIDES}/{target_path(options.target)}", _body(options))
-    return json.dumps(document) if options.json else _line(document)
+    return json.dumps(document) if options.json else printable(_line(document))
 
 
 def _body(options: argparse.Namespace) -> dict[str, Any]:
@@ -106,12 +107,14 @@ def _list(options: argparse.Namespace) -> str:
         after = page["next"]
     if options.json:
         return json.dumps({"overrides": overrides})
-    return "\n".join(map(_line, overrides)) or "no overrides"
+    return printable_lines(map(_line, overrides)) or "no overrides"
 
 
 def _remove(options: argparse.Namespace) -> str:
     ControlClient(options, Scope.WRITE_LIMITS).call("DELETE", f"{_OVERRIDES}/{target_path(options.target)}")
-    return json.dumps({"removed": options.target}) if options.json else f"{options.target}: the override is removed"
+    if options.json:
+        return json.dumps({"removed": options.target})
+    return printable(f"{options.target}: the override is removed")
 
 
 def _line(override: dict[str, Any]) -> str:
@@ -122,7 +125,8 @@ def _line(override: dict[str, Any]) -> str:
         effect = f"tier {override['tier']}"
     where = "".join(f" {name} {', '.join(override[name])}" for name in ("limits", "endpoints") if name in override)
     target = override.get("user") or f"address/{override.get('address')}"
-    return f"{target}  {effect}{where}  until {override['expires_at']}  {override['reason']} (by {override['set_by']})"
+    why = f"{override['reason']} (by {override['set_by']})"
+    return f"{target}  {effect}{where}  until {override['expires_at']}  {why}"
 
 
 def quota_text(document: dict[str, Any]) -> str:

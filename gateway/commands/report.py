@@ -17,6 +17,7 @@ from gateway.analytics.report import Report, make_report, time_range
 from gateway.analytics.sink import Sink, TimeRange, Totals
 from gateway.analytics.text import as_json, as_text
 from gateway.commands.caller import address_digest, parse_address, user_digest
+from gateway.commands.console import printable_lines
 from gateway.config.loader import load
 from gateway.config.operator_error import OperatorError
 from gateway.limits.duration import parse_duration
@@ -158,7 +159,7 @@ def _render(report: Report, options: argparse.Namespace) -> str:
     if options.json:
         return as_json(report)
     if options.html is None:
-        return as_text(report)
+        return printable_lines(as_text(report).split("\n"))
     try:
         options.html.write_text(as_html(report))
     except OSError as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.auth.grant import Scope
-from gateway.commands.console import print_output
+from gateway.commands.console import print_output, printable, printable_lines
 from gateway.commands.control_client import ControlClient, add_client_flags
 from gateway.commands.operate import fleet_lines, print_reload, require_fleet
 
@@ -58,7 +58,7 @@ def _revisions(options: argparse.Namespace) -> str:
         return json.dumps(result)
     lines = [_line(each, result["in_force"]) for each in result["revisions"]]
     lines += [f"damaged: {each}" for each in result["damaged"]]
-    return "\n".join(lines) or "no revision is kept"
+    return printable_lines(lines) or "no revision is kept"
 
 
 def _line(revision: Mapping[str, Any], in_force: int | None) -> str:
@@ -74,7 +74,7 @@ def _line(revision: Mapping[str, Any], in_force: int | None) -> str:
 
 
 def _files(revision: Mapping[str, Any]) -> list[str]:
-    lines = [_line(revision, None).strip()]
+    lines = [printable(_line(revision, None).strip())]
     for name, text in revision["files"].items():
         if not name.endswith("/"):
             lines += [f"--- {name}", text.rstrip("\n")]
@@ -94,6 +94,6 @@ def _confirm(options: argparse.Namespace) -> int:
     flag = "?fleet=true" if options.fleet else ""
     result = ControlClient(options, Scope.RELOAD).call("POST", f"{_PATH}/confirm{flag}")
     lines = [f"revision {result['number']}, rules {result['revision']}, stays in force", *fleet_lines(result)]
-    print_output(json.dumps(result) if options.json else "\n".join(lines))
+    print_output(json.dumps(result) if options.json else printable_lines(lines))
     require_fleet(result, "confirmed")
     return 0

@@ -44,7 +44,17 @@ PATHS = Section(
     lambda entries: entries.build(PathPolicy),
 )
 LOG = Section("log", keys_of(LogPolicy), (LogPolicy,), lambda entries: entries.build(LogPolicy))
-INTAKE = Section("intake", keys_of(Intake), (Intake,), lambda entries: entries.build(Intake))
+
+
+def _intake(entries: Entries) -> Intake:
+    intake = entries.build(Intake)
+    for key, value in {"max_line": intake.max_line, "max_header": intake.max_header}.items():
+        if key in entries and value > intake.max_head:
+            entries.at(key).refuse(f"max_head is {intake.max_head}, which bounds the whole head; raise it as well")
+    return intake
+
+
+INTAKE = Section("intake", keys_of(Intake), (Intake,), _intake)
 GATEWAY = Section(
     "",
     keys_of(

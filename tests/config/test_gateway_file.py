@@ -171,6 +171,10 @@ def test_upstream_reaches_the_settings(tmp_path: Path) -> None:
             "1:13: drain_time: 'soon' is not a duration; write 500ms, 2s, 1m, 1h, 1d, or a number of",
         ),
         (
+            "intake: {max_head: 8KiB, max_line: 16KiB}\n",
+            "1:36: intake.max_line: max_head is 8192, which bounds the whole head; raise it as well",
+        ),
+        (
             "intake: {max_line: 64KB}\n",
             "1:20: intake.max_line: '64KB' is not a size, because 'KB' is not a unit; the units are B, KiB, MiB, GiB",
         ),

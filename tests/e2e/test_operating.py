@@ -115,6 +115,13 @@ async def test_an_override_is_set_listed_and_removed_with_a_token_made_from_the_
         assert [each["user"] for each in listed["overrides"]] == ["ana"]
         assert await running.says("override", "rm", "ana") == "ana: the override is removed\n"
         assert "(404)" in await running.says("override", "rm", "ana", code=1)
+        assert "the target is empty" in await running.says("override", "rm", "", code=1)
+        name = "ana\x1b[31m\n\u202eeve"
+        said = await running.says("override", "set", name, "--block", "--for", "60s", "--reason", "a\tb")
+        said += await running.says("override", "list") + await running.says("override", "rm", name)
+        lines = said.splitlines()
+        assert [line.partition("  ")[0].partition(":")[0] for line in lines] == [r"ana\x1b[31m\n\u202eeve"] * 3
+        assert r"a\tb (by " in lines[1]
 
 
 async def test_what_a_user_has_left_and_how_the_gateway_is(tmp_path: Path) -> None:
