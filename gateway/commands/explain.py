@@ -146,11 +146,17 @@ def _lines(document: dict[str, Any]) -> list[str]:
         f"endpoint  {endpoint['name']}: {_selector(endpoint)}",
         *(f"          not {each['name']} ({_selector(each)}): {each['why']}" for each in document["runners_up"]),
         *_caller(document["caller"]),
+        *[f"priority  {document['priority']}"] * _matters(document),
         *map(_override, document["overrides"]),
         *[f"exempt    from {', '.join(document['exempt_from'])}"] * bool(document["exempt_from"]),
         "",
         *_buckets(document),
     ]
+
+
+def _matters(document: dict[str, Any]) -> bool:
+    """Whether the priority of the request is worth a line."""
+    return document["priority"] != "normal" or any(each["reserve"] != "0%" for each in document["buckets"])
 
 
 def _selector(endpoint: dict[str, Any]) -> str:
@@ -231,7 +237,10 @@ def _payable(bucket: dict[str, Any]) -> str:
 
 
 def _note(bucket: dict[str, Any]) -> str:
-    notes = ["never passes: it costs more than the bucket holds"] * (not bucket["payable"])
+    keeps = bucket.get("reserve", "0%") != "0%"
+    most = "may give" if keeps else "holds"
+    notes = [f"never passes: it costs more than the bucket {most}"] * (not bucket["payable"])
+    notes += [f"{bucket['reserve']} kept for a higher priority"] * keeps
     return "; ".join([*notes, *_why_not_enforced(bucket)])
 
 

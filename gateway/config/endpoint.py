@@ -12,6 +12,7 @@ from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
 from gateway.config.number import size, whole
 from gateway.config.other_pattern import nearest_template
+from gateway.config.priority import priority
 from gateway.config.reader import reads, scalar, string
 from gateway.config.scalar import each, name, text
 from gateway.config.section import Section
@@ -105,6 +106,7 @@ ENDPOINT = Section(
         "upstream": text,
         "cost": whole(0, _HIGHEST_COST),
         "max_body": size,
+        "priority": priority,
     },
     (Endpoint,),
     lambda entries: entries,
@@ -119,6 +121,7 @@ ENDPOINT = Section(
         "upstream": "The upstream that serves it.",
         "cost": "Tokens that a request takes from each bucket; 0 is free.",
         "max_body": "Size of a request body; without it, `intake.max_body` applies.",
+        "priority": "How much its requests matter, see `reserve` of limits; without it, as the caller's tier says.",
     },
 )
 

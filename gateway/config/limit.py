@@ -9,6 +9,7 @@ from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
 from gateway.config.number import percentage
+from gateway.config.priority import RESERVE, check_reserve, warn_of_unused
 from gateway.config.quota import (
     CALENDAR_MEANINGS,
     CANDIDATE,
@@ -27,9 +28,10 @@ from gateway.config.quota import (
 from gateway.config.reader import Value, reads
 from gateway.config.scalar import choice, each, name, text
 from gateway.config.section import Section
-from gateway.limits.bucket import FailurePolicy, Quota
+from gateway.limits.bucket import FailurePolicy, Quota, ceiling_of
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.limit import ADDRESS, ENDPOINT, USER, Candidate, Exemption, Limit
+from gateway.limits.priority import Priority, format_part, priority_of
 
 _SCOPES = (USER, ADDRESS, ENDPOINT)
 _ALL = {"*", "**", "/*", "/**", "any", "all"}
@@ -95,6 +97,7 @@ LIMIT = Section(
         "enforce": percentage,
         "candidate": CANDIDATE,
         "exempt": EXEMPT,
+        "reserve": RESERVE,
         "when_redis_is_down": _failure_policy.then(FailurePolicy),
     },
     (Limit,),
@@ -112,6 +115,7 @@ LIMIT = Section(
         "enforce": "`false` makes a shadow limit: it counts, and never refuses. `10%` refuses that share of callers.",
         "candidate": "Another rate and burst, or another quota, counted beside the limit's own, and never refused.",
         "exempt": "Callers it does not count.",
+        "reserve": "The parts of its buckets that are kept for requests of a higher priority.",
         "when_redis_is_down": "What happens while Redis is unavailable: each worker enforces the whole limit from "
         "memory (`whole`) or its share of it (`local`), the limit does not apply (`allow`), or its requests get a 503 "
         "(`refuse`).",
@@ -173,8 +177,9 @@ class Limits:
             exempt=Exemption(exempt.users | self._exempt.users, exempt.networks + self._exempt.networks),
             tiers=by_tier,
             candidate=candidate,
-            **{key: values[key] for key in ("enforce", "when_redis_is_down") if key in values},
+            **{key: values[key] for key in ("enforce", "reserve", "when_redis_is_down") if key in values},
         )
+        check_reserve(entries, self.known[called])
 
     def _check_share(self, entries: Entries, per: tuple[str, ...]) -> None:
         share, candidate = entries.values.get("enforce", 1.0), entries.values.get("candidate")
@@ -203,19 +208,32 @@ class Limits:
             return frozenset(each(replace(text, read=known), least=1)(entries.at("endpoints")))
         return frozenset()
 
-    def warn_of_unpayable(self, endpoints: Iterable[Endpoint]) -> None:
-        """Warn of limits under which no request to an endpoint can ever pass, because it costs more than a burst."""
+    def warn_of_unused_reserves(self, endpoints: Collection[Endpoint], priorities: Mapping[str, Priority]) -> None:
+        """Warn of reserves that make no difference, or that nobody may use."""
+        for limit in self.known.values():
+            if limit.reserve:
+                counted = [each for each in endpoints if limit.applies_to(each.name)]
+                warn_of_unused(self.entries[limit.name], limit, counted, priorities)
+
+    def warn_of_unpayable(self, endpoints: Iterable[Endpoint], priorities: Mapping[str, Priority]) -> None:
+        """Warn of limits under which no request to an endpoint can ever pass, because it costs more than a burst.
+
+        Args:
+            endpoints: All endpoints.
+            priorities: Of tiers.
+        """
         costly = sorted((endpoint for endpoint in endpoints if endpoint.cost > 1), key=lambda endpoint: -endpoint.cost)
         for limit in self.known.values():
             if limit.enforce:
-                for place, size, who in self._buckets(limit):
-                    _warn_of_unpayable(place, size, who, limit, costly)
+                for place, size, tier in self._buckets(limit):
+                    _warn_of_unpayable(place, size, tier, priorities.get(tier), limit, costly)
 
     def _buckets(self, limit: Limit) -> Iterator[tuple[Node, Quota, str]]:
+        """Where the size of each bucket is written, the size, and the tier; empty for users in none."""
         entries = self.entries[limit.name]
         yield entries.at(next(key for key in ("burst", "quota", "rate") if key in entries)), limit.quota, ""
         for tier, size in limit.tiers.items():
-            yield entries.at("tiers"), size, f" of tier {tier}"
+            yield entries.at("tiers"), size, tier
 
 
 def _candidate(entries: Entries, size: Quota, by_tier: Mapping[str, Quota]) -> Candidate | None:
@@ -232,13 +250,20 @@ def _candidate(entries: Entries, size: Quota, by_tier: Mapping[str, Quota]) -> C
     return candidate
 
 
-def _warn_of_unpayable(place: Node, size: Quota, who: str, limit: Limit, costly: Iterable[Endpoint]) -> None:
+def _warn_of_unpayable(
+    place: Node, size: Quota, tier: str, of_tier: Priority | None, limit: Limit, costly: Iterable[Endpoint]
+) -> None:
+    who, most = f" of tier {tier}" if tier else "", "burst" if size.calendar is None else "quota"
     for endpoint in costly:
-        if endpoint.cost <= size.burst:
+        if endpoint.cost <= size.burst and not limit.reserve:
             return
-        if limit.applies_to(endpoint.name):
-            most = "burst" if size.calendar is None else "quota"
+        kept = limit.reserve.kept_from(priority_of(endpoint.priority, of_tier))
+        holds = ceiling_of(size, kept) // size.interval
+        if endpoint.cost > holds and limit.applies_to(endpoint.name):
+            how = f"raise the {most} to {endpoint.cost} or more"
+            if endpoint.cost <= size.burst:
+                how = f"raise the {most}, keep less than {format_part(kept)}"
             place.warn(
                 f"no request{who} to {endpoint.name} can pass under {limit.name}, because it costs {endpoint.cost} and "
-                f"a bucket holds at most {size.burst}; raise the {most} to {endpoint.cost} or more, or lower the cost"
+                f"a bucket holds at most {holds}{' for its priority' if kept else ''}; {how}, or lower the cost"
             )

@@ -11,6 +11,7 @@ from gateway.config.endpoint import ENDPOINT, Endpoints
 from gateway.config.entries import Entries
 from gateway.config.limit import EXEMPT, LIMIT, Limits
 from gateway.config.node import Node
+from gateway.config.priority import TIERS, tier_priorities
 from gateway.config.reader import reads
 from gateway.config.section import Section
 from gateway.config.source import Source
@@ -26,6 +27,7 @@ RULES = Section(
     {
         "endpoints": reads("list of sections", {"type": "array", "items": ENDPOINT})(Node.items),
         "limits": reads("list of sections", {"type": "array", "items": LIMIT})(Node.items),
+        "tiers": TIERS,
         "exempt": EXEMPT,
         "block": BLOCK,
     },
@@ -35,6 +37,7 @@ RULES = Section(
     meanings={
         "endpoints": "Named sets of requests.",
         "limits": "How much is allowed.",
+        "tiers": "How much requests of callers in a tier matter, by the tier's name.",
         "exempt": "Callers that no limit in any file counts.",
         "block": "Callers whose every request is refused.",
     },
@@ -74,7 +77,9 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
         if both:
             entries.at("block").warn(f"{both} of these users are also exempt; a block comes first, so they are refused")
     limits = Limits(_items(files, "limits"), endpoints.known, everywhere)
-    limits.warn_of_unpayable(endpoints.known.values())
+    priorities = tier_priorities(files)
+    limits.warn_of_unpayable(endpoints.known.values(), priorities)
+    limits.warn_of_unused_reserves(endpoints.known.values(), priorities)
     router = Router(endpoints.known.values(), case_sensitive=paths.case_sensitive)
     endpoints.note_clashes(router.clashes)
     warn_of_ways_round(endpoints, limits.known.values(), router)
@@ -86,6 +91,7 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
         paths=paths,
         revision=revision.hexdigest()[:12],
         block=block,
+        priorities=priorities,
     )
 
 

@@ -8,6 +8,7 @@ from gateway.limits.bucket import Quota
 from gateway.limits.condition import HEADER, Condition
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.limit import Limit, format_share
+from gateway.limits.priority import Priority, format_part
 from gateway.limits.rules import Rules
 from gateway.settings.gateway import Settings
 
@@ -52,6 +53,7 @@ def _settings(loaded: Loaded, workers: int) -> list[tuple[str, str]]:
         *(("upstream", f"{each.name}: {', '.join(map(str, each.urls))}") for each in settings.upstreams.values()),
         *([("tracing", f"{settings.tracing.endpoint}, sample {settings.tracing.sample}")] if settings.tracing else []),
         ("rules", f"{settings.rules} revision {rules.revision}" if settings.rules else "none"),
+        *((f"tier {tier}", f"priority {each.value}") for tier, each in rules.priorities.items()),
         *([("blocked", blocked)] if (blocked := _blocked(rules)) else []),
     ]
 
@@ -82,6 +84,7 @@ def _endpoints(rules: Rules) -> list[tuple[str, ...]]:
         for endpoint in _default_last(rules)
         for row in (
             _endpoint(endpoint, rules),
+            *([(f"  priority {endpoint.priority.value}", *[""] * 6)] if endpoint.priority else []),
             *(("", "", "", f"  {_condition(condition)}", "", "", "") for condition in endpoint.conditions),
         )
     ]
@@ -122,6 +125,10 @@ def _limit(limit: Limit) -> list[tuple[str, ...]]:
         quotas = [("  candidate", candidate.quota)]
         quotas += [(f"  candidate, tier {tier}", quota) for tier, quota in candidate.tiers.items()]
         tiers += [(name, "", "", *_quota(each), "no, candidate", "", "") for name, each in quotas]
+    if limit.reserve:
+        for priority in (Priority.NORMAL, Priority.LOW):
+            kept = format_part(limit.reserve.kept_from(priority))
+            tiers.append((f"  keeps {kept} from {priority.value}", "", "", "", "", "", "", ""))
     return [first, *tiers]
 
 

@@ -13,6 +13,7 @@ from gateway.config.endpoint import Endpoints
 from gateway.limits.condition import HEADER, Condition, GivenFields
 from gateway.limits.endpoint import DEFAULT, Endpoint, Template
 from gateway.limits.limit import Limit
+from gateway.limits.priority import priority_of
 from gateway.limits.router import Router
 
 _SOMETHING = "\0"
@@ -102,4 +103,7 @@ def _less(limit: Limit, endpoint: Endpoint, other: Endpoint) -> str:
         return f"which {limit.name} does not count; let it count {other.name} too"
     if other.cost < endpoint.cost:
         return f"which costs {other.cost} and not {endpoint.cost}; let it cost as much"
+    own, others = (priority_of(each.priority, None) for each in (endpoint, other))
+    if limit.reserve.kept_from(others) < limit.reserve.kept_from(own):
+        return f"from which {limit.name} keeps less, at priority {others.value} and not {own.value}; give it the same"
     return ""

@@ -98,9 +98,7 @@ class UsageApi:
         buckets = [_document(each, left) for each, left in zip(found, remaining, strict=True)]
         if target.clients is not None and not is_one_client(target.clients):
             buckets = [
-                shown
-                for shown, left in zip(buckets, remaining, strict=True)
-                if left.remaining < left.charge.quota.burst
+                shown for shown, left in zip(buckets, remaining, strict=True) if left.remaining < left.charge.most
             ]
         document = {target.kind: target.name, "buckets": buckets, "degraded": self._limiter.is_degraded}
         return web.json_response({**document, "tier": tier} if target.clients is None else document)
@@ -157,12 +155,15 @@ class UsageApi:
 
 
 def _buckets(rules: Rules, caller: Caller, client: str | None = None) -> list[_Bucket]:
-    """All buckets that requests of a caller are charged to."""
+    """All buckets that requests of a caller are charged to, each as the requests of the highest priority find it."""
     per_endpoint = {limit.name for limit in rules.limits if limit.per_endpoint}
     found: dict[bytes, _Bucket] = {}
     for endpoint in rules.endpoints.values():
         for demand in rules.demands(endpoint, caller):
             at = endpoint.name if live_name(demand.charge.limit) in per_endpoint else None
+            known = found.get(demand.key)
+            if known is not None and known.demand.charge.ceiling > demand.charge.ceiling:
+                continue
             found[demand.key] = _Bucket(demand, at, holder_of(demand.key) is None, client)
     return list(found.values())
 

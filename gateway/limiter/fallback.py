@@ -3,7 +3,8 @@
 For a limit with ``whole``, a worker has a bucket like the shared one. For ``local``, each of N workers has one that
 refills at rate / N and holds burst / N. That is the shared bucket with each token weighing N times as much; so it is
 kept in that form, by the same law. Both start from the last known state. A request that costs more than a bucket of
-``local`` holds passes when it is full, and is then paid off at the rate of the share.
+``local`` holds, or lets requests of its priority take, passes when it is full, and is then paid off at the rate of the
+share.
 
 What is spent here is recorded, and charged to the shared bucket when Redis is back. The worker's refill pays for it
 once the shared bucket is full, because the refill of that one is lost then: for ``local`` when Redis has been
@@ -136,10 +137,12 @@ class Fallback:
 
     def _weigh(self, charge: Charge) -> Charge:
         weight = self._weight(charge.failure_policy)
-        quota, due = charge.quota, charge.due * weight
-        if charge.cost <= quota.burst and due > quota.capacity:
-            quota = Quota(quota.rate, charge.cost * weight)
-        return charge._replace(quota=quota, due=due)
+        quota, due, ceiling = charge.quota, charge.due * weight, charge.ceiling
+        if charge.due <= ceiling < due:
+            ceiling = due
+            if ceiling > quota.capacity:
+                quota = Quota(quota.rate, charge.cost * weight)
+        return charge._replace(quota=quota, due=due, ceiling=ceiling)
 
     def begin(self) -> None:
         """Redis is unavailable from now on, and not only to single checks."""

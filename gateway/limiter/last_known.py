@@ -1,9 +1,10 @@
 """`LastKnown`: what Redis last said of each bucket.
 
 It serves two purposes. While Redis is available it is the denial cache: other workers can only add to what a bucket
-owes, so a bucket that cannot pay by its last known state cannot pay by the state that Redis would find now. When Redis
-becomes unavailable, the fallback starts from here: a bucket known to be empty stays empty. So a calendar quota that is
-used up is refused from here until its period ends.
+owes, so a bucket that cannot pay by its last known state cannot pay by the state that Redis would find now. It is what
+a bucket owes that is remembered, not that it refused, so a refusal of low priority refuses none of high priority. When
+Redis becomes unavailable, the fallback starts from here: a bucket known to be empty stays empty. So a calendar quota
+that is used up is refused from here until its period ends.
 
 It is wrong about a bucket that was filled without its knowledge (by an override, a reset, a reload, or a Redis that
 lost its data). Whoever does or notices that calls `forget`.
@@ -43,10 +44,10 @@ class LastKnown:
         for key, charge in demands:
             # Cheap, and nearly always enough to rule a refusal out; `judge` has the last word. Of a calendar quota this
             # says only that something was used of it.
-            if charge.enforced and full_at(key) - now + charge.due > charge.quota.capacity:
+            if charge.enforced and full_at(key) - now + charge.due > charge.ceiling and charge.due:
                 state = self.buckets.state
                 quota = charge.quota
-                if quota.calendar is not None and owe(state(key), quota, now) + charge.due <= quota.capacity:
+                if quota.calendar is not None and owe(state(key), quota, now) + charge.due <= charge.ceiling:
                     continue
                 decision = judge(demands, [owe(state(key), charge.quota, now) for key, charge in demands], now)
                 if not decision.allowed:

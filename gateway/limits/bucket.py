@@ -13,6 +13,10 @@ A calendar quota has the same arithmetic. Its debt counts from the start of the 
 is one microsecond of it: `full_at` is the start plus what was used. When the next period starts, that lies in the past,
 so the bucket is full.
 
+A part of a bucket may be kept for requests that matter more. A charge then has a ceiling below the capacity, and may
+pass if the debt stays within that; one of nothing always passes. What a bucket owes is the same for all, so ceilings
+only lower what is admitted.
+
 `take` is the executable specification: `MemoryLimiter` and `Fallback` call it, `redis/bucket.lua` and `take.lua` mirror
 it, and a property test plays the same demands to both and requires equal results. All numbers are integers below 2**53,
 so Lua's doubles hold them exactly.
@@ -91,13 +95,6 @@ class Quota:
         """When a bucket that owes so much is full again, if nothing else is charged."""
         return now + owed if self.calendar is None else self.calendar.end(now)
 
-    def payable_at(self, owed: int, due: int, now: int) -> int | None:
-        """From when a bucket that owes so much can pay `due`, if nothing else is charged; None if it never can."""
-        if due > self.capacity:
-            return None
-        missing = owed + due - self.capacity
-        return now if missing <= 0 else self.full_at(missing, now)
-
     def __str__(self) -> str:
         return f"{self.rate} burst {self.burst}" if self.calendar is None else str(self.rate)
 
@@ -133,7 +130,10 @@ class Charge(NamedTuple):
         cost: Tokens; 0 reads the bucket without charging it.
         enforced: Whether this bucket may refuse. A shadow bucket is charged when it can pay, and never refuses.
         due: Microseconds of debt that the cost adds.
+        ceiling: The largest debt with which the bucket can pay: its capacity, less what is kept for requests that
+            matter more.
         failure_policy: What becomes of the limit while Redis is unavailable.
+        reserve: The part of the bucket that is kept for them, from 0 to below 1.
     """
 
     limit: str
@@ -141,7 +141,9 @@ class Charge(NamedTuple):
     cost: int
     enforced: bool
     due: int
+    ceiling: int
     failure_policy: FailurePolicy = FailurePolicy.WHOLE
+    reserve: float = 0.0
 
     @classmethod
     def of(
@@ -152,23 +154,57 @@ class Charge(NamedTuple):
         *,
         enforced: bool = True,
         failure_policy: FailurePolicy = FailurePolicy.WHOLE,
+        reserve: float = 0.0,
     ) -> "Charge":
-        """A charge of `cost` tokens on a bucket of `limit`. A cost above the burst can never be paid.
+        """A charge of `cost` tokens on a bucket of `limit`. A cost above the ceiling can never be paid.
 
         Raises:
             ValueError: the cost is negative.
         """
         if cost < 0:
             raise ValueError("a cost is at least 0")
-        return cls(limit, quota, cost, enforced, min(cost, quota.burst + 1) * quota.interval, failure_policy)
+        due = min(cost, quota.burst + 1) * quota.interval
+        ceiling = ceiling_of(quota, reserve)
+        return cls(limit, quota, cost, enforced, due, ceiling, failure_policy, reserve)
 
     def with_quota(self, quota: Quota) -> "Charge":
         """The same charge on a bucket of another size and speed."""
-        return self.of(self.limit, quota, self.cost, enforced=self.enforced, failure_policy=self.failure_policy)
+        return self._changed(quota, self.cost)
 
     def with_cost(self, cost: int) -> "Charge":
         """The same charge with another cost, in tokens."""
-        return self.of(self.limit, self.quota, cost, enforced=self.enforced, failure_policy=self.failure_policy)
+        return self._changed(self.quota, cost)
+
+    def _changed(self, quota: Quota, cost: int) -> "Charge":
+        return self.of(
+            self.limit,
+            quota,
+            cost,
+            enforced=self.enforced,
+            failure_policy=self.failure_policy,
+            reserve=self.reserve,
+        )
+
+    @property
+    def most(self) -> int:
+        """Whole tokens that a request can take from the full bucket."""
+        return self.ceiling // self.quota.interval
+
+    def left(self, owed: int) -> int:
+        """Whole tokens that such requests can still take from a bucket that owes so much."""
+        return max(0, self.ceiling - owed) // self.quota.interval
+
+    def payable_at(self, owed: int, now: int) -> int | None:
+        """From when a bucket that owes so much can pay, if nothing else is charged; None if it never can."""
+        if self.due > self.ceiling:
+            return None
+        missing = owed + self.due - self.ceiling
+        return now if missing <= 0 or not self.due else self.quota.full_at(missing, now)
+
+
+def ceiling_of(quota: Quota, reserve: float) -> int:
+    """The largest debt, in microseconds, that leaves a part of a bucket's capacity, `reserve`, untouched."""
+    return quota.capacity - round(quota.capacity * reserve)
 
 
 class Demand(NamedTuple):
@@ -240,7 +276,7 @@ def judge(demands: Sequence[Demand], owed: Sequence[int], now: int) -> Decision:
     allowed = True
     refused: tuple[int, ...] = ()
     for position, (_, charge) in enumerate(demands):
-        if owed[position] + charge.due > charge.quota.capacity:
+        if owed[position] + charge.due > charge.ceiling and charge.due:
             refused += (position,)
             if charge.enforced:
                 allowed = False

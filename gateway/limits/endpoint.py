@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gateway.limits.condition import Condition
+from gateway.limits.priority import Priority
 
 DEFAULT = "default"
 """Name of the endpoint of all requests that match no other."""
@@ -108,6 +109,7 @@ class Endpoint:
         upstream: Name of the upstream that serves it.
         cost: Tokens that a request takes from each bucket.
         max_body: Bytes that a request body may have; None for the gateway's own maximum.
+        priority: How much its requests matter; None for as much as the caller's tier says.
     """
 
     name: str
@@ -119,6 +121,7 @@ class Endpoint:
     upstream: str = DEFAULT
     cost: int = 1
     max_body: int | None = None
+    priority: Priority | None = None
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

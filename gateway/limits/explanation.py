@@ -13,6 +13,7 @@ from gateway.limits.identification import Attempt
 from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit, format_share, is_candidate, live_name
 from gateway.limits.override import BLOCKED, Override
+from gateway.limits.priority import Priority, format_part
 from gateway.limits.rules import Rules, holder_of
 from gateway.limits.runners_up import Request, RunnerUp, runners_up
 
@@ -87,6 +88,7 @@ class Explanation:
         caller: Whom it is charged to.
         attempts: What each source found.
         tier: The tier that counts.
+        priority: How much the request matters.
         overrides: What is set for the caller's user id and address, and what blocks them.
         exempt: Names of the limits from which the caller is exempt.
         demands: The buckets, and what the request is charged.
@@ -99,6 +101,7 @@ class Explanation:
     caller: Caller
     attempts: tuple[Attempt, ...]
     tier: str | None
+    priority: Priority
     overrides: tuple[Override, ...]
     exempt: tuple[str, ...]
     demands: tuple[Demand, ...]
@@ -115,13 +118,15 @@ def explain(
 ) -> Explanation:
     """How rules treat a caller's request, which belongs to an endpoint."""
     others = [each for each in rules.endpoints.values() if each.template is not None]
+    tier = rules.tier_of(endpoint.name, caller)
     return Explanation(
         request=request,
         endpoint=endpoint,
         runners_up=runners_up(others, endpoint, request, case_sensitive=rules.paths.case_sensitive),
         caller=caller,
         attempts=found,
-        tier=rules.tier_of(endpoint.name, caller),
+        tier=tier,
+        priority=rules.priority(endpoint, tier),
         overrides=rules.overrides_of(endpoint.name, caller),
         exempt=tuple(rules.exempt(endpoint, caller)),
         demands=tuple(rules.demands(endpoint, caller)),
@@ -147,6 +152,7 @@ def as_document(explained: Explanation | Unserved) -> dict[str, Any]:
             "tier": explained.tier,
             "attempts": [each._asdict() for each in explained.attempts],
         },
+        "priority": explained.priority.value,
         "overrides": [_override(each) for each in explained.overrides],
         "exempt_from": list(explained.exempt),
         "blocked": any(demand.charge.limit == BLOCKED for demand in explained.demands),
@@ -183,7 +189,8 @@ def _buckets(explained: Explanation, demands: Sequence[Demand]) -> list[dict[str
             "shared": holder_of(key) is None,
             **quota_fields(charge.quota),
             "cost": charge.cost,
-            "payable": charge.due <= charge.quota.capacity,
+            "reserve": format_part(charge.reserve),
+            "payable": charge.due <= charge.ceiling,
             "enforced": charge.enforced,
             "candidate": is_candidate(charge.limit),
             "enforce": format_share(explained.limits[live_name(charge.limit)].enforce),

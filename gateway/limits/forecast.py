@@ -10,7 +10,7 @@ class BucketForecast(NamedTuple):
     """One bucket.
 
     Attributes:
-        remaining: Whole tokens it holds.
+        remaining: Whole tokens that such requests can still take.
         payable_at: The instant, in microseconds since 1970, from which it can pay; None if it never can.
     """
 
@@ -42,6 +42,4 @@ def forecast(demands: Sequence[Demand], owed: Sequence[int], now: int) -> Foreca
 
 def _bucket(demand: Demand, debt: int, now: int) -> BucketForecast:
     charge = demand.charge
-    capacity = charge.quota.capacity
-    remaining = max(0, capacity - debt) // charge.quota.interval
-    return BucketForecast(remaining, charge.quota.payable_at(debt, charge.due, now))
+    return BucketForecast(charge.left(debt), charge.payable_at(debt, now))

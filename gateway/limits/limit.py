@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from gateway.limits.address import Network, belongs
 from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.identity import Caller
+from gateway.limits.priority import NO_RESERVE, Reserve
 
 USER, ADDRESS, ENDPOINT = "user", "address", "endpoint"
 """Of what a limit may have a bucket each, see `Limit.per`."""
@@ -56,6 +57,7 @@ class Limit:
             is a shadow limit.
         candidate: What it might be instead; of a calendar quota, another by the same calendar.
         exempt: To whom it does not apply.
+        reserve: The parts of its buckets that are kept for requests of a higher priority.
         when_redis_is_down: What becomes of it while Redis is unavailable.
     """
 
@@ -68,6 +70,7 @@ class Limit:
     exempt: Exemption = Exemption()
     when_redis_is_down: FailurePolicy = FailurePolicy.WHOLE
     candidate: Candidate | None = None
+    reserve: Reserve = NO_RESERVE
 
     @property
     def holder(self) -> str | None:

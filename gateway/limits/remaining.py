@@ -12,7 +12,7 @@ class Remaining(NamedTuple):
 
     Attributes:
         charge: What the request would cost it.
-        remaining: Whole tokens it holds.
+        remaining: Whole tokens that requests of the same priority can still take.
         full_at: The instant, in microseconds since 1970, at which it is full again.
     """
 
@@ -28,9 +28,8 @@ def remaining_in(demands: Sequence[Demand], decision: Decision) -> list[Remainin
         owed = decision.owed[position]
         if decision.allowed and position not in decision.refused:
             owed += charge.due
-        quota = charge.quota
-        left = 0 if charge.limit == BLOCKED else max(0, quota.capacity - owed) // quota.interval
-        buckets.append(Remaining(charge, left, quota.full_at(owed, decision.now)))
+        left = 0 if charge.limit == BLOCKED else charge.left(owed)
+        buckets.append(Remaining(charge, left, charge.quota.full_at(owed, decision.now)))
     return buckets
 
 

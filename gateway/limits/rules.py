@@ -13,6 +13,7 @@ from gateway.limits.identity import Caller
 from gateway.limits.limit import ADDRESS, USER, Limit, candidate_name
 from gateway.limits.override import Block, Effect, Override, OverrideIndex, Overrides, blocked
 from gateway.limits.path import PathPolicy
+from gateway.limits.priority import Priority, priority_of
 from gateway.limits.router import Router
 from gateway.limits.unmatched import Unmatched
 
@@ -60,12 +61,14 @@ class Rules:
         paths: How to read a path.
         revision: Hash of the rule files; empty if there are none.
         block: Whose requests are all refused.
+        priorities: By tier, how much requests of its callers matter whose endpoint does not say it.
 
     Attributes:
         endpoints: By name, the default endpoint included.
         limits: All limits.
         default: The endpoint of requests that match no other.
         block: As given.
+        priorities: As given.
         overrides: What is set for single users and addresses.
         exempting: The limits from which somebody is exempt.
         has_overrides: Whether anything is set, or anybody is blocked.
@@ -88,6 +91,7 @@ class Rules:
         "locates",
         "overrides",
         "paths",
+        "priorities",
         "revision",
         "tiers",
     )
@@ -100,6 +104,7 @@ class Rules:
         paths: PathPolicy | None = None,
         revision: str = "",
         block: Block | None = None,
+        priorities: Mapping[str, Priority] | None = None,
     ) -> None:
         self.paths = paths or PathPolicy()
         self.endpoints = {endpoint.name: endpoint for endpoint in endpoints}
@@ -108,14 +113,15 @@ class Rules:
         self.exempting = tuple(limit for limit in self.limits if limit.exempt.users or limit.exempt.networks)
         self.has_quotas = any(limit.quota.calendar is not None for limit in self.limits)
         quotas = [each for limit in self.limits for each in (limit, limit.candidate) if each is not None]
-        self.tiers = frozenset(name for each in quotas for name in each.tiers)
+        self.priorities = dict(priorities or {})
+        self.tiers = frozenset(name for each in quotas for name in each.tiers) | self.priorities.keys()
         self.revision = revision
         self.block = block or Block()
         self._apply(Overrides())
         self._router = Router(self.endpoints.values(), case_sensitive=self.paths.case_sensitive)
         self._compiled: dict[str, list[_CompiledLimit]] = {name: [] for name in self.endpoints}
         for limit in self.limits:
-            compiler = _Compiler(limit)
+            compiler = _Compiler(limit, self.priorities)
             for name in self.endpoints if not limit.endpoints else self.endpoints.keys() & limit.endpoints:
                 self._compiled[name] += compiler.compile(self.endpoints[name])
 
@@ -159,7 +165,14 @@ class Rules:
         if not any(limit.is_partial for limit in self.limits):
             return self.with_overrides(Overrides())
         limits = [replace(limit, enforce=1.0) if limit.is_partial else limit for limit in self.limits]
-        return Rules(self.endpoints.values(), limits, paths=self.paths, revision=self.revision, block=self.block)
+        return Rules(
+            self.endpoints.values(),
+            limits,
+            paths=self.paths,
+            revision=self.revision,
+            block=self.block,
+            priorities=self.priorities,
+        )
 
     def _apply(self, overrides: Overrides) -> None:
         self.overrides = overrides
@@ -201,6 +214,10 @@ class Rules:
         override = find(endpoint, caller)
         return caller.tier if override is None or override.tier is None else override.tier
 
+    def priority(self, endpoint: Endpoint, tier: str | None) -> Priority:
+        """How much a request to an endpoint matters, whose caller is in a tier."""
+        return priority_of(endpoint.priority, self.priorities.get(tier) if tier else None)
+
     def known_tier(self, caller: Caller) -> str:
         """The caller's own tier if a limit knows it; else empty, because any other name is the client's own text."""
         return caller.tier if caller.tier is not None and caller.tier in self.tiers else ""
@@ -235,48 +252,62 @@ class Rules:
 
 
 class _Compiler:
-    """Compiles a limit for each endpoint. Endpoints of the same cost share charges: there may be thousands of them."""
+    """Compiles a limit for each endpoint.
 
-    def __init__(self, limit: Limit) -> None:
+    Endpoints of the same cost and priority share charges: there may be thousands of them.
+    """
+
+    def __init__(self, limit: Limit, priorities: Mapping[str, Priority]) -> None:
         self._limit = limit
+        self._priorities = priorities if limit.reserve else {}
         calendar = limit.quota.calendar
         # Counted from other starts, a state would mean something else: with another calendar come other buckets.
         self._name = _quoted(limit.name) + ("" if calendar is None else f"@{_quoted(calendar.key)}")
-        self._shared: dict[int, list[_CompiledLimit]] = {}
+        self._shared: dict[tuple[int, Priority | None], list[_CompiledLimit]] = {}
 
     def compile(self, endpoint: Endpoint) -> list[_CompiledLimit]:
         """The limit, and after it its candidate if it has one."""
-        shared = self._shared.get(endpoint.cost)
+        kind = endpoint.cost, endpoint.priority
+        shared = self._shared.get(kind)
         if shared is None:
-            shared = self._shared[endpoint.cost] = self._make(endpoint.cost)
+            shared = self._shared[kind] = self._make(*kind)
         if not self._limit.per_endpoint:
             return shared
         name = _quoted(endpoint.name)
         keys = self._key(name), self._candidate_key(name)
         return [each._replace(key=key) for each, key in zip(shared, keys, strict=False)]
 
-    def _make(self, cost: int) -> list[_CompiledLimit]:
+    def _make(self, cost: int, priority: Priority | None) -> list[_CompiledLimit]:
         limit, candidate = self._limit, self._limit.candidate
         has_exempt = bool(limit.exempt.users or limit.exempt.networks)
-        enforced = self._prices(limit.name, limit.quota, limit.tiers, cost, enforced=limit.enforce > 0)
-        shadow = self._prices(limit.name, limit.quota, limit.tiers, cost) if limit.is_partial else None
+        enforced = self._prices(limit.name, limit.quota, limit.tiers, cost, priority, enforced=limit.enforce > 0)
+        shadow = self._prices(limit.name, limit.quota, limit.tiers, cost, priority) if limit.is_partial else None
         compiled = [
             _CompiledLimit(limit, self._key("*"), limit.holder, *enforced, shadow, has_exempt or limit.is_partial)
         ]
         if candidate is not None:
-            prices = self._prices(candidate_name(limit.name), candidate.quota, candidate.tiers, cost)
+            prices = self._prices(candidate_name(limit.name), candidate.quota, candidate.tiers, cost, priority)
             key = self._candidate_key("*")
             compiled.append(_CompiledLimit(limit, key, limit.holder, *prices, None, has_exempt))
         return compiled
 
     def _prices(
-        self, name: str, quota: Quota, tiers: Mapping[str, Quota], cost: int, *, enforced: bool = False
+        self,
+        name: str,
+        quota: Quota,
+        tiers: Mapping[str, Quota],
+        cost: int,
+        priority: Priority | None,
+        *,
+        enforced: bool = False,
     ) -> _Prices:
-        def charge(quota: Quota) -> Charge:
+        def charge(quota: Quota, of_tier: Priority | None = None) -> Charge:
             policy = self._limit.when_redis_is_down
-            return Charge.of(name, quota, cost, enforced=enforced, failure_policy=policy)
+            reserve = self._limit.reserve.kept_from(priority_of(priority, of_tier))
+            return Charge.of(name, quota, cost, enforced=enforced, failure_policy=policy, reserve=reserve)
 
-        return _Prices(charge(quota), {tier: charge(each) for tier, each in tiers.items()})
+        named = {**dict.fromkeys(self._priorities, quota), **tiers}
+        return _Prices(charge(quota), {tier: charge(each, self._priorities.get(tier)) for tier, each in named.items()})
 
     def _key(self, endpoint: str) -> bytes:
         return f"{self._name}:{endpoint}:{'' if self._limit.holder else '*'}".encode()

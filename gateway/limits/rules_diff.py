@@ -8,6 +8,7 @@ from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.limit import Candidate, Limit, format_share
 from gateway.limits.override import Block
+from gateway.limits.priority import Reserve, format_part
 from gateway.limits.rules import Rules
 
 _QUOTA_FIELDS = ("rate", "burst", "quota", "zone", "from_day")
@@ -15,7 +16,7 @@ _QUOTA_FIELDS = ("rate", "burst", "quota", "zone", "from_day")
 
 
 def diff_rules(old: Rules, new: Rules) -> dict[str, Any]:
-    """Endpoints and limits that were added, removed and changed, by name; of changed ones, the fields that differ."""
+    """Endpoints, limits and tiers that were added, removed and changed, by name; of the last, the fields that do."""
     return {
         "endpoints": _compare(
             {name: _endpoint(each) for name, each in old.endpoints.items()},
@@ -24,6 +25,7 @@ def diff_rules(old: Rules, new: Rules) -> dict[str, Any]:
         "limits": _compare(
             {each.name: _limit(each) for each in old.limits}, {each.name: _limit(each) for each in new.limits}
         ),
+        "tiers": _compare(_tiers(old), _tiers(new)),
         "block": {"added": _only_in(new.block, old.block), "removed": _only_in(old.block, new.block)},
     }
 
@@ -36,20 +38,27 @@ def touched_limits(changed: dict[str, Any], rules: Rules) -> list[str]:
         rules: The rules in force.
 
     Returns:
-        The names of limits that are removed or changed, or count requests to an endpoint that is.
+        The names of limits that are removed or changed, or count requests to an endpoint that is, or keep a reserve
+        while priorities of tiers change.
     """
     limits, endpoints = (
         {*changed[kind]["removed"], *(each["name"] for each in changed[kind]["changed"])}
         for kind in ("limits", "endpoints")
     )
-    return [each.name for each in rules.limits if each.name in limits or any(map(each.applies_to, endpoints))]
+    tiers = any(changed["tiers"].values())
+    return [
+        each.name
+        for each in rules.limits
+        if each.name in limits or any(map(each.applies_to, endpoints)) or (tiers and each.reserve)
+    ]
 
 
 def inventory(rules: Rules) -> dict[str, Any]:
-    """All endpoints and limits, in the form of `diff_rules`."""
+    """All endpoints, limits and priorities of tiers, in the form of `diff_rules`."""
     return {
         "endpoints": [{"name": name, **_shown(_endpoint(each))} for name, each in rules.endpoints.items()],
         "limits": [{"name": each.name, **_shown(_limit(each))} for each in rules.limits],
+        "tiers": [{"name": tier, **each} for tier, each in sorted(_tiers(rules).items())],
         "block": {"users": len(rules.block.users), "networks": [name_clients(each) for each in rules.block.networks]},
     }
 
@@ -90,6 +99,7 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
         "query": values_by_name(endpoint.query),
         "upstream": endpoint.upstream,
         "cost": endpoint.cost,
+        "priority": endpoint.priority and endpoint.priority.value,
         "more": endpoint,
     }
 
@@ -104,6 +114,7 @@ def _limit(limit: Limit) -> dict[str, Any]:
         "tiers": dict(sorted(limit.tiers.items())),
         "enforce": limit.enforce,
         "candidate": limit.candidate,
+        "reserve": limit.reserve,
         "when_redis_is_down": limit.when_redis_is_down.value,
         "exempt": limit.exempt,
     }
@@ -114,6 +125,16 @@ def _candidate(candidate: Candidate | None) -> dict[str, Any] | None:
         return None
     tiers = {tier: quota_fields(quota) for tier, quota in sorted(candidate.tiers.items())}
     return {**quota_fields(candidate.quota), "tiers": tiers}
+
+
+def _reserve(reserve: Reserve) -> dict[str, str] | None:
+    if not reserve:
+        return None
+    return {"normal": format_part(reserve.normal), "low": format_part(reserve.low)}
+
+
+def _tiers(rules: Rules) -> dict[str, dict[str, Any]]:
+    return {tier: {"priority": each.value} for tier, each in rules.priorities.items()}
 
 
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:
@@ -132,6 +153,8 @@ def _shown(fields: dict[str, Any]) -> dict[str, Any]:
         shown["enforce"] = format_share(share) if 0 < share < 1 else bool(share)
     if "candidate" in fields:
         shown["candidate"] = _candidate(fields["candidate"])
+    if "reserve" in fields:
+        shown["reserve"] = _reserve(fields["reserve"])
     if "exempt" in fields:
         exempt = fields["exempt"]
         shown["exempt"] = {"users": len(exempt.users), "networks": [str(each) for each in exempt.networks]}

@@ -88,7 +88,9 @@ def call_take(prefix: bytes, checks: Sequence[Sequence[Demand]], now: int) -> Ca
             if position is None:
                 quota = charge.quota
                 starts = () if quota.calendar is None else quota.calendar.around(now)
-                charges.append((quota.interval, quota.capacity, charge.due, 1 if charge.enforced else 0, *starts))
+                ceiling = charge.ceiling
+                enforced = 1 if charge.enforced else 0
+                charges.append((quota.interval, ceiling, charge.due, enforced, quota.capacity - ceiling, *starts))
                 position = charge_positions[id(charge)] = len(charges)
             numbers += (key_positions.setdefault(key, len(key_positions) + 1), position)
         packed.append(numbers)

@@ -16,6 +16,7 @@ from gateway.limits.duration import format_duration
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity
 from gateway.limits.override import BLOCKED
+from gateway.limits.priority import format_part
 from gateway.limits.rate import MICROSECONDS
 from gateway.limits.remaining import remaining_in, tightest
 from gateway.limits.rules import Rules
@@ -174,7 +175,7 @@ def _outcome(demands: Sequence[Demand], decision: Decision) -> str:
     bucket = tightest(remaining_in(demands, decision))
     if bucket is None:
         return "allowed, because only shadow limits count it"
-    return f"allowed; {bucket.charge.limit} has {bucket.remaining} of {bucket.charge.quota.burst} tokens left"
+    return f"allowed; {bucket.charge.limit} has {bucket.remaining} of {bucket.charge.most} tokens left"
 
 
 def _why(demands: Sequence[Demand], decision: Decision) -> list[str]:
@@ -182,18 +183,24 @@ def _why(demands: Sequence[Demand], decision: Decision) -> list[str]:
     reasons = []
     for position in decision.refused:
         charge = demands[position].charge
-        payable_at = charge.quota.payable_at(decision.owed[position], charge.due, decision.now)
+        payable_at = charge.payable_at(decision.owed[position], decision.now)
         if not charge.enforced:
             continue
         if charge.limit == BLOCKED:
             reasons.append("a block")
         elif payable_at is None:
             most = "burst" if charge.quota.calendar is None else "quota"
-            reasons.append(f"{charge.limit} ({most} {charge.quota.burst}, below the cost of {charge.cost})")
+            holds = f"{most} {charge.quota.burst}{_kept(charge)}"
+            reasons.append(f"{charge.limit} ({holds}, below the cost of {charge.cost})")
         else:
-            wait = payable_at - decision.now
-            reasons.append(f"{charge.limit} ({charge.quota}; it could pay in {format_duration(wait / MICROSECONDS)})")
+            wait = format_duration((payable_at - decision.now) / MICROSECONDS)
+            reasons.append(f"{charge.limit} ({charge.quota}{_kept(charge)}; it could pay in {wait})")
     return reasons
+
+
+def _kept(charge: Charge) -> str:
+    """What of a bucket is kept from a request; empty for nothing."""
+    return f", of which {format_part(charge.reserve)} is kept for a higher priority" if charge.reserve else ""
 
 
 def _mismatch(step: Step, key: str, what: str) -> _MismatchError:

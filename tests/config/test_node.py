@@ -17,21 +17,21 @@ from tests.config.reading import rules_problems
             "- limits\n",
             (
                 "rules.yaml:1:1: expected a mapping of keys to values, found a list; its keys are block, "
-                "endpoints, exempt, limits"
+                "endpoints, exempt, limits, tiers"
             ),
         ),
         (
             "hello\n",
             (
                 "rules.yaml:1:1: expected a mapping of keys to values, found a single value; its keys are "
-                "block, endpoints, exempt, limits"
+                "block, endpoints, exempt, limits, tiers"
             ),
         ),
         (
             "limits: [x]\n",
             (
                 "rules.yaml:1:10: limits[0]: expected a mapping of keys to values, found a single value; its keys "
-                "are burst, candidate, endpoints, enforce, exempt, from_day, name, per, quota, rate, tiers, "
+                "are burst, candidate, endpoints, enforce, exempt, from_day, name, per, quota, rate, reserve, tiers, "
                 "when_redis_is_down, zone"
             ),
         ),
@@ -66,7 +66,7 @@ from tests.config.reading import rules_problems
             '"two\\nlines": 1\n',
             (
                 "rules.yaml:1:1: 'two\\nlines': unknown key 'two\\nlines'; the keys here are block, endpoints, exempt, "
-                "limits"
+                "limits, tiers"
             ),
         ),
     ],

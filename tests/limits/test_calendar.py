@@ -174,7 +174,7 @@ def test_a_used_quota_is_whole_at_the_next_start_and_not_a_moment_before(
     assert state.full_at + state.rest == end
     assert not take(whole, [state], end - 1)[0].allowed
     assert take(whole, [state], end)[0].allowed
-    assert quota.payable_at(cost, tokens, now) == quota.full_at(cost, now) == end
+    assert whole[0].charge.payable_at(cost, now) == quota.full_at(cost, now) == end
 
 
 def test_a_larger_or_smaller_quota_leaves_what_was_used() -> None:

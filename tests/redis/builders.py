@@ -29,9 +29,10 @@ def demand(
     cost: int = 1,
     enforced: bool = True,
     policy: FailurePolicy = FailurePolicy.LOCAL,
+    reserve: float = 0.0,
 ) -> Demand:
     limit, quota = key.partition(":")[0], Quota(Rate.parse(rate), burst)
-    charge = Charge.of(limit, quota, cost, enforced=enforced, failure_policy=policy)
+    charge = Charge.of(limit, quota, cost, enforced=enforced, failure_policy=policy, reserve=reserve)
     return Demand(key.encode(), charge)
 
 

@@ -53,6 +53,17 @@ async def test_a_cluster_keeps_every_guarantee(nodes: list[RedisServer]) -> None
         await keep(store, nodes)
 
 
+async def keep_a_reserve(store: ClusterStore) -> None:
+    """What is kept for a higher priority is kept in any slot, and what a refusal of low priority took is given back."""
+    low, high = (demand("kept", burst=4, reserve=reserve) for reserve in (0.5, 0.0))
+    assert [(await store.take([low])).allowed for _ in range(3)] == [True, True, False]
+    beside = [demand(f"beside{number}") for number in range(10)]
+    assert (await store.take([*beside, low])).refused == (10,)
+    await asyncio.gather(*store._refunds)
+    assert (await store.take([demand(f"beside{number}", cost=0) for number in range(10)])).owed == (0,) * 10
+    assert [(await store.take([high])).allowed for _ in range(3)] == [True, True, False]
+
+
 async def keep(store: ClusterStore, nodes: list[RedisServer]) -> None:
     keys = [f"k{number}" for number in range(40)]
     assert len({key_slot(f"gateway:bucket:{key}".encode()) * 3 // 16384 for key in keys}) == 3
@@ -100,6 +111,8 @@ async def keep(store: ClusterStore, nodes: list[RedisServer]) -> None:
         assert found == [(), (1,), (1,), (1,)]
         refused = await store.take(each)
         assert (refused.allowed, 0 in refused.refused) == (False, True)
+
+    await keep_a_reserve(store)
 
     # Never more than allowed, however many ask at once, and nothing is lost of what was refused.
     shared = demand("shared", burst=50)

@@ -71,8 +71,10 @@ def key_of(name: bytes, quota: Quota) -> bytes:
 
 
 demands = st.builds(
-    lambda key, quota, cost, enforced: Demand(key_of(key, quota), Charge.of("x", quota, cost, enforced=enforced)),
-    keys, quotas, costs, st.booleans(),
+    lambda key, quota, cost, enforced, reserve: Demand(
+        key_of(key, quota), Charge.of("x", quota, cost, enforced=enforced, reserve=reserve)
+    ),
+    keys, quotas, costs, st.booleans(), st.just(0.0) | st.floats(0, 0.99),
 )  # fmt: skip
 checks = st.lists(demands, min_size=1, max_size=4, unique_by=lambda demand: demand.key)
 batches = st.lists(checks, min_size=1, max_size=5)
