@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+from weakref import WeakSet
 
 from tests.waiting import DEADLINE
 
@@ -174,6 +175,7 @@ async def serving(
     A path instead of a port is that of a Unix socket.
     """
     tasks: set[asyncio.Task[None]] = set()
+    writers: WeakSet[asyncio.StreamWriter] = WeakSet()
 
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -182,6 +184,7 @@ async def serving(
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(run(reader, writer))
         tasks.add(task)
+        writers.add(writer)
         task.add_done_callback(lambda _: writer.close())
         task.add_done_callback(tasks.discard)
 
@@ -199,7 +202,10 @@ async def serving(
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        await asyncio.sleep(0)  # in which the last ones are closed
+        for writer in writers:
+            writer.transport.abort()  # `close` waits until a client has taken what it was sent
+        for _ in range(2):  # in which they are closed
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager

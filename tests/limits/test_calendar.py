@@ -88,17 +88,18 @@ def test_what_is_remembered_changes_nothing(calendar: Calendar, moments: list[in
 @pytest.mark.parametrize(
     ("zone", "day", "hours"),
     [
-        ("Europe/Berlin", date(2026, 3, 29), 23),
-        ("Europe/Berlin", date(2026, 10, 25), 25),
-        ("Europe/Berlin", date(2026, 7, 1), 24),
-        ("America/Havana", date(2026, 3, 8), 23),  # begins at 01:00
-        ("America/Havana", date(2026, 11, 1), 25),  # midnight comes twice
-        ("America/Santiago", date(2026, 4, 4), 25),
-        ("America/Santiago", date(2026, 9, 6), 23),
-        ("Australia/Lord_Howe", date(2026, 10, 4), 23.5),
+        ("Europe/Berlin", date(2024, 3, 31), 23),
+        ("Europe/Berlin", date(2024, 10, 27), 25),
+        ("Europe/Berlin", date(2024, 7, 1), 24),
+        ("America/Havana", date(2024, 3, 10), 23),  # begins at 01:00
+        ("America/Havana", date(2024, 11, 3), 25),  # midnight comes twice
+        ("America/Santiago", date(2024, 4, 6), 25),
+        ("America/Santiago", date(2024, 9, 8), 23),
+        ("Australia/Lord_Howe", date(2024, 10, 6), 23.5),
     ],
 )
 def test_a_day_is_as_long_as_clocks_say(zone: str, day: date, hours: float) -> None:
+    """On days long past: for later ones, releases of the time zone database differ."""
     calendar = Calendar(DAY, ZoneInfo(zone))
     starts = calendar.around(instant(zone, day.year, day.month, day.day, 12))
     assert starts.next - starts.this == hours * HOUR
