@@ -17,6 +17,7 @@ from tests.e2e.test_restart import RULES, crowd, restart
 from tests.kit.process import Process, cli, run
 from tests.proxy.keys import make_keys
 from tests.redis_server import redis_server
+from tests.reserved_port import ReservedPort
 from tests.waiting import until
 from tests.wire import Client, ask, get, says, upstream
 
@@ -87,20 +88,19 @@ async def test_ipv6_serves_ipv4_clients_too_if_it_is_told_to_and_knows_them_by_t
 
 
 async def test_ipv6_alone_refuses_ipv4_clients(tmp_path: Path) -> None:
-    async with upstream() as up, gateway(tmp_path, up.port, "'[::]:0'") as (_, (where,)):
-        assert (await ask(port_of(where), get(), "::1")).status == 200
-        with pytest.raises(ConnectionRefusedError):
-            await ask(port_of(where), get())
+    with ReservedPort() as port:  # so that nobody else listens there on IPv4
+        async with upstream() as up, gateway(tmp_path, up.port, f"'[::]:{port.number}'"):
+            assert (await ask(port.number, get(), "::1")).status == 200
+            with pytest.raises(ConnectionRefusedError):
+                await ask(port.number, get())
 
 
 async def test_every_interface_of_both_families_on_one_port(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("0.0.0.0", 0))
-        port = free.getsockname()[1]
-    listen = f"['0.0.0.0:{port}', '[::]:{port}']"
-    async with upstream() as up, gateway(tmp_path, up.port, listen):
-        assert (await ask(port, get())).status == 200
-        assert (await ask(port, get(), "::1")).status == 200
+    with ReservedPort() as reserved:
+        port = reserved.number
+        async with upstream() as up, gateway(tmp_path, up.port, f"['0.0.0.0:{port}', '[::]:{port}']"):
+            assert (await ask(port, get())).status == 200
+            assert (await ask(port, get(), "::1")).status == 200
 
 
 async def test_real_clients_reach_a_unix_socket_whose_permissions_are_as_set(tmp_path: Path) -> None:
