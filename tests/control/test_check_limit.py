@@ -9,6 +9,7 @@ import pytest
 
 from gateway.limits.condition import QUERY, Condition
 from gateway.limits.endpoint import Endpoint, Template
+from gateway.limits.priority import Priority, Reserve
 from tests.auth.keys import token
 from tests.control.running import CHECK, gateway, limit
 from tests.redis_server import oldest_and_newest, redis_server
@@ -233,3 +234,13 @@ async def test_limits_per_address_apply_only_to_a_client_who_is_asked_about_by_a
         assert answer.body["errors"] == [
             {"pointer": "#/user_id", "detail": "must be one address, as in address/198.51.100.7"}
         ]
+
+
+async def test_what_is_kept_for_others_is_kept_from_the_endpoint_that_is_named() -> None:
+    export = Endpoint("export", Template.parse("/export"), priority=Priority.LOW)
+    async with gateway(limit("each", 10, reserve=Reserve(0.2, 0.5)), endpoints=[export]) as running:
+        assert (await running.check("alice", "export", 0))["remaining"] == 5
+        assert (await running.check("alice", "export", 5))["allowed"]
+        assert not (await running.check("alice", "export", 1))["allowed"]
+        assert (await running.check("alice", "export", 0))["allowed"]
+        assert (await running.check("alice", "default", 1))["remaining"] == 2

@@ -11,6 +11,8 @@ import pytest
 
 from gateway.auth.timestamps import format_timestamp, now
 from gateway.limits.bucket import Quota
+from gateway.limits.endpoint import Endpoint, Template
+from gateway.limits.priority import Priority, Reserve
 from gateway.limits.rate import Rate
 from tests.auth.keys import token
 from tests.control.fleet import fleet_member
@@ -188,3 +190,16 @@ async def test_what_one_gateway_took_is_held_against_the_caller_by_every_worker_
         # Nothing was taken by asking: the rest is there to be spent.
         assert (await first.check("bob", "order"))["allowed"]
         assert not (await first.check("bob", "order"))["allowed"]
+
+
+async def test_what_is_kept_for_others_is_said() -> None:
+    export = Endpoint("export", Template.parse("/export"), priority=Priority.LOW)
+    async with gateway(limit("each", 10, reserve=Reserve(0.2, 0.5)), endpoints=[export]) as running:
+        await running.check("ana", "export", 5)
+        for request, priority, reserve, left in (("/export", "low", "50%", 0), ("/other", "normal", "20%", 3)):
+            document = await explained(running, f"GET {request}", user_id="ana")
+            (bucket,) = document["buckets"]
+            assert (document["priority"], bucket["reserve"], bucket["remaining"]) == (priority, reserve, left)
+            assert document["allowed"] is bool(left)
+        usage = await running.call("GET", "/api/v1/admin/usage/ana", token=READ)
+        assert [each["remaining"] for each in usage.body["buckets"]] == [3]

@@ -79,6 +79,7 @@ async def test_it_says_what_changed_and_the_audit_log_does_too(tmp_path: Path) -
             "removed": [],
             "changed": [{"name": "each", "before": {"burst": 10}, "after": {"burst": 20}}],
         },
+        "tiers": {"added": [], "removed": [], "changed": []},
         "block": {"added": [], "removed": []},
     }
     start, line = audited(running)
