@@ -5,6 +5,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -80,7 +81,7 @@ def _as_json(loaded: Loaded, tests: Sequence[RuleTestResult], reached: Sequence[
     document = {
         "revision": loaded.rules.revision,
         "workers": worker_count(loaded.settings),
-        **inventory(loaded.rules),
+        **inventory(loaded.rules.at(time_ns() // 1000)),
         "warnings": [str(warning) for warning in loaded.warnings],
         "tests": {"passed": len(tests) - len(failures), "failures": [str(failure) for failure in failures]},
         "online": [{**asdict(each), "ok": not each.error} for each in reached],

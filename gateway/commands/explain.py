@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
 from gateway.auth.grant import Scope
@@ -79,7 +80,7 @@ def _offline(options: argparse.Namespace, question: Question) -> dict[str, Any]:
         print_error(f"warning: {warning}")
     loop = asyncio.new_event_loop()
     try:
-        return as_document(Explainer(loaded.settings).explain(loaded.rules, question, loop))
+        return as_document(Explainer(loaded.settings).explain(loaded.rules.at(time_ns() // 1000), question, loop))
     finally:
         loop.close()
 

@@ -27,6 +27,7 @@ from gateway.config.quota import (
 )
 from gateway.config.reader import Value, reads
 from gateway.config.scalar import choice, each, name, text
+from gateway.config.schedule import SCHEDULE, schedule
 from gateway.config.section import Section
 from gateway.limits.bucket import FailurePolicy, Quota, ceiling_of
 from gateway.limits.endpoint import Endpoint
@@ -98,6 +99,7 @@ LIMIT = Section(
         "candidate": CANDIDATE,
         "exempt": EXEMPT,
         "reserve": RESERVE,
+        "schedule": SCHEDULE,
         "when_redis_is_down": _failure_policy.then(FailurePolicy),
     },
     (Limit,),
@@ -115,6 +117,7 @@ LIMIT = Section(
         "enforce": "`false` makes a shadow limit: it counts, and never refuses. `10%` refuses that share of callers.",
         "candidate": "Another rate and burst, or another quota, counted beside the limit's own, and never refused.",
         "exempt": "Callers it does not count.",
+        "schedule": "Another rate, burst and tiers at certain times; the first entry that applies counts.",
         "reserve": "The parts of its buckets that are kept for requests of a higher priority.",
         "when_redis_is_down": "What happens while Redis is unavailable: each worker enforces the whole limit from "
         "memory (`whole`) or its share of it (`local`), the limit does not apply (`allow`), or its requests get a 503 "
@@ -166,6 +169,7 @@ class Limits:
         size = quota(entries)
         by_tier = quotas_like(values.get("tiers", {}), size)
         candidate = _candidate(entries, size, by_tier)
+        scheduled = schedule(entries, size, by_tier)
         if called is None or self.entries[called] is not entries:
             raise InvalidError
         exempt: Exemption = values.get("exempt", Exemption())
@@ -177,6 +181,7 @@ class Limits:
             exempt=Exemption(exempt.users | self._exempt.users, exempt.networks + self._exempt.networks),
             tiers=by_tier,
             candidate=candidate,
+            schedule=scheduled,
             **{key: values[key] for key in ("enforce", "reserve", "when_redis_is_down") if key in values},
         )
         check_reserve(entries, self.known[called])
@@ -234,6 +239,10 @@ class Limits:
         yield entries.at(next(key for key in ("burst", "quota", "rate") if key in entries)), limit.quota, ""
         for tier, size in limit.tiers.items():
             yield entries.at("tiers"), size, tier
+        for each_time in limit.schedule:
+            yield entries.at("schedule"), each_time.quota, ""
+            for tier, size in each_time.tiers.items():
+                yield entries.at("schedule"), size, tier
 
 
 def _candidate(entries: Entries, size: Quota, by_tier: Mapping[str, Quota]) -> Candidate | None:

@@ -98,6 +98,8 @@ def check_reserve(entries: Entries, limit: Limit) -> None:
         if limit.candidate is not None:
             quotas.append((" of the candidate", limit.candidate.quota))
             quotas += [(f" of the candidate for tier {tier}", each) for tier, each in limit.candidate.tiers.items()]
+        for each_time in limit.schedule:
+            quotas += [(" at the times of its schedule", size) for size in (each_time.quota, *each_time.tiers.values())]
         for who, size in quotas:
             for lower in (Priority.NORMAL, Priority.LOW):
                 kept = limit.reserve.kept_from(lower)

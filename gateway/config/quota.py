@@ -88,7 +88,7 @@ def from_day(node: Node) -> int | str:
 
 def quota(entries: Entries) -> Quota:
     """How much a limit allows: rate and burst, or so much in each period of a calendar."""
-    return _calendar_quota(entries, _calendar(entries)) if _given(entries) == "quota" else _even_quota(entries)
+    return _calendar_quota(entries, _calendar(entries)) if _given(entries) == "quota" else even_quota(entries)
 
 
 def quota_like(entries: Entries, own: Quota) -> Quota:
@@ -100,7 +100,7 @@ def quota_like(entries: Entries, own: Quota) -> Quota:
     if own.calendar is not None:
         why = f"the limit has a quota for each {own.unit}, so write one here as well"
         raise entries.at("rate").refuse(f"{why} instead of 'rate', such as quota: {own}")
-    return _even_quota(entries)
+    return even_quota(entries)
 
 
 def quotas_like(tiers: Mapping[str, Entries], own: Quota) -> dict[str, Quota]:
@@ -125,7 +125,7 @@ def _given(entries: Entries) -> str:
     return given
 
 
-def _even_quota(entries: Entries) -> Quota:
+def even_quota(entries: Entries) -> Quota:
     """Rate and burst; without a burst, as many as the rate's tokens a period."""
     speed: Rate | None = entries.values.get("rate")
     if speed is None or ("burst" in entries and "burst" not in entries.values):
@@ -175,16 +175,17 @@ CALENDAR_MEANINGS = {
 }
 
 
-def _tiers_of(path: str) -> Value[dict[str, Entries]]:
+def tiers_of(path: str, *, with_quota: bool = True) -> Value[dict[str, Entries]]:
     """What is written for each tier, by its name; `quotas_like` makes quotas of it."""
     section = Section(
         path,
-        {"rate": rate, "burst": burst, "quota": amount},
+        {"rate": rate, "burst": burst, **({"quota": amount} if with_quota else {})},
         (Quota,),
         lambda entries: entries,
+        required=() if with_quota else ("rate",),
         meanings=QUOTA_MEANINGS,
-        exclusive=EXCLUSIVE,
-        one_of=("rate", "quota"),
+        exclusive=EXCLUSIVE if with_quota else (),
+        one_of=("rate", "quota") if with_quota else (),
     )
 
     def read(node: Node) -> dict[str, Entries]:
@@ -200,10 +201,10 @@ def _tiers_of(path: str) -> Value[dict[str, Entries]]:
     return Value(read, "sections by tier", {"type": "object", "additionalProperties": section})
 
 
-tiers = _tiers_of("limits.tiers.NAME")
+tiers = tiers_of("limits.tiers.NAME")
 CANDIDATE = Section(
     "limits.candidate",
-    {"rate": rate, "burst": burst, "quota": amount, "tiers": _tiers_of("limits.candidate.tiers.NAME")},
+    {"rate": rate, "burst": burst, "quota": amount, "tiers": tiers_of("limits.candidate.tiers.NAME")},
     (Candidate, Quota),
     lambda entries: entries,
     about="Another rate and burst, or another quota, counted beside a limit's own.",

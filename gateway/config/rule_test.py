@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from ipaddress import ip_address
 
@@ -23,6 +24,7 @@ from gateway.config.source import Source
 from gateway.limits.address import Address, parse_address
 from gateway.limits.endpoint import METHODS
 from gateway.limits.override import BLOCKED
+from gateway.limits.rate import MICROSECONDS
 from gateway.limits.rules import Rules
 from gateway.settings.gateway import Settings
 
@@ -30,6 +32,7 @@ MAX_REQUESTS = 200_000
 """Requests that all tests together may make: about a second of CPU."""
 
 _REQUEST = re.compile(r"(?P<method>[A-Za-z-]+) (?P<target>\S+)", re.ASCII)
+_INSTANT = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](Z|[+-][0-2][0-9]:[0-5][0-9])")
 _USUAL_ADDRESS: Address = ip_address("192.0.2.1")  # of RFC 5737: no rule names it by accident
 
 
@@ -100,12 +103,14 @@ class RuleTest:
     Attributes:
         name: What is true if it passes.
         steps: In order.
+        begins: When it begins, in microseconds since 1970; None if that does not matter.
         file: Where it is.
         line: The line of its name.
     """
 
     name: str
     steps: tuple[Step, ...]
+    begins: int | None
     file: str
     line: int
 
@@ -216,16 +221,31 @@ STEP = Section(
         "endpoint": "The endpoint that the requests belong to.",
     },
 )
+
+
+@reads("date, time and offset from UTC", string(f"^{_INSTANT.pattern}$"))
+def _instant(node: Node) -> int:
+    """Microseconds since 1970, from a date and time with an offset (RFC 3339)."""
+    value = node.scalar("a date and time")
+    try:
+        if _INSTANT.fullmatch(value):
+            return int(datetime.fromisoformat(value).timestamp()) * MICROSECONDS
+    except (ValueError, OverflowError):
+        pass
+    raise node.refuse(f"{quote(value)} is not an instant; write date, time and offset, as in 2026-03-28T22:00:00Z")
+
+
 _STEPS = Value(Node.items, "list of sections", {"type": "array", "items": STEP, "minItems": 1})
 TEST = Section(
     "tests",
-    {"name": text, "as": AS, "steps": _STEPS},
+    {"name": text, "begins": _instant, "as": AS, "steps": _STEPS},
     (RuleTest,),
     lambda entries: entries,
     required=("name", "steps"),
     about="What is true of the rules. Each test begins with full buckets.",
     meanings={
         "name": "What is true if it passes; unique.",
+        "begins": "When it begins, as in `2026-03-28T22:00:00+01:00`; without it, at midnight on 2026-01-01, UTC.",
         "as": "Who makes the requests; without it, a client at 192.0.2.1.",
         "steps": "What happens, in order.",
     },
@@ -266,7 +286,9 @@ class _Reading:
         if not entries.values["steps"] or (steps and not any(step.method for step in steps)):
             raise entries.at("steps").refuse("this test makes no request, so it cannot fail")
         self._places[called] = at.place
-        self.tests[called] = RuleTest(called, tuple(steps), at.source.name, at.diagnostic("").line)
+        self.tests[called] = RuleTest(
+            called, tuple(steps), entries.values.get("begins"), at.source.name, at.diagnostic("").line
+        )
 
     def _step(self, entries: Entries, caller: GivenCaller) -> Step:
         values = entries.values

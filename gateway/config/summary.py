@@ -125,6 +125,9 @@ def _limit(limit: Limit) -> list[tuple[str, ...]]:
         quotas = [("  candidate", candidate.quota)]
         quotas += [(f"  candidate, tier {tier}", quota) for tier, quota in candidate.tiers.items()]
         tiers += [(name, "", "", *_quota(each), "no, candidate", "", "") for name, each in quotas]
+    for each_time in limit.schedule:
+        tiers.append((f"  {each_time}", "", "", *_quota(each_time.quota), "", "", ""))
+        tiers += [(f"    tier {tier}", "", "", *_quota(size), "", "", "") for tier, size in each_time.tiers.items()]
     if limit.reserve:
         for priority in (Priority.NORMAL, Priority.LOW):
             kept = format_part(limit.reserve.kept_from(priority))

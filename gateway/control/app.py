@@ -44,6 +44,7 @@ from gateway.control.reload.snapshot import Snapshots
 from gateway.control.reload.switch import Switch
 from gateway.control.reload.worker_channel import Workers
 from gateway.control.tiers import SeenTiers
+from gateway.control.timetable import Timetable
 from gateway.control.usage import UsageApi
 from gateway.limiter.limiter import Limiter
 from gateway.limits.identity import Identity
@@ -145,6 +146,7 @@ class ControlPlane:
         fleet = Fleet(redis, prefix, _gateway_name(workers.folder), carry_out_for_fleet(self.reloader), log)
         self.tiers = SeenTiers(workers)
         self._poller = poller
+        Timetable(book, limiter, metrics).follow(poller)
         if store is not None:
             poller.subscribe(lambda: store.poll, self._overrides.refresh)
         if redis is not None:

@@ -116,6 +116,11 @@ class FailoverLimiter:
             self.last_known.forget(keys)
 
     @property
+    def clock(self) -> StoreClock:
+        """Redis' time."""
+        return self.last_known.clock
+
+    @property
     def is_degraded(self) -> bool:
         """Whether requests are decided without Redis."""
         return self._breaker.is_open

@@ -33,6 +33,10 @@ class Limiter(Protocol):
         """Stop refusing from memory what another worker may have filled: these buckets, or all if None."""
 
     @property
+    def clock(self) -> Callable[[], int]:
+        """The time by which requests are decided, in microseconds since 1970: that of Redis, as far as it is known."""
+
+    @property
     def is_degraded(self) -> bool:
         """Whether requests are decided without Redis although it is configured."""
 

@@ -16,23 +16,24 @@ class MemoryLimiter:
 
     Attributes:
         is_degraded: Never: there is no Redis to be unavailable.
+        clock: As given.
         workers: One, for nobody shares these buckets.
     """
 
-    __slots__ = ("_buckets", "_clock")
+    __slots__ = ("_buckets", "clock")
 
     is_degraded = False
     workers = 1
 
     def __init__(self, max_buckets: int, clock: Callable[[], int]) -> None:
         self._buckets = BucketTable(max_buckets, clock)
-        self._clock = clock
+        self.clock = clock
 
     async def check(self, demands: Sequence[Demand]) -> Verdict:
         """Charge all buckets of a request, or none, see `gateway.limits.bucket.take`."""
         if not demands:
             return UNLIMITED
-        decision = self._buckets.take(demands, self._clock())
+        decision = self._buckets.take(demands, self.clock())
         return Verdict(Outcome.ALLOWED if decision.allowed else Outcome.REFUSED, False, decision)
 
     async def reset(self, keys: Sequence[bytes]) -> None:

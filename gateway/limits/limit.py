@@ -1,12 +1,13 @@
 """`Limit`: how many requests are allowed, to which endpoints, for whom, and who is exempt."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.limits.address import Network, belongs
 from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.identity import Caller
 from gateway.limits.priority import NO_RESERVE, Reserve
+from gateway.limits.schedule import Scheduled, in_force
 
 USER, ADDRESS, ENDPOINT = "user", "address", "endpoint"
 """Of what a limit may have a bucket each, see `Limit.per`."""
@@ -57,6 +58,7 @@ class Limit:
             is a shadow limit.
         candidate: What it might be instead; of a calendar quota, another by the same calendar.
         exempt: To whom it does not apply.
+        schedule: What it has instead of `quota` and `tiers` at certain times; the first entry that applies counts.
         reserve: The parts of its buckets that are kept for requests of a higher priority.
         when_redis_is_down: What becomes of it while Redis is unavailable.
     """
@@ -71,6 +73,7 @@ class Limit:
     when_redis_is_down: FailurePolicy = FailurePolicy.WHOLE
     candidate: Candidate | None = None
     reserve: Reserve = NO_RESERVE
+    schedule: tuple[Scheduled, ...] = ()
 
     @property
     def holder(self) -> str | None:
@@ -90,6 +93,14 @@ class Limit:
     def enforces(self, holder: bytes) -> bool:
         """Whether it refuses the holder of a bucket with this digest. A larger share includes all of a smaller one."""
         return int(holder[:_SHARE_DIGITS], 16) < self.enforce * _SHARES
+
+    def at(self, now: int) -> "Limit":
+        """The limit as its schedule has it at an instant, in microseconds since 1970."""
+        position = in_force(self.schedule, now)
+        if position is None:
+            return self
+        entry = self.schedule[position]
+        return replace(self, quota=entry.quota, tiers=entry.tiers)
 
     def applies_to(self, endpoint: str) -> bool:
         """Whether requests to `endpoint` fall under this limit."""

@@ -15,6 +15,7 @@ from gateway.limits.override import Block, Effect, Override, OverrideIndex, Over
 from gateway.limits.path import PathPolicy
 from gateway.limits.priority import Priority, priority_of
 from gateway.limits.router import Router
+from gateway.limits.schedule import first_change
 from gateway.limits.unmatched import Unmatched
 
 
@@ -65,7 +66,10 @@ class Rules:
 
     Attributes:
         endpoints: By name, the default endpoint included.
-        limits: All limits.
+        limits: All limits, as they are written.
+        in_force: The limits as their schedules have them at the instant given to `at`.
+        changes_at: The instant, in microseconds since 1970, at which a schedule changes next; 0 before `at` was called,
+            None if there is nothing to change.
         default: The endpoint of requests that match no other.
         block: As given.
         priorities: As given.
@@ -82,11 +86,13 @@ class Rules:
         "_in_force",
         "_router",
         "block",
+        "changes_at",
         "default",
         "endpoints",
         "exempting",
         "has_overrides",
         "has_quotas",
+        "in_force",
         "limits",
         "locates",
         "overrides",
@@ -119,8 +125,13 @@ class Rules:
         self.block = block or Block()
         self._apply(Overrides())
         self._router = Router(self.endpoints.values(), case_sensitive=self.paths.case_sensitive)
+        self.changes_at: int | None = 0 if any(limit.schedule for limit in self.limits) else None
+        self._compile(self.limits)
+
+    def _compile(self, in_force: tuple[Limit, ...]) -> None:
+        self.in_force = in_force
         self._compiled: dict[str, list[_CompiledLimit]] = {name: [] for name in self.endpoints}
-        for limit in self.limits:
+        for limit in in_force:
             compiler = _Compiler(limit, self.priorities)
             for name in self.endpoints if not limit.endpoints else self.endpoints.keys() & limit.endpoints:
                 self._compiled[name] += compiler.compile(self.endpoints[name])
@@ -143,6 +154,16 @@ class Rules:
         if segments is None:
             return Unmatched.PATH
         return self._router.match(method, host, segments, fields) or self.default
+
+    def at(self, now: int) -> "Rules":
+        """The same rules as the schedules of limits have them at an instant, in microseconds since 1970."""
+        scheduled = [limit.schedule for limit in self.limits if limit.schedule]
+        if not scheduled:
+            return self
+        other = copy(self)
+        other._compile(tuple(limit.at(now) for limit in self.limits))  # noqa: SLF001 - one of our own class
+        other.changes_at = first_change(scheduled, now)
+        return other
 
     def with_overrides(self, overrides: Overrides) -> "Rules":
         """The same rules with other overrides."""

@@ -57,10 +57,18 @@ def inventory(rules: Rules) -> dict[str, Any]:
     """All endpoints, limits and priorities of tiers, in the form of `diff_rules`."""
     return {
         "endpoints": [{"name": name, **_shown(_endpoint(each))} for name, each in rules.endpoints.items()],
-        "limits": [{"name": each.name, **_shown(_limit(each))} for each in rules.limits],
+        "limits": [
+            {"name": each.name, **_shown(_limit(each)), **_now(current, rules)}
+            for each, current in zip(rules.limits, rules.in_force, strict=True)
+        ],
         "tiers": [{"name": tier, **each} for tier, each in sorted(_tiers(rules).items())],
         "block": {"users": len(rules.block.users), "networks": [name_clients(each) for each in rules.block.networks]},
     }
+
+
+def _now(current: Limit, rules: Rules) -> dict[str, Any]:
+    """What a limit with a schedule has at present."""
+    return {"in_force": quota_fields(current.quota)} if current.schedule and rules.changes_at != 0 else {}
 
 
 def _only_in(block: Block, other: Block) -> list[str]:
@@ -115,6 +123,7 @@ def _limit(limit: Limit) -> dict[str, Any]:
         "enforce": limit.enforce,
         "candidate": limit.candidate,
         "reserve": limit.reserve,
+        "schedule": limit.schedule,
         "when_redis_is_down": limit.when_redis_is_down.value,
         "exempt": limit.exempt,
     }
@@ -155,6 +164,15 @@ def _shown(fields: dict[str, Any]) -> dict[str, Any]:
         shown["candidate"] = _candidate(fields["candidate"])
     if "reserve" in fields:
         shown["reserve"] = _reserve(fields["reserve"])
+    if "schedule" in fields:
+        shown["schedule"] = [
+            {
+                "during": list(map(str, each.during)),
+                **quota_fields(each.quota),
+                "tiers": {tier: quota_fields(quota) for tier, quota in sorted(each.tiers.items())},
+            }
+            for each in fields["schedule"]
+        ]
     if "exempt" in fields:
         exempt = fields["exempt"]
         shown["exempt"] = {"users": len(exempt.users), "networks": [str(each) for each in exempt.networks]}

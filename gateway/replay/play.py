@@ -52,6 +52,8 @@ class Play:
         self.now = now
         if request.subject is None or (endpoint := self._endpoint(request.subject)) is None:
             return None
+        if self._rules.changes_at is not None and now >= self._rules.changes_at:
+            self._rules = self._rules.at(now)
         demands = self._rules.demands(endpoint, request.caller)
         if not demands:
             return ()

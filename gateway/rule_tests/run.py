@@ -28,7 +28,7 @@ LONGEST = 10.0
 """Seconds that all tests of a run may take."""
 
 _START = 1_767_225_600 * MICROSECONDS
-"""When each test begins: 2026-01-01, midnight UTC."""
+"""When a test begins that does not say it: 2026-01-01, midnight UTC."""
 _BETWEEN_PAUSES = 500
 """Requests and buckets charged: about a millisecond of CPU."""
 
@@ -84,10 +84,13 @@ class _Run:
     def failure(self, test: RuleTest) -> Diagnostic | None:
         """What of a test came out otherwise; None if nothing did."""
         buckets: dict[bytes, State] = {}
-        now = _START
+        now = _START if test.begins is None else test.begins
+        self._rules = self._rules.at(now)
         try:
             for step in test.steps:
                 now += round(step.after * MICROSECONDS)
+                if self._rules.changes_at is not None and now >= self._rules.changes_at:
+                    self._rules = self._rules.at(now)
                 if step.method:
                     self._make(step, buckets, now)
         except _MismatchError as mismatch:

@@ -31,8 +31,8 @@ from tests.config.reading import rules_problems
             "limits: [x]\n",
             (
                 "rules.yaml:1:10: limits[0]: expected a mapping of keys to values, found a single value; its keys "
-                "are burst, candidate, endpoints, enforce, exempt, from_day, name, per, quota, rate, reserve, tiers, "
-                "when_redis_is_down, zone"
+                "are burst, candidate, endpoints, enforce, exempt, from_day, name, per, quota, rate, reserve, "
+                "schedule, tiers, when_redis_is_down, zone"
             ),
         ),
         ("limits: []\nlimits: []\n", "rules.yaml:2:1: limits: duplicate key 'limits'; the first is on line 1"),

@@ -72,6 +72,7 @@ class ReloadApi:
         rules = self._book.current
         terms = _terms(await asyncio.to_thread(self._revisions.latest))
         shown = {"revision": rules.revision, "since": self._switch.since, **terms, **inventory(rules)}
+        shown["changes_at"] = format_timestamp(rules.changes_at) if rules.changes_at else None
         return web.json_response(shown)
 
     async def _reload(self, request: web.Request) -> web.Response:

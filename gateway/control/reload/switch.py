@@ -152,10 +152,10 @@ class Switch:
         self._prepared.clear()
         self._certificates.replace(certificates)
         # No await from here on: overrides are applied concurrently.
-        self._book.current = rules.with_overrides(self._book.current.overrides)
+        self._book.current = rules.at(self._limiter.clock()).with_overrides(self._book.current.overrides)
         self.since = since
         self._limiter.forget()
-        self._metrics.rules(rules.revision, rules.endpoints, rules.limits)
+        self._metrics.rules(rules.revision, rules.endpoints, self._book.current.in_force)
 
     async def _read(self, name: str) -> Rules:
         return (await asyncio.to_thread(self._snapshots.read, name)).rules
