@@ -13,6 +13,7 @@ from gateway.limits.limit import Limit
 from gateway.limits.override import Effect, Override, Overrides
 from gateway.limits.rate import MICROSECONDS, Rate
 from gateway.limits.rules import Rules
+from gateway.limits.rules_diff import diff_rules, inventory
 from gateway.limits.schedule import EVERY_DAY, Scheduled, Span, in_force, next_change
 from tests.kit.identity import make_identity
 
@@ -132,3 +133,15 @@ def test_what_is_owed_carries_over_in_tokens(old: Quota, new: Quota, spent: int,
     assert owe(state, new, now) == min(spent, new.burst) * new.interval
     decision, _ = take([Demand(b"a", Charge.of("x", new, cost))], [state], now)
     assert decision.allowed is (min(spent, new.burst) + cost <= new.burst)
+
+
+def test_a_changed_schedule_is_a_difference_and_the_inventory_has_what_is_in_force() -> None:
+    rules, plain = scheduled_rules(), Rules(limits=[Limit("each", ("user",), DAY, tiers={"gold": NIGHT, "free": DAY})])
+    (changed,) = diff_rules(plain, rules)["limits"]["changed"]
+    assert changed["before"] == {"schedule": []}
+    (entry,) = changed["after"]["schedule"]
+    assert (entry["during"], entry["rate"]) == (["every day 22:00 to 06:00, UTC"], str(NIGHT.rate))
+    assert diff_rules(rules, scheduled_rules().at(instant("2026-11-26T23:00")))["limits"]["changed"] == []
+    (shown,) = inventory(rules.at(instant("2026-11-26T23:00")))["limits"]
+    assert (shown["burst"], shown["in_force"]) == (10, {"rate": str(NIGHT.rate), "burst": 50})
+    assert "in_force" not in inventory(rules)["limits"][0]

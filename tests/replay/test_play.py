@@ -15,6 +15,7 @@ from gateway.limits.limit import Exemption, Limit
 from gateway.limits.override import Block
 from gateway.limits.rate import MICROSECONDS, Rate
 from gateway.limits.rules import Rules
+from gateway.limits.schedule import Scheduled, Span
 from gateway.limits.unmatched import Unmatched
 from gateway.replay.comparison import compare
 from gateway.replay.play import Play
@@ -132,3 +133,15 @@ def test_a_calendar_quota_comes_back_at_the_times_of_the_log() -> None:
     day, start = 86_400 * MICROSECONDS, 20_000 * 86_400 * MICROSECONDS
     moments = [start - 1, start, start + 1, start + day - 1, start + day]
     assert [play.refusing(request(now, "ana", "default"), now) for now in moments] == [(), (), (), ("daily",), ()]
+
+
+def test_a_replay_keeps_to_the_schedules_of_limits() -> None:
+    midnight = 1_767_225_600 * MICROSECONDS
+    night = Scheduled((Span(begins=22 * 60, ends=6 * 60),), Quota(Rate(1, 86_400), 5))
+    play = Play(Rules(limits=[Limit("each", ("user",), Quota(Rate(1, 86_400), 2), schedule=(night,))]))
+    line, found = RequestLine("GET", "", "/", ""), []
+    for hour, caller in ((5, CALLERS[1]), (12, CALLERS[2]), (23, CALLERS[2])):
+        now = midnight + hour * 3600 * MICROSECONDS
+        request = LoggedRequest(now, 1, line, caller, "", False)
+        found.append([play.refusing(request, now) for _ in range(6)].count(()))
+    assert found == [5, 2, 3]
