@@ -38,15 +38,17 @@ _SCOPES = (USER, ADDRESS, ENDPOINT)
 _ALL = {"*", "**", "/*", "/**", "any", "all"}
 """How other products write that all endpoints are meant."""
 _scope = choice(*_SCOPES)
+_ALL_CALLERS = "all"
+_scope_or_all = choice(*_SCOPES, _ALL_CALLERS)
 _texts = each(text, least=1)
 _failure_policy = choice(*(policy.value for policy in FailurePolicy))
 
 
 @reads(
-    "`user` or `address`, `endpoint`, or a list of one of the first and the last",
+    "`user` or `address`, `endpoint`, a list of one of the first and the last, or `all`",
     {
         "anyOf": [
-            _scope,
+            _scope_or_all,
             {
                 "type": "array",
                 "items": _scope,
@@ -58,7 +60,10 @@ _failure_policy = choice(*(policy.value for policy in FailurePolicy))
     },
 )
 def _per(node: Node) -> tuple[str, ...]:
-    named = (_scope(node),) if node.is_scalar else each(_scope, least=1)(node)
+    if node.is_scalar:
+        scope = _scope_or_all(node)
+        return () if scope == _ALL_CALLERS else (scope,)
+    named = each(_scope, least=1)(node)
     if USER in named and ADDRESS in named:
         raise node.refuse(
             "a limit is per user or per address, not both; write one of each, and a request has to pay both"
@@ -108,7 +113,7 @@ LIMIT = Section(
     meanings={
         "name": "Unique; a metric label, and part of its buckets' keys.",
         "per": "Who shares a bucket: each `user` has one, each client's `address` (whoever's token it sends), each "
-        "`endpoint`, or each pair with an endpoint.",
+        "`endpoint`, or each pair with an endpoint; or `all` requests that the limit counts share one.",
         **QUOTA_MEANINGS,
         **CALENDAR_MEANINGS,
         "endpoints": "The endpoints it counts; without it all, including the default one.",
@@ -154,8 +159,8 @@ class Limits:
 
     def _add(self, entries: Entries) -> None:
         values = entries.values
-        per = values.get("per", ())
-        if "tiers" in entries and per and USER not in per:
+        per: tuple[str, ...] | None = values.get("per")
+        if "tiers" in entries and per is not None and USER not in per:
             shared = "that users of one address share" if ADDRESS in per else "that all users share"
             entries.at("tiers").refuse(f"a bucket {shared} has one size; tiers need per: user")
         self._check_share(entries, per)
@@ -175,7 +180,7 @@ class Limits:
         exempt: Exemption = values.get("exempt", Exemption())
         self.known[called] = Limit(
             called,
-            per,
+            per or (),
             size,
             named,
             exempt=Exemption(exempt.users | self._exempt.users, exempt.networks + self._exempt.networks),
@@ -186,14 +191,14 @@ class Limits:
         )
         check_reserve(entries, self.known[called])
 
-    def _check_share(self, entries: Entries, per: tuple[str, ...]) -> None:
+    def _check_share(self, entries: Entries, per: tuple[str, ...] | None) -> None:
         share, candidate = entries.values.get("enforce", 1.0), entries.values.get("candidate")
-        if 0 < share < 1 and per == (ENDPOINT,):
+        if 0 < share < 1 and per in {(), (ENDPOINT,)}:
             entries.at("enforce").refuse(
                 "a bucket that all callers share cannot be enforced for some of them; write true or false, or "
-                "per: [user, endpoint]"
+                f"per: {'[user, endpoint]' if per else 'user'}"
             )
-        if candidate is not None and "tiers" in candidate and per and USER not in per:
+        if candidate is not None and "tiers" in candidate and per is not None and USER not in per:
             entries.at("candidate").refuse("a candidate has the same buckets as its limit; tiers need per: user")
 
     def _named(self, entries: Entries) -> frozenset[str]:

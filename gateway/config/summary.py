@@ -108,7 +108,7 @@ def _endpoint(endpoint: Endpoint, rules: Rules) -> tuple[str, ...]:
 
 
 def _limit(limit: Limit) -> list[tuple[str, ...]]:
-    per = " and ".join(limit.per)
+    per = " and ".join(limit.per) or "all"
     exempt = [*_users(limit.exempt.users), *map(str, limit.exempt.networks)]
     first = (
         limit.name,

@@ -37,7 +37,7 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         (
             "{name: a, per: users, rate: 1/s}",
             (
-                "2:25: limits[0].per: 'users' is not one of the options; write user, address or endpoint "
+                "2:25: limits[0].per: 'users' is not one of the options; write user, address, endpoint or all "
                 "(did you mean 'user'?)"
             ),
         ),
@@ -148,6 +148,25 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         ),
         ("{name: a, per: user, rate: 1/s, endpoints: []}", "2:53: limits[0].endpoints: the list is empty"),
         (
+            "{name: a, per: [all], rate: 1/s}",
+            "2:26: limits[0].per[0]: 'all' is not one of the options; write user, address or endpoint",
+        ),
+        (
+            "{name: a, per: all, rate: 1/s, enforce: 10%}",
+            (
+                "2:50: limits[0].enforce: a bucket that all callers share cannot be enforced for some of them; write "
+                "true or false, or per: user"
+            ),
+        ),
+        (
+            "{name: a, per: all, rate: 1/s, tiers: {gold: {rate: 2/s}}}",
+            "2:48: limits[0].tiers: a bucket that all users share has one size; tiers need per: user",
+        ),
+        (
+            "{name: a, per: all, rate: 1/s, candidate: {rate: 2/s, tiers: {gold: {rate: 1/s}}}}",
+            "2:52: limits[0].candidate: a candidate has the same buckets as its limit; tiers need per: user",
+        ),
+        (
             "{name: a, per: endpoint, rate: 1/s, tiers: {gold: {rate: 2/s}}}",
             "2:53: limits[0].tiers: a bucket that all users share has one size; tiers need per: user",
         ),
@@ -169,7 +188,7 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         (
             "{name: a, per: adress, rate: 1/s}",
             (
-                "2:25: limits[0].per: 'adress' is not one of the options; write user, address or endpoint "
+                "2:25: limits[0].per: 'adress' is not one of the options; write user, address, endpoint or all "
                 "(did you mean 'address'?)"
             ),
         ),

@@ -80,6 +80,12 @@ def test_a_limit_per_address_says_so(tmp_path: Path) -> None:
     assert "a      address and endpoint  all" in text
 
 
+def test_a_limit_per_all_says_so(tmp_path: Path) -> None:
+    loaded = load_rules_text(tmp_path, "limits: [{name: a, per: all, rate: 1/s}]")
+    assert [limit.per for limit in loaded.rules.limits] == [()]
+    assert "a      all  all" in summary(loaded, 1)
+
+
 def test_a_calendar_quota_has_its_calendar_and_no_burst(tmp_path: Path) -> None:
     text = "limits: [{name: a, per: user, quota: 9/month, zone: Europe/Berlin, tiers: {gold: {quota: 99/month}}}]"
     *_, first, gold = summary(load_rules_text(tmp_path, text), 1).splitlines()

@@ -1,4 +1,4 @@
-"""Limits per address, per user and per endpoint together: one check, whichever store keeps the buckets."""
+"""Limits per address, per user, per endpoint and of all together: one check, whichever store keeps the buckets."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -30,9 +30,11 @@ ADDRESSES = ["192.0.2.1", "192.0.2.2", "64:ff9b::192.0.2.1", "2001:db8::1", "200
 
 def rules(*bursts: int) -> Rules:
     """A limit for each way to share a bucket. Nothing refills while a test runs."""
-    ways = [("user",), ("address",), ("address", "endpoint"), ("endpoint",)]
+    ways = [("user",), ("address",), ("address", "endpoint"), ("endpoint",), ()]
     quotas = [Quota(Rate(1, 86_400), burst) for burst in bursts]
-    return Rules(ENDPOINTS, [Limit("-".join(way), way, quota) for way, quota in zip(ways, quotas, strict=True)])
+    return Rules(
+        ENDPOINTS, [Limit("-".join(way) or "all", way, quota) for way, quota in zip(ways, quotas, strict=True)]
+    )
 
 
 def demands(book: Rules, user: str, address: str, endpoint: Endpoint) -> Sequence[Demand]:
@@ -50,7 +52,7 @@ class Model:
 
     def admits(self, user: str, address: str, endpoint: Endpoint) -> bool:
         place = group(ip_address(address))
-        holders = [user or place, place, (place, endpoint.name), endpoint.name]
+        holders = [user or place, place, (place, endpoint.name), endpoint.name, "all"]
         buckets = [*enumerate(holders)]
         if any(self.spent[bucket] >= burst for bucket, burst in zip(buckets, self.bursts, strict=True)):
             return False
@@ -69,7 +71,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Redis"]:
     server.close()
 
 
-bursts = st.tuples(*[st.integers(1, 6)] * 4)
+bursts = st.tuples(*[st.integers(1, 6)] * 5)
 requests = st.lists(
     st.tuples(st.sampled_from(["", "ana", "bob"]), st.sampled_from(ADDRESSES), st.sampled_from(ENDPOINTS)), max_size=40
 )
@@ -77,7 +79,7 @@ requests = st.lists(
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bursts=bursts, requests=requests)
-def test_a_request_pays_every_bucket_of_its_user_address_and_endpoint_or_none(
+def test_a_request_pays_every_bucket_of_its_user_address_and_endpoint_and_that_of_all_or_none(
     redis: "Redis", bursts: tuple[int, ...], requests: list[tuple[str, str, Endpoint]]
 ) -> None:
     """In memory and in Redis alike; an IPv6 /64 is one address, and a translated IPv4 address is that address."""
@@ -105,7 +107,7 @@ FOUR_USERS = [(user, "2001:db8::7") for user in ("ana", "bob", "cleo", "dan")]
 
 
 async def test_users_of_one_address_share_its_bucket_in_memory_and_while_redis_is_unavailable() -> None:
-    book = rules(9, 3, 9, 99)
+    book = rules(9, 3, 9, 99, 99)
     async with limiter(None) as opened:
         assert await spend(opened, book, *FOUR_USERS) == [True, True, True, False]
     async with redis_server() as server, limiter(server.url) as opened:
@@ -115,9 +117,10 @@ async def test_users_of_one_address_share_its_bucket_in_memory_and_while_redis_i
 
 
 async def test_what_an_address_cannot_pay_costs_its_user_nothing_in_a_cluster() -> None:
-    book = rules(3, 1, 9, 99)
+    book = rules(3, 1, 9, 99, 4)
     async with redis_cluster() as nodes, limiter(nodes[0].url.replace("redis:", "redis+cluster:")) as opened:
         assert await spend(opened, book, *[("ana", "192.0.2.1")] * 4) == [True, False, False, False]
         assert await spend(opened, book, ("bob", "64:ff9b::192.0.2.1")) == [False]
         others = [("ana", f"198.51.100.{number}") for number in range(3)]
         assert await spend(opened, book, *others) == [True, True, False]
+        assert await spend(opened, book, ("cleo", "203.0.113.1"), ("dan", "203.0.113.2")) == [True, False]
