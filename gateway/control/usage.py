@@ -19,10 +19,11 @@ from gateway.control.tiers import SeenTiers
 from gateway.limiter.limiter import Limiter
 from gateway.limits.address import clients_in, count_clients, group, is_one_client
 from gateway.limits.bucket import Demand, quota_fields
+from gateway.limits.compiled_limit import holder_of
 from gateway.limits.identity import Caller, Identity
 from gateway.limits.limit import live_name
 from gateway.limits.remaining import Remaining, remaining_in, with_weight
-from gateway.limits.rules import RuleBook, Rules, holder_of
+from gateway.limits.rules import RuleBook, Rules
 from gateway.redis.errors import StoreUnavailableError
 
 _BATCH = 200

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from gateway.limits.address import Address
 from gateway.limits.bucket import Demand, quota_fields
+from gateway.limits.compiled_limit import holder_of
 from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identification import Attempt
@@ -14,7 +15,7 @@ from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit, format_share, is_candidate, live_name
 from gateway.limits.override import BLOCKED, Override
 from gateway.limits.priority import Priority, format_part
-from gateway.limits.rules import Rules, holder_of
+from gateway.limits.rules import Rules
 from gateway.limits.runners_up import Request, RunnerUp, runners_up
 
 _METHOD = re.compile(r"[A-Z_-]+", re.ASCII)

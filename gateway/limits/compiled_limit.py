@@ -1,0 +1,124 @@
+"""`LimitCompiler`: a limit as it applies to each endpoint: keys of buckets, and what requests are charged."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import quote
+
+from gateway.limits.bucket import Charge, Quota
+from gateway.limits.endpoint import Endpoint
+from gateway.limits.limit import Limit, candidate_name
+from gateway.limits.priority import Priority, priority_of
+
+
+class Prices(NamedTuple):
+    """What a request costs in a limit's buckets.
+
+    Attributes:
+        charge: What it costs.
+        tiers: What it costs users in a tier.
+    """
+
+    charge: Charge
+    tiers: dict[str, Charge]
+
+
+class CompiledLimit(NamedTuple):
+    """A limit, or its candidate, as it applies to one endpoint.
+
+    Attributes:
+        limit: The limit.
+        key: The bucket's key; if it has a holder, the holder's digest is appended.
+        holder: Whose bucket it is, see `Limit.holder`.
+        charge: What a request costs.
+        tiers: What it costs users in a tier.
+        shadow: The same for callers whom the limit does not refuse; None if it treats all alike.
+        tells_callers_apart: Whether anybody is exempt, or `shadow` has to be looked at.
+    """
+
+    limit: Limit
+    key: bytes
+    holder: str | None
+    charge: Charge
+    tiers: dict[str, Charge]
+    shadow: Prices | None
+    tells_callers_apart: bool
+
+
+class LimitCompiler:
+    """Compiles a limit for each endpoint.
+
+    Endpoints of the same cost and priority share charges: there may be thousands of them.
+
+    Args:
+        limit: The limit.
+        priorities: Those of tiers, by the tier's name.
+    """
+
+    def __init__(self, limit: Limit, priorities: Mapping[str, Priority]) -> None:
+        self._limit = limit
+        self._priorities = priorities if limit.reserve else {}
+        calendar = limit.quota.calendar
+        # Counted from other starts, a state would mean something else: with another calendar come other buckets.
+        self._name = _quoted(limit.name) + ("" if calendar is None else f"@{_quoted(calendar.key)}")
+        self._shared: dict[tuple[int, Priority | None], list[CompiledLimit]] = {}
+
+    def compile(self, endpoint: Endpoint) -> list[CompiledLimit]:
+        """The limit, and after it its candidate if it has one."""
+        kind = endpoint.cost, endpoint.priority
+        shared = self._shared.get(kind)
+        if shared is None:
+            shared = self._shared[kind] = self._make(*kind)
+        if not self._limit.per_endpoint:
+            return shared
+        name = _quoted(endpoint.name)
+        keys = self._key(name), self._candidate_key(name)
+        return [each._replace(key=key) for each, key in zip(shared, keys, strict=False)]
+
+    def _make(self, cost: int, priority: Priority | None) -> list[CompiledLimit]:
+        limit, candidate = self._limit, self._limit.candidate
+        has_exempt = bool(limit.exempt.users or limit.exempt.networks)
+        enforced = self._prices(limit.name, limit.quota, limit.tiers, cost, priority, enforced=limit.enforce > 0)
+        shadow = self._prices(limit.name, limit.quota, limit.tiers, cost, priority) if limit.is_partial else None
+        compiled = [
+            CompiledLimit(limit, self._key("*"), limit.holder, *enforced, shadow, has_exempt or limit.is_partial)
+        ]
+        if candidate is not None:
+            prices = self._prices(candidate_name(limit.name), candidate.quota, candidate.tiers, cost, priority)
+            key = self._candidate_key("*")
+            compiled.append(CompiledLimit(limit, key, limit.holder, *prices, None, has_exempt))
+        return compiled
+
+    def _prices(
+        self,
+        name: str,
+        quota: Quota,
+        tiers: Mapping[str, Quota],
+        cost: int,
+        priority: Priority | None,
+        *,
+        enforced: bool = False,
+    ) -> Prices:
+        def charge(quota: Quota, of_tier: Priority | None = None) -> Charge:
+            policy = self._limit.when_redis_is_down
+            reserve = self._limit.reserve.kept_from(priority_of(priority, of_tier))
+            return Charge.of(name, quota, cost, enforced=enforced, failure_policy=policy, reserve=reserve)
+
+        named = {**dict.fromkeys(self._priorities, quota), **tiers}
+        return Prices(charge(quota), {tier: charge(each, self._priorities.get(tier)) for tier, each in named.items()})
+
+    def _key(self, endpoint: str) -> bytes:
+        return f"{self._name}:{endpoint}:{'' if self._limit.holder else '*'}".encode()
+
+    def _candidate_key(self, endpoint: str) -> bytes:
+        return f"{self._name}+candidate:{endpoint}:{'' if self._limit.holder else '*'}".encode()
+
+
+def holder_of(key: bytes) -> bytes | None:
+    """The digest of whoever has the bucket with this key to themselves; None if all callers share it."""
+    holder = key.rpartition(b":")[2]
+    return None if holder == b"*" else holder
+
+
+def _quoted(name: str) -> str:
+    """A name without colon or star, so that no two buckets share a key, or braces, which mean a hash tag to Redis."""
+    return quote(name, safe="")
