@@ -32,6 +32,7 @@ _MAX_CHARTS = 12
 _OUTCOMES = (
     ("allowed", "passed", "passed"),
     ("unavailable", "unavailable (503)", "unavailable"),
+    ("told", "passed, upstream told", "told"),
     ("shadow_refused", "would be refused", "shadow"),
     ("refused", "refused", "refused"),
 )

@@ -10,7 +10,12 @@ from gateway.analytics.batch import MINUTE
 from gateway.analytics.sink import TimeRange, Totals
 from gateway.limits.limit import is_candidate, live_name
 
-OUTCOMES = ("allowed", "refused", "shadow_refused", "unavailable")
+OF_REQUESTS = ("allowed", "refused", "unavailable")
+"""What becomes of requests."""
+
+OUTCOMES = ("allowed", "refused", "told", "shadow_refused", "unavailable")
+"""What limits decide."""
+
 _MAX_STEPS = 120
 """Steps in a chart at most."""
 
@@ -50,8 +55,9 @@ class LimitRow(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The share of requests that was refused, or would have been."""
-        return (self.refused + self.shadow_refused) / sum(self.counts.values())
+        """The share of requests that was over the limit."""
+        over = self.refused + self.shadow_refused + self.counts.get("told", 0)
+        return over / sum(self.counts.values())
 
 
 class CallerRow(NamedTuple):

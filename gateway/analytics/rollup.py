@@ -130,7 +130,7 @@ class Rollup:
         tier = self._tiers.name(rules.tier_of(endpoint, caller)) if caller.tier or rules.has_overrides else ""
         key: tuple[object, ...] = (endpoint, tier, outcome, refused, *[charge.limit for _, charge in demands])
         if refused:  # a limit may refuse some callers, and only count the others
-            key += (*[demands[position].charge.enforced for position in refused],)
+            key += (*[demands[position].charge.over for position in refused],)
         group = self._groups.get(key)
         if group is None:
             group = self._add_group(key, endpoint, tier, outcome, demands, refused)
@@ -198,5 +198,5 @@ class Rollup:
 def _limit_outcome(charge: Charge, outcome: str, *, is_refused: bool) -> str:
     """What one limit decided."""
     if is_refused:
-        return "refused" if charge.enforced else "shadow_refused"
+        return charge.over
     return "unavailable" if outcome == "unavailable" else "allowed"

@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable, Collection, Iterable
 
 from gateway.analytics.batch import format_minute
-from gateway.analytics.report import OUTCOMES, CallerRow, Report, SpenderRow
+from gateway.analytics.report import OF_REQUESTS, OUTCOMES, CallerRow, Report, SpenderRow
 
-LIMITS = ("LIMIT", "ENDPOINT", "TIER", "ALLOWED", "REFUSED", "WOULD REFUSE", "UNAVAILABLE", "SHARE")
+LIMITS = ("LIMIT", "ENDPOINT", "TIER", "ALLOWED", "REFUSED", "TOLD", "WOULD REFUSE", "UNAVAILABLE", "SHARE")
 CANDIDATES = ("LIMIT", "ENDPOINT", "TIER", "LIVE REFUSED", "NOT ENFORCED", "SHARE", "CANDIDATE WOULD", "ITS SHARE")
 CALLERS = ("LIMIT", "CALLER", "REFUSED")
 ENDPOINTS = ("ENDPOINT", "PASSED", "REFUSED", "UNAVAILABLE", "REFUSED BY")
@@ -48,12 +48,12 @@ def as_json(report: Report) -> str:
     document = {
         "since": format_minute(report.period.since),
         "until": format_minute(report.period.until),
-        "requests": {outcome: report.requests.get(outcome, 0) for outcome in OUTCOMES if outcome != "shadow_refused"},
+        "requests": {outcome: report.requests.get(outcome, 0) for outcome in OF_REQUESTS},
         "endpoint": report.endpoint,
         "endpoints": [
             {
                 "endpoint": row.endpoint,
-                **{outcome: row.counts.get(outcome, 0) for outcome in OUTCOMES if outcome != "shadow_refused"},
+                **{outcome: row.counts.get(outcome, 0) for outcome in OF_REQUESTS},
                 "refused_by": dict(row.refused_by),
             }
             for row in report.endpoints

@@ -249,6 +249,8 @@ def _why_not_enforced(bucket: dict[str, Any]) -> list[str]:
     share = bucket.get("enforce", "true")
     if bucket.get("candidate"):
         return ["a candidate, never refuses"]
+    if bucket.get("over") == "tell":
+        return ["never refuses, tells the upstream"]
     if share.endswith("%"):
         return [f"enforced for {share} of callers, {'this one included' if bucket['enforced'] else 'not this one'}"]
     return ["not enforced"] * (not bucket["enforced"])
@@ -259,7 +261,9 @@ def _outcome(document: dict[str, Any]) -> str:
     if document["unavailable"]:
         return f"It would get a 503, because a limit says when_redis_is_down: refuse.{degraded}"
     if document["allowed"]:
-        return f"It would pass now.{degraded}"
+        told = [each["limit"] for each in document["buckets"] if each["over"] == "tell" and _payable(each) != "now"]
+        and_told = f", and the upstream would be told of {', '.join(told)}" if told else ""
+        return f"It would pass now{and_told}.{degraded}"
     refusing = [each["limit"] for each in document["buckets"] if each["enforced"] and _payable(each) != "now"]
     until = document["allowed_from"]
     when = f"until {until}, if nothing else is charged until then" if until else "always"

@@ -125,6 +125,7 @@ def _decisions(limit: Mapping[str, Any]) -> str:
     """How often a limit allowed and refused, and whom."""
     counts = [f"{limit['allowed']} allowed", f"{limit['refused']} refused"]
     counts += [f"{limit['shadow_refused']} not enforced"] * bool(limit["shadow_refused"])
+    counts += [f"{limit['told']} told the upstream"] * bool(limit["told"])
     counts += [f"{limit['unavailable']} unavailable"] * bool(limit["unavailable"])
     callers = limit["callers_refused_at_least"]
     return ", ".join(counts) + f"; {callers} caller{'s' * (callers > 1)} refused at least" * bool(callers)

@@ -31,7 +31,7 @@ from gateway.config.schedule import SCHEDULE, schedule
 from gateway.config.section import Section
 from gateway.limits.bucket import FailurePolicy, Quota, ceiling_of
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.limit import ADDRESS, ENDPOINT, USER, Candidate, Exemption, Limit
+from gateway.limits.limit import ADDRESS, ENDPOINT, USER, Candidate, Exemption, Limit, Over
 from gateway.limits.priority import Priority, format_part, priority_of
 
 _SCOPES = (USER, ADDRESS, ENDPOINT)
@@ -42,6 +42,7 @@ _ALL_CALLERS = "all"
 _scope_or_all = choice(*_SCOPES, _ALL_CALLERS)
 _texts = each(text, least=1)
 _failure_policy = choice(*(policy.value for policy in FailurePolicy))
+_over = choice(*(over.value for over in Over))
 
 
 @reads(
@@ -101,6 +102,7 @@ LIMIT = Section(
         "from_day": from_day,
         "tiers": tiers,
         "enforce": percentage,
+        "over": _over.then(Over),
         "candidate": CANDIDATE,
         "exempt": EXEMPT,
         "reserve": RESERVE,
@@ -120,6 +122,8 @@ LIMIT = Section(
         "tiers": "Rate and burst of users on a tier, or their quota, by the tier's name; other users have the limit's "
         "own.",
         "enforce": "`false` makes a shadow limit: it counts, and never refuses. `10%` refuses that share of callers.",
+        "over": "What happens to requests that are over it: they get a 429 (`refuse`), or they pass and the upstream "
+        "is told in X-Over-Limit (`tell`).",
         "candidate": "Another rate and burst, or another quota, counted beside the limit's own, and never refused.",
         "exempt": "Callers it does not count.",
         "schedule": "Another rate, burst and tiers at certain times; the first entry that applies counts.",
@@ -187,17 +191,25 @@ class Limits:
             tiers=by_tier,
             candidate=candidate,
             schedule=scheduled,
-            **{key: values[key] for key in ("enforce", "reserve", "when_redis_is_down") if key in values},
+            **{key: values[key] for key in ("enforce", "over", "reserve", "when_redis_is_down") if key in values},
         )
         check_reserve(entries, self.known[called])
 
     def _check_share(self, entries: Entries, per: tuple[str, ...] | None) -> None:
-        share, candidate = entries.values.get("enforce", 1.0), entries.values.get("candidate")
+        values = entries.values
+        share, candidate = values.get("enforce", 1.0), values.get("candidate")
         if 0 < share < 1 and per in {(), (ENDPOINT,)}:
             entries.at("enforce").refuse(
                 "a bucket that all callers share cannot be enforced for some of them; write true or false, or "
                 f"per: {'[user, endpoint]' if per else 'user'}"
             )
+        if values.get("over") is Over.TELL:
+            if "enforce" in values:
+                entries.at("enforce").refuse("a limit with over: tell refuses nobody; remove 'enforce' or 'over'")
+            if values.get("when_redis_is_down") is FailurePolicy.REFUSE:
+                entries.at("when_redis_is_down").refuse(
+                    "a limit with over: tell refuses nobody, also without Redis; write whole, local or allow"
+                )
         if candidate is not None and "tiers" in candidate and per is not None and USER not in per:
             entries.at("candidate").refuse("a candidate has the same buckets as its limit; tiers need per: user")
 
@@ -234,7 +246,7 @@ class Limits:
         """
         costly = sorted((endpoint for endpoint in endpoints if endpoint.cost > 1), key=lambda endpoint: -endpoint.cost)
         for limit in self.known.values():
-            if limit.enforce:
+            if limit.refuses:
                 for place, size, tier in self._buckets(limit):
                     _warn_of_unpayable(place, size, tier, priorities.get(tier), limit, costly)
 

@@ -23,6 +23,7 @@ from gateway.config.section import Section
 from gateway.config.source import Source
 from gateway.limits.address import Address, parse_address
 from gateway.limits.endpoint import METHODS
+from gateway.limits.limit import Limit, Over
 from gateway.limits.override import BLOCKED
 from gateway.limits.rate import MICROSECONDS
 from gateway.limits.rules import Rules
@@ -40,7 +41,9 @@ class Expectation(Enum):
     """What a test expects of a request."""
 
     ALLOWED = "allowed"
-    """It would be forwarded."""
+    """It would be forwarded, and is over no limit that tells the upstream."""
+    TOLD = "told"
+    """It would be forwarded, and the upstream would be told that it is over a limit."""
     REFUSED = "refused"
     """It would get the 429."""
     REJECTED = "rejected"
@@ -215,9 +218,9 @@ STEP = Section(
         "request": "Method and path, `GET /v1/orders/7`; for a Host, a URL: `GET https://files.example/a`.",
         "headers": "Headers that conditions read; a list is sent as so many headers.",
         "times": "How many such requests are made, one right after the other; each must come to the same.",
-        "expect": "What each comes to: `allowed`, `refused` by a limit, or `rejected` with a 400, because "
-        "servers read it in different ways.",
-        "by": "The limits that refuse; more may. `(blocked)` for a block.",
+        "expect": "What each comes to: `allowed`, `told` (allowed, and the upstream told that it is over a limit), "
+        "`refused` by a limit, or `rejected` with a 400, because servers read it in different ways.",
+        "by": "The limits that refuse, or of which the upstream is told; there may be more. `(blocked)` for a block.",
         "endpoint": "The endpoint that the requests belong to.",
     },
 )
@@ -260,11 +263,18 @@ RULE_TESTS = Section(
 )
 
 
+def _expectation_by(limit: Limit) -> Expectation | None:
+    """What a limit makes of a request that is over it; None if nobody notices."""
+    if limit.over is Over.TELL:
+        return Expectation.TOLD
+    return Expectation.REFUSED if limit.refuses else None
+
+
 class _Reading:
     """Reads tests for the rules they test."""
 
     def __init__(self, rules: Rules, findings: Findings) -> None:
-        self._limits = {limit.name: limit.enforce > 0 for limit in rules.limits} | {BLOCKED: True}
+        self._limits = {limit.name: _expectation_by(limit) for limit in rules.limits} | {BLOCKED: Expectation.REFUSED}
         self._endpoints = rules.endpoints
         self._findings = findings
         self._places: dict[str, str] = {}
@@ -301,8 +311,11 @@ class _Reading:
         elif "expect" not in entries:
             entries.node.refuse("the key 'expect' is missing; write expect: allowed or expect: refused")
         expect = values.get("expect", Expectation.ALLOWED)
-        if "by" in entries and "expect" in values and expect is not Expectation.REFUSED:
-            entries.at("by").refuse("only a refusal is by a limit; write expect: refused, or remove 'by'")
+        if "by" in entries and "expect" in values and expect not in (Expectation.REFUSED, Expectation.TOLD):
+            entries.at("by").refuse(
+                "only a refusal is by a limit, or what the upstream is told; write expect: refused or told, or remove "
+                "'by'"
+            )
         if "request" in entries and "request" not in values:
             raise InvalidError  # as was noted
         method, target = values.get("request", ("", ""))
@@ -318,19 +331,23 @@ class _Reading:
             values.get("headers", ()),
             times,
             expect,
-            tuple(self._limit(node) for node in values.get("by", ())),
+            tuple(self._limit(node, expect) for node in values.get("by", ())),
             self._endpoint(entries),
             values.get("as", caller),
             {key: entries.at(key).diagnostic("") for key in keys},
         )
 
-    def _limit(self, node: Node) -> str:
+    def _limit(self, node: Node, expect: Expectation) -> str:
         value = text(node)
         if value not in self._limits:
             near = node.nearest(value, self._limits)
             raise node.refuse(f"unknown limit {quote(value)}; it is not in the rules", near)
-        if not self._limits[value]:
+        found = self._limits[value]
+        if found is None:
             raise node.refuse(f"{value} is a shadow limit, which never refuses")
+        if found is not expect and expect in (Expectation.REFUSED, Expectation.TOLD):
+            what = "never refuses; write expect: told" if found is Expectation.TOLD else "tells the upstream nothing"
+            raise node.refuse(f"{value} {what}")
         return value
 
     def _endpoint(self, entries: Entries) -> str | None:

@@ -7,7 +7,7 @@ from gateway.limits.address import name_clients
 from gateway.limits.bucket import Quota
 from gateway.limits.condition import HEADER, Condition
 from gateway.limits.endpoint import DEFAULT, Endpoint
-from gateway.limits.limit import Limit, format_share
+from gateway.limits.limit import Limit, Over, format_share
 from gateway.limits.priority import Priority, format_part
 from gateway.limits.rules import Rules
 from gateway.settings.gateway import Settings
@@ -115,7 +115,7 @@ def _limit(limit: Limit) -> list[tuple[str, ...]]:
         per,
         _few(sorted(limit.endpoints)) or "all",
         *_quota(limit.quota),
-        _enforced(limit.enforce),
+        _enforced(limit),
         _few(exempt) or "none",
         limit.when_redis_is_down.value,
     )
@@ -142,10 +142,12 @@ def _quota(quota: Quota) -> tuple[str, str]:
     return f"{quota.burst}/{quota.calendar}", "-"
 
 
-def _enforced(share: float) -> str:
-    if 0 < share < 1:
-        return f"for {format_share(share)} of callers"
-    return "yes" if share else "no, shadow"
+def _enforced(limit: Limit) -> str:
+    if limit.over is Over.TELL:
+        return "no, tells"
+    if limit.is_partial:
+        return f"for {format_share(limit.enforce)} of callers"
+    return "yes" if limit.enforce else "no, shadow"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ def warn_of_ways_round(endpoints: Endpoints, limits: Collection[Limit], router: 
         limits: All limits.
         router: Of these endpoints.
     """
-    ways = _WaysRound(endpoints, [limit for limit in limits if limit.enforce], router)
+    ways = _WaysRound(endpoints, [limit for limit in limits if limit.refuses], router)
     for endpoint in endpoints.known.values():
         if endpoint.template is not None and endpoint.cost:
             ways.warn(endpoint, endpoint.template)

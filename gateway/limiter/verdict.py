@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from gateway.limits.bucket import Decision, Demand
+from gateway.limits.bucket import Charge, Decision, Demand
 
 
 class Outcome(StrEnum):
@@ -24,22 +24,30 @@ class Outcome(StrEnum):
     """The client left before it had its response."""
 
 
-class RefusedBy(NamedTuple):
-    """Why a request was refused; what is logged of it is made only when it is logged.
+class OverLimits(NamedTuple):
+    """The limits that a request is over. Their names are looked up only when they are needed.
 
     Attributes:
         demands: What the request asked of the buckets.
-        refused: Positions of the demands that could not be paid, shadow ones included.
+        refused: Positions of the demands that could not be paid, also of buckets that do not refuse.
     """
 
     demands: Sequence[Demand]
     refused: Sequence[int]
 
     @property
-    def limits(self) -> list[str]:
+    def refusing(self) -> list[str]:
         """Names of the limits that refused the request."""
-        charges = [self.demands[position].charge for position in self.refused]
-        return [charge.limit for charge in charges if charge.enforced]
+        return [charge.limit for charge in self._charges if charge.enforced]
+
+    @property
+    def told(self) -> list[str]:
+        """Names of the limits of which the upstream is told, if the request is forwarded."""
+        return [charge.limit for charge in self._charges if charge.tells]
+
+    @property
+    def _charges(self) -> list[Charge]:
+        return [self.demands[position].charge for position in self.refused]
 
 
 class Verdict(NamedTuple):

@@ -128,12 +128,13 @@ class Charge(NamedTuple):
         limit: Name of the limit the bucket belongs to.
         quota: The bucket's size and speed.
         cost: Tokens; 0 reads the bucket without charging it.
-        enforced: Whether this bucket may refuse. A shadow bucket is charged when it can pay, and never refuses.
+        enforced: Whether this bucket may refuse. Another one is charged when it can pay, and never refuses.
         due: Microseconds of debt that the cost adds.
         ceiling: The largest debt with which the bucket can pay: its capacity, less what is kept for requests that
             matter more.
         failure_policy: What becomes of the limit while Redis is unavailable.
         reserve: The part of the bucket that is kept for them, from 0 to below 1.
+        tells: Whether the upstream is told when this bucket cannot pay. Only of one that does not refuse.
     """
 
     limit: str
@@ -144,6 +145,7 @@ class Charge(NamedTuple):
     ceiling: int
     failure_policy: FailurePolicy = FailurePolicy.WHOLE
     reserve: float = 0.0
+    tells: bool = False
 
     @classmethod
     def of(
@@ -155,6 +157,7 @@ class Charge(NamedTuple):
         enforced: bool = True,
         failure_policy: FailurePolicy = FailurePolicy.WHOLE,
         reserve: float = 0.0,
+        tells: bool = False,
     ) -> "Charge":
         """A charge of `cost` tokens on a bucket of `limit`. A cost above the ceiling can never be paid.
 
@@ -165,7 +168,7 @@ class Charge(NamedTuple):
             raise ValueError("a cost is at least 0")
         due = min(cost, quota.burst + 1) * quota.interval
         ceiling = ceiling_of(quota, reserve)
-        return cls(limit, quota, cost, enforced, due, ceiling, failure_policy, reserve)
+        return cls(limit, quota, cost, enforced, due, ceiling, failure_policy, reserve, tells)
 
     def with_quota(self, quota: Quota) -> "Charge":
         """The same charge on a bucket of another size and speed."""
@@ -183,7 +186,15 @@ class Charge(NamedTuple):
             enforced=self.enforced,
             failure_policy=self.failure_policy,
             reserve=self.reserve,
+            tells=self.tells,
         )
+
+    @property
+    def over(self) -> str:
+        """What it means, in metrics and reports, that this bucket cannot pay."""
+        if self.enforced:
+            return "refused"
+        return "told" if self.tells else "shadow_refused"
 
     @property
     def most(self) -> int:
@@ -236,7 +247,7 @@ class Decision(NamedTuple):
         allowed: Whether every enforced bucket could pay. Only then were the buckets charged that could pay.
         now: The time of the decision, microseconds since 1970, by the clock of whoever keeps the buckets.
         owed: What each bucket owed before, in microseconds, in the order of the demands.
-        refused: Positions of the demands that could not be paid, shadow ones included.
+        refused: Positions of the demands that could not be paid, also of buckets that do not refuse.
     """
 
     allowed: bool

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from gateway.limits.bucket import Charge, Quota
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.limit import Limit, candidate_name
+from gateway.limits.limit import Candidate, Limit, Over, candidate_name
 from gateway.limits.priority import Priority, priority_of
 
 
@@ -77,13 +77,12 @@ class LimitCompiler:
     def _make(self, cost: int, priority: Priority | None) -> list[CompiledLimit]:
         limit, candidate = self._limit, self._limit.candidate
         has_exempt = bool(limit.exempt.users or limit.exempt.networks)
-        enforced = self._prices(limit.name, limit.quota, limit.tiers, cost, priority, enforced=limit.enforce > 0)
-        shadow = self._prices(limit.name, limit.quota, limit.tiers, cost, priority) if limit.is_partial else None
-        compiled = [
-            CompiledLimit(limit, self._key("*"), limit.holder, *enforced, shadow, has_exempt or limit.is_partial)
-        ]
+        tells = limit.over is Over.TELL
+        live = self._prices(limit.name, limit, cost, priority, enforced=limit.refuses, tells=tells)
+        shadow = self._prices(limit.name, limit, cost, priority) if limit.is_partial else None
+        compiled = [CompiledLimit(limit, self._key("*"), limit.holder, *live, shadow, has_exempt or limit.is_partial)]
         if candidate is not None:
-            prices = self._prices(candidate_name(limit.name), candidate.quota, candidate.tiers, cost, priority)
+            prices = self._prices(candidate_name(limit.name), candidate, cost, priority)
             key = self._candidate_key("*")
             compiled.append(CompiledLimit(limit, key, limit.holder, *prices, None, has_exempt))
         return compiled
@@ -91,20 +90,21 @@ class LimitCompiler:
     def _prices(
         self,
         name: str,
-        quota: Quota,
-        tiers: Mapping[str, Quota],
+        sizes: Limit | Candidate,
         cost: int,
         priority: Priority | None,
         *,
         enforced: bool = False,
+        tells: bool = False,
     ) -> Prices:
         def charge(quota: Quota, of_tier: Priority | None = None) -> Charge:
             policy = self._limit.when_redis_is_down
             reserve = self._limit.reserve.kept_from(priority_of(priority, of_tier))
-            return Charge.of(name, quota, cost, enforced=enforced, failure_policy=policy, reserve=reserve)
+            return Charge.of(name, quota, cost, enforced=enforced, failure_policy=policy, reserve=reserve, tells=tells)
 
-        named = {**dict.fromkeys(self._priorities, quota), **tiers}
-        return Prices(charge(quota), {tier: charge(each, self._priorities.get(tier)) for tier, each in named.items()})
+        tiers = {**dict.fromkeys(self._priorities, sizes.quota), **sizes.tiers}
+        in_tier = {tier: charge(each, self._priorities.get(tier)) for tier, each in tiers.items()}
+        return Prices(charge(sizes.quota), in_tier)
 
     def _key(self, endpoint: str) -> bytes:
         return f"{self._name}:{endpoint}:{'' if self._limit.holder else '*'}".encode()

@@ -193,6 +193,7 @@ def _buckets(explained: Explanation, demands: Sequence[Demand]) -> list[dict[str
             "reserve": format_part(charge.reserve),
             "payable": charge.due <= charge.ceiling,
             "enforced": charge.enforced,
+            "over": "tell" if charge.tells else "refuse",
             "candidate": is_candidate(charge.limit),
             "enforce": format_share(explained.limits[live_name(charge.limit)].enforce),
         }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from gateway.limits.address import Network, belongs
 from gateway.limits.bucket import FailurePolicy, Quota
@@ -27,6 +28,15 @@ class Exemption:
     def covers(self, caller: Caller) -> bool:
         """Whether the caller is exempt, by user id or by address."""
         return (caller.id != "" and caller.id in self.users) or belongs(caller.address, self.networks)
+
+
+class Over(Enum):
+    """What a limit does with requests that are over it: the setting `over`."""
+
+    REFUSE = "refuse"
+    """They get the generic 429."""
+    TELL = "tell"
+    """They pass, and the upstream is told the limit's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,7 @@ class Limit:
             same calendar, or none has.
         enforce: The share of callers whom it refuses, 0 to 1. It counts the others, and never refuses them; with 0 it
             is a shadow limit.
+        over: What it does with requests that are over it. With `TELL` it is enforced for all callers, and refuses none.
         candidate: What it might be instead; of a calendar quota, another by the same calendar.
         exempt: To whom it does not apply.
         schedule: What it has instead of `quota` and `tiers` at certain times; the first entry that applies counts.
@@ -74,6 +85,7 @@ class Limit:
     candidate: Candidate | None = None
     reserve: Reserve = NO_RESERVE
     schedule: tuple[Scheduled, ...] = ()
+    over: Over = Over.REFUSE
 
     @property
     def holder(self) -> str | None:
@@ -84,6 +96,11 @@ class Limit:
     def per_endpoint(self) -> bool:
         """Whether each endpoint has a bucket of its own."""
         return ENDPOINT in self.per
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it refuses anybody."""
+        return self.enforce > 0 and self.over is Over.REFUSE
 
     @property
     def is_partial(self) -> bool:

@@ -121,6 +121,7 @@ def _limit(limit: Limit) -> dict[str, Any]:
         "endpoints": sorted(limit.endpoints),
         "tiers": dict(sorted(limit.tiers.items())),
         "enforce": limit.enforce,
+        "over": limit.over.value,
         "candidate": limit.candidate,
         "reserve": limit.reserve,
         "schedule": limit.schedule,

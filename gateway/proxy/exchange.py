@@ -5,7 +5,7 @@ from collections.abc import Callable
 from aiohttp import StreamReader
 from aiohttp.http_parser import RawRequestMessage
 
-from gateway.limiter.verdict import RefusedBy
+from gateway.limiter.verdict import OverLimits
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import Client
 from gateway.proxy.request_id import RequestIds
@@ -32,7 +32,7 @@ class Exchange:
         id: The request's id, here and upstream.
         id_line: The X-Request-ID header line of the response; empty if responses have none.
         reason: Why the gateway itself responds with an error, as a label; empty if it does not.
-        refused_by: Why the request is over a limit; None if it is not.
+        over: The limits that the request is over; None if it is over none.
         keep_alive: Whether the connection can carry another request.
         extra_headers: Header lines for a response of the gateway's own.
         status: The response's status code; 0 until a part of the final response has been written.
@@ -49,8 +49,8 @@ class Exchange:
         "keep_alive",
         "message",
         "on_gone",
+        "over",
         "reason",
-        "refused_by",
         "status",
         "until_close",
     )
@@ -62,7 +62,7 @@ class Exchange:
         self.id = ids.identify(message.headers, trusted=client.peer.trusted)
         self.id_line = ids.line(self.id)
         self.reason = ""
-        self.refused_by: RefusedBy | None = None
+        self.over: OverLimits | None = None
         self.keep_alive = not is_last(message)
         self.extra_headers = b""
         self.status = 0

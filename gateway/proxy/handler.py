@@ -5,7 +5,7 @@ from time import perf_counter
 
 from gateway.auth.cors import Cors
 from gateway.limiter.limiter import Limiter
-from gateway.limiter.verdict import Outcome, RefusedBy
+from gateway.limiter.verdict import Outcome, OverLimits
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Caller, Identity, Sender
 from gateway.limits.rules import RuleBook, Rules
@@ -120,8 +120,8 @@ class Proxy:
             return Outcome.ALLOWED
         verdict = await self._limiter.check(demands)
         self._observer.decided(endpoint.name, caller, demands, verdict)
-        if verdict.outcome is Outcome.REFUSED:
-            exchange.refused_by = RefusedBy(demands, verdict.decision.refused)
+        if refused := verdict.decision.refused:
+            exchange.over = OverLimits(demands, refused)
         return verdict.outcome
 
     def _report(
@@ -130,7 +130,7 @@ class Proxy:
     ) -> None:  # fmt: skip
         record = AccessRecord(
             exchange.id, endpoint, exchange.message.method, caller.digest, outcome, exchange.status,
-            perf_counter() - began, exchange.reason, exchange.refused_by, caller.source, tier, caller.address_digest,
+            perf_counter() - began, exchange.reason, exchange.over, caller.source, tier, caller.address_digest,
         )  # fmt: skip
         self._observer.served(record)
 

@@ -13,13 +13,17 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 
-from gateway.proxy.proxy_headers import ProxyHeaders
+from gateway.proxy.proxy_headers import ProxyHeaders, fold
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 BYPASS_HEADER = "X-Gateway-Bypass"
 """Has a token with scope ``bypass``. It is never forwarded to an upstream."""
 
+OVER_LIMIT_HEADER = "X-Over-Limit"
+"""Tells an upstream which limits with ``over: tell`` a request is over. Nobody but the gateway can send it."""
+
+_OVER_LIMIT = OVER_LIMIT_HEADER.lower().encode()
 _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
@@ -32,7 +36,8 @@ _CHALLENGES = frozenset({b"www-authenticate", b"proxy-authenticate", b"persisten
 _CONNECTION_SCHEME = re.compile(rb"(?:^|[\s,])(?:ntlm|negotiate|nego2|kerberos)(?=$|[\s,=])", re.IGNORECASE)
 """Searched for anywhere in a list: a false match costs a connection, a miss gives away somebody's rights."""
 
-_SPECIAL = _HOP_BY_HOP | _CHALLENGES | {b"content-length", b"retry-after", b"x-request-id"}
+_SPECIAL = _HOP_BY_HOP | _CHALLENGES | {_OVER_LIMIT, b"content-length", b"retry-after", b"x-request-id"}
+_REMOVED_FROM_RESPONSES = _HOP_BY_HOP | {b"content-length", _OVER_LIMIT}
 _RATE_LIMITS = (b"ratelimit", b"x-ratelimit", b"x-rate-limit")
 
 
@@ -73,7 +78,7 @@ class RequestHeaders:
             if b"_" in lower:
                 dropped(name.decode(errors="replace"))
                 return True
-            return lower in removed
+            return lower in removed or fold(lower) == _OVER_LIMIT
 
         # Cached by the name as it was sent: clients send few names, and always the same.
         self._is_removed = lru_cache(maxsize=1024)(is_removed)
@@ -124,7 +129,7 @@ def response_lines(headers: RawHeaders, status: int, *, keep_rate_limits: bool) 
             lower = name.lower()
             if lower == b"connection" and value not in _OPTIONS:
                 named |= named_by_connection((value,))
-            if lower in _HOP_BY_HOP or lower == b"content-length":
+            if lower in _REMOVED_FROM_RESPONSES:
                 continue
             if lower == b"x-request-id":
                 is_named = True

@@ -51,6 +51,11 @@ _FOLDED = bytes(letter if letter in _LETTERS else ord("-") for letter in range(2
 """Some servers hand headers on as variables, in which every character but letters and digits is the same."""
 
 
+def fold(name: bytes) -> bytes:
+    """A header's name, in lower case, as such servers see it: each other character becomes a hyphen."""
+    return name.translate(_FOLDED)
+
+
 class ProxyHeaders:
     """Tells which headers only a trusted proxy may set.
 
@@ -71,5 +76,5 @@ class ProxyHeaders:
         """Whether a header, named in lower case, is one of them, or some server may take it for one."""
         if name in self._clients:
             return False
-        folded = name.translate(_FOLDED)
+        folded = fold(name)
         return folded in self._names or folded.startswith(self._prefixes) or name.startswith(self._prefixes)

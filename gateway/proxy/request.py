@@ -8,7 +8,7 @@ from aiohttp.hdrs import AUTHORIZATION, PROXY_AUTHORIZATION, VIA
 from gateway.limits.address import LOCAL, UNIX, belongs
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.exchange import Exchange, declared_length
-from gateway.proxy.headers import RequestHeaders, names_connection_scheme
+from gateway.proxy.headers import OVER_LIMIT_HEADER, RequestHeaders, names_connection_scheme
 from gateway.proxy.target import Target, parse_target
 from gateway.proxy.via import Via
 from gateway.settings.upstream import Upstream
@@ -64,6 +64,8 @@ class RequestHead:
         first = f"{self.method} {target.origin_form} HTTP/1.1\r\nHost: {host}\r\n{self._forwarded_headers()}"
         lines = self._reader.headers.forward(message.raw_headers, trusted=self._exchange.client.peer.trusted)
         lines.insert(0, first.encode(errors="surrogateescape"))
+        if self._exchange.over is not None and (told := self._exchange.over.told):
+            lines.append(f"{OVER_LIMIT_HEADER}: {', '.join(told)}".encode())
         if message.chunked:
             lines.append(b"Transfer-Encoding: chunked")
         elif self.length is not None:

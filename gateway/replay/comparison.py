@@ -1,6 +1,6 @@
 """`compare`: plays logged requests by two sets of rules, and counts what becomes of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.analytics.top_k import TopK
@@ -22,12 +22,16 @@ class LimitCount:
         before: Requests that it refuses by the rules to compare with.
         after: Requests that it refuses by the new rules.
         newly: Of these, the ones that pass by the rules to compare with.
+        told_before: Requests of which it tells the upstream by the rules to compare with.
+        told: Requests of which it tells the upstream by the new rules.
         callers: Who sent those.
     """
 
     before: int = 0
     after: int = 0
     newly: int = 0
+    told_before: int = 0
+    told: int = 0
     callers: Distinct = field(default_factory=Distinct)
 
 
@@ -73,7 +77,7 @@ class Comparison:
         """The share of requests that is newly refused, 0 to 1."""
         return self.newly / self.requests if self.requests else 0.0
 
-    def count(self, second: int, digest: bytes, name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+    def count(self, second: int, digest: bytes, name: str, before: Sequence[str], after: Sequence[str]) -> None:
         """Count a decision.
 
         Args:
@@ -102,7 +106,14 @@ class Comparison:
         elif after and not before:
             self._newly(digest, name, after)
 
-    def _newly(self, digest: bytes, name: str, limits: tuple[str, ...]) -> None:
+    def count_told(self, before: Sequence[str], after: Sequence[str]) -> None:
+        """Count a request that passes: the limits of which the upstream is told by each of the rules."""
+        for limit in before:
+            self._limit(limit).told_before += 1
+        for limit in after:
+            self._limit(limit).told += 1
+
+    def _newly(self, digest: bytes, name: str, limits: Sequence[str]) -> None:
         self.newly += 1
         self.newly_refused.add(digest)
         for limit in limits:
@@ -134,9 +145,11 @@ def compare(requests: Iterable[Timed], before: Play, after: Play) -> Comparison:
         else:
             now = time
         result.refused_then += request.refused
-        was, becomes = before.refusing(request, now), after.refusing(request, now)
+        was, becomes = before.decide(request, now), after.decide(request, now)
         if was is None or becomes is None:
             result.unserved += 1
         else:
-            result.count(now // MICROSECONDS, request.caller.digest, request.name, was, becomes)
+            refusing_before, refusing = was.refusing, becomes.refusing
+            result.count(now // MICROSECONDS, request.caller.digest, request.name, refusing_before, refusing)
+            result.count_told([] if refusing_before else was.told, [] if refusing else becomes.told)
     return result

@@ -7,6 +7,7 @@ A request takes the way that it takes in the gateway: `Rules.match` finds the en
 from functools import lru_cache
 
 from gateway.limiter.buckets import BucketTable
+from gateway.limiter.verdict import OverLimits
 from gateway.limits.condition import NO_FIELDS, GivenFields
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.rules import Rules
@@ -15,6 +16,9 @@ from gateway.replay.request import LoggedRequest, RequestLine
 
 MAX_BUCKETS = 200_000
 """Buckets of each set of rules."""
+
+NONE = OverLimits((), ())
+"""Of a request that is over no limit."""
 
 _REMEMBERED = 50_000
 """Requests whose endpoint is remembered."""
@@ -42,8 +46,8 @@ class Play:
         self.now = 0
         self.unknown: set[str] = set()
 
-    def refusing(self, request: LoggedRequest, now: int) -> tuple[str, ...] | None:
-        """The limits that refuse a request; none of them if it is allowed, and None if the gateway would not serve it.
+    def decide(self, request: LoggedRequest, now: int) -> OverLimits | None:
+        """The limits that a request is over; None if the gateway would not serve it.
 
         Args:
             request: Whose subject is known.
@@ -56,12 +60,9 @@ class Play:
             self._rules = self._rules.at(now)
         demands = self._rules.demands(endpoint, request.caller)
         if not demands:
-            return ()
-        decision = self._buckets.take(demands, now)
-        if decision.allowed:
-            return ()
-        charges = [demands[position].charge for position in decision.refused]
-        return tuple(charge.limit for charge in charges if charge.enforced)
+            return NONE
+        refused = self._buckets.take(demands, now).refused
+        return OverLimits(demands, refused) if refused else NONE
 
     @property
     def evicted(self) -> int:

@@ -85,6 +85,8 @@ def as_json(replay: Replay) -> str:
                 "refused_before": count.before,
                 "refused": count.after,
                 "newly_refused": count.newly,
+                "told_before": count.told_before,
+                "told": count.told,
                 "callers": count.callers.count,
                 "callers_exact": count.callers.is_exact,
             }
@@ -122,9 +124,17 @@ def summary(replay: Replay) -> str:
     """What the new rules would change."""
     result = replay.result
     who = f" of {_callers(result.newly_refused)}" if result.newly else ""
-    return (
-        f"newly refused: {_many(result.newly, 'request')} ({_percent(result.share)}){who}\n"
-        f"no longer refused: {_many(result.no_longer, 'request')}"
+    told = [
+        f"told the upstream by {name}: {count.told}, before {count.told_before}"
+        for name, count in _ranked(replay)
+        if count.told or count.told_before
+    ]
+    return "\n".join(
+        [
+            f"newly refused: {_many(result.newly, 'request')} ({_percent(result.share)}){who}",
+            f"no longer refused: {_many(result.no_longer, 'request')}",
+            *told,
+        ]
     )
 
 

@@ -10,6 +10,7 @@ from time import monotonic
 
 from gateway.config.diagnostic import Diagnostic
 from gateway.config.rule_test import Expectation, GivenCaller, RuleTest, Step
+from gateway.limiter.verdict import OverLimits
 from gateway.limits.bucket import Charge, Decision, Demand, State, take
 from gateway.limits.condition import GivenFields
 from gateway.limits.duration import format_duration
@@ -117,16 +118,17 @@ class _Run:
         for number in range(1, step.times + 1):
             self._count(step, 1 + len(demands))
             decision = _decide(demands, buckets, now)
-            if decision.allowed is not (step.expect is Expectation.ALLOWED):
+            over = OverLimits(demands, decision.refused)
+            if _result(over, decision) is not step.expect:
                 found = f"the request was {_outcome(demands, decision)}"
                 which = f" (number {number} of {step.times})" if step.times > 1 else ""
                 raise _mismatch(step, "expect", f"{step.expect.value}, but {found}{which}")
-            refusing = {charge.limit for charge in _refusing(demands, decision)}
-            missing = [name for name in step.by if name not in refusing]
+            naming = over.told if decision.allowed else over.refusing
+            missing = [name for name in step.by if name not in naming]
             if missing:
                 which = f" (number {number} of {step.times})" if step.times > 1 else ""
-                outcome = _outcome(demands, decision)
-                raise _mismatch(step, "by", f"refused by {', '.join(missing)}, but the request was {outcome}{which}")
+                found = f"the request was {_outcome(demands, decision)}{which}"
+                raise _mismatch(step, "by", f"{step.expect.value} by {', '.join(missing)}, but {found}")
 
     def _match(self, step: Step) -> Endpoint | BadRequest:
         target = parse_target(step.target, ())
@@ -162,11 +164,10 @@ def _decide(demands: Sequence[Demand], buckets: dict[bytes, State], now: int) ->
     return decision
 
 
-def _refusing(demands: Sequence[Demand], decision: Decision) -> list[Charge]:
-    """The charges that refused a request."""
-    if decision.allowed:
-        return []
-    return [demands[position].charge for position in decision.refused if demands[position].charge.enforced]
+def _result(over: OverLimits, decision: Decision) -> Expectation:
+    if not decision.allowed:
+        return Expectation.REFUSED
+    return Expectation.TOLD if over.told else Expectation.ALLOWED
 
 
 def _outcome(demands: Sequence[Demand], decision: Decision) -> str:
@@ -175,9 +176,11 @@ def _outcome(demands: Sequence[Demand], decision: Decision) -> str:
         return f"refused by {' and '.join(_why(demands, decision))}"
     if not demands:
         return "allowed, because no limit counts it"
+    if told := OverLimits(demands, decision.refused).told:
+        return f"allowed, and the upstream was told of {' and '.join(told)}"
     bucket = tightest(remaining_in(demands, decision))
     if bucket is None:
-        return "allowed, because only shadow limits count it"
+        return "allowed, because no limit that counts it refuses"
     return f"allowed; {bucket.charge.limit} has {bucket.remaining} of {bucket.charge.most} tokens left"
 
 

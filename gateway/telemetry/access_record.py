@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gateway.limiter.verdict import Outcome, RefusedBy
+from gateway.limiter.verdict import Outcome, OverLimits
 
 
 class AccessRecord(NamedTuple):
@@ -17,7 +17,7 @@ class AccessRecord(NamedTuple):
         status: Of the response; 0 if there was none.
         seconds: How long it took.
         reason: Why the gateway itself responded with an error, as a label; empty if it did not.
-        refused_by: Why it was over a limit; None if it was not.
+        over: The limits that it was over; None if it was over none.
         source: What identified the caller, see `Caller.source`; empty if there is no endpoint.
         tier: The caller's tier, if a limit names it; else empty. Any other name is the client's own text.
         address: The keyed digest of the client's address, if some rule needs it; None if none does.
@@ -31,7 +31,7 @@ class AccessRecord(NamedTuple):
     status: int
     seconds: float
     reason: str = ""
-    refused_by: RefusedBy | None = None
+    over: OverLimits | None = None
     source: str = ""
     tier: str = ""
     address: bytes | None = None

@@ -13,7 +13,7 @@ from typing import Literal
 
 from gateway.limits.bucket import Decision, Demand, Quota
 from gateway.limits.identity import REASONS
-from gateway.limits.limit import Limit, candidate_name
+from gateway.limits.limit import Limit, Over, candidate_name
 from gateway.limits.rate import Rate
 from gateway.telemetry import definitions
 from gateway.telemetry.definitions import MetricDefinition, MetricType
@@ -108,7 +108,7 @@ class Metrics:
             debt = owed[position]
             outcome = "allowed"
             if position in refused:
-                outcome = "refused" if charge.enforced else "shadow_refused"
+                outcome = charge.over
             elif allowed:
                 debt += charge.due
             if debt > charge.quota.nearly_spent:
@@ -182,8 +182,9 @@ class Metrics:
             self._histogram(definitions.REQUEST_SECONDS, endpoint)
         applying = [(endpoint, limit) for limit in limits for endpoint in endpoints if limit.applies_to(endpoint)]
         for endpoint, limit in applying if len(applying) <= _MOST_AT_ZERO else ():
-            outcomes = ["allowed", *["refused"] * (limit.enforce > 0), *["shadow_refused"] * (limit.enforce < 1)]
-            for outcome in outcomes:
+            tells = ["told"] * (limit.over is Over.TELL)
+            refuses = ["refused"] * limit.refuses + ["shadow_refused"] * (limit.enforce < 1)
+            for outcome in ("allowed", *tells, *refuses):
                 self._decision(endpoint, limit.name, outcome, degraded=False)
             for outcome in ("allowed", "shadow_refused") if limit.candidate else ():
                 self._decision(endpoint, candidate_name(limit.name), outcome, degraded=False)

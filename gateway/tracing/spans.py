@@ -35,7 +35,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from gateway.limiter.verdict import Outcome, RefusedBy
+from gateway.limiter.verdict import Outcome, OverLimits
 
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 """Methods that the conventions know; others are ``_OTHER`` in attributes and ``HTTP`` in span names."""
@@ -61,16 +61,18 @@ class RequestTrace:
         self._client: Span | None = None
         self._recorded = server.is_recording()
 
-    def decided(self, source: str, refused_by: RefusedBy | None, *, degraded: bool) -> None:
+    def decided(self, source: str, over: OverLimits | None, *, degraded: bool) -> None:
         """The limiter decided.
 
         Args:
             source: What identified the caller.
-            refused_by: Why the request is over a limit; None if it is not.
+            over: The limits that the request is over; None if it is over none.
             degraded: Whether it was decided without the shared store.
         """
-        if refused_by is not None and self._recorded:
-            self._server.set_attribute("gateway.limits", refused_by.limits)
+        if over is not None and self._recorded:
+            for attribute, names in (("gateway.limits", over.refusing), ("gateway.over_limit", over.told)):
+                if names:
+                    self._server.set_attribute(attribute, names)
             self._server.set_attribute("gateway.source", source)
         if degraded:
             self._server.set_attribute("gateway.degraded", value=True)

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from gateway import __version__
 from gateway.config.certificates import Name
-from gateway.limiter.verdict import Outcome, RefusedBy, Verdict
+from gateway.limiter.verdict import Outcome, OverLimits, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.identity import Caller
 from gateway.proxy.exchange import Exchange
@@ -78,10 +78,9 @@ class TracingObserver:
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
         """The limiter decided on a request."""
-        refused_by = None
-        if verdict.outcome is Outcome.REFUSED:
-            refused_by = RefusedBy(demands, verdict.decision.refused)
-        self.trace.decided(caller.source, refused_by, degraded=verdict.degraded)
+        refused = verdict.decision.refused
+        over = OverLimits(demands, refused) if refused else None
+        self.trace.decided(caller.source, over, degraded=verdict.degraded)
         self._observer.decided(endpoint, caller, demands, verdict)
 
     def bypassed(self, endpoint: str, limits: Iterable[str]) -> None:

@@ -74,10 +74,10 @@ def test_text_lists_limits_and_callers_most_refusals_first() -> None:
         "ENDPOINT  PASSED  REFUSED  UNAVAILABLE  REFUSED BY\n"
         "orders        70       30            0  each 30\n"
         "\n"
-        "LIMIT  ENDPOINT  TIER  ALLOWED  REFUSED  WOULD REFUSE  UNAVAILABLE   SHARE\n"
-        "each   orders    gold        0       30             0            0  100.0%\n"
-        "each   orders    -          70        0             0            0    0.0%\n"
-        "trial  orders    -           0        0             7            0  100.0%\n"
+        "LIMIT  ENDPOINT  TIER  ALLOWED  REFUSED  TOLD  WOULD REFUSE  UNAVAILABLE   SHARE\n"
+        "each   orders    gold        0       30     0             0            0  100.0%\n"
+        "each   orders    -          70        0     0             0            0    0.0%\n"
+        "trial  orders    -           0        0     0             7            0  100.0%\n"
         "\n"
         "LIMIT  CALLER                            REFUSED\n"
         f"each   {'a' * 32}  17 to 26\n"
@@ -113,10 +113,10 @@ def test_who_eats_an_endpoint_is_listed_though_never_refused_and_by_name() -> No
         "ENDPOINT  PASSED  REFUSED  UNAVAILABLE  REFUSED BY\n"
         "orders        60       12            1  each 10, all 4\n"
         "\n"
-        "LIMIT  ENDPOINT  TIER  ALLOWED  REFUSED  WOULD REFUSE  UNAVAILABLE   SHARE\n"
-        "each   orders    -           0        9             0            0  100.0%\n"
-        "all    orders    -           0        4             0            0  100.0%\n"
-        "each   orders    gold        0        1             0            0  100.0%\n"
+        "LIMIT  ENDPOINT  TIER  ALLOWED  REFUSED  TOLD  WOULD REFUSE  UNAVAILABLE   SHARE\n"
+        "each   orders    -           0        9     0             0            0  100.0%\n"
+        "all    orders    -           0        4     0             0            0  100.0%\n"
+        "each   orders    gold        0        1     0             0            0  100.0%\n"
         "\n"
         "ENDPOINT  LIMIT  CALLER        COST        SHARE\n"
         "orders    each   ana           100 to 105  80.0%\n"
@@ -162,7 +162,7 @@ def test_json_has_the_same_numbers() -> None:
     assert document["requests"] == {"allowed": 70, "refused": 30, "unavailable": 0}
     assert document["limits"][0] == {
         "limit": "each", "endpoint": "orders", "tier": "gold",
-        "allowed": 0, "refused": 30, "shadow_refused": 0, "unavailable": 0,
+        "allowed": 0, "refused": 30, "told": 0, "shadow_refused": 0, "unavailable": 0,
     }  # fmt: skip
     assert document["callers"] == [
         {"limit": "each", "caller": "a" * 32, "refused_at_least": 17, "at_most": 26},

@@ -24,6 +24,17 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         ("{per: user, rate: 1/s}", "2:10: limits[0]: the key 'name' is missing"),
         ("{name: a, rate: 1/s}", "2:10: limits[0]: the key 'per' is missing"),
         (
+            "{name: a, per: user, rate: 1/s, over: tell, enforce: 10%}",
+            "2:63: limits[0].enforce: a limit with over: tell refuses nobody; remove 'enforce' or 'over'",
+        ),
+        (
+            "{name: a, per: user, rate: 1/s, over: tell, when_redis_is_down: refuse}",
+            (
+                "2:74: limits[0].when_redis_is_down: a limit with over: tell refuses nobody, also without Redis; write "
+                "whole, local or allow"
+            ),
+        ),
+        (
             "{name: a, per: user}",
             "2:10: limits[0]: the key 'rate' is missing, or 'quota' for so much in each day, week or month",
         ),
@@ -295,7 +306,8 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
             "{name: a, per: user, rate: 1/s, endpoint: [default]}",
             (
                 "2:42: limits[0].endpoint: unknown key 'endpoint'; the keys here are burst, candidate, endpoints, "
-                "enforce, exempt, from_day, name, per, quota, rate, reserve, schedule, tiers, when_redis_is_down, zone "
+                "enforce, exempt, from_day, name, over, per, quota, rate, reserve, schedule, tiers, "
+                "when_redis_is_down, zone "
                 "(did you mean 'endpoints'?)"
             ),
         ),

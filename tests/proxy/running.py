@@ -95,9 +95,9 @@ class Seen:
 
     def served(self, record: AccessRecord) -> None:
         assert record.request_id
-        assert (record.refused_by is not None) is (record.outcome is Outcome.REFUSED)
-        if record.refused_by is not None:
-            self.refused_by.append((record.source, record.refused_by.limits))
+        assert bool(record.over and record.over.refusing) is (record.outcome is Outcome.REFUSED)
+        if record.over is not None and record.over.refusing:
+            self.refused_by.append((record.source, record.over.refusing))
         if record.reason:
             self.reasons.append(record.reason)
         if not record.method:

@@ -11,7 +11,7 @@ from gateway.limits.calendar import DAY, UTC_ZONE, Calendar, CalendarRate
 from gateway.limits.condition import Condition
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Identity
-from gateway.limits.limit import Exemption, Limit
+from gateway.limits.limit import Exemption, Limit, Over
 from gateway.limits.override import Block
 from gateway.limits.rate import MICROSECONDS, Rate
 from gateway.limits.rules import Rules
@@ -58,7 +58,7 @@ def test_it_decides_as_the_memory_limiter_does(steps: list[tuple[int, object, st
     for pause, caller, path in steps:
         now += pause
         subject = RequestLine("GET", "", path)
-        found = play.refusing(LoggedRequest(now, 1, subject, caller, "", False), now)  # type: ignore[arg-type]
+        found = play.decide(LoggedRequest(now, 1, subject, caller, "", False), now)  # type: ignore[arg-type]
         endpoint = RULES.match("GET", "", path)
         if isinstance(endpoint, Unmatched):
             assert found is None
@@ -66,10 +66,10 @@ def test_it_decides_as_the_memory_limiter_does(steps: list[tuple[int, object, st
         demands = RULES.demands(endpoint, caller)  # type: ignore[arg-type]
         verdict = asyncio.run(limiter.check(demands))
         assert found is not None
-        assert bool(found) is not verdict.allowed
-        if found:
+        assert bool(found.refusing) is not verdict.allowed
+        if found.refusing:
             refused = [demands[position].charge for position in verdict.decision.refused]
-            assert list(found) == [charge.limit for charge in refused if charge.enforced]
+            assert found.refusing == [charge.limit for charge in refused if charge.enforced]
 
 
 def request(time: int, user: str, subject: RequestLine | str | None = "order") -> LoggedRequest:
@@ -98,6 +98,19 @@ def test_a_larger_share_of_callers_newly_refuses_those_that_are_added() -> None:
     assert (all_.before, all_.after, all_.newly, all_.no_longer) == (few.newly, 100, 100 - few.newly, 0)
 
 
+def refusing(play: Play, logged: LoggedRequest, now: int) -> list[str] | None:
+    over = play.decide(logged, now)
+    return None if over is None else over.refusing
+
+
+def test_limits_that_tell_are_counted_apart() -> None:
+    soft = Limit("soft", ("user",), Quota(Rate(1, 1), 2), over=Over.TELL)
+    log = [(time, request(time, "ana")) for time in range(5)]
+    result = compare(log, Play(NOTHING), Play(Rules(limits=[soft])))
+    assert (result.after, result.newly) == (0, 0)
+    assert (result.limits["soft"].told_before, result.limits["soft"].told) == (0, 3)
+
+
 def test_the_clock_never_goes_back() -> None:
     log = [(time, request(time, "ana")) for time in (10 * MICROSECONDS, 0, 0, 0)]
     result = compare(log, Play(NOTHING), Play(RULES))
@@ -106,7 +119,7 @@ def test_the_clock_never_goes_back() -> None:
 
 def test_an_endpoint_that_the_rules_do_not_have_counts_as_the_default_one() -> None:
     play = Play(RULES)
-    assert play.refusing(request(0, "ana", "gone"), 0) == ()
+    assert refusing(play, request(0, "ana", "gone"), 0) == []
     assert play.unknown == {"gone"}
 
 
@@ -115,14 +128,14 @@ def test_conditions_on_the_query_are_read() -> None:
         "export", template=Template.parse("/a"), query=(Condition("query", "format", frozenset({"csv"})),)
     )
     play = Play(Rules([export], [Limit("export", (), Quota(Rate(1, 1), 1), endpoints=frozenset({"export"}))]))
-    for query, refused in (("format=csv", ()), ("", ()), ("format=csv&x", ("export",)), ("format=a&format=b", None)):
-        assert play.refusing(request(0, "ana", RequestLine("GET", "", "/a", query)), 0) == refused
+    for query, refused in (("format=csv", []), ("", []), ("format=csv&x", ["export"]), ("format=a&format=b", None)):
+        assert refusing(play, request(0, "ana", RequestLine("GET", "", "/a", query)), 0) == refused
 
 
 def test_buckets_are_bounded_and_what_is_lost_is_counted() -> None:
     play = Play(RULES, max_buckets=10)
     for number in range(1_000):
-        play.refusing(request(number, f"user{number}", "default"), number)
+        play.decide(request(number, f"user{number}", "default"), number)
     assert len(play._buckets) == 10
     assert play.evicted > 0
 
@@ -132,7 +145,7 @@ def test_a_calendar_quota_comes_back_at_the_times_of_the_log() -> None:
     play = Play(Rules(limits=[Limit("daily", ("user",), quota)]))
     day, start = 86_400 * MICROSECONDS, 20_000 * 86_400 * MICROSECONDS
     moments = [start - 1, start, start + 1, start + day - 1, start + day]
-    assert [play.refusing(request(now, "ana", "default"), now) for now in moments] == [(), (), (), ("daily",), ()]
+    assert [refusing(play, request(now, "ana", "default"), now) for now in moments] == [[], [], [], ["daily"], []]
 
 
 def test_a_replay_keeps_to_the_schedules_of_limits() -> None:
@@ -143,5 +156,5 @@ def test_a_replay_keeps_to_the_schedules_of_limits() -> None:
     for hour, caller in ((5, CALLERS[1]), (12, CALLERS[2]), (23, CALLERS[2])):
         now = midnight + hour * 3600 * MICROSECONDS
         request = LoggedRequest(now, 1, line, caller, "", False)
-        found.append([play.refusing(request, now) for _ in range(6)].count(()))
+        found.append([refusing(play, request, now) for _ in range(6)].count([]))
     assert found == [5, 2, 3]

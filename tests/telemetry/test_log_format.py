@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from gateway.limiter.verdict import Outcome, RefusedBy
+from gateway.limiter.verdict import Outcome, OverLimits
 from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.rate import Rate
 from gateway.telemetry.access_record import AccessRecord
@@ -37,8 +37,8 @@ def test_a_json_event_has_time_level_origin_name_and_fields() -> None:
 
 def refused_by(*limits: str) -> AccessRecord:
     demands = [Demand(name.encode(), Charge.of(name, Quota(Rate(1, 1), 1))) for name in limits]
-    refusal = RefusedBy(demands, range(len(demands)))
-    return REQUEST._replace(outcome=Outcome.REFUSED, status=429, refused_by=refusal, source="jwt")
+    refusal = OverLimits(demands, range(len(demands)))
+    return REQUEST._replace(outcome=Outcome.REFUSED, status=429, over=refusal, source="jwt")
 
 
 def test_the_access_line_of_a_refused_request_names_what_identified_the_caller_and_the_limits() -> None:
@@ -51,6 +51,14 @@ def test_the_access_line_of_a_refused_request_names_what_identified_the_caller_a
     many = refused_by(*(f"{number:064}" for number in range(1000)))
     for each in (JsonFormat(ORIGIN), TextFormat(ORIGIN)):
         assert len(each.access(1_700_000_000.0, many)) < LONGEST
+
+
+def test_the_access_line_of_a_request_that_passed_over_a_limit_names_it() -> None:
+    charge = Charge.of("soft", Quota(Rate(1, 1), 1), enforced=False, tells=True)
+    told = REQUEST._replace(over=OverLimits([Demand(b"soft", charge)], (0,)), source="jwt")
+    line = json.loads(JsonFormat(ORIGIN).access(1_700_000_000.0, told))
+    assert (line["outcome"], line["over_limit"], "limits" in line) == ("allowed", ["soft"], False)
+    assert "  source=jwt  over_limit=soft  caller=" in TextFormat(ORIGIN).access(1_700_000_000.0, told)
 
 
 def test_a_json_access_line_describes_one_request() -> None:
