@@ -13,8 +13,8 @@ from gateway.analytics.batch import Batch, Hit, Row, minute_of
 from gateway.analytics.spending import Account, Spending
 from gateway.analytics.top_k import TopK
 from gateway.limits.bucket import Charge, Demand
+from gateway.limits.caller import Caller
 from gateway.limits.compiled_limit import holder_of
-from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit, is_candidate
 from gateway.limits.rules import RuleBook
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from gateway.auth.signed_token import Claims, SignedTokens, TokenRefusedError
-from gateway.limits.identity import Rejection
+from gateway.limits.identity_source import Rejection
 from gateway.settings.token_key import TokenKey, TokenPolicy
 
 _CAPACITY = 4096

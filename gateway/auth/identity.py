@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from gateway.auth.caller_token import Verifier
-from gateway.limits.identity import BearerToken, Identity, Rejection, TrustedHeader
+from gateway.limits.identity import Identity
+from gateway.limits.identity_source import BearerToken, Rejection, TrustedHeader
 from gateway.settings.identity import IdentityPolicy, Jwt
 
 

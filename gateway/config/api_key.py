@@ -9,7 +9,7 @@ from gateway.config.reader import reads, scalar, string
 from gateway.config.scalar import each, header, text
 from gateway.config.section import Section
 from gateway.config.source import Source
-from gateway.limits.identity import ApiKey, Claim
+from gateway.limits.identity_source import ApiKey, Claim
 
 _SHA256 = "[0-9a-f]{64}"
 

@@ -14,7 +14,7 @@ from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
 from gateway.config.token_key import POLICY_KEYS, pick_policy
 from gateway.limits.address import Network, Unix
-from gateway.limits.identity import ApiKey, TrustedHeader
+from gateway.limits.identity_source import ApiKey, TrustedHeader
 from gateway.settings.identity import IdentityPolicy, Jwt
 from gateway.settings.token_key import TokenPolicy
 

@@ -15,9 +15,10 @@ from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.address import Network, Unix, belongs, is_one_client, parse_clients
 from gateway.limits.bucket import Demand
+from gateway.limits.caller import Caller
 from gateway.limits.condition import GivenFields
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.identity import Caller, Identity
+from gateway.limits.identity import Identity
 from gateway.limits.remaining import remaining_in, tightest, with_weight
 from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.unmatched import Unmatched

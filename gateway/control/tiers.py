@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from gateway.control.reload.worker_channel import Message, Workers, WorkerUnresponsiveError
-from gateway.limits.identity import Caller
+from gateway.limits.caller import Caller
 
 _QUESTION = "tier"
 _TIMEOUT = 1.0

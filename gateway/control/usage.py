@@ -19,8 +19,9 @@ from gateway.control.tiers import SeenTiers
 from gateway.limiter.limiter import Limiter
 from gateway.limits.address import clients_in, count_clients, group, is_one_client
 from gateway.limits.bucket import Demand, quota_fields
+from gateway.limits.caller import Caller
 from gateway.limits.compiled_limit import holder_of
-from gateway.limits.identity import Caller, Identity
+from gateway.limits.identity import Identity
 from gateway.limits.limit import live_name
 from gateway.limits.remaining import Remaining, remaining_in, with_weight
 from gateway.limits.rules import RuleBook, Rules

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from gateway.limits.address import Address
 from gateway.limits.bucket import Demand, quota_fields
+from gateway.limits.caller import Caller
 from gateway.limits.compiled_limit import holder_of
 from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identification import Attempt
-from gateway.limits.identity import Caller
 from gateway.limits.limit import Limit, format_share, is_candidate, live_name
 from gateway.limits.override import BLOCKED, Override
 from gateway.limits.priority import Priority, format_part

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from gateway.limits.identity import BearerToken, Claim, Identity, IdentitySource, Rejection, Sender, TrustedHeader
+from gateway.limits.identity import Identity
+from gateway.limits.identity_source import BearerToken, Claim, IdentitySource, Rejection, Sender, TrustedHeader
 
 
 class Attempt(NamedTuple):

@@ -6,7 +6,7 @@ from enum import Enum
 
 from gateway.limits.address import Network, belongs
 from gateway.limits.bucket import FailurePolicy, Quota
-from gateway.limits.identity import Caller
+from gateway.limits.caller import Caller
 from gateway.limits.priority import NO_RESERVE, Reserve
 from gateway.limits.schedule import Scheduled, in_force
 

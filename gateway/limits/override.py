@@ -6,7 +6,7 @@ from enum import Enum
 
 from gateway.limits.address import Network
 from gateway.limits.bucket import Charge, Demand, Quota
-from gateway.limits.identity import Caller
+from gateway.limits.caller import Caller
 from gateway.limits.limit import live_name
 from gateway.limits.network_map import NetworkMap
 from gateway.limits.rate import Rate

@@ -5,10 +5,10 @@ from copy import copy
 from dataclasses import dataclass, replace
 
 from gateway.limits.bucket import Demand
+from gateway.limits.caller import Caller
 from gateway.limits.compiled_limit import CompiledLimit, LimitCompiler
 from gateway.limits.condition import NO_FIELDS, RequestFields
 from gateway.limits.endpoint import DEFAULT, Endpoint
-from gateway.limits.identity import Caller
 from gateway.limits.limit import ADDRESS, USER, Limit
 from gateway.limits.override import Block, Effect, Override, OverrideIndex, Overrides, blocked
 from gateway.limits.path import PathPolicy

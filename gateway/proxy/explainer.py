@@ -8,9 +8,11 @@ import asyncio
 from collections.abc import Sequence
 
 from gateway.auth.identity import build_identity, credential_headers, identity_headers
+from gateway.limits.caller import Caller
 from gateway.limits.explanation import Explanation, Question, Unserved, explain
 from gateway.limits.identification import Attempt, attempts
-from gateway.limits.identity import Caller, Sender, unreported
+from gateway.limits.identity import unreported
+from gateway.limits.identity_source import Sender
 from gateway.limits.rules import Rules
 from gateway.limits.runners_up import Request, unreadable
 from gateway.limits.unmatched import Unmatched

@@ -6,8 +6,10 @@ from time import perf_counter
 from gateway.auth.cors import Cors
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome, OverLimits
+from gateway.limits.caller import Caller
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.identity import Caller, Identity, Sender
+from gateway.limits.identity import Identity
+from gateway.limits.identity_source import Sender
 from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.unmatched import Unmatched
 from gateway.proxy.bad_request import BadRequest

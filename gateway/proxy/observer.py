@@ -5,7 +5,7 @@ from typing import Protocol
 
 from gateway.limiter.verdict import Verdict
 from gateway.limits.bucket import Demand
-from gateway.limits.identity import Caller
+from gateway.limits.caller import Caller
 from gateway.telemetry.access_record import AccessRecord
 
 

@@ -11,7 +11,8 @@ from datetime import datetime
 from functools import lru_cache
 
 from gateway.limits.address import parse_address
-from gateway.limits.identity import Caller, Identity
+from gateway.limits.caller import Caller
+from gateway.limits.identity import Identity
 from gateway.limits.rate import MICROSECONDS
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.target import parse_host, parse_target

@@ -7,7 +7,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from gateway.limits.identity import CLIENT_ADDRESS, Caller, Identity
+from gateway.limits.caller import CLIENT_ADDRESS, Caller
+from gateway.limits.identity import Identity
 from gateway.limits.rate import MICROSECONDS
 from gateway.replay.request import BadLineError, LoggedRequest
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gateway.limits.identity import Caller
+from gateway.limits.caller import Caller
 
 
 class RequestLine(NamedTuple):

@@ -12,10 +12,11 @@ from gateway.config.diagnostic import Diagnostic
 from gateway.config.rule_test import Expectation, GivenCaller, RuleTest, Step
 from gateway.limiter.verdict import OverLimits
 from gateway.limits.bucket import Charge, Decision, Demand, State, take
+from gateway.limits.caller import Caller
 from gateway.limits.condition import GivenFields
 from gateway.limits.duration import format_duration
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.identity import Caller, Identity
+from gateway.limits.identity import Identity
 from gateway.limits.override import BLOCKED
 from gateway.limits.priority import format_part
 from gateway.limits.rate import MICROSECONDS

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.limits.address import Network, Unix
-from gateway.limits.identity import ApiKey, TrustedHeader
+from gateway.limits.identity_source import ApiKey, TrustedHeader
 from gateway.settings.token_key import TokenPolicy
 
 

@@ -6,7 +6,8 @@ from math import inf
 
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
-from gateway.limits.identity import Caller, Rejection
+from gateway.limits.caller import Caller
+from gateway.limits.identity_source import Rejection
 from gateway.telemetry.access_record import AccessRecord
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from gateway.limits.bucket import Decision, Demand, Quota
-from gateway.limits.identity import REASONS
+from gateway.limits.identity_source import REASONS
 from gateway.limits.limit import Limit, Over, candidate_name
 from gateway.limits.rate import Rate
 from gateway.telemetry import definitions

@@ -15,7 +15,7 @@ from gateway import __version__
 from gateway.config.certificates import Name
 from gateway.limiter.verdict import Outcome, OverLimits, Verdict
 from gateway.limits.bucket import Demand
-from gateway.limits.identity import Caller
+from gateway.limits.caller import Caller
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.observer import RequestObserver

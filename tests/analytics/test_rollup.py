@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gateway.analytics.batch import Batch, Row
 from gateway.analytics.rollup import MORE, Rollup
-from gateway.limits.identity import Caller, Identity
+from gateway.limits.caller import Caller
+from gateway.limits.identity import Identity
 from gateway.limits.limit import Limit
 from gateway.limits.override import Effect, Override, Overrides
 from gateway.limits.remaining import with_weight

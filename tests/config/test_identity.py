@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
-from gateway.limits.identity import ApiKey, Claim, TrustedHeader
+from gateway.limits.identity_source import ApiKey, Claim, TrustedHeader
 from gateway.settings.control import AdminPolicy
 from gateway.settings.identity import IdentityPolicy, Jwt
 from gateway.settings.token_key import TokenKey, TokenPolicy

@@ -12,7 +12,7 @@ from gateway.config.loader import Loaded
 from gateway.limits.address import LOOPBACK
 from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.identity import TrustedHeader
+from gateway.limits.identity_source import TrustedHeader
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules

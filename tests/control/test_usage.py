@@ -10,7 +10,7 @@ import pytest
 from gateway.control.reload.worker_channel import Message, Workers
 from gateway.control.tiers import SeenTiers
 from gateway.limits.bucket import Quota
-from gateway.limits.identity import Caller
+from gateway.limits.caller import Caller
 from gateway.limits.rate import Rate
 from tests.auth.keys import token
 from tests.control.running import Running, gateway, limit

@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from gateway.limiter.verdict import Outcome as Decided
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.identity import Sender
+from gateway.limits.identity_source import Sender
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.settings.intake import Intake

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.limits.address import LOOPBACK, Network
 from gateway.limits.bucket import Quota
-from gateway.limits.identity import ApiKey, Claim, Identity, Rejection, TrustedHeader
+from gateway.limits.identity import Identity
+from gateway.limits.identity_source import ApiKey, Claim, Rejection, TrustedHeader
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from tests.hostile.wire import converse, recorder

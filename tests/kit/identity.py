@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.limits.address import LOCAL, Network, Unix
-from gateway.limits.identity import BearerToken, Identity, IdentitySource, Rejection, TrustedHeader, unreported
+from gateway.limits.identity import Identity, unreported
+from gateway.limits.identity_source import BearerToken, IdentitySource, Rejection, TrustedHeader
 
 
 def make_identity(

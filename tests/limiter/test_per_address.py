@@ -14,7 +14,8 @@ from gateway.limiter.limiter import Limiter
 from gateway.limits.address import group
 from gateway.limits.bucket import Demand, Quota, State, judge, take
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.identity import Identity, Sender, TrustedHeader
+from gateway.limits.identity import Identity
+from gateway.limits.identity_source import Sender, TrustedHeader
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules

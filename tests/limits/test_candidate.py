@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.limits.bucket import Quota, State, take
-from gateway.limits.identity import Caller
+from gateway.limits.caller import Caller
 from gateway.limits.limit import Candidate, Limit
 from gateway.limits.override import Effect, Override, Overrides
 from gateway.limits.rate import Rate

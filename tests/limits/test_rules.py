@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.limits.bucket import FailurePolicy, Quota
+from gateway.limits.caller import Caller
 from gateway.limits.endpoint import DEFAULT, Endpoint, Template
-from gateway.limits.identity import Caller
 from gateway.limits.limit import Exemption, Limit
 from gateway.limits.path import PathPolicy
 from gateway.limits.rate import Rate

@@ -9,8 +9,10 @@ from gateway.limiter.limiter import Limiter
 from gateway.limiter.memory import MemoryLimiter
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
+from gateway.limits.caller import Caller
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.identity import ApiKey, BearerToken, Caller, Identity
+from gateway.limits.identity import Identity
+from gateway.limits.identity_source import ApiKey, BearerToken
 from gateway.limits.limit import Limit
 from gateway.limits.rules import RuleBook, Rules
 from gateway.process.sockets import bind

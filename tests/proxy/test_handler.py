@@ -9,7 +9,7 @@ import pytest
 
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.identity import Claim, Sender
+from gateway.limits.identity_source import Claim, Sender
 from gateway.limits.limit import Exemption, Limit
 from gateway.limits.rate import Rate
 from gateway.settings.intake import Intake

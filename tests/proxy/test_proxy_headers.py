@@ -4,7 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.limits.identity import ApiKey, Claim, Identity
+from gateway.limits.identity import Identity
+from gateway.limits.identity_source import ApiKey, Claim
 from gateway.proxy.proxy_headers import KNOWN, ProxyHeaders
 from tests.kit.identity import make_identity
 from tests.proxy.running import proxy

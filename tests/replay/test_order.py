@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from gateway.limits.identity import Caller
+from gateway.limits.caller import Caller
 from gateway.limits.rate import MICROSECONDS
 from gateway.replay.order import in_order
 from gateway.replay.request import LoggedRequest

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.limiter.verdict import Outcome
-from gateway.limits.identity import Rejection
+from gateway.limits.identity_source import Rejection
 from gateway.settings.log import LogPolicy
 from gateway.telemetry.access_record import AccessRecord
 from gateway.telemetry.events import Events

@@ -1,0 +1,186 @@
+"""`IdentitySource`: finds a user id in a request: a header of a trusted proxy, a verified JWT, a known API key."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import ClassVar, NamedTuple, Protocol
+
+from gateway.limits.address import Address, Unix
+
+_EXACT = 2.0**53
+"""A float below it that is a whole number has the digits that were sent."""
+
+
+_JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]", re.ASCII)
+"""A signed token: its header is a JSON object, so it begins like this (RFC 7515 section 3.1)."""
+
+
+class Headers(Protocol):
+    """A request's headers by name, in any case.
+
+    multidict has several classes of this form; this room imports nothing but Python.
+    """
+
+    def getall(self, name: str, default: Sequence[str], /) -> Sequence[str]:
+        """All values of a header, in order."""
+
+
+class Sender(NamedTuple):
+    """What is known of a request's sender before it is identified.
+
+    Attributes:
+        peer: The other end of the connection. None if it is unknown: uvloop cannot tell it for a connection that was
+            reset before it was accepted, although the bytes that came first are still read.
+        trusted: Whether the peer is a trusted proxy.
+        headers: The request's headers.
+    """
+
+    peer: Address | Unix | None
+    trusted: bool
+    headers: Headers
+
+
+class Claim(NamedTuple):
+    """What a source found: a user id and, maybe, a tier."""
+
+    user: str
+    tier: str | None = None
+
+
+REASONS: Mapping[str, tuple[str, ...]] = {
+    "jwt": (
+        "too_long", "malformed", "unknown_key", "bad_signature", "no_expiry", "expired", "not_yet_valid",
+        "wrong_audience", "wrong_issuer", "no_user",
+    ),
+    "api_key": ("unknown_key",),
+    "trusted_header": ("untrusted_peer",),
+    "x_forwarded_for": ("untrusted_peer", "malformed"),
+}  # fmt: skip
+"""Why what names a caller is not accepted, by its source. The reasons stand in the order in which they are checked."""
+
+
+class Rejection(NamedTuple):
+    """Something that names a caller, and was not accepted.
+
+    Attributes:
+        source: What kind of thing it is; a key of `REASONS`.
+        reason: One of the source's reasons.
+        why: The same in a sentence, which quotes nothing that the client sent.
+    """
+
+    source: str
+    reason: str
+    why: str
+
+
+class IdentitySource(Protocol):
+    """Identifies a sender: `TrustedHeader`, `BearerToken` or `ApiKey`."""
+
+    kind: ClassVar[str]
+    """What it reads; a key of `REASONS`."""
+
+    @property
+    def header(self) -> str:
+        """Name of the header that it reads."""
+
+    def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
+        """The claim that this source found and believes; why it does not believe it; None if there is nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedHeader:
+    """A header set by a trusted proxy; from any other peer it is ignored.
+
+    A header that occurs twice is ignored as well, because somebody added to what the proxy wrote.
+    """
+
+    kind: ClassVar[str] = "trusted_header"
+
+    header: str
+    tier_header: str | None = None
+
+    def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
+        user = _single(sender.headers, self.header)
+        if not user:
+            return None
+        if not sender.trusted:
+            return Rejection("trusted_header", "untrusted_peer", f"{self.header} came from a peer that is not trusted")
+        return Claim(user, _single(sender.headers, self.tier_header) if self.tier_header else None)
+
+
+@dataclass(frozen=True, slots=True)
+class BearerToken:
+    """A claim of a signed JWT in a header, after the word Bearer.
+
+    Attributes:
+        verify: Returns the claims of a good token, or why it is not good.
+        claim: The name of the claim that holds the user id; more than one name lead into objects within objects.
+        tier_claim: The same for the tier; None if tokens do not say it.
+        header: Name of the header.
+    """
+
+    kind: ClassVar[str] = "jwt"
+
+    verify: Callable[[str], Mapping[str, object] | Rejection] = field(repr=False)
+    claim: tuple[str, ...]
+    tier_claim: tuple[str, ...] | None
+    header: str
+
+    def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
+        text = _single(sender.headers, self.header)
+        if not text:
+            return None
+        # A tab is accepted, because many servers accept it: their user must not be charged as an unknown caller.
+        scheme, _, token = text.replace("\t", " ").partition(" ")
+        if scheme.lower() != "bearer":
+            if self.header.lower() == "authorization" and not _JWT.search(text):
+                return None  # it has other schemes, which are the upstream's business
+            return Rejection("jwt", "malformed", f"{self.header} does not start with the word Bearer")
+        claims = self.verify(token.strip())
+        if isinstance(claims, Rejection):
+            return claims
+        user = _name_in(claims, self.claim)
+        if user is None:
+            what = "is missing, empty, or neither a text nor a whole number"
+            return Rejection("jwt", "no_user", f"the claim {'.'.join(self.claim)} {what}")
+        return Claim(user, _name_in(claims, self.tier_claim) if self.tier_claim else None)
+
+
+def _name_in(claims: Mapping[str, object], path: tuple[str, ...]) -> str | None:
+    """The name that a claim holds; None if there is no such claim, or it is no name.
+
+    A text is a name, unless it is empty. So is a whole number, as its decimal digits: 7 is the same user as "7".
+    JSON has one type of number (RFC 8259 section 6), so 7.0 is 7; beyond 2^53 a fraction's digits are not reliable.
+    Nothing else is a name: no fraction, true, false, null, list or object.
+    """
+    value: object = claims
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)
+    return str(value) if type(value) is int else None  # not a bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A known key in a header. Only hashes are kept: `holders` maps a key's SHA-256 in hex to its holder."""
+
+    kind: ClassVar[str] = "api_key"
+
+    holders: Mapping[str, Claim] = field(repr=False)
+    header: str = "X-Api-Key"
+
+    def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
+        key = _single(sender.headers, self.header)
+        if not key:
+            return None
+        digest = sha256(key.encode(errors="surrogateescape")).hexdigest()
+        return self.holders.get(digest) or Rejection("api_key", "unknown_key", f"the key in {self.header} is unknown")
+
+
+def _single(headers: Headers, name: str) -> str | None:
+    values = headers.getall(name, ())
+    return values[0].strip(" \t") if len(values) == 1 else None
