@@ -28,6 +28,7 @@ from gateway.limiter.limiter import Limiter, open_limiter
 from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
 from gateway.process.sockets import Bound
+from gateway.proxy.acceptor import Acceptor, PreambleAcceptor, listen
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.explainer import Explainer
 from gateway.proxy.failure_reason import FailureReason
@@ -36,7 +37,7 @@ from gateway.proxy.handler import Proxy
 from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
 from gateway.proxy.request_id import RequestIds
-from gateway.proxy.server import Acceptor, Server, TlsAcceptor, listen
+from gateway.proxy.server import Server
 from gateway.proxy.via import Via, pseudonym
 from gateway.redis.open import connected
 from gateway.redis.poller import Poller
@@ -194,9 +195,13 @@ class Worker:
 
             sites = await stack.enter_async_context(control.serve(self._with_tls(self._control)))
             listening = [
-                await listen(server, public, settings.intake, events, tls, BACKLOG)
-                for public, tls in self._with_tls(self._public)
-            ]
+                await listen(
+                    server, each, settings.intake, events, BACKLOG,
+                    tls=self._certificates.context_of(listener.tls), proxies=listener.proxy_protocol,
+                )
+                for listener, sockets in self._public.items()
+                for each in sockets
+            ]  # fmt: skip
             tune_garbage_collector()
             log.event("worker_serving", revision=book.current.revision)
             serving()
@@ -204,7 +209,7 @@ class Worker:
             await self._drain(server, listening, sites, log)
 
     async def _drain(
-        self, server: Server, listening: Sequence[Acceptor | TlsAcceptor], sites: Sequence[SocketSite], log: Log
+        self, server: Server, listening: Sequence[Acceptor | PreambleAcceptor], sites: Sequence[SocketSite], log: Log
     ) -> None:
         """Let requests in flight finish."""
         if self._drain_delay and not self._retired:

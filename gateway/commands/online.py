@@ -231,4 +231,4 @@ class _Silent:
         """Of no interest."""
 
     decided = bypassed = upstream_took = upstream_unreachable = upstream_failed = _ignore
-    server_left_out = server_back = name_unresolved = rejected = served = failed = _ignore
+    server_left_out = server_back = name_unresolved = rejected = identity_rejected = served = failed = _ignore

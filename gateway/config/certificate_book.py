@@ -39,6 +39,10 @@ class CertificateBook:
         self.current = certificates
         self.follow(certificates)
 
+    def context_of(self, tls: Tls | None) -> Callable[[], SSLContext] | None:
+        """What a connection that begins now serves TLS with, for this setting of a listener; None for plain HTTP."""
+        return None if tls is None else lambda: self.current.contexts[tls]
+
     def serving(self, tls: Tls | None) -> SSLContext | None:
         """What a listener serves TLS with, for as long as it listens; None for plain HTTP.
 

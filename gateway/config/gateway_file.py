@@ -156,6 +156,8 @@ def _check_listeners(public: Sequence[Listener], control: Control | None, entrie
     for listener in control.listen if control else ():
         if any(listener.overlaps(each) and (listener.unix or listener.port) for each in public):
             entries.at("control").refuse("the control plane cannot listen where the public port does")
+        if listener.proxy_protocol:
+            entries.at("control").refuse("the control plane does not read the PROXY protocol: leave out proxy_protocol")
         host = listener.host
         if not listener.unix and host != "localhost" and not belongs(parse_address(host), LOOPBACK):
             entries.at("control").warn(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from gateway.config.address import host_port
+from gateway.config.address import host_port, networks_or_unix
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.location import check_pair
@@ -14,6 +14,7 @@ from gateway.config.number import whole
 from gateway.config.reader import Value, reads, scalar, string
 from gateway.config.scalar import parsed, text
 from gateway.config.section import Section, keys_of
+from gateway.limits.address import Network, Unix
 from gateway.settings.listener import Listener, Tls
 from gateway.settings.url import parse_socket
 
@@ -33,6 +34,15 @@ def _mode(node: Node) -> int:
     return int(value, 8)
 
 
+@reads(networks_or_unix.words, networks_or_unix.schema, networks_or_unix.show)
+def _proxies(node: Node) -> tuple[Network | Unix, ...]:
+    networks = networks_or_unix(node)
+    for each in networks:
+        if not isinstance(each, str) and each.prefixlen == 0:
+            node.warn(f"{each} is everybody: any client can then claim to come from any address")
+    return networks
+
+
 def _tls(entries: Entries) -> Tls:
     check_pair(entries)
     return entries.build(Tls)
@@ -45,16 +55,30 @@ def _listener(entries: Entries) -> Callable[[Listener], Listener]:
                 entries.at(key).refuse(f"{key!r} is for TCP, and 'unix' is given; write one of the two")
     elif "mode" in entries:
         entries.at("mode").refuse("'mode' is for a Unix socket; write unix: /PATH")
+    _check_proxies(entries)
     host = entries.values.get("host")
     if "ipv6_only" in entries and host is not None and ":" not in host:
         entries.at("ipv6_only").refuse(f"'ipv6_only' is for an IPv6 address such as ::, and the host is {host}")
     return lambda default: replace(default, **entries.values)
 
 
+def _check_proxies(entries: Entries) -> None:
+    """Note networks of peers that have no address, and the other way round."""
+    on_unix = "unix" in entries
+    for proxy in entries.values.get("proxy_protocol", ()):
+        if on_unix is not isinstance(proxy, str):
+            entries.at("proxy_protocol").refuse(
+                "peers on a Unix socket have no addresses; write [unix]"
+                if on_unix
+                else "'unix' stands for peers on Unix sockets, and this listener has an address; write networks"
+            )
+            return
+
+
 TLS = Section("listen.tls", keys_of(Tls), (Tls,), _tls, required=("certificate", "key"))
 LISTEN: Section[Callable[[Listener], Listener]] = Section(
     "listen",
-    keys_of(Listener, host=text, port=whole(0, 65_535), tls=TLS, unix=_socket, mode=_mode),
+    keys_of(Listener, host=text, port=whole(0, 65_535), tls=TLS, unix=_socket, mode=_mode, proxy_protocol=_proxies),
     (Listener,),
     _listener,
     about="Where clients connect: `HOST:PORT`, `unix:/PATH`, these keys, or a list of those. `control.listen` has the "

@@ -56,6 +56,7 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     "api_key": ("unknown_key",),
     "trusted_header": ("untrusted_peer",),
     "x_forwarded_for": ("untrusted_peer", "malformed"),
+    "proxy_protocol": ("untrusted_peer", "timeout", "missing", "truncated", "too_long", "malformed"),
 }  # fmt: skip
 """Why what names a caller is not accepted, by its source. The reasons stand in the order in which they are checked."""
 

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from socket import SO_KEEPALIVE, SOL_SOCKET
 
 from gateway.limiter.verdict import Outcome
-from gateway.limits.address import Address, Unix
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import HALF_CLOSE_TIMEOUT, Client
 from gateway.proxy.connection_state import CLOSED, FINISHING, HALF_CLOSED, LINGERING, OPEN, TRANSITIONS, State
@@ -22,7 +21,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.lingering_close import LingeringClose
 from gateway.proxy.min_data_rate import MinDataRate, SendRate
 from gateway.proxy.observer import RequestObserver
-from gateway.proxy.peer import Peer, peer_address
+from gateway.proxy.peer import Peer
 from gateway.proxy.request_body import discard_rest
 from gateway.proxy.request_id import RequestIds
 from gateway.proxy.request_parser import RequestParser
@@ -44,8 +43,7 @@ class ClientConnection(asyncio.Protocol):
         handle: Handles a request.
         intake: Limits on connections and requests.
         observer: Notified when the connection is rejected or cut off.
-        admit: Returns why a connection from an address is rejected, or None.
-        trusts: Whether an address is a trusted proxy's.
+        meet: Returns the peer at the other end of the transport, or why the connection is rejected.
         ids: Makes the ids of requests.
         coalescer: Carries out writes to clients.
         opened: Called when the connection is admitted.
@@ -57,9 +55,9 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_admit", "_closed", "_coalescer", "_deadline", "_exchange", "_handle", "_idle_until", "_ids", "_intake",
-        "_linger", "_loop", "_observer", "_opened", "_requests", "_sending", "_task", "_transport", "_trusts",
-        "_waiter", "client", "state",
+        "_closed", "_coalescer", "_deadline", "_exchange", "_handle", "_idle_until", "_ids", "_intake", "_linger",
+        "_loop", "_meet", "_observer", "_opened", "_requests", "_sending", "_task", "_transport", "_waiter", "client",
+        "state",
     )  # fmt: skip
     client: Client
     _transport: asyncio.Transport
@@ -70,8 +68,7 @@ class ClientConnection(asyncio.Protocol):
         handle: Callable[[Exchange], Awaitable[object]],
         intake: Intake,
         observer: RequestObserver,
-        admit: Callable[[Address | Unix | None], str | None],
-        trusts: Callable[[Address | Unix | None], bool],
+        meet: Callable[[asyncio.Transport], Peer | str],
         ids: RequestIds,
         coalescer: WriteCoalescer,
         opened: "Callable[[ClientConnection], None]",
@@ -80,8 +77,7 @@ class ClientConnection(asyncio.Protocol):
         self._handle = handle
         self._intake = intake
         self._observer = observer
-        self._admit = admit
-        self._trusts = trusts
+        self._meet = meet
         self._ids = ids
         self._coalescer = coalescer
         self._opened = opened
@@ -105,18 +101,14 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # it is one
         """Identify the peer, and reject the connection if there are too many."""
-        accepted = transport.get_extra_info("socket")
-        address = peer_address(accepted, transport.get_extra_info("peername"))
-        cause = self._admit(address)
-        if cause is not None:
-            self._observer.rejected(cause)
+        peer = self._meet(transport)
+        if isinstance(peer, str):
+            self._observer.rejected(peer)
             self._enter(CLOSED)
             transport.write(UNAVAILABLE.encode(close=True))
             transport.close()
             return
-        scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
-        peer = Peer(address, str(address or ""), scheme, self._trusts(address))
-        accepted.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+        transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
         self._transport = transport
         self._requests.connection_made(transport)
         self.client = Client(transport, peer, self._intake, self._requests, self._coalescer)

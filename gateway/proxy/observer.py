@@ -6,6 +6,7 @@ from typing import Protocol
 from gateway.limiter.verdict import Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.identity_source import Rejection
 from gateway.telemetry.access_record import AccessRecord
 
 
@@ -38,6 +39,9 @@ class RequestObserver(Protocol):
 
     def rejected(self, cause: str) -> None:
         """A connection or a request was rejected, or cut off. `cause` is the value of a metric's label."""
+
+    def identity_rejected(self, rejection: Rejection) -> None:
+        """Something that says who a client is was not accepted."""
 
     def served(self, record: AccessRecord) -> None:
         """A request has ended."""

@@ -19,6 +19,9 @@ class Intake:
         max_head: Size of a request's head: the request line and all headers.
         max_body: Size of a request body, unless the endpoint sets its own.
         head_timeout: From the first byte of a request's head to its last.
+        proxy_protocol_timeout: From the start of a connection to the last byte of the PROXY protocol's header, where a
+            listener's `proxy_protocol` requires it.
+        max_proxy_protocol: Size of that header.
         body_timeout: How long a client may stall while sending a request body.
         answer_timeout: How long a client may stall while receiving a response.
         least_rate: Bytes a second, in either direction, below which a client counts as stalled.
@@ -37,6 +40,8 @@ class Intake:
     max_head: Bytes = 65_536
     max_body: Bytes = 10_737_418_240
     head_timeout: float = 10.0
+    proxy_protocol_timeout: float = 5.0
+    max_proxy_protocol: Bytes = 4096
     body_timeout: float = 30.0
     answer_timeout: float = 30.0
     least_rate: Bytes = 500

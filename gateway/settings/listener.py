@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from gateway.limits.address import parse_address
+from gateway.limits.address import Network, Unix, parse_address
 from gateway.settings.url import HostPort
 
 BACKLOG = 4096
@@ -35,6 +35,9 @@ class Listener:
         ipv6_only: With `::` as the host, `false` accepts IPv4 connections as well.
         unix: The path of a Unix socket to listen on instead; it starts with `/`.
         mode: The permissions of that socket. Who may write to it may connect.
+        proxy_protocol: Networks of load balancers that begin each connection with the PROXY protocol's header, version
+            1 or 2, which says whom it comes from; `[unix]` on a Unix socket. A connection from there without the header
+            is refused, and so is one with it from anywhere else. Of `listen` only.
     """
 
     host: str = "127.0.0.1"
@@ -43,6 +46,7 @@ class Listener:
     ipv6_only: bool = True
     unix: str | None = None
     mode: int = 0o660
+    proxy_protocol: tuple[Network | Unix, ...] = ()
 
     @property
     def address(self) -> str:
@@ -60,7 +64,8 @@ class Listener:
         return self.port != 0 and (_includes(self, other) or _includes(other, self))
 
     def __str__(self) -> str:
-        return f"{self.address}{', TLS' if self.tls else ''}"
+        proxies = f", PROXY protocol from {', '.join(map(str, self.proxy_protocol))}" if self.proxy_protocol else ""
+        return f"{self.address}{', TLS' if self.tls else ''}{proxies}"
 
 
 def _includes(one: Listener, other: Listener) -> bool:

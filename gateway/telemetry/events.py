@@ -21,6 +21,10 @@ _TRUST = (
     "if a proxy in front of the gateway sent it, add the proxy's network to identity.trusted_proxies; until then all "
     "users behind it are limited as one"
 )
+_LIST = (
+    "if a load balancer in front of the gateway sent it, add its network to the listener's proxy_protocol; until then "
+    "none of its connections is served"
+)
 
 _LOOP = (
     "an upstream of this gateway leads back to it: look at the upstreams' urls, and at proxies behind them; if another "
@@ -138,7 +142,8 @@ class Events:
         if unlogged is None:
             return
         if is_proxy:
-            self._log.event("proxy_not_trusted", level="warning", source=source, why=why, fix=_TRUST)
+            fix = _LIST if source == "proxy_protocol" else _TRUST
+            self._log.event("proxy_not_trusted", level="warning", source=source, why=why, fix=fix)
             return
         self._log.event("identity_rejected", level="warning", source=source, reason=reason, why=why, unlogged=unlogged)
 

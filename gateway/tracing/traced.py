@@ -16,6 +16,7 @@ from gateway.config.certificates import Name
 from gateway.limiter.verdict import Outcome, OverLimits, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.identity_source import Rejection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.observer import RequestObserver
@@ -114,6 +115,10 @@ class TracingObserver:
     def rejected(self, cause: str) -> None:
         """A client connection was rejected or cut off."""
         self._observer.rejected(cause)
+
+    def identity_rejected(self, rejection: Rejection) -> None:
+        """See `RequestObserver`."""
+        self._observer.identity_rejected(rejection)
 
     def served(self, record: AccessRecord) -> None:
         """A request ended."""

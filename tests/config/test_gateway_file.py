@@ -1,6 +1,7 @@
 """`gateway.yaml`: every section reaches the settings, and what does not go together is refused."""
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,7 @@ def test_listeners_are_a_list_of_any_of_their_forms(tmp_path: Path) -> None:
         (f"unix:/{'é' * 54}", "listen: the path of a Unix socket has at most 107 bytes"),
         ("{unix: /a, port: 1}", "listen.port: 'port' is for TCP, and 'unix' is given; write one of the two"),
         ("{unix: /a, host: '::', ipv6_only: false}", "listen.host: 'host' is for TCP, and 'unix' is given"),
+        ("{port: 1, proxy_protocol: [10.0.0.1/8]}", "listen.proxy_protocol[0]: '10.0.0.1/8' has bits set after its"),
         ("{port: 1, mode: 600}", "listen.mode: 'mode' is for a Unix socket; write unix: /PATH"),
         ("{unix: /a, mode: 888}", "listen.mode: '888' is no file mode; write three octal digits, such as 660"),
         ("{unix: /a, mode: rw}", "listen.mode: 'rw' is no file mode; write three octal digits, such as 660"),
@@ -282,3 +284,19 @@ def test_the_names_that_the_control_listener_answers_to_have_no_port(tmp_path: P
     found = gateway_problems(tmp_path, f"control: {{hosts: {names}}}\n")
     bad = ("'a:1'", "'http://a'", "'*a'")
     assert [name in each and "is not a host name" in each for name, each in zip(bad, found, strict=True)] == [True] * 3
+
+
+def test_load_balancers_of_the_public_port_may_send_the_proxy_protocol(tmp_path: Path) -> None:
+    text = "listen: [{port: 1, proxy_protocol: [10.0.0.1, 2001:db8::/32]}, {unix: /a, proxy_protocol: [unix]}]\n"
+    first, second = load_gateway_text(tmp_path, text).settings.listen
+    assert first.proxy_protocol == (ip_network("10.0.0.1"), ip_network("2001:db8::/32"))
+    assert str(first) == "127.0.0.1:1, PROXY protocol from 10.0.0.1/32, 2001:db8::/32"
+    assert second.proxy_protocol == ("unix",)
+    everybody = gateway_warnings(tmp_path, "listen: {port: 1, proxy_protocol: [0.0.0.0/0]}\n")
+    assert "0.0.0.0/0 is everybody: any client can then claim to come from any address" in everybody[0]
+    (problem,) = gateway_problems(tmp_path, "listen: {unix: /a, proxy_protocol: [10.0.0.1]}\n")
+    assert "listen.proxy_protocol: peers on a Unix socket have no addresses; write [unix]" in problem
+    (problem,) = gateway_problems(tmp_path, "listen: {port: 1, proxy_protocol: [unix]}\n")
+    assert "listen.proxy_protocol: 'unix' stands for peers on Unix sockets" in problem
+    (problem,) = gateway_problems(tmp_path, "control: {listen: {port: 2, proxy_protocol: [10.0.0.1]}}\n")
+    assert "the control plane does not read the PROXY protocol" in problem

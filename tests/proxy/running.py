@@ -3,25 +3,28 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from ssl import SSLContext
 
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.memory import MemoryLimiter
 from gateway.limiter.verdict import Outcome, Verdict
+from gateway.limits.address import Network, Unix
 from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
-from gateway.limits.identity_source import ApiKey, BearerToken
+from gateway.limits.identity_source import ApiKey, BearerToken, Rejection
 from gateway.limits.limit import Limit
 from gateway.limits.rules import RuleBook, Rules
 from gateway.process.sockets import bind
+from gateway.proxy.acceptor import Acceptor, PreambleAcceptor, listen
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
 from gateway.proxy.request_id import RequestIds
-from gateway.proxy.server import Acceptor, Server, TlsAcceptor, listen
+from gateway.proxy.server import Server
 from gateway.proxy.via import Via
 from gateway.redis.clock import StoreClock
 from gateway.settings.answers import Answers
@@ -54,6 +57,7 @@ class Seen:
         self.failures: list[tuple[int, Exception]] = []
         self.loops: list[str] = []
         self.dropped: list[str] = []
+        self.rejections: list[tuple[str, str]] = []
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
         assert endpoint
@@ -95,6 +99,9 @@ class Seen:
     def rejected(self, cause: str) -> None:
         self.causes.append(cause)
 
+    def identity_rejected(self, rejection: Rejection) -> None:
+        self.rejections.append((rejection.source, rejection.reason))
+
     def served(self, record: AccessRecord) -> None:
         assert record.request_id
         assert bool(record.over and record.over.refusing) is (record.outcome is Outcome.REFUSED)
@@ -117,10 +124,11 @@ class Seen:
 @dataclass
 class Running:
     port: int
+    address: Path
     server: Server
     book: RuleBook
     seen: Seen
-    listening: Acceptor | TlsAcceptor
+    listening: Acceptor | PreambleAcceptor
 
 
 @asynccontextmanager
@@ -139,6 +147,8 @@ async def proxy(
     proxy_headers: Sequence[str] = (),
     via: str | None = None,
     answers: Answers | None = None,
+    proxies: Sequence[Network | Unix] = (),
+    unix: Path | None = None,
     **upstream: object,
 ) -> AsyncIterator[Running]:
     """Run a proxy in front of the upstream that listens on `ports`.
@@ -167,11 +177,12 @@ async def proxy(
     handler = Proxy(book, identity, limiter, forwarder, reader, observer, Refusal(answers))
     ids = RequestIds(shown=answers.request_id)
     server = Server(handler.handle, intake or Intake(), observer, identity.trusts, ids)
-    (bound,) = bind(Listener(host, 0))
-    port = bound.getsockname()[1]
-    listening = await listen(server, bound, intake or Intake(), observer, ssl, 1024)
+    (bound,) = bind(Listener(host, 0, unix=None if unix is None else str(unix)))
+    port = 0 if unix else bound.getsockname()[1]
+    serving = None if ssl is None else lambda: ssl
+    listening = await listen(server, bound, intake or Intake(), observer, 1024, tls=serving, proxies=proxies)
     try:
-        yield Running(port, server, book, observer, listening)
+        yield Running(port, unix or Path(), server, book, observer, listening)
     finally:
         listening.close()
         await server.shutdown(0.1)
