@@ -2,8 +2,9 @@
 
 It is stricter than what identifies a caller. Beyond what `signed_token` asks of every token:
 
-* ``exp``, ``iat``, ``aud``, ``iss``, ``sub`` and ``jti`` are there. ``aud`` and ``iss`` are strings, and exactly ours:
-  a token for several services could be used by each of them, so it is refused (RFC 8725 section 3.9).
+* ``exp``, ``iat``, ``aud``, ``iss``, ``sub`` and ``jti`` are there. ``aud`` and ``iss`` are strings, and exactly ours
+  (of several audiences, one of them): a token for several services could be used by each of them, so it is refused
+  (RFC 8725 section 3.9).
 * From ``iat`` to ``exp`` is no longer than the key allows, or else the policy.
 * It permits what its ``scope`` names, as far as its key may permit that.
 * ``sub`` and ``jti`` are printable, because the audit log names them.
@@ -52,7 +53,7 @@ class AdminVerifier:
         missing = [name for name in _REQUIRED if name not in claims]
         if missing:
             raise TokenRefusedError(f"{missing[0]} is missing")
-        if claims["aud"] != tokens.audience:
+        if claims["aud"] not in tokens.audience:
             raise TokenRefusedError("aud is for another service", "wrong_audience")
         if claims["iss"] != tokens.issuer:
             raise TokenRefusedError("iss is another issuer", "wrong_issuer")

@@ -13,10 +13,10 @@ _CAPACITY = 4096
 class Verifier:
     """Verifies callers' tokens; what all tokens have in common is in `signed_token`.
 
-    ``iss`` is checked if the policy names one. ``aud`` has to contain ours; if the policy names none, a token that is
-    for somebody in particular is not for us. It may be a list, because tokens of callers may be issued for several
-    services (RFC 7519 section 4.1.3). Which claims say who the caller is, and what
-    they may hold, is for `BearerToken` to say; no other claim is looked at.
+    ``iss`` is checked if the policy names one. ``aud`` has to contain one of ours; if the policy names none, a token
+    that is for somebody in particular is not for us. It may be a list, because tokens of callers may be issued for
+    several services (RFC 7519 section 4.1.3). Which claims say who the caller is, and what they may hold, is for
+    `BearerToken` to say; no other claim is looked at.
 
     Args:
         policy: Which tokens are good.
@@ -40,7 +40,7 @@ class Verifier:
     def _accept(self, claims: Claims, _key: TokenKey) -> Mapping[str, object]:
         policy, audience = self._policy, claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
-        if policy.audience not in audiences if policy.audience is not None else audience is not None:
+        if not any(ours in audiences for ours in policy.audience) if policy.audience else audience is not None:
             raise TokenRefusedError("aud is for another service", "wrong_audience")
         if policy.issuer is not None and claims.get("iss") != policy.issuer:
             raise TokenRefusedError("iss is another issuer", "wrong_issuer")

@@ -16,13 +16,13 @@ def build_identity(policy: IdentityPolicy, max_header: int, report: Callable[[Re
         max_header: Size of one header, and so of a token.
         report: Is told what was not accepted.
     """
-    sources = [
-        BearerToken(Verifier(source.policy, max_header), source.claim, source.tier_claim, source.header)
-        if isinstance(source, Jwt)
-        else source
-        for source in policy.sources
-    ]
+    sources = [_bearer_token(source, max_header) if isinstance(source, Jwt) else source for source in policy.sources]
     return Identity(sources, policy.trusted_proxies, policy.hash_key, report)
+
+
+def _bearer_token(jwt: Jwt, max_header: int) -> BearerToken:
+    verifier = Verifier(jwt.policy, max_header)
+    return BearerToken(verifier, jwt.claim, jwt.tier_claim, jwt.header, jwt.bearer, jwt.cookie)
 
 
 def identity_headers(policy: IdentityPolicy) -> list[str]:

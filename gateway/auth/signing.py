@@ -1,7 +1,7 @@
 """Makes keys and signs tokens, for `gateway token`. The gateway itself never signs."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from hmac import compare_digest
 from pathlib import Path
 from secrets import token_hex
@@ -41,11 +41,24 @@ class KeyFiles(NamedTuple):
     public: Path | None
 
 
+_CURVES: Mapping[Algorithm, type[ec.EllipticCurve]] = {
+    "ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1,
+}  # fmt: skip
+"""RFC 7518 section 3.4."""
+_OF_RSA: Collection[Algorithm] = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+
+
 class SigningKey(NamedTuple):
     """A key that signs tokens, and the only algorithm it is used with (RFC 8725 section 3.1)."""
 
     algorithm: Algorithm
     key: Any
+
+    def used_with(self, algorithm: Algorithm) -> "SigningKey | None":
+        """The key, used with another algorithm; None if that takes other keys. Which one, a file does not say."""
+        if algorithm == self.algorithm or {algorithm, self.algorithm} <= set(_OF_RSA):
+            return self._replace(algorithm=algorithm)
+        return None
 
 
 def make_key(algorithm: Algorithm, stem: Path) -> KeyFiles:
@@ -65,9 +78,10 @@ def make_key(algorithm: Algorithm, stem: Path) -> KeyFiles:
 
 
 def _generate(algorithm: Algorithm) -> Any:
-    if algorithm == "RS256":
+    if algorithm in _OF_RSA:
         return rsa.generate_private_key(65537, 3072)
-    return ec.generate_private_key(ec.SECP256R1()) if algorithm == "ES256" else ed25519.Ed25519PrivateKey.generate()
+    curve = _CURVES.get(algorithm)
+    return ec.generate_private_key(curve()) if curve is not None else ed25519.Ed25519PrivateKey.generate()
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
@@ -81,7 +95,7 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 
 def read_key(path: Path) -> SigningKey:
-    """The private key in a file: PEM, or else a shared secret.
+    """The private key in a file: PEM, or else a shared secret. One of RSA is for RS256; see `used_with`.
 
     Raises:
         SigningError: it cannot be read, or is not a key of a supported algorithm.
@@ -100,9 +114,11 @@ def read_key(path: Path) -> SigningKey:
         return SigningKey("EdDSA", key)
     if isinstance(key, rsa.RSAPrivateKey):
         return SigningKey("RS256", key)
-    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
-        return SigningKey("ES256", key)
-    raise SigningError(f"{path} is not a key for RS256, ES256 or EdDSA")
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        for algorithm, curve in _CURVES.items():
+            if isinstance(key.curve, curve):
+                return SigningKey(algorithm, key)
+    raise SigningError(f"{path} is not a key for RSA, for ES256, ES384 or ES512, or for EdDSA")
 
 
 def verifies(known: bytes, signing: SigningKey) -> bool:

@@ -194,7 +194,7 @@ def _caller(caller: dict[str, Any]) -> list[str]:
     )
     return [
         f"caller    {who}, {source}; in the log {caller['caller']}",
-        *(f"          {each['source']} ({each['header']}): {each['why']}" for each in caller["attempts"]),
+        *(f"          {each['source']} ({each['reads']}): {each['why']}" for each in caller["attempts"]),
         f"tier      {caller['tier'] or 'none'}",
     ]
 

@@ -114,7 +114,7 @@ def issue_token(
     Raises:
         SigningError: there is no key for it, or the key may not sign such a token.
     """
-    if policy is None or policy.tokens.audience is None or policy.tokens.issuer is None:
+    if policy is None or not policy.tokens.audience or policy.tokens.issuer is None:
         raise SigningError(f"{config} has no section control.admin, so this gateway accepts no tokens")
     signing, verifying = _select_keys(policy, private, kid)
     if lifetime is None:
@@ -124,7 +124,7 @@ def issue_token(
         signing,
         subject=subject,
         scopes=scopes,
-        audience=policy.tokens.audience,
+        audience=policy.tokens.audience[0],
         issuer=policy.tokens.issuer,
         now=now,
         lifetime=lifetime,
@@ -150,10 +150,10 @@ def _select_keys(policy: AdminPolicy, private: Path | None, kid: str | None) -> 
         return shared_secret(named[0].key), named[0]
     signing = read_key(private or _STEM.with_name(f"{_STEM.name}.key"))
     label = f" with kid {kid}" if kid else ""
-    candidates = [key for key in named if key.algorithm == signing.algorithm]
+    candidates = [(suited, key) for key in named if (suited := signing.used_with(key.algorithm)) is not None]
     if not candidates:
         raise SigningError(f"the gateway has no {signing.algorithm} key{label}")
-    for key in candidates:
-        if verifies(key.key, signing):
-            return signing, key
-    raise SigningError(f"the gateway's {signing.algorithm} key{label} does not match this private key")
+    for suited, key in candidates:
+        if verifies(key.key, suited):
+            return suited, key
+    raise SigningError(f"the gateway's {candidates[0][0].algorithm} key{label} does not match this private key")

@@ -69,6 +69,18 @@ _HASH_KEY = Secret(
     "on one Redis need the same one",
 )
 
+_cookie = matching(header.schema["pattern"][1:-1], "cookie", "is not the name of a cookie", any_scalar=False)
+_ONE_PLACE = (("header", "cookie"), ("bearer", "cookie"))
+
+
+def _jwt(entries: Entries) -> Jwt:
+    for place in _ONE_PLACE:
+        entries.one_of(*place)
+    if "cookie" in entries:
+        entries.values["header"] = "Cookie"
+    return Jwt(pick_policy(entries), **entries.values)
+
+
 HEADER = Section(
     "identity.sources.trusted_header",
     keys_of(TrustedHeader, header=header, tier_header=header),
@@ -83,10 +95,14 @@ HEADER = Section(
 )
 JWT = Section(
     "identity.sources.jwt",
-    {**keys_of(Jwt, leave_out=("policy",), header=header, claim=claim, tier_claim=claim), **POLICY_KEYS},
+    {
+        **keys_of(Jwt, leave_out=("policy",), header=header, cookie=_cookie, claim=claim, tier_claim=claim),
+        **POLICY_KEYS,
+    },
     (Jwt, TokenPolicy),
-    lambda entries: Jwt(pick_policy(entries), **entries.values),
+    _jwt,
     required=("keys",),
+    exclusive=_ONE_PLACE,
 )
 SOURCES: Mapping[str, Reader[AnySource]] = {"trusted_header": HEADER, "jwt": JWT, "api_key": API_KEY}
 

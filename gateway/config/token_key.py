@@ -114,7 +114,16 @@ def _with_kids(node: Node, section: Section[TokenKey]) -> tuple[TokenKey, ...]:
     return keys
 
 
-POLICY_KEYS = keys_of(TokenPolicy, keys=token_keys)
+_names = each(text, least=1)
+
+
+@reads("text or list of texts", {"anyOf": [text, _names]}, show=", ".join)
+def _audiences(node: Node) -> tuple[str, ...]:
+    """One audience, or several of which a token has to have one."""
+    return _names(node) if node.is_list else (text(node),)
+
+
+POLICY_KEYS = keys_of(TokenPolicy, keys=token_keys, audience=_audiences)
 
 
 def pick_policy(entries: Entries) -> TokenPolicy:
@@ -142,5 +151,8 @@ ADMIN = Section(
     (AdminPolicy, TokenPolicy),
     _admin,
     required=("keys", "audience", "issuer"),
-    meanings={"audience": "What a token's `aud` must contain.", "issuer": "What a token's `iss` must be."},
+    meanings={
+        "audience": "What a token's `aud` must be; one of several if it is a list.",
+        "issuer": "What a token's `iss` must be.",
+    },
 )

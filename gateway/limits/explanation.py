@@ -35,7 +35,7 @@ class Question:
         address: Of the other end of the connection; None if it is unknown.
         user: Whose request it is, whatever the headers say; None for whom the headers identify.
         tier: The tier of that user.
-        token: A caller's token, which is sent in the header that the settings name.
+        token: A caller's token, which is sent as the settings say.
 
     Raises:
         ValueError: it is not one request, because something has a line break or a space too many; or the user id is

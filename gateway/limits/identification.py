@@ -11,13 +11,13 @@ class Attempt(NamedTuple):
 
     Attributes:
         source: The kind of the source; a key of `REASONS`.
-        header: The header that it reads.
+        reads: What it reads: the name of a header, or ``cookie NAME``.
         identified: Whether it knows the caller. It is the last that was asked then.
         why: What it read, or why it did not know the caller; quotes nothing that the client sent.
     """
 
     source: str
-    header: str
+    reads: str
     identified: bool
     why: str
 
@@ -28,10 +28,10 @@ def attempts(identity: Identity, sender: Sender) -> tuple[Attempt, ...]:
     for source in identity.sources:
         found = source(sender)
         if isinstance(found, Claim):
-            made.append(Attempt(source.kind, source.header, identified=True, why=_read(source, found)))
+            made.append(Attempt(source.kind, source.reads, identified=True, why=_read(source, found)))
             break
         why = found.why if isinstance(found, Rejection) else _nothing(source, sender)
-        made.append(Attempt(source.kind, source.header, identified=False, why=why))
+        made.append(Attempt(source.kind, source.reads, identified=False, why=why))
     return tuple(made)
 
 
@@ -52,11 +52,13 @@ def _tier(name: str, kind: str, claim: Claim) -> str:
 
 
 def _nothing(source: IdentitySource, sender: Sender) -> str:
-    values = sender.headers.getall(source.header, ())
+    if isinstance(source, BearerToken) and source.cookie is not None:
+        return f"the request has no {source.reads}, or it is empty"
+    values = sender.headers.getall(source.reads, ())
     if not values:
-        return f"the request has no {source.header}"
+        return f"the request has no {source.reads}"
     if len(values) > 1:
-        return f"the request has {source.header} {len(values)} times"
+        return f"the request has {source.reads} {len(values)} times"
     if not values[0].strip(" \t"):
-        return f"{source.header} is empty"
-    return f"{source.header} has another scheme than Bearer"
+        return f"{source.reads} is empty"
+    return f"{source.reads} has another scheme than Bearer"

@@ -84,24 +84,24 @@ class Identity:
             found = source(sender)
             if isinstance(found, Claim):
                 if rejections:
-                    self._report(rejections, accepted=source.header)
+                    self._report(rejections, accepted=source.reads)
                 located = self._located(address) if locate else None
                 return Caller(found.user, self.digest("user", found.user), found.tier, address, located, source.kind)
             if found is not None:
-                rejections.append((source.header, found))
+                rejections.append((source.reads, found))
         if rejections:
             self._report(rejections)
         return self.client(address)
 
     def _report(self, rejections: Iterable[tuple[str, Rejection]], accepted: str = "") -> None:
-        """Report each header once.
+        """Report each header or cookie once.
 
-        Several sources may read one header, such as the tokens of two issuers. If one of them accepts it, all is well;
-        otherwise the one that read furthest knows best what is wrong.
+        Several sources may read the same one, such as the tokens of two issuers. If one of them accepts it, all is
+        well; otherwise the one that read furthest knows best what is wrong.
         """
         worst: dict[str, Rejection] = {}
-        for header, rejection in rejections:
-            name = header.lower()
+        for reads, rejection in rejections:
+            name = reads.lower()
             known = worst.get(name)
             if name != accepted.lower() and (known is None or _progress(rejection) > _progress(known)):
                 worst[name] = rejection

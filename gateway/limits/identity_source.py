@@ -50,7 +50,7 @@ class Claim(NamedTuple):
 
 REASONS: Mapping[str, tuple[str, ...]] = {
     "jwt": (
-        "too_long", "malformed", "unknown_key", "bad_signature", "no_expiry", "expired", "not_yet_valid",
+        "repeated", "too_long", "malformed", "unknown_key", "bad_signature", "no_expiry", "expired", "not_yet_valid",
         "wrong_audience", "wrong_issuer", "no_user",
     ),
     "api_key": ("unknown_key",),
@@ -82,8 +82,8 @@ class IdentitySource(Protocol):
     """What it reads; a key of `REASONS`."""
 
     @property
-    def header(self) -> str:
-        """Name of the header that it reads."""
+    def reads(self) -> str:
+        """What it reads: the name of a header, or ``cookie NAME``."""
 
     def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
         """The claim that this source found and believes; why it does not believe it; None if there is nothing."""
@@ -101,6 +101,11 @@ class TrustedHeader:
     header: str
     tier_header: str | None = None
 
+    @property
+    def reads(self) -> str:
+        """Name of the header."""
+        return self.header
+
     def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
         user = _single(sender.headers, self.header)
         if not user:
@@ -112,13 +117,15 @@ class TrustedHeader:
 
 @dataclass(frozen=True, slots=True)
 class BearerToken:
-    """A claim of a signed JWT in a header, after the word Bearer.
+    """A claim of a signed JWT in a header, after the word Bearer or alone there, or in a cookie.
 
     Attributes:
         verify: Returns the claims of a good token, or why it is not good.
         claim: The name of the claim that holds the user id; more than one name lead into objects within objects.
         tier_claim: The same for the tier; None if tokens do not say it.
         header: Name of the header.
+        bearer: Whether the word Bearer stands before the token.
+        cookie: Name of the cookie that holds the token; None if it has a header of its own.
     """
 
     kind: ClassVar[str] = "jwt"
@@ -127,18 +134,44 @@ class BearerToken:
     claim: tuple[str, ...]
     tier_claim: tuple[str, ...] | None
     header: str
+    bearer: bool = True
+    cookie: str | None = None
 
-    def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
-        text = _single(sender.headers, self.header)
+    @property
+    def reads(self) -> str:
+        """Name of the header, or ``cookie NAME``."""
+        return self.header if self.cookie is None else f"cookie {self.cookie}"
+
+    def token(self, headers: Headers) -> str | Rejection | None:
+        """The token in a request; None if there is none."""
+        text = _single(headers, self.header)
         if not text:
             return None
+        if self.cookie is not None:
+            return self._in_cookie(text, self.cookie)
+        if not self.bearer:
+            return text
         # A tab is accepted, because many servers accept it: their user must not be charged as an unknown caller.
         scheme, _, token = text.replace("\t", " ").partition(" ")
         if scheme.lower() != "bearer":
             if self.header.lower() == "authorization" and not _JWT.search(text):
                 return None  # it has other schemes, which are the upstream's business
             return Rejection("jwt", "malformed", f"{self.header} does not start with the word Bearer")
-        claims = self.verify(token.strip())
+        return token.strip()
+
+    def _in_cookie(self, text: str, name: str) -> str | Rejection | None:
+        """The value of a cookie (RFC 6265 section 4.2.1). Of two with its name, servers differ in which one counts."""
+        pairs = (pair.partition("=") for pair in text.split(";"))
+        values = [value.strip(' \t"') for key, _, value in pairs if key.strip(" \t") == name]
+        if len(values) > 1:
+            return Rejection("jwt", "repeated", f"there are several cookies called {name}")
+        return values[0] or None if values else None
+
+    def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
+        token = self.token(sender.headers)
+        if token is None or isinstance(token, Rejection):
+            return token
+        claims = self.verify(token)
         if isinstance(claims, Rejection):
             return claims
         user = _name_in(claims, self.claim)
@@ -173,6 +206,11 @@ class ApiKey:
 
     holders: Mapping[str, Claim] = field(repr=False)
     header: str = "X-Api-Key"
+
+    @property
+    def reads(self) -> str:
+        """Name of the header."""
+        return self.header
 
     def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
         key = _single(sender.headers, self.header)

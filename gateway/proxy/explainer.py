@@ -39,7 +39,7 @@ class Explainer:
         who = settings.identity
         self._intake = settings.intake
         self._identity = build_identity(who, settings.intake.max_header, unreported)
-        self._token_header = next((each.header for each in who.sources if isinstance(each, Jwt)), "Authorization")
+        self._jwt = next((each for each in who.sources if isinstance(each, Jwt)), None)
         self._reader = RequestReader(identity_headers(who), credential_headers(who), who.proxy_headers)
 
     def explain(self, rules: Rules, question: Question, loop: asyncio.AbstractEventLoop) -> Explanation | Unserved:
@@ -77,6 +77,14 @@ class Explainer:
         user = self._identity.user(question.user, question.tier, caller.address)
         return user._replace(address_digest=caller.address_digest if rules.locates else None), ()
 
+    def _token_line(self, token: str | None) -> str:
+        jwt = self._jwt
+        if jwt is None:
+            return f"Authorization: Bearer {token}"
+        if jwt.cookie is not None:
+            return f"Cookie: {jwt.cookie}={token}"
+        return f"{jwt.header}: {'Bearer ' * jwt.bearer}{token}"
+
     def _parse(self, question: Question, loop: asyncio.AbstractEventLoop) -> Exchange | BadRequest:
         parser = RequestParser(loop, self._intake)
         names_host = any(name.lower() == "host" for name, _ in question.headers)
@@ -84,7 +92,7 @@ class Explainer:
             f"{question.method} {question.target} HTTP/1.1",
             *["Host:"] * (not names_host),  # which HTTP/1.1 requires, and may be empty (RFC 9112 section 3.2)
             *(f"{name}: {value}" for name, value in question.headers),
-            *[f"{self._token_header}: Bearer {question.token}"] * (question.token is not None),
+            *[self._token_line(question.token)] * (question.token is not None),
         ]
         parser.data_received("".join(f"{line}\r\n" for line in [*lines, ""]).encode(errors="surrogateescape"))
         if not parser.queue:

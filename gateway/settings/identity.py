@@ -9,7 +9,7 @@ from gateway.settings.token_key import TokenPolicy
 
 @dataclass(frozen=True, slots=True)
 class Jwt:
-    """A signed token that the client sends in a header. A token that is invalid, or never expires, is ignored.
+    """A signed token that the client sends in a header or a cookie. One that is invalid, or never expires, is ignored.
 
     Attributes:
         policy: Which tokens are accepted.
@@ -17,13 +17,18 @@ class Jwt:
             `user`. A name with a colon, such as `https://example.com/id`, is one name. A list gives each name as it is:
             `[user.id]` is a claim whose name has a dot, `[user, id]` the same as `user.id`.
         tier_claim: The claim that holds the tier, named in the same way; without it, tokens say nothing about tiers.
-        header: The header that holds the token, after the word Bearer.
+        header: The header that holds the token.
+        bearer: Whether the word Bearer stands before it there; `false`: the header holds nothing but the token.
+        cookie: The cookie that holds the token, instead of a header of its own. One that a request has twice is not
+            believed.
     """
 
     policy: TokenPolicy
     claim: tuple[str, ...] = ("sub",)
     tier_claim: tuple[str, ...] | None = None
     header: str = "Authorization"
+    bearer: bool = True
+    cookie: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

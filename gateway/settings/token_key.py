@@ -5,7 +5,9 @@ from typing import Literal
 
 ScopeName = Literal["check", "limits:read", "limits:write", "reload", "audit:read", "bypass"]
 
-Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
+Algorithm = Literal[
+    "HS256", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+]  # fmt: skip
 """How tokens are signed (RFC 7518 section 3.1, RFC 8037 section 3.1)."""
 
 
@@ -35,10 +37,11 @@ class TokenPolicy:
 
     Attributes:
         keys: The keys that a token may be signed with.
-        audience: What a token's `aud` must contain; without it, only tokens that have no `aud` are accepted.
+        audience: What a token's `aud` must contain, one of several if it is a list; without it, only tokens without
+            `aud` are accepted.
         issuer: What a token's `iss` must be; without it, any issuer is accepted.
     """
 
     keys: tuple[TokenKey, ...]
-    audience: str | None = None
+    audience: tuple[str, ...] = ()
     issuer: str | None = None

@@ -37,12 +37,17 @@ def new_pair(algorithm: Algorithm) -> Pair:
 
 @cache
 def pair(algorithm: Algorithm = "HS256", _number: int = 0) -> Pair:
-    """Made once a run: RSA keys take their time."""
+    """Made once a run. RSA keys take their time, so there is one for all algorithms that it can be used with."""
+    if (algorithm[1:] in {"S384", "S512"} and algorithm[0] in "RP") or algorithm == "PS256":
+        made = pair("RS256", _number) if _number else pair("RS256")
+        signing = made.signing.used_with(algorithm)
+        assert signing is not None
+        return Pair(signing, made.verifying)
     return new_pair(algorithm)
 
 
 def policy(*keys: TokenKey, max_lifetime: float = 3600.0) -> AdminPolicy:
-    return AdminPolicy(TokenPolicy(keys or (pair().token_key(),), AUDIENCE, ISSUER), max_lifetime)
+    return AdminPolicy(TokenPolicy(keys or (pair().token_key(),), (AUDIENCE,), ISSUER), max_lifetime)
 
 
 def claims(**more: Any) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def test_a_public_key_is_no_shared_secret() -> None:
     ),
 )
 def test_any_other_token_is_refused_for_a_reason(token: str, reason: str) -> None:
-    found = hs256(audience="api", issuer="https://id.test")(token)
+    found = hs256(audience=("api",), issuer="https://id.test")(token)
     assert isinstance(found, Rejection)
     assert (found.source, found.reason) == ("jwt", reason)
     assert reason in REASONS["jwt"]
@@ -139,11 +139,20 @@ def test_clocks_may_differ_by_half_a_minute() -> None:
 
 
 def test_audience_and_issuer_are_checked_when_they_are_set() -> None:
-    verifier = hs256(audience="api", issuer="https://id.test")
+    verifier = hs256(audience=("api",), issuer="https://id.test")
     assert is_good(verifier(signed(claims(aud="api", iss="https://id.test"))))
     assert not is_good(verifier(signed(claims(aud="other", iss="https://id.test"))))
     assert not is_good(verifier(signed(claims(aud="api", iss="https://evil.test"))))
     assert not is_good(verifier(signed(claims())))
+
+
+def test_of_several_audiences_a_token_has_to_be_for_one() -> None:
+    verifier = hs256(audience=("api", "web"))
+    for audience in ("api", "web", ["other", "web"]):
+        assert is_good(verifier(signed(claims(aud=audience))))
+    others: tuple[Any, ...] = ("other", "", "api web", [], ["other"], [None], {"api": True}, [["api"]], None)
+    for other in others:
+        assert not is_good(verifier(signed(claims(aud=other))))
 
 
 @pytest.mark.parametrize("audience", ["api", ["api", "other"], "", [], [None], 7, {"api": True}])

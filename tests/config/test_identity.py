@@ -1,5 +1,6 @@
 """`identity`: sources in their order, and no secret in any text."""
 
+from dataclasses import replace
 from hashlib import sha256
 from ipaddress import ip_network
 from pathlib import Path
@@ -45,10 +46,22 @@ def test_sources_keep_their_order(folder: Path) -> None:
     keys = (TokenKey("HS256", SECRET, "a"), TokenKey("ES256", PEM, "b"))
     assert sources == (
         ApiKey({DIGEST: Claim("bob")}, "X-Key"),
-        Jwt(TokenPolicy(keys, "api", "me"), ("uid",), ("plan",), "X-Token"),
+        Jwt(TokenPolicy(keys, ("api",), "me"), ("uid",), ("plan",), "X-Token"),
         TrustedHeader("X-User"),
     )
     assert "0123456789abcdef" not in repr(sources)
+
+
+def test_a_token_may_be_alone_in_its_header_or_in_a_cookie_and_for_one_of_several_services(folder: Path) -> None:
+    keys = "keys: [{algorithm: HS256, secret_file: secret}]"
+    first, second = identity_of(
+        folder,
+        f"{{sources: [{{jwt: {{header: X-Token, bearer: false, audience: [api, web], {keys}}}}}, "
+        f"{{jwt: {{cookie: session, {keys}}}}}]}}",
+    ).sources
+    policy = TokenPolicy((TokenKey("HS256", SECRET),), ("api", "web"))
+    assert first == Jwt(policy, header="X-Token", bearer=False)
+    assert second == Jwt(replace(policy, audience=()), header="Cookie", cookie="session")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +149,7 @@ def test_admin_of_the_control_plane_has_keys(folder: Path) -> None:
     keys = "[{algorithm: HS256, secret_file: secret}]"
     text = f"control: {{admin: {{audience: gw, issuer: me, max_lifetime: 5m, keys: {keys}}}}}\n"
     admin = load_gateway_text(folder, text).settings.control.admin
-    assert admin == AdminPolicy(TokenPolicy((TokenKey("HS256", SECRET),), "gw", "me"), 300.0)
+    assert admin == AdminPolicy(TokenPolicy((TokenKey("HS256", SECRET),), ("gw",), "me"), 300.0)
 
 
 def test_trusting_everybody_is_warned_of(folder: Path) -> None:
@@ -176,10 +189,26 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
             "sources[0].jwt.claim: expected a list",
         ),
         ("{sources: [{jwt: {keys: []}}]}", "sources[0].jwt.keys: the list is empty"),
+        (
+            "{sources: [{jwt: {cookie: a, header: X-Token, keys: [{algorithm: HS256, secret_file: secret}]}}]}",
+            "sources[0].jwt.cookie: 'header' is given as well; write one of the two",
+        ),
+        (
+            "{sources: [{jwt: {cookie: a, bearer: false, keys: [{algorithm: HS256, secret_file: secret}]}}]}",
+            "sources[0].jwt.cookie: 'bearer' is given as well; write one of the two",
+        ),
+        (
+            "{sources: [{jwt: {cookie: 'a b', keys: [{algorithm: HS256, secret_file: secret}]}}]}",
+            "sources[0].jwt.cookie: 'a b' is not the name of a cookie",
+        ),
+        (
+            "{sources: [{jwt: {audience: [], keys: [{algorithm: HS256, secret_file: secret}]}}]}",
+            "sources[0].jwt.audience: the list is empty",
+        ),
         ("{sources: [{jwt: {keys: [{}]}}]}", "sources[0].jwt.keys[0]: the key 'algorithm' is missing"),
         (
             "{sources: [{jwt: {keys: [{algorithm: none}]}}]}",
-            "sources[0].jwt.keys[0].algorithm: 'none' is not one of the options; write HS256, RS256, ES256 or EdDSA",
+            "sources[0].jwt.keys[0].algorithm: 'none' is not one of the options; write HS256, RS256, RS384, ",
         ),
         (
             "{sources: [{jwt: {keys: [{algorithm: HS256, public_key_file: public.pem}]}}]}",

@@ -45,6 +45,7 @@ TABLES: dict[str, Mapping[str, object]] = {
 }
 MENTIONED = {
     "secret_env": "or secret_env",
+    "cookie": "or cookie: session",
     "password_env": "or password_env",
     "hash_key_env": "or hash_key_env",
     "audit_key_env": "or audit_key_env",

@@ -24,7 +24,10 @@ def verify(token: str) -> dict[str, str] | Rejection:
 
 
 def identity(*trusted: Network) -> Identity:
-    return make_identity((bearer_token(verify), ApiKey(KEYS), TrustedHeader("X-User-Id", "X-User-Tier")), trusted)
+    cookie = bearer_token(verify, header="Cookie", cookie="session")
+    return make_identity(
+        (bearer_token(verify), ApiKey(KEYS), cookie, TrustedHeader("X-User-Id", "X-User-Tier")), trusted
+    )
 
 
 async def sent(fields: str, *trusted: Network) -> tuple[bytes, list[bytes], bytes]:
@@ -45,6 +48,8 @@ async def sent(fields: str, *trusted: Network) -> tuple[bytes, list[bytes], byte
         "Authorization:\r\nauthorization: Bearer good",
         "X-Api-Key: key\r\nX-Api-Key: none",
         "X-Api-Key: none\r\nx-api-key: key",
+        "Cookie: session=good\r\nCookie: session=other",
+        "Cookie: a=b\r\ncookie: session=good",
     ],
 )
 @pytest.mark.parametrize("trusted", [(), LOOPBACK], ids=["stranger", "proxy"])
@@ -74,6 +79,7 @@ async def test_what_a_proxy_says_of_the_caller_stands_once(field: str) -> None:
         "Authorization: bEARER \t good\t",
         "Authorization:\tBearer good",
         "X-Api-Key: key\t",
+        "Cookie: a=b;session=\tgood ; c=d",
     ],
 )
 async def test_white_space_makes_no_stranger_of_a_user(field: str) -> None:
@@ -82,7 +88,14 @@ async def test_white_space_makes_no_stranger_of_a_user(field: str) -> None:
     assert charged == [identity().user("alice").digest]
 
 
-@pytest.mark.parametrize("field", ["Authorization: Bearer good", "X-Api-Key: key"])
+async def test_a_cookie_that_stands_twice_in_its_header_names_nobody_and_goes_upstream() -> None:
+    answer, charged, upstream = await sent("Cookie: session=good; session=other")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert charged != [identity().user("alice").digest]
+    assert b"Cookie: session=good; session=other" in upstream
+
+
+@pytest.mark.parametrize("field", ["Authorization: Bearer good", "X-Api-Key: key", "Cookie: session=good"])
 async def test_a_credential_that_was_charged_cannot_be_named_away(field: str) -> None:
     named = f"Connection: {field.partition(':')[0].lower()}"
     _, charged, upstream = await sent(f"{field}\r\n{named}")

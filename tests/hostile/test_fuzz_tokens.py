@@ -136,7 +136,7 @@ def named(ring: tuple[TokenKey, ...]) -> Keys:
 @example(of(f'"aud": "{AUDIENCE}", "iss": "{ISSUER}", "exp": 1, "exp": 4102444800'))
 def test_no_token_is_a_callers_but_one_that_a_second_opinion_finds_good(offer: Offer) -> None:
     token, ring = offer
-    verifier = Verifier(TokenPolicy(ring, AUDIENCE, ISSUER), 8190)
+    verifier = Verifier(TokenPolicy(ring, (AUDIENCE,), ISSUER), 8190)
     found = verifier(token)
     event(found.reason if isinstance(found, Rejection) else "good")
     assert verifier(token) == found, "the same when it is remembered"
@@ -148,7 +148,7 @@ def test_no_token_is_a_callers_but_one_that_a_second_opinion_finds_good(offer: O
 @given(tokens())
 def test_no_token_is_an_operators_but_one_that_a_second_opinion_finds_good(offer: Offer) -> None:
     token, ring = offer
-    verifier = AdminVerifier(AdminPolicy(TokenPolicy(ring, AUDIENCE, ISSUER), LIFETIME))
+    verifier = AdminVerifier(AdminPolicy(TokenPolicy(ring, (AUDIENCE,), ISSUER), LIFETIME))
     grant = None
     with suppress(TokenRefusedError):
         grant = verifier.verify(token)
@@ -181,7 +181,7 @@ def test_a_good_token_is_good_whatever_else_it_says(
     claims = {name: value for name, value in extra.items() if name not in {"nbf", "scope"}} | own | times
     text = f"{part(header)}.{part(claims)}"
     token = f"{text}.{sign(key, text)}"
-    policy = TokenPolicy(ring, AUDIENCE, ISSUER)
+    policy = TokenPolicy(ring, (AUDIENCE,), ISSUER)
     assert Verifier(policy, 8190)(token) == claims
     grant = AdminVerifier(AdminPolicy(policy, LIFETIME)).verify(token)
     assert (grant.subject, grant.id) == (subject, name)

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from gateway.settings.token_key import TokenKey
@@ -81,15 +81,20 @@ def _check(key: TokenKey, signed: bytes, signature: bytes) -> None:
             raise InvalidSignature
         return
     public: Any = load_pem_public_key(key.key)
-    if key.algorithm == "RS256":
-        public.verify(signature, signed, padding.PKCS1v15(), SHA256())
-    elif key.algorithm == "EdDSA":
+    if key.algorithm == "EdDSA":
         public.verify(signature, signed)
+        return
+    family, digest = key.algorithm[:2], {"256": SHA256(), "384": SHA384(), "512": SHA512()}[key.algorithm[2:]]
+    if family == "RS":
+        public.verify(signature, signed, padding.PKCS1v15(), digest)
+    elif family == "PS":
+        public.verify(signature, signed, padding.PSS(padding.MGF1(digest), digest.digest_size), digest)
     else:
-        if len(signature) != 64:
+        half = {"ES256": 32, "ES384": 48, "ES512": 66}[key.algorithm]
+        if len(signature) != 2 * half:
             raise InvalidSignature
-        halves = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
-        public.verify(encode_dss_signature(*halves), signed, ec.ECDSA(SHA256()))
+        halves = (int.from_bytes(each, "big") for each in (signature[:half], signature[half:]))
+        public.verify(encode_dss_signature(*halves), signed, ec.ECDSA(digest))
 
 
 def _number(value: Any) -> float:

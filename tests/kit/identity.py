@@ -22,6 +22,9 @@ def bearer_token(
     claim: tuple[str, ...] = ("sub",),
     tier_claim: tuple[str, ...] | None = None,
     header: str = "Authorization",
+    *,
+    bearer: bool = True,
+    cookie: str | None = None,
 ) -> BearerToken:
     """A token whose claim `sub` is the user."""
-    return BearerToken(verify, claim, tier_claim, header)
+    return BearerToken(verify, claim, tier_claim, header, bearer, cookie)

@@ -327,6 +327,51 @@ def test_a_trusted_proxy_that_names_no_client_is_reported(header: str) -> None:
     assert rejected([HEADER], ("X-Forwarded-For", f"{header}, 9.9.9.9"), trusted=True) == []
 
 
+def test_a_token_may_be_all_that_its_header_holds() -> None:
+    identity = make_identity([bearer_token(verify, header="X-Token", bearer=False)])
+    assert identity.identify(asker(("X-Token", " good "))).id == "alice"
+    assert rejected(identity.sources, ("X-Token", "Bearer good")) == [("jwt", "bad_signature")]
+    assert rejected(identity.sources, ("X-Token", "")) == []
+
+
+COOKIE = bearer_token(verify, header="Cookie", cookie="session")
+
+
+@pytest.mark.parametrize(
+    "cookies",
+    ["session=good", "a=b; session=good", "Session=x; session=good;", ' session = "good" ;other=1', "session=good;=;;"],
+)
+def test_a_token_may_be_in_a_cookie(cookies: str) -> None:
+    assert make_identity([COOKIE]).identify(asker(("Cookie", cookies))).id == "alice"
+
+
+@pytest.mark.parametrize(
+    ("cookies", "rejections"),
+    [
+        ("session=good; session=good", [("jwt", "repeated")]),
+        ("session=good; session=", [("jwt", "repeated")]),
+        ('session=x; session ="good"', [("jwt", "repeated")]),
+        ("session=forged", [("jwt", "bad_signature")]),
+        ("session=", []),
+        ("session", []),
+        ("xsession=good; session2=good; SESSION=good", []),
+    ],
+)
+def test_a_cookie_that_is_missing_or_there_twice_identifies_nobody(
+    cookies: str, rejections: list[tuple[str, str]]
+) -> None:
+    assert make_identity([COOKIE]).identify(asker(("Cookie", cookies))).source == "client_address"
+    assert rejected([COOKIE], ("Cookie", cookies)) == rejections
+
+
+def test_two_cookies_are_reported_each_on_its_own() -> None:
+    other = bearer_token(verify, header="Cookie", cookie="legacy")
+    assert rejected([COOKIE, other], ("Cookie", "session=forged; legacy=bool")) == [
+        ("jwt", "bad_signature"), ("jwt", "no_user"),
+    ]  # fmt: skip
+    assert rejected([COOKIE, other], ("Cookie", "session=forged; legacy=good")) == [("jwt", "bad_signature")]
+
+
 def test_a_token_without_the_word_bearer_is_reported_unless_its_header_has_other_schemes() -> None:
     assert rejected([bearer_token(verify, header="X-Token")], ("X-Token", "good")) == [("jwt", "malformed")]
     assert rejected([TOKEN], ("Authorization", "Token abc.def.ghi")) == []
