@@ -5,7 +5,7 @@ import gc
 import logging
 import platform
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from socket import gethostname, socket
 from ssl import SSLContext
@@ -25,11 +25,14 @@ from gateway.control.reload.revisions import Revisions
 from gateway.control.reload.worker_channel import Workers
 from gateway.control.status import StatusApi
 from gateway.limiter.limiter import Limiter, open_limiter
+from gateway.limits.address import Address, Unix
 from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
 from gateway.process.sockets import Bound
 from gateway.proxy.acceptor import Acceptor, PreambleAcceptor, listen
+from gateway.proxy.allowed import Destination
 from gateway.proxy.bad_request import BadRequest
+from gateway.proxy.door import Around, door_server
 from gateway.proxy.explainer import Explainer
 from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.forward import Forwarder
@@ -42,7 +45,7 @@ from gateway.proxy.via import Via, pseudonym
 from gateway.redis.open import connected
 from gateway.redis.poller import Poller
 from gateway.rule_tests.reload import rule_tests_of
-from gateway.settings.gateway import Settings
+from gateway.settings.gateway import CONTROL, PUBLIC, Settings
 from gateway.settings.listener import BACKLOG
 from gateway.telemetry import definitions
 from gateway.telemetry.events import Events
@@ -68,8 +71,7 @@ class Worker:
 
     Args:
         loaded: Settings and rules.
-        public: Where to listen for clients.
-        control: Where to listen for operators.
+        bound: Where to listen, by what the listeners are for.
         counters: The counters of all workers of this gateway: the first set of each, then the second.
         context: Which worker this is, and what it shares with the others; None for a gateway in one process.
         certificates: What was made of the files that the settings name; None to read them.
@@ -78,15 +80,13 @@ class Worker:
     def __init__(
         self,
         loaded: Loaded,
-        public: Bound,
-        control: Bound,
+        bound: Mapping[str, Bound],
         counters: Sequence[SharedCounters],
         context: WorkerContext | None = None,
         certificates: Certificates | None = None,
     ) -> None:
         self._settings = loaded.settings
-        self._public = public
-        self._control = control
+        self._bound = bound
         self._counters = counters
         self._context = context
         self._book = RuleBook(loaded.rules)
@@ -165,57 +165,81 @@ class Worker:
             )  # fmt: skip
             self._reload = control.reloader.reload_on_signal
 
-            who = settings.identity
-            reader = RequestReader(
-                identity_headers(who),
-                credential_headers(who),
-                who.proxy_headers,
-                _via(settings),
-                events.loop_detected,
-                events.header_dropped,
-            )
             cors = Cors(settings.cors_origins)
             refusal = Refusal(settings.answers)
-            proxy = Proxy(
-                book,
-                identity,
-                limiter,
-                forwarder,
-                reader,
-                tracing or events,
-                refusal,
-                control.bypass,
-                cors,
-                control.tiers.note,
-            )
-            handle = proxy.handle if tracing is None else tracing.around(proxy.handle)
-            ids = RequestIds(shown=settings.answers.request_id)
-            server = Server(handle, settings.intake, events, identity.trusts, ids)
-            self._watch(metrics, limiter, server)
 
-            sites = await stack.enter_async_context(control.serve(self._with_tls(self._control)))
+            def proxy_to(destination: Destination, reader: RequestReader) -> Proxy:
+                return Proxy(
+                    book,
+                    identity,
+                    limiter,
+                    destination,
+                    reader,
+                    tracing or events,
+                    refusal,
+                    control.bypass,
+                    cors,
+                    control.tiers.note,
+                )
+
+            around: Around = tracing.around if tracing is not None else lambda handle: handle
+            servers = self._servers(proxy_to, around, forwarder, identity.trusts, events)
+            self._watch(metrics, limiter, servers.values())
+
+            sites = await stack.enter_async_context(control.serve(self._with_tls(self._bound[CONTROL])))
             listening = [
                 await listen(
-                    server, each, settings.intake, events, BACKLOG,
+                    server, opened, settings.intake, events, BACKLOG,
                     tls=self._certificates.context_of(listener.tls), proxies=listener.proxy_protocol,
                 )
-                for listener, sockets in self._public.items()
-                for each in sockets
+                for plane, server in servers.items()
+                for listener, sockets in self._bound[plane].items()
+                for opened in sockets
             ]  # fmt: skip
             tune_garbage_collector()
             log.event("worker_serving", revision=book.current.revision)
             serving()
             await stop.wait()
-            await self._drain(server, listening, sites, log)
+            await self._drain(servers.values(), listening, sites, log)
+
+    def _servers(
+        self,
+        proxy_to: Callable[[Destination, RequestReader], Proxy],
+        around: Around,
+        forwarder: Forwarder,
+        trusts: Callable[[Address | Unix | None], bool],
+        events: Events,
+    ) -> dict[str, Server]:
+        """What serves clients, and the proxies that ask at doors, by the name of the listeners."""
+        settings, who = self._settings, self._settings.identity
+        reader = RequestReader(
+            identity_headers(who),
+            credential_headers(who),
+            who.proxy_headers,
+            _via(settings),
+            events.loop_detected,
+            events.header_dropped,
+        )
+        ids = RequestIds(shown=settings.answers.request_id)
+        handle = around(proxy_to(forwarder, reader).handle)
+        doors = {
+            name: door_server(door, settings, proxy_to, around, events, ids)
+            for name, door in settings.doors.by_name.items()
+        }
+        return {PUBLIC: Server(handle, settings.intake, events, trusts, ids), **doors}
 
     async def _drain(
-        self, server: Server, listening: Sequence[Acceptor | PreambleAcceptor], sites: Sequence[SocketSite], log: Log
+        self,
+        servers: Collection[Server],
+        listening: Sequence[Acceptor | PreambleAcceptor],
+        sites: Sequence[SocketSite],
+        log: Log,
     ) -> None:
         """Let requests in flight finish."""
         if self._drain_delay and not self._retired:
             log.event("worker_stopping", drain_delay=self._drain_delay)
             await asyncio.sleep(self._drain_delay)
-        log.event("worker_draining", connections=server.held)
+        log.event("worker_draining", connections=sum(server.held for server in servers))
         if self._retired:
             for site in sites:
                 await site.stop()
@@ -224,7 +248,8 @@ class Worker:
                 each.close()
             else:
                 await each.finish()
-        aborted = await server.drain(self._settings.drain_time)
+        drain_time = self._settings.drain_time
+        aborted = sum(await asyncio.gather(*(server.drain(drain_time) for server in servers)))
         if aborted:
             log.event("drain_time_over", level="warning", connections=aborted)
 
@@ -288,14 +313,14 @@ class Worker:
 
         return follow
 
-    def _watch(self, metrics: Metrics, limiter: Limiter, server: Server) -> None:
+    def _watch(self, metrics: Metrics, limiter: Limiter, servers: Collection[Server]) -> None:
         """Register the metrics whose values change by themselves."""
         if self._settings.store.url is not None:
             metrics.watch(definitions.REDIS_UP, lambda: not limiter.is_degraded)
             metrics.watch(definitions.FLEET, lambda: limiter.workers)
         metrics.watch(definitions.LOCAL_BUCKETS, lambda: limiter.held)
         metrics.watch(definitions.EVICTIONS, lambda: limiter.evicted)
-        metrics.watch(definitions.CONNECTIONS, lambda: server.held)
+        metrics.watch(definitions.CONNECTIONS, lambda: sum(server.held for server in servers))
 
 
 def _via(settings: Settings) -> Via | None:

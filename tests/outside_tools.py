@@ -74,7 +74,11 @@ _ALL = (
         "promtool", "prometheus", "whether Prometheus reads our metrics, alerts, dashboard queries and scrape settings"
     ),
     Tool("haproxy", "haproxy", "whether HAProxy in front, set up as documented, lets a client claim to be a user"),
-    Tool("caddy", "caddy", "whether Caddy in front, set up as documented, lets a client claim to be a user"),
+    Tool(
+        "caddy",
+        "caddy",
+        "whether Caddy, set up as documented, lets a client claim to be a user, in front and at a door",
+    ),
     Tool("go", "golang-go", "Go's HTTP server as an upstream: early responses, and https that closes its connections"),
     Tool("node", "nodejs", "Node's HTTP server as an upstream, and its keep-alive agent as a client"),
     Tool("zsh", "zsh", "what zsh completes with the script of `gateway completion`"),

@@ -19,6 +19,7 @@ from gateway.config.flags import Flags
 from gateway.config.loader import load
 from gateway.process.sockets import ListenError, bind
 from gateway.proxy.request_parser import require_c_parser
+from gateway.settings.gateway import PUBLIC
 from gateway.settings.listener import Listener
 from gateway.settings.url import HostPort
 from gateway.telemetry.shared_memory import SharedCounters
@@ -50,11 +51,10 @@ def _demo(options: argparse.Namespace) -> int:
     for warning in loaded.warnings:
         print_error(f"warning: {warning}")
     settings = loaded.settings
-    public = {listener: bind(listener) for listener in settings.listen}
-    control = {listener: bind(listener) for listener in settings.control.listen}
+    bound = {plane: {each: bind(each) for each in listeners} for plane, listeners in settings.listeners.items()}
     upstream = settings.upstreams["default"].urls[0]
-    curl, base_url = _how_to_ask(*next(iter(public.items())))
-    print_unless_blocked(banner(loaded, public, control, 1))
+    curl, base_url = _how_to_ask(*next(iter(bound[PUBLIC].items())))
+    print_unless_blocked(banner(loaded, bound, 1))
     print_unless_blocked(
         f"""
 Try it in another terminal. This is answered 200 by the demo upstream:
@@ -67,7 +67,7 @@ The rules are in {settings.rules}: change them and start again. Ctrl-C stops the
 
     async def run() -> None:
         async with demo_upstream(upstream.host, upstream.port):
-            await run_until_signal(Worker(loaded, public, control, [SharedCounters()]))
+            await run_until_signal(Worker(loaded, bound, [SharedCounters()]))
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())

@@ -32,7 +32,7 @@ from gateway.process.state_folder import default_state
 from gateway.process.state_lock import check_state, relock_state
 from gateway.process.supervisor import APPLIED, REJECTED, SIGNALS, Supervisor, WorkerTask
 from gateway.proxy.request_parser import require_c_parser
-from gateway.settings.gateway import Settings
+from gateway.settings.gateway import CONTROL, PUBLIC, Settings
 from gateway.settings.listener import Listener
 from gateway.settings.url import HostPort
 from gateway.telemetry import definitions, shared_memory
@@ -86,13 +86,10 @@ def _serve(options: argparse.Namespace) -> int:
         loaded = start_in_force(loaded, Revisions(settings.control.state), print_unless_blocked)
         _begin_audit_log(loaded)
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        public, control = (
-            _by_listener(settings.listen, "public", sockets),
-            _by_listener(settings.control.listen, "control", sockets),
-        )
-        print_unless_blocked(banner(loaded, public, control, count))
+        bound = {plane: _by_listener(each, plane, sockets) for plane, each in settings.listeners.items()}
+        print_unless_blocked(banner(loaded, bound, count))
         runtime = stack.enter_context(open_runtime())
-        return _supervise(loaded, certificates, sockets, locks, public, control, count, runtime, inherited)
+        return _supervise(loaded, certificates, sockets, locks, bound, count, runtime, inherited)
 
 
 def _with_state(loaded: Loaded, config: Path | None) -> Loaded:
@@ -117,7 +114,7 @@ def _begin_audit_log(loaded: Loaded) -> None:
 
 def _listeners(settings: Settings) -> dict[str, Listener]:
     """The listeners, by the names they have in `InheritedState`."""
-    pairs = (("public", settings.listen), ("control", settings.control.listen))
+    pairs = settings.listeners.items()
     return {_name_of(plane, listener): listener for plane, listeners in pairs for listener in listeners}
 
 
@@ -164,8 +161,7 @@ def _supervise(
     certificates: Certificates,
     sockets: Mapping[str, Sequence[socket]],
     locks: Mapping[str, int],
-    public: Bound,
-    control: Bound,
+    bound: Mapping[str, Bound],
     count: int,
     runtime: Runtime,
     inherited: InheritedState | None,
@@ -176,11 +172,11 @@ def _supervise(
     def work(task: WorkerTask) -> None:
         os.environ.setdefault("UV_THREADPOOL_SIZE", _LIBUV_THREADS)
         context = WorkerContext(runtime, task.number, count, task.counter_set, task.cause)
-        mine = of_worker(public, task.number, count), of_worker(control, task.number, count)
+        mine = {plane: of_worker(each, task.number, count) for plane, each in bound.items()}
         # Another worker's socket would go on listening here when that worker has closed it.
-        kept = {each for bound in mine for opened in bound.values() for each in opened}
+        kept = {each for each_bound in mine.values() for opened in each_bound.values() for each in opened}
         close_sockets(each for opened in sockets.values() for each in opened if each not in kept)
-        worker = Worker(loaded, *mine, counters, context, certificates)
+        worker = Worker(loaded, mine, counters, context, certificates)
 
         def report_ready() -> None:
             _report(task.ready)
@@ -258,7 +254,7 @@ def _stop_without_supervisor(loop: asyncio.AbstractEventLoop, lifeline: int, sto
     stop.set()
 
 
-def banner(loaded: Loaded, public: Bound, control: Bound, workers: int) -> str:
+def banner(loaded: Loaded, bound: Mapping[str, Bound], workers: int) -> str:
     """What is printed at the start: where the gateway listens, and what is in force."""
     settings, rules = loaded.settings, loaded.rules
     upstreams = ", ".join(str(url) for upstream in settings.upstreams.values() for url in upstream.urls)
@@ -269,9 +265,11 @@ def banner(loaded: Loaded, public: Bound, control: Bound, workers: int) -> str:
     )
     if settings.rules and not rules.limits:
         in_force += ": NOTHING IS LIMITED. Write limits: into the rules"
+    doors = "".join(f"  door     {name} on {_urls(bound[name])}\n" for name in settings.doors.by_name)
     return (
-        f"gateway {__version__} on {_urls(public)} in front of {upstreams}\n"
-        f"  control  {_urls(control)}\n"
+        f"gateway {__version__} on {_urls(bound[PUBLIC])} in front of {upstreams}\n"
+        f"  control  {_urls(bound[CONTROL])}\n"
+        f"{doors}"
         f"  store    {settings.store}\n"
         f"  workers  {workers}\n"
         f"  rules    {in_force}"

@@ -72,9 +72,9 @@ def names_clients(value: str) -> bool:
 
 
 @reads("network", string(f"^({_NETWORK}|{UNIX})$"))
-def _network_or_unix(node: Node) -> Network | Unix:
+def network_or_unix(node: Node) -> Network | Unix:
     """A network, or the word for all peers on Unix sockets."""
     return UNIX if node.is_scalar and text(node) == UNIX else network(node)
 
 
-networks_or_unix = replace(each(_network_or_unix), words="list of networks, or `unix`")
+networks_or_unix = replace(each(network_or_unix), words="list of networks, or `unix`")

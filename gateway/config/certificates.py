@@ -15,7 +15,7 @@ from ssl import SSLContext
 from cryptography.x509 import load_pem_x509_certificates
 
 from gateway.config.diagnostic import ConfigError, Diagnostic
-from gateway.settings.gateway import Settings
+from gateway.settings.gateway import CONTROL, PUBLIC, Settings
 from gateway.settings.listener import Tls
 from gateway.settings.upstream import Upstream
 
@@ -189,10 +189,11 @@ def _wanted(settings: Settings) -> Iterable[_Wanted]:
             if upstream.ca is not None:
                 places["ca"] = f"upstreams.{upstream.name}.ca"
             yield upstream.name, places, given, partial(upstream_context, upstream)
-    for plane, listeners in (("listen", settings.listen), ("control.listen", settings.control.listen)):
+    for plane, listeners in settings.listeners.items():
         for served in dict.fromkeys(listener.tls for listener in listeners if listener.tls is not None):
             pair = {"certificate": served.certificate, "key": served.key}
-            yield served, _places(f"{plane}.tls"), pair, partial(listener_context, served)
+            place = {PUBLIC: "listen", CONTROL: "control.listen"}.get(plane, f"doors.{plane}.listen")
+            yield served, _places(f"{place}.tls"), pair, partial(listener_context, served)
 
 
 def _name_of(name: Name) -> str:

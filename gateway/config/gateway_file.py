@@ -12,6 +12,7 @@ from gateway.config.answers import ANSWERS
 from gateway.config.control import CONTROL
 from gateway.config.diagnostic import Diagnostic, Findings, InvalidError
 from gateway.config.dns import DNS
+from gateway.config.door import DOORS
 from gateway.config.entries import Entries
 from gateway.config.flags import MAX_WORKERS, Flags
 from gateway.config.identity import IDENTITY
@@ -29,6 +30,7 @@ from gateway.limits.address import LOOPBACK, belongs, parse_address
 from gateway.limits.path import PathPolicy
 from gateway.settings.analytics import Analytics
 from gateway.settings.control import Control
+from gateway.settings.door import Doors
 from gateway.settings.gateway import Settings
 from gateway.settings.identity import IdentityPolicy
 from gateway.settings.intake import Intake
@@ -61,6 +63,7 @@ GATEWAY = Section(
         Settings,
         listen=listeners(Listener()),
         control=CONTROL,
+        doors=DOORS,
         upstreams=upstreams,
         dns=DNS,
         intake=INTAKE,
@@ -135,7 +138,9 @@ def _check(entries: Entries) -> None:
             f"each process has its own memory store, so {workers} workers would let {workers} times every limit "
             "through; use Redis, or one worker"
         )
-    _check_listeners(entries.get("listen", (Listener(),)) or (), entries.get("control", Control()), entries)
+    public = entries.get("listen", (Listener(),)) or ()
+    _check_control(public, entries.get("control", Control()), entries)
+    _check_doors(public, entries)
     identity = entries.get("identity", IdentityPolicy())
     analytics = entries.get("analytics", Analytics())
     if not identity or identity.hash_key:
@@ -152,9 +157,25 @@ def _check(entries: Entries) -> None:
         )
 
 
-def _check_listeners(public: Sequence[Listener], control: Control | None, entries: Entries) -> None:
+def _check_doors(public: Sequence[Listener], entries: Entries) -> None:
+    control, doors = entries.get("control", Control()), entries.get("doors", Doors())
+    taken = [("the public port", public), ("the control plane", control.listen if control else ())]
+    for name, door in doors.by_name.items() if doors else ():
+        for other, theirs in taken:
+            if any(_clash(one, each) for one in door.listen for each in theirs):
+                entries.at("doors").refuse(f"{name} cannot listen where {other} does")
+        taken.append((name, door.listen))
+        if any(listener.proxy_protocol for listener in door.listen):
+            entries.at("doors").refuse(f"{name} does not read the PROXY protocol: leave out proxy_protocol")
+
+
+def _clash(one: Listener, other: Listener) -> bool:
+    return one.overlaps(other) and bool(one.unix or one.port)
+
+
+def _check_control(public: Sequence[Listener], control: Control | None, entries: Entries) -> None:
     for listener in control.listen if control else ():
-        if any(listener.overlaps(each) and (listener.unix or listener.port) for each in public):
+        if any(_clash(listener, each) for each in public):
             entries.at("control").refuse("the control plane cannot listen where the public port does")
         if listener.proxy_protocol:
             entries.at("control").refuse("the control plane does not read the PROXY protocol: leave out proxy_protocol")

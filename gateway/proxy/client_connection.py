@@ -11,6 +11,7 @@ Its states are in `connection_state`. The timeouts are decided here:
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from socket import SO_KEEPALIVE, SOL_SOCKET
 
 from gateway.limiter.verdict import Outcome
@@ -26,11 +27,14 @@ from gateway.proxy.request_body import discard_rest
 from gateway.proxy.request_id import RequestIds
 from gateway.proxy.request_parser import RequestParser
 from gateway.proxy.resettable_timer import ResettableTimer
-from gateway.proxy.responses import INTERNAL_ERROR, UNAVAILABLE
+from gateway.proxy.responses import FORBIDDEN, INTERNAL_ERROR, UNAVAILABLE
 from gateway.proxy.unread import read_unread
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
 from gateway.telemetry.access_record import AccessRecord
+
+STRANGER = "stranger"
+"""Why a connection is rejected on a listener that only trusted proxies may use."""
 
 LAST_WAIT = 1.0
 """Seconds that a connection may be idle when the worker drains, since its next request may be on its way."""
@@ -46,6 +50,7 @@ class ClientConnection(asyncio.Protocol):
         meet: Returns the peer at the other end of the transport, or why the connection is rejected.
         ids: Makes the ids of requests.
         coalescer: Carries out writes to clients.
+        refuse_with: See `Client`.
         opened: Called when the connection is admitted.
         closed: Called when an admitted connection is lost.
 
@@ -56,8 +61,8 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_closed", "_coalescer", "_deadline", "_exchange", "_handle", "_idle_until", "_ids", "_intake", "_linger",
-        "_loop", "_meet", "_observer", "_opened", "_requests", "_sending", "_task", "_transport", "_waiter", "client",
-        "state",
+        "_loop", "_meet", "_observer", "_opened", "_refuse_with", "_requests", "_sending", "_task", "_transport",
+        "_waiter", "client", "state",
     )  # fmt: skip
     client: Client
     _transport: asyncio.Transport
@@ -71,6 +76,7 @@ class ClientConnection(asyncio.Protocol):
         meet: Callable[[asyncio.Transport], Peer | str],
         ids: RequestIds,
         coalescer: WriteCoalescer,
+        refuse_with: HTTPStatus | None,
         opened: "Callable[[ClientConnection], None]",
         closed: "Callable[[ClientConnection], None]",
     ) -> None:
@@ -80,6 +86,7 @@ class ClientConnection(asyncio.Protocol):
         self._meet = meet
         self._ids = ids
         self._coalescer = coalescer
+        self._refuse_with = refuse_with
         self._opened = opened
         self._closed = closed
         self._loop = loop = asyncio.get_running_loop()
@@ -105,13 +112,13 @@ class ClientConnection(asyncio.Protocol):
         if isinstance(peer, str):
             self._observer.rejected(peer)
             self._enter(CLOSED)
-            transport.write(UNAVAILABLE.encode(close=True))
+            transport.write((FORBIDDEN if peer == STRANGER else UNAVAILABLE).encode(close=True))
             transport.close()
             return
         transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
         self._transport = transport
         self._requests.connection_made(transport)
-        self.client = Client(transport, peer, self._intake, self._requests, self._coalescer)
+        self.client = Client(transport, peer, self._intake, self._requests, self._coalescer, self._refuse_with)
         self._sending = SendRate(
             transport, MinDataRate(self._loop.time, self._intake.answer_timeout, self._intake.least_rate)
         )
@@ -224,7 +231,8 @@ class ClientConnection(asyncio.Protocol):
     def _refuse(self, cause: BadRequest | None) -> None:
         """Respond to a head that could not be read: there is no exchange."""
         if cause is not None:
-            response, reason, request_id = cause.response, cause.reason, self._ids.new()
+            response, reason = self.client.rephrase(cause.response), cause.reason
+            request_id = self._ids.new()
             self._observer.rejected(reason if cause is BadRequest.SLOW_HEAD else "unreadable")
             self.client.write(response.encode(self._ids.line(request_id), close=True))
             self._observer.served(

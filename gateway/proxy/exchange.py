@@ -105,6 +105,7 @@ class Exchange:
     def respond(self, response: Response) -> None:
         """Send a response of the gateway's own. Whether the connection stays open, `decide_keep_alive` says."""
         self.decide_keep_alive()
+        response = self.client.rephrase(response)
         self.status = response.status
         headers, bodiless = self.extra_headers + self.id_line, self.message.method == "HEAD"
         self.write(response.encode(headers, bodiless=bodiless, close=not self.keep_alive))

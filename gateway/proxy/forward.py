@@ -9,6 +9,7 @@ from aiohttp import EMPTY_PAYLOAD
 
 from gateway.config.certificates import Certificates, Name
 from gateway.limiter.verdict import Outcome
+from gateway.proxy.allowed import Allowed
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.observer import RequestObserver
@@ -75,12 +76,13 @@ class Forwarder:
         for pool in self._pools.values():
             pool.close()
 
-    async def forward(self, exchange: Exchange, head: RequestHead, name: str, max_body: int) -> Outcome:
-        """Forward a request to the upstream called `name`, and its response back.
+    async def forward(self, exchange: Exchange, allowed: Allowed) -> Outcome:
+        """Forward a request to the upstream of its endpoint, and its response back.
 
         A failure ends here: with a response of the gateway's own if the upstream's has not begun, else by aborting the
         connection, so that a truncated response is not taken for a complete one.
         """
+        head, name, max_body = allowed.head, allowed.endpoint.upstream, allowed.max_body
         pool = self._pools[name]
         began = perf_counter()
         try:

@@ -12,9 +12,9 @@ from gateway.limits.identity import Identity
 from gateway.limits.identity_source import Sender
 from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.unmatched import Unmatched
+from gateway.proxy.allowed import Allowed, Destination
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.forward import Forwarder
 from gateway.proxy.headers import BYPASS_HEADER
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.refusal import Refusal
@@ -39,7 +39,7 @@ class Proxy:
         book: Holds the current rules.
         identity: Identifies the caller.
         limiter: Decides whether a request is allowed.
-        forwarder: Forwards allowed requests.
+        destination: Forwards allowed requests.
         reader: Reads and checks the heads of requests.
         observer: Receives the outcome of each request.
         refusal: Makes the responses to requests that are over a limit.
@@ -49,7 +49,8 @@ class Proxy:
     """
 
     __slots__ = (
-        "_book", "_bypass", "_cors", "_forwarder", "_identity", "_limiter", "_note", "_observer", "_reader", "_refusal",
+        "_book", "_bypass", "_cors", "_destination", "_identity", "_limiter", "_note", "_observer", "_reader",
+        "_refusal",
     )  # fmt: skip
 
     def __init__(
@@ -57,7 +58,7 @@ class Proxy:
         book: RuleBook,
         identity: Identity,
         limiter: Limiter,
-        forwarder: Forwarder,
+        destination: Destination,
         reader: RequestReader,
         observer: RequestObserver,
         refusal: Refusal,
@@ -68,7 +69,7 @@ class Proxy:
         self._book = book
         self._identity = identity
         self._limiter = limiter
-        self._forwarder = forwarder
+        self._destination = destination
         self._reader = reader
         self._observer = observer
         self._refusal = refusal
@@ -92,21 +93,21 @@ class Proxy:
         caller = self._identity.identify(
             Sender(client.peer.address, client.peer.trusted, headers), locate=rules.locates
         )
-        max_body = endpoint.max_body or client.intake.max_body
+        tier, max_body = rules.known_tier(caller), endpoint.max_body or client.intake.max_body
         if head.length is not None and head.length > max_body:
             outcome = Outcome.BAD_REQUEST
             self._observer.rejected("large_body")
             exchange.reject(BadRequest.LARGE_BODY)
         elif (outcome := await self._decide(exchange, rules, endpoint, caller)) is Outcome.ALLOWED:
-            outcome = await self._forwarder.forward(exchange, head, endpoint.upstream, max_body)
+            outcome = await self._destination.forward(exchange, Allowed(head, endpoint, caller, tier, max_body))
         else:
             exchange.respond(self._refusal.response() if outcome is Outcome.REFUSED else UNAVAILABLE)
-        self._report(exchange, outcome, began, endpoint.name, caller, rules.known_tier(caller))
+        self._report(exchange, outcome, began, head.method, endpoint.name, caller, tier)
         return exchange
 
     def _reject(self, exchange: Exchange, cause: BadRequest, began: float) -> Exchange:
         exchange.reject(cause)
-        self._report(exchange, Outcome.BAD_REQUEST, began)
+        self._report(exchange, Outcome.BAD_REQUEST, began, exchange.message.method)
         return exchange
 
     async def _decide(self, exchange: Exchange, rules: Rules, endpoint: Endpoint, caller: Caller) -> Outcome:
@@ -127,11 +128,11 @@ class Proxy:
         return verdict.outcome
 
     def _report(
-        self, exchange: Exchange, outcome: Outcome, began: float, endpoint: str = "", caller: Caller = _NOBODY,
-        tier: str = "",
+        self, exchange: Exchange, outcome: Outcome, began: float, method: str, endpoint: str = "",
+        caller: Caller = _NOBODY, tier: str = "",
     ) -> None:  # fmt: skip
         record = AccessRecord(
-            exchange.id, endpoint, exchange.message.method, caller.digest, outcome, exchange.status,
+            exchange.id, endpoint, method, caller.digest, outcome, exchange.status,
             perf_counter() - began, exchange.reason, exchange.over, caller.source, tier, caller.address_digest,
         )  # fmt: skip
         self._observer.served(record)

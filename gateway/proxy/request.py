@@ -6,32 +6,15 @@ from aiohttp import HttpVersion10, HttpVersion11
 from aiohttp.hdrs import AUTHORIZATION, PROXY_AUTHORIZATION, VIA
 
 from gateway.limits.address import LOCAL, UNIX, belongs
+from gateway.limits.endpoint import METHODS
 from gateway.proxy.bad_request import BadRequest
-from gateway.proxy.exchange import Exchange, declared_length
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import OVER_LIMIT_HEADER, RequestHeaders, names_connection_scheme
+from gateway.proxy.request_line import ReadLine, RequestLine, read_own
 from gateway.proxy.target import Target, parse_target
 from gateway.proxy.via import Via
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
-
-_NEVER_FORWARDED = frozenset({"CONNECT", "TRACE"}) | frozenset(
-    [
-        "ANNOUNCE",
-        "DESCRIBE",
-        "FLUSH",
-        "GET_PARAMETER",
-        "PAUSE",
-        "PLAY",
-        "RECORD",
-        "REDIRECT",
-        "SETUP",
-        "SET_PARAMETER",
-        "SOURCE",
-        "TEARDOWN",
-    ]
-)
-"""A CONNECT tunnel would get round every rule, and TRACE would reveal what proxies in front of the gateway have added.
-The others belong to RTSP and Icecast; the parser accepts them as HTTP."""
 
 _CREDENTIALS = (b"authorization", b"proxy-authorization")
 
@@ -48,14 +31,13 @@ class RequestHead:
 
     __slots__ = ("_exchange", "_reader", "id", "length", "method", "target")
 
-    def __init__(self, exchange: Exchange, target: Target, reader: "RequestReader") -> None:
-        message = exchange.message
+    def __init__(self, exchange: Exchange, line: RequestLine, target: Target, reader: "RequestReader") -> None:
         self._exchange = exchange
         self._reader = reader
-        self.method = message.method
+        self.method = line.method
         self.target = target
         self.id = exchange.id
-        self.length = declared_length(message)
+        self.length = line.length
 
     def encode(self, upstream: Upstream, origin: Origin) -> bytes:
         """The head for one address of an upstream, with the empty line that ends it."""
@@ -165,13 +147,14 @@ class RequestReader:
             detected.
         looped: Called with the Via header of a request that has passed this gateway before.
         dropped: Called with the name of a header that is not forwarded because of its underscore; not each time.
+        read_line: Reads what a request is for.
 
     Attributes:
         headers: Selects the headers that go upstream.
         via: As above.
     """
 
-    __slots__ = ("_credentials", "_identifying", "_looped", "headers", "via")
+    __slots__ = ("_credentials", "_identifying", "_looped", "_read_line", "headers", "via")
 
     def __init__(
         self,
@@ -181,32 +164,42 @@ class RequestReader:
         via: Via | None = None,
         looped: Callable[[str], None] = _ignore,
         dropped: Callable[[str], None] = _ignore,
+        read_line: ReadLine = read_own,
     ) -> None:
         self.headers = RequestHeaders(identity, credentials, proxy_headers, dropped)
         self.via = via
         self._looped = looped
+        self._read_line = read_line
         self._credentials = tuple(credentials)
         self._identifying = (*credentials, *identity)
 
     def read(self, exchange: Exchange) -> RequestHead | BadRequest:
         """The head of a request, or why it must not be served."""
+        if (cause := self._find_fault(exchange)) is not None:
+            return cause
+        line = self._read_line(exchange.message)
+        if isinstance(line, BadRequest):
+            return line
+        if line.method not in METHODS:
+            return BadRequest.METHOD
+        target = parse_target(line.target, line.hosts)
+        return target if isinstance(target, BadRequest) else RequestHead(exchange, line, target, self)
+
+    def _find_fault(self, exchange: Exchange) -> BadRequest | None:
+        """What is wrong with a request, whatever it is for."""
         message = exchange.message
         if message.version not in (HttpVersion11, HttpVersion10):
             return BadRequest.VERSION
-        if message.method in _NEVER_FORWARDED:
-            return BadRequest.METHOD
         coding = message.headers.get("Transfer-Encoding")
         if coding is not None and (coding.lower() != "chunked" or message.version == HttpVersion10):
-            return (
-                BadRequest.TRANSFER_CODING
-            )  # RFC 9112 section 6.1: forwarding would lose the coding, or HTTP/1.0 has none
+            # RFC 9112 section 6.1: forwarding would lose the coding, or HTTP/1.0 has none
+            return BadRequest.TRANSFER_CODING
         if self._names_two_callers(exchange):
             return BadRequest.TWO_CALLERS
         if self.via is not None and VIA in message.headers and self.via.is_in(values := message.headers.getall(VIA)):
             self._looped(", ".join(values))
             return BadRequest.LOOP
-        target = parse_target(message.path, message.headers.getall("Host", ()))
-        return target if isinstance(target, BadRequest) else RequestHead(exchange, target, self)
+        return None
 
     def _names_two_callers(self, exchange: Exchange) -> bool:
         """Whether a header that identifies the caller appears twice.

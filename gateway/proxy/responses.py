@@ -3,8 +3,12 @@
 Only X-Request-ID differs, which is random.
 """
 
+from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
+
+STATUS_HEADER = "X-Gateway-Status"
+"""The status that a response would have if the proxy that asks at a door understood more than a few."""
 
 
 class Response(NamedTuple):
@@ -31,6 +35,14 @@ class Response(NamedTuple):
         """The same with one more header line."""
         return self._replace(head=self.head + line)
 
+    @lru_cache(maxsize=256)  # noqa: B019 - of values that are equal if they are the same bytes
+    def disguised(self, status: HTTPStatus) -> "Response":
+        """The same with another status, and its own in X-Gateway-Status."""
+        own = f"HTTP/1.1 {self.status} ".encode()
+        _, _, rest = self.head.removeprefix(own).partition(b"\r\n")
+        line = f"HTTP/1.1 {status} {status.phrase}\r\n{STATUS_HEADER}: {self.status}\r\n"
+        return Response(status, line.encode() + rest, self.body)
+
     def encode(self, headers: bytes = b"", *, bodiless: bool = False, close: bool = False) -> bytes:
         """The bytes of the response, with more header lines; with `close`, it says `Connection: close`."""
         last = b"Connection: close\r\n" if close else b""
@@ -38,6 +50,7 @@ class Response(NamedTuple):
 
 
 BAD_REQUEST = Response.of(HTTPStatus.BAD_REQUEST)
+FORBIDDEN = Response.of(HTTPStatus.FORBIDDEN)
 METHOD_NOT_ALLOWED = Response.of(HTTPStatus.METHOD_NOT_ALLOWED)
 REQUEST_TIMEOUT = Response.of(HTTPStatus.REQUEST_TIMEOUT)
 CONTENT_TOO_LARGE = Response.of(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)

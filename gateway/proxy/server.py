@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 from gateway.limits.address import UNIX, Address, Unix, group
-from gateway.proxy.client_connection import ClientConnection
+from gateway.proxy.client_connection import STRANGER, ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.peer import Peer, peer_address
@@ -22,6 +23,8 @@ class Server:
         observer: Notified of connections that were rejected or cut off.
         trusts: Whether an address is a trusted proxy's, which connects for many clients.
         ids: Makes the ids of requests.
+        only_trusted: Whether nobody else is admitted.
+        refuse_with: See `Client`.
 
     Attributes:
         draining: Whether responses tell clients to close their connections.
@@ -36,9 +39,14 @@ class Server:
         observer: RequestObserver,
         trusts: Callable[[Address | Unix | None], bool],
         ids: RequestIds,
+        *,
+        only_trusted: bool = False,
+        refuse_with: HTTPStatus | None = None,
     ) -> None:
         self._handle = handle
         self._ids = ids
+        self._only_trusted = only_trusted
+        self._refuse_with = refuse_with
         self._intake = intake
         self._observer = observer
         self._trusts = trusts
@@ -56,8 +64,9 @@ class Server:
     def connection(self, meet: Callable[[asyncio.Transport], Peer | str]) -> ClientConnection:
         """Make a connection; once it has a transport, `meet` returns its peer, or why it is rejected."""
         return ClientConnection(
-            self._handle, self._intake, self._observer, meet, self._ids, self._coalescer, self._open, self._close
-        )
+            self._handle, self._intake, self._observer, meet, self._ids, self._coalescer, self._refuse_with,
+            self._open, self._close,
+        )  # fmt: skip
 
     def _meet(self, transport: asyncio.Transport) -> Peer | str:
         address = peer_address(transport.get_extra_info("socket"), transport.get_extra_info("peername"))
@@ -87,6 +96,8 @@ class Server:
 
     def admit_from(self, peer: Address | Unix | None) -> str | None:
         """Count a connection for an address only. Returns as `admit`."""
+        if self._only_trusted and not self._trusts(peer):
+            return STRANGER
         holder = self._holder(peer)
         if holder is not None:
             held = self._held.get(holder, 0)

@@ -10,6 +10,7 @@ from gateway.settings.analytics import Analytics
 from gateway.settings.answers import Answers
 from gateway.settings.control import Control
 from gateway.settings.dns import Dns
+from gateway.settings.door import Doors
 from gateway.settings.identity import IdentityPolicy
 from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener
@@ -18,6 +19,9 @@ from gateway.settings.store import Store
 from gateway.settings.tracing import Tracing
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
+
+PUBLIC, CONTROL = "public", "control"
+"""What the listeners of clients and of operators are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Settings:
         upstreams: The upstreams by name. Endpoints that name none use the one called `default`.
         listen: Where clients connect.
         control: The control plane.
+        doors: Where other proxies ask whether a request may pass, instead of sending it through the gateway.
         dns: How the names of upstreams are resolved.
         intake: Limits on client connections and on the size and pace of requests.
         store: Where buckets are stored.
@@ -59,6 +64,7 @@ class Settings:
     upstreams: Mapping[str, Upstream]
     listen: tuple[Listener, ...] = (Listener(),)
     control: Control = Control()
+    doors: Doors = Doors()
     dns: Dns = Dns()
     intake: Intake = Intake()
     store: Store = Store()
@@ -77,6 +83,12 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     tracing: Tracing | None = None
     via: str = "auto"
+
+    @property
+    def listeners(self) -> dict[str, tuple[Listener, ...]]:
+        """All listeners, by what they are for: `public`, `control`, or the name of a door."""
+        doors = {name: door.listen for name, door in self.doors.by_name.items()}
+        return {PUBLIC: self.listen, CONTROL: self.control.listen, **doors}
 
     @classmethod
     def of_one(cls, upstream: Origin) -> "Settings":

@@ -26,6 +26,10 @@ _LIST = (
     "none of its connections is served"
 )
 
+_STRANGER = (
+    "somebody who is not in `from` of a door connected to it; if it is a proxy that asks there, add its address, else "
+    "keep others from reaching the door"
+)
 _LOOP = (
     "an upstream of this gateway leads back to it: look at the upstreams' urls, and at proxies behind them; if another "
     "gateway passes requests on to this one, give each its own name with the setting via"
@@ -128,6 +132,8 @@ class Events:
     def rejected(self, cause: str) -> None:
         """A client connection was rejected or cut off."""
         self._metrics.rejected(cause)
+        if cause == "stranger" and (unlogged := self._sample("door", cause)) is not None:
+            self._log.event("stranger_rejected", level="warning", fix=_STRANGER, unlogged=unlogged)
 
     def identity_rejected(self, rejection: Rejection) -> None:
         """Something that names a caller was not accepted.

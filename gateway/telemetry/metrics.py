@@ -29,7 +29,10 @@ _MOST_AT_ZERO = 5_000
 _MOST_ENDPOINTS_AT_ZERO = 1_000
 """Endpoints whose durations and errors start at zero, as above."""
 
-_CAUSES = ("slow_head", "unreadable", "slow_reader", "slow_body", "large_body", "proxy_protocol", "handshake", "loop")
+_CAUSES = (
+    "slow_head", "unreadable", "slow_reader", "slow_body", "large_body", "proxy_protocol", "handshake", "loop",
+    "stranger",
+)  # fmt: skip
 """Why a client connection is rejected or cut off."""
 
 _PUBLISH_INTERVAL = 1.0

@@ -17,10 +17,10 @@ from gateway.limiter.verdict import Outcome, OverLimits, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
 from gateway.limits.identity_source import Rejection
+from gateway.proxy.allowed import Allowed
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.observer import RequestObserver
-from gateway.proxy.request import RequestHead
 from gateway.settings.dns import Dns
 from gateway.settings.tracing import Tracing
 from gateway.settings.upstream import Upstream
@@ -156,12 +156,13 @@ class TracedForwarder(Forwarder):
         self._upstreams = upstreams
         self._traced = observer
 
-    async def forward(self, exchange: Exchange, head: RequestHead, name: str, max_body: int) -> Outcome:
+    async def forward(self, exchange: Exchange, allowed: Allowed) -> Outcome:
         """As `Forwarder.forward`."""
+        name = allowed.endpoint.upstream
         trace, urls = self._traced.trace, self._upstreams[name].urls
         host, port = _address(urls[0]) if len(urls) == 1 else (None, None)
         _replace_trace_headers(exchange, trace.forward(name, host, port))
-        outcome = await super().forward(exchange, head, name, max_body)
+        outcome = await super().forward(exchange, allowed)
         trace.forwarded(outcome, exchange.status)
         return outcome
 

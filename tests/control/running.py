@@ -19,7 +19,7 @@ from gateway.limits.rules import Rules
 from gateway.process.sockets import bind
 from gateway.settings.answers import Answers
 from gateway.settings.control import Control
-from gateway.settings.gateway import Settings
+from gateway.settings.gateway import CONTROL, PUBLIC, Settings
 from gateway.settings.identity import IdentityPolicy
 from gateway.settings.listener import Listener
 from gateway.settings.store import Store
@@ -113,10 +113,10 @@ def settings(
 @asynccontextmanager
 async def worker(made: Settings, rules: Rules) -> AsyncIterator[Running]:
     """Run a worker while the block runs."""
-    public, control = ({each: bind(each) for each in listeners} for listeners in (made.listen, made.control.listen))
+    bound = {plane: {each: bind(each) for each in listeners} for plane, listeners in made.listeners.items()}
     stop = asyncio.Event()
-    running = asyncio.create_task(Worker(Loaded(made, rules), public, control, [SharedCounters()]).run(stop))
-    ports = Running(*(next(iter(bound.values()))[0].getsockname()[1] for bound in (public, control)))
+    running = asyncio.create_task(Worker(Loaded(made, rules), bound, [SharedCounters()]).run(stop))
+    ports = Running(*(next(iter(bound[plane].values()))[0].getsockname()[1] for plane in (PUBLIC, CONTROL)))
     try:
         yield ports
     finally:

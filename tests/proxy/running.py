@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from ssl import SSLContext
 
@@ -14,11 +14,13 @@ from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
-from gateway.limits.identity_source import ApiKey, BearerToken, Rejection
+from gateway.limits.identity_source import ApiKey, BearerToken, Rejection, TrustedHeader
 from gateway.limits.limit import Limit
 from gateway.limits.rules import RuleBook, Rules
 from gateway.process.sockets import bind
 from gateway.proxy.acceptor import Acceptor, PreambleAcceptor, listen
+from gateway.proxy.allowed import Destination
+from gateway.proxy.door import door_server
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.refusal import Refusal
@@ -29,6 +31,9 @@ from gateway.proxy.via import Via
 from gateway.redis.clock import StoreClock
 from gateway.settings.answers import Answers
 from gateway.settings.dns import Dns
+from gateway.settings.door import Doors
+from gateway.settings.gateway import Settings
+from gateway.settings.identity import IdentityPolicy
 from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener
 from gateway.settings.upstream import Upstream
@@ -129,6 +134,7 @@ class Running:
     book: RuleBook
     seen: Seen
     listening: Acceptor | PreambleAcceptor
+    doors: dict[str, int] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -149,6 +155,7 @@ async def proxy(
     answers: Answers | None = None,
     proxies: Sequence[Network | Unix] = (),
     unix: Path | None = None,
+    doors: Doors = Doors(),
     **upstream: object,
 ) -> AsyncIterator[Running]:
     """Run a proxy in front of the upstream that listens on `ports`.
@@ -174,16 +181,30 @@ async def proxy(
         observer.dropped.append,
     )
     answers = answers or Answers(request_id=False)
-    handler = Proxy(book, identity, limiter, forwarder, reader, observer, Refusal(answers))
+
+    def proxy_to(destination: Destination, reader: RequestReader) -> Proxy:
+        return Proxy(book, identity, limiter, destination, reader, observer, Refusal(answers))
+
+    handler = proxy_to(forwarder, reader)
     ids = RequestIds(shown=answers.request_id)
     server = Server(handler.handle, intake or Intake(), observer, identity.trusts, ids)
     (bound,) = bind(Listener(host, 0, unix=None if unix is None else str(unix)))
     port = 0 if unix else bound.getsockname()[1]
     serving = None if ssl is None else lambda: ssl
     listening = await listen(server, bound, intake or Intake(), observer, 1024, tls=serving, proxies=proxies)
+    running = Running(port, unix or Path(), server, book, observer, listening)
+    who = IdentityPolicy((TrustedHeader("X-User-Id", "X-User-Tier"),))
+    made = Settings({}, intake=intake or Intake(), identity=who)
+    opened = [(server, listening)]
+    for name, door in doors.by_name.items():
+        door_at = door_server(door, made, proxy_to, lambda handle: handle, observer, ids)
+        (bound,) = bind(door.listen[0])
+        running.doors[name] = bound.getsockname()[1]
+        opened.append((door_at, await listen(door_at, bound, made.intake, observer, 1024)))
     try:
-        yield Running(port, unix or Path(), server, book, observer, listening)
+        yield running
     finally:
-        listening.close()
-        await server.shutdown(0.1)
+        for served, acceptor in opened:
+            acceptor.close()
+            await served.shutdown(0.1)
         forwarder.close()

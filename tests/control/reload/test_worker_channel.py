@@ -65,18 +65,17 @@ async def first_of_two(folder: Path) -> AsyncIterator[Running]:
     rules.write_text(RULES)
     made = replace(settings(control={"state": folder / "state"}), rules=rules)
     loaded = Loaded(made, load(None, Flags(upstream="http://127.0.0.1:9", rules=str(rules))).rules)
-    public, control = ({each: bind(each) for each in listeners} for listeners in (made.listen, made.control.listen))
+    bound = {plane: {each: bind(each) for each in listeners} for plane, listeners in made.listeners.items()}
     stop = asyncio.Event()
     worker = Worker(
         loaded,
-        public,
-        control,
+        bound,
         [SharedCounters(), SharedCounters()],
         WorkerContext(Runtime(folder, "2026-01-01T00:00:00Z"), 0, 2),
     )
     running = asyncio.create_task(worker.run(stop))
     try:
-        yield Running(*(next(iter(bound.values()))[0].getsockname()[1] for bound in (public, control)))
+        yield Running(*(next(iter(each.values()))[0].getsockname()[1] for each in bound.values()))
     finally:
         stop.set()
         await running

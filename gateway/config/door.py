@@ -1,0 +1,99 @@
+"""Reads `doors`."""
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar, get_args
+
+from gateway.config.address import network_or_unix
+from gateway.config.diagnostic import InvalidError
+from gateway.config.entries import Entries
+from gateway.config.listener import listeners
+from gateway.config.node import Node
+from gateway.config.number import whole
+from gateway.config.reader import Reader, Value, reads
+from gateway.config.scalar import choice, each, header
+from gateway.config.section import Section, keys_of
+from gateway.settings.door import Doors, ExtAuthz, ForwardAuth, Known
+
+_RESERVED = frozenset({
+    "connection", "content-length", "content-type", "date", "keep-alive", "location", "set-cookie", "te", "trailer",
+    "transfer-encoding", "upgrade", "www-authenticate", "x-gateway-status", "x-over-limit", "x-request-id",
+})  # fmt: skip
+"""Headers of a response that mean something else to the proxy that gets it, or that the gateway writes itself."""
+
+_known = choice(*get_args(Known))
+_asking = replace(each(network_or_unix, least=1), words="list of networks, or `unix`")
+_D = TypeVar("_D", ForwardAuth, ExtAuthz)
+_number = whole(0, 599)
+
+
+@reads("`429`, `403` or `401`", {"enum": [429, 403, 401]})
+def _refuse_with(node: Node) -> int:
+    status = _number(node)
+    if status not in {429, 403, 401}:
+        raise node.refuse(f"{status} is not one of the options; write 429, or 403 or 401 for nginx")
+    return status
+
+
+def _read_response_headers(node: Node) -> dict[str, Known]:
+    found: dict[str, Known] = {}
+    for key_node, child in node.entries().values():
+        with suppress(InvalidError):
+            name = header(key_node)
+            if name.lower() in _RESERVED:
+                raise key_node.refuse(f"{name} has a meaning of its own in a response; write another, such as X-Caller")
+            if name.lower() in map(str.lower, found):
+                raise key_node.refuse(f"{name} is there twice; the case of a header's name does not matter")
+            found[name] = _known(child)  # type: ignore[assignment] # it is one of them
+    return found
+
+
+_response_headers = Value(
+    _read_response_headers,
+    f"{_known.words}, by header",
+    {"type": "object", "propertyNames": header.schema, "additionalProperties": _known},
+)
+
+
+def _section(name: str, kind: type[_D], listen_default: _D, **special: Reader[Any]) -> Section[_D]:
+    keys = keys_of(
+        kind,
+        leave_out=("from_",),
+        listen=listeners(listen_default.listen[0]),
+        response_headers=_response_headers,
+        **special,
+    )
+
+    def build(entries: Entries) -> _D:
+        if "from" not in entries.values:
+            raise InvalidError
+        settings = dict(entries.values)
+        asking = settings.pop("from")
+        if any(not isinstance(each, str) and each.prefixlen == 0 for each in asking):
+            entries.at("from").warn(
+                "everybody who reaches this listener may ask, and say who sends a request; name the proxies that ask"
+            )
+        return kind(from_=asking, **settings)
+
+    return Section(
+        f"doors.{name}",
+        {"from": _asking, **keys},
+        (kind,),
+        build,
+        required=("from",),
+        meanings={
+            "from": "The proxies that may ask, as networks, and `unix` for all peers on Unix sockets; nobody else gets "
+            "an answer. Each is trusted like a trusted proxy: with the client's request and address, and with the "
+            "headers of `trusted_header`."
+        },
+    )
+
+
+FORWARD_AUTH = _section("forward_auth", ForwardAuth, ForwardAuth(()), refuse_with=_refuse_with)
+EXT_AUTHZ = _section("ext_authz", ExtAuthz, ExtAuthz(()))
+DOORS = Section(
+    "doors",
+    keys_of(Doors, forward_auth=FORWARD_AUTH, ext_authz=EXT_AUTHZ),
+    (Doors,),
+    lambda entries: entries.build(Doors),
+)

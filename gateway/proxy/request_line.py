@@ -1,0 +1,84 @@
+"""`RequestLine`: what a request is for, wherever that is said.
+
+A client says it in the request itself. A proxy that asks at a door says it of its client's request, in one of these
+ways. Which one counts is a setting, and never depends on what a request has: a proxy passes on headers of its client's,
+and a client may send those of another way.
+
+==================  ========================================  =====================================================
+who asks            method, target and host                   read by
+==================  ========================================  =====================================================
+a client, Envoy     the request itself                        `read_own`, `read_bodiless`
+Caddy, Traefik      X-Forwarded-Method, -Uri, -Host           `read_x_forwarded`
+nginx               X-Original-Method, X-Original-URI, Host   `read_x_original_uri`
+ingress-nginx       X-Original-Method, X-Original-URL         `read_x_original_url`, whose target is in absolute form
+==================  ========================================  =====================================================
+
+Each header must be there exactly once. Where one is missing, the proxy is not set up to ask here; where one is there
+twice, the proxy has added to what its client sent.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from aiohttp.http_parser import RawRequestMessage
+
+from gateway.proxy.bad_request import BadRequest
+from gateway.proxy.exchange import declared_length
+
+
+class RequestLine(NamedTuple):
+    """What a request is for, as it was sent.
+
+    Attributes:
+        method: As the client sent it.
+        target: Likewise.
+        hosts: The values of all Host headers.
+        length: The body's Content-Length, in bytes; None if there is none, or at a door, where the body does not come.
+    """
+
+    method: str
+    target: str
+    hosts: Sequence[str]
+    length: int | None = None
+
+
+ReadLine: TypeAlias = Callable[[RawRequestMessage], RequestLine | BadRequest]
+
+
+def read_own(message: RawRequestMessage) -> RequestLine:
+    """What a request itself says."""
+    return RequestLine(message.method, message.path, message.headers.getall("Host", ()), declared_length(message))
+
+
+def read_bodiless(message: RawRequestMessage) -> RequestLine:
+    """The same of a request that stands for a client's, whose body does not come here."""
+    return RequestLine(message.method, message.path, message.headers.getall("Host", ()))
+
+
+def read_x_forwarded(message: RawRequestMessage) -> RequestLine | BadRequest:
+    """What the X-Forwarded headers of a forward authentication say."""
+    method, path = _one(message, "X-Forwarded-Method"), _one(message, "X-Forwarded-Uri")
+    return _described(method, path, _one(message, "X-Forwarded-Host"))
+
+
+def read_x_original_uri(message: RawRequestMessage) -> RequestLine | BadRequest:
+    """What nginx says that sets X-Original-Method, X-Original-URI and Host."""
+    return _described(_one(message, "X-Original-Method"), _one(message, "X-Original-URI"), _one(message, "Host"))
+
+
+def read_x_original_url(message: RawRequestMessage) -> RequestLine | BadRequest:
+    """What ingress-nginx says in X-Original-Method and X-Original-URL; the Host is that of the URL of the door."""
+    method, url = _one(message, "X-Original-Method"), _one(message, "X-Original-URL")
+    return RequestLine(method, url, ()) if method and url and url[0] != "/" else BadRequest.NOT_DESCRIBED
+
+
+def _described(method: str | None, path: str | None, host: str | None) -> RequestLine | BadRequest:
+    """A request whose target a proxy says in origin form; it reads the absolute form of clients itself."""
+    if method and path and host:
+        return RequestLine(method, path, (host,)) if path[0] == "/" else BadRequest.TARGET
+    return BadRequest.NOT_DESCRIBED
+
+
+def _one(message: RawRequestMessage, name: str) -> str | None:
+    values: Sequence[str] = message.headers.getall(name, ())
+    return values[0] if len(values) == 1 else None

@@ -1,0 +1,75 @@
+"""`Doors`: listeners on which other proxies ask whether a request may pass, instead of sending it here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from gateway.limits.address import Network, Unix
+from gateway.settings.listener import Listener
+
+Known: TypeAlias = Literal["caller", "tier", "source", "endpoint"]
+"""What an upstream can be told of an allowed request: the keyed digest of its caller, the tier, what identified the
+caller, and the endpoint."""
+
+RequestHeaders: TypeAlias = Literal["x_forwarded", "x_original_uri", "x_original_url"]
+"""The headers in which a proxy describes the client's request."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardAuth:
+    """A door for nginx's `auth_request`, and for the forward authentication of Caddy, Traefik and ingress-nginx.
+
+    Attributes:
+        from_: The proxies that may ask, as networks, and `unix` for all peers on Unix sockets. Each is trusted like a
+            trusted proxy: with the client's address and request, and with the headers of `trusted_header`.
+        listen: Where the proxies connect, in the same forms as `listen` above.
+        request_headers: The headers that describe the client's request. Each must be there exactly once: `x_forwarded`
+            for X-Forwarded-Method, X-Forwarded-Uri and X-Forwarded-Host, `x_original_uri` for X-Original-Method,
+            X-Original-URI and Host, `x_original_url` for X-Original-Method and X-Original-URL.
+        refuse_with: With 403 or 401, which are all that nginx understands, every response but a 200 has this status,
+            and its own in X-Gateway-Status. With 429, each has its own: a refusal is a 429, a bad request a 400.
+        response_headers: What the response to an allowed request says, for the upstream, by header.
+    """
+
+    from_: tuple[Network | Unix, ...]
+    listen: tuple[Listener, ...] = (Listener(port=8082),)
+    request_headers: RequestHeaders = "x_forwarded"
+    refuse_with: int = 429
+    response_headers: Mapping[str, Known] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtAuthz:
+    """A door for Envoy's filter `ext_authz` over HTTP, whose requests are like the client's, without the body.
+
+    Attributes:
+        from_: As for `forward_auth`.
+        listen: As for `forward_auth`.
+        response_headers: As for `forward_auth`.
+    """
+
+    from_: tuple[Network | Unix, ...]
+    listen: tuple[Listener, ...] = (Listener(port=8083),)
+    response_headers: Mapping[str, Known] = field(default_factory=dict)
+
+
+Door: TypeAlias = ForwardAuth | ExtAuthz
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Where other proxies ask whether a request may pass.
+
+    Attributes:
+        forward_auth: The door for nginx, Caddy, Traefik and ingress-nginx; without it, there is none.
+        ext_authz: The door for Envoy; without it, there is none.
+    """
+
+    forward_auth: ForwardAuth | None = None
+    ext_authz: ExtAuthz | None = None
+
+    @property
+    def by_name(self) -> dict[str, Door]:
+        """The doors that there are, by the names they have in the settings."""
+        doors: dict[str, Door | None] = {"forward_auth": self.forward_auth, "ext_authz": self.ext_authz}
+        return {name: door for name, door in doors.items() if door is not None}
