@@ -28,6 +28,7 @@ _MODULES = {
     "rollback": "revisions",
     "confirm": "revisions",
     "override": "override",
+    "overrides": "overrides",
     "token": "token",
     "audit": "audit",
     "report": "report",

@@ -24,8 +24,8 @@ from gateway.settings.url import Origin
 
 DEFAULT_CONFIG = Path("config/gateway.yaml")
 _TOKEN_VARIABLE = "GATEWAY_TOKEN"  # noqa: S105 - the name of a variable
-_TIMEOUT = 30.0
-"""Seconds that the gateway may take; the rest of a fleet has 15 to reload."""
+_TIMEOUT = 60.0
+"""Seconds that the gateway may take; the rest of a fleet has 15 to reload, and a file of overrides may be large."""
 
 _EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
@@ -151,15 +151,20 @@ class ControlClient:
         Raises:
             ControlClientError: it cannot be reached, or has refused.
         """
-        response = self.get(method, path, body)
-        if response.status >= http.client.BAD_REQUEST:
-            document = response.document()
-            problem = document if isinstance(document, dict) else {}
-            raise ControlClientError(_refusal(response.status, problem), problem)
-        return response.document()
+        return accepted(self.get(method, path, body)).document()
 
     def get(self, method: str, path: str, body: Any = None) -> Response:
         """The answer, whatever its status.
+
+        Raises:
+            ControlClientError: the gateway cannot be reached.
+        """
+        if body is None:
+            return self.send(method, path, None, {})
+        return self.send(method, path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+    def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
+        """The answer to any body, whatever its status.
 
         Raises:
             ControlClientError: the gateway cannot be reached.
@@ -172,11 +177,8 @@ class ControlClient:
             connection = http.client.HTTPConnection(origin.host, origin.port, timeout=_TIMEOUT)
         else:
             connection = http.client.HTTPSConnection(origin.host, origin.port, timeout=_TIMEOUT, context=self._tls)
-        headers = {"Authorization": f"Bearer {self._token}"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
         try:
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            connection.request(method, path, body, {"Authorization": f"Bearer {self._token}", **headers})
             answer = connection.getresponse()
             return Response(answer.status, answer.read().decode(errors="replace"))
         except (OSError, http.client.HTTPException) as error:
@@ -185,6 +187,19 @@ class ControlClient:
             ) from error
         finally:
             connection.close()
+
+
+def accepted(response: Response) -> Response:
+    """An answer that is no refusal.
+
+    Raises:
+        ControlClientError: it is one.
+    """
+    if response.status < http.client.BAD_REQUEST:
+        return response
+    document = response.document()
+    problem = document if isinstance(document, dict) else {}
+    raise ControlClientError(_refusal(response.status, problem), problem)
 
 
 def _require(control: Control | None) -> Control:

@@ -71,7 +71,7 @@ def _duration(text: str) -> float:
 def _set(options: argparse.Namespace) -> str:
     client = ControlClient(options, Scope.WRITE_LIMITS)
     document = client.call("PUT", f"{_OVERRIDES}/{target_path(options.target)}", _body(options))
-    return json.dumps(document) if options.json else printable(_line(document))
+    return json.dumps(document) if options.json else printable(override_line(document))
 
 
 def _body(options: argparse.Namespace) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _list(options: argparse.Namespace) -> str:
         after = page["next"]
     if options.json:
         return json.dumps({"overrides": overrides})
-    return printable_lines(map(_line, overrides)) or "no overrides"
+    return printable_lines(map(override_line, overrides)) or "no overrides"
 
 
 def _remove(options: argparse.Namespace) -> str:
@@ -117,7 +117,8 @@ def _remove(options: argparse.Namespace) -> str:
     return printable(f"{options.target}: the override is removed")
 
 
-def _line(override: dict[str, Any]) -> str:
+def override_line(override: dict[str, Any]) -> str:
+    """An override, in one line."""
     effect = override["effect"]
     if effect == "quota":
         effect = quota_text(override)

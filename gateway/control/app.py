@@ -31,6 +31,7 @@ from gateway.control.http.site import SocketSite
 from gateway.control.openapi import OpenApi
 from gateway.control.overrides.api import OverridesApi
 from gateway.control.overrides.file import FileOverrideStore, OverrideFile
+from gateway.control.overrides.plan_api import PlanApi
 from gateway.control.overrides.store import OverrideStore, RedisOverrideStore
 from gateway.control.overrides.sync import OverrideSync
 from gateway.control.reload.acceptance import Acceptance, RunRuleTests
@@ -131,7 +132,7 @@ class ControlPlane:
 
         store, copy = _override_store(control, prefix, redis), _override_copy(control, redis)
         self._overrides = OverrideSync(store, copy, book, limiter, self._audit, log)
-        metrics.watch(definitions.OVERRIDES, lambda: len(self._overrides.records))
+        metrics.watch(definitions.OVERRIDES, lambda: len(self._overrides.known.texts))
         snapshots = Snapshots(settings, workers.folder, timestamp)
         self._switch = Switch(snapshots, workers, book, certificates, limiter, metrics, log, since)
         acceptance = Acceptance(
@@ -148,7 +149,7 @@ class ControlPlane:
         self._poller = poller
         Timetable(book, limiter, metrics).follow(poller)
         if store is not None:
-            poller.subscribe(lambda: store.poll, self._overrides.refresh)
+            poller.subscribe(lambda: store.poll, self._overrides.hear)
         if redis is not None:
             poller.subscribe(lambda: fleet.poll, fleet.hear)
         self._apis: tuple[Api, ...] = (
@@ -156,6 +157,7 @@ class ControlPlane:
             OpenApi(),
             CheckLimitApi(guard, control.check_from, book, identity, limiter, events.decided),
             OverridesApi(guard, self._overrides, book, identity),
+            PlanApi(guard, self._overrides, book, identity),
             ExplainApi(guard, book, explain, identity, limiter, self.tiers),
             UsageApi(guard, self._overrides, book, identity, limiter, self._audit, self.tiers),
             ReloadApi(guard, book, self._switch, revisions, self.reloader, fleet, settings.analytics),

@@ -23,6 +23,13 @@ class InvalidObjectError(ControlError):
         super().__init__("the body is invalid", errors=errors)
 
 
+class InvalidPlanError(ControlError):
+    """A file of overrides is invalid: `errors` has line, column, and what is wrong there, for each error."""
+
+    def __init__(self, errors: Sequence[dict[str, Any]], count: int) -> None:
+        super().__init__(f"the file has {count} error{'s' * (count != 1)}; nothing was changed", errors=errors)
+
+
 class AuditUnavailableError(ControlError):
     """The audit log cannot be written or read. What cannot be recorded must not happen."""
 

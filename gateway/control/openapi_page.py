@@ -1,6 +1,7 @@
 """`page`: the OpenAPI document as a page to read, whole in itself: no scripts, and nothing that is loaded."""
 
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from html import escape
@@ -17,8 +18,11 @@ _EXAMPLES = {"user": "ana", "address": "198.51.100.7"}
 """What stands for the parameters of a path in examples."""
 
 
+_EXPIRY = re.compile("2030-[0-9]{2}-[0-9]{2}T00:00:00Z")
+"""The end of an override in examples."""
+
 _TOMORROW = "'$(date -u -d +1day +%FT%TZ)'"
-"""In a quoted body: an override may last 366 days at most, so an example with a date would not work for long."""
+"""The same in a quoted body: an override may last 366 days at most, so a date would not work for long."""
 
 _RANGES = (
     ("minimum", "maximum", ""),
@@ -71,10 +75,9 @@ def curl(operation: Operation) -> str:
         words.append(f"-X {operation.method}")
     if "security" in operation.content:
         words.append('-H "Authorization: Bearer $TOKEN"')
-    example = _json_content(operation.content.get("requestBody", {})).get("example")
-    if example is not None:
-        body = shlex.quote(json.dumps(example)).replace(example.get("expires_at", _TOMORROW), _TOMORROW)
-        words += ["-H 'Content-Type: application/json'", f"-d {body}"]
+    for kind, content in operation.content.get("requestBody", {}).get("content", {}).items():
+        example = content["example"] if kind == "text/csv" else json.dumps(content["example"])
+        words += [f"-H 'Content-Type: {kind}'", f"-d {_EXPIRY.sub(_TOMORROW, shlex.quote(example))}"]
     return " \\\n  ".join([*words, f"{_URL}{path}"])
 
 

@@ -2,10 +2,13 @@
 
 from typing import NamedTuple
 
-from gateway.limits.address import Network, parse_clients
+from gateway.limits.address import Network, name_clients, parse_address, parse_clients
 from gateway.limits.identity import Identity
 
 USER, ADDRESS = "user", "address"
+KINDS = (USER, ADDRESS)
+
+_MAX_USER = 256
 
 
 class Target(NamedTuple):
@@ -32,3 +35,36 @@ class Target(NamedTuple):
     def digest(self, identity: Identity) -> str:
         """The name as a keyed hash: how logs and the store call it."""
         return identity.digest(self.kind, self.name).decode()
+
+
+def parse_target(kind: str, name: str) -> Target:
+    """The target that an operator means by a name.
+
+    Raises:
+        ValueError: it cannot be one. The message says why, and begins with a verb.
+    """
+    if kind == ADDRESS:
+        return Target(ADDRESS, name_clients(parse_clients(name)))
+    if not 0 < len(name) <= _MAX_USER or not _is_unicode(name):
+        raise ValueError(f"must be a string of 1 to {_MAX_USER} characters in UTF-8")
+    return Target(USER, name)
+
+
+def address_in(user: str) -> str | None:
+    """The address or network that was written as a user id, or as a part of a path in which its slash is escaped.
+
+    Callers who are known by address have no user id, so nothing that is set for such a user has an effect.
+    """
+    text = user.removeprefix("address/")
+    try:
+        return name_clients(parse_clients(text))
+    except ValueError:
+        return None if parse_address(text.partition("/")[0]) is None else "{address}"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

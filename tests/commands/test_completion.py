@@ -58,6 +58,7 @@ def test_commands_flags_and_values_are_completed_at_each_level(
 
     assert offered("re") == {"reload", "replay", "report", "revisions"}
     assert offered("override", "") >= {"set", "list", "rm"}
+    assert offered("overrides", "") >= {"apply", "dump"}
     assert offered("override", "set", "ana", "--ex") == {"--exempt"}
     assert offered("reload", "--dry-run", "--fl") == {"--fleet"}
     assert offered("check", "--on") == {"--online"}

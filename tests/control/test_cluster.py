@@ -9,6 +9,7 @@ from gateway.settings.store import Store
 from gateway.settings.url import RedisUrl
 from tests.auth.keys import token
 from tests.control.overrides.test_api import override, put
+from tests.control.overrides.test_plan_api import apply, row
 from tests.control.running import ENDPOINTS, limit, settings, worker
 from tests.redis.clusters import redis_cluster
 from tests.waiting import PATIENT, eventually
@@ -29,6 +30,14 @@ async def test_overrides_and_reloads_reach_the_other_gateway_in_a_cluster(tmp_pa
                 return not (await second.check("alice", "order"))["allowed"]
 
             await eventually(is_blocked)
+            plan = [row("alice", "exempt"), row("bob", "block")]
+            assert (await apply(first, plan)).status == 200
+
+            async def is_applied() -> bool:
+                allowed = [(await second.check(user, "order"))["allowed"] for user in ("alice", "bob")]
+                return allowed == [True, False]
+
+            await eventually(is_applied)
 
             async def knows_the_other() -> bool:
                 answer = await first.call("POST", "/api/v1/admin/reload?fleet=true&dry_run=true", token=token("reload"))

@@ -7,12 +7,28 @@ import pytest
 
 from gateway.config.rule_test import RULE_TESTS
 from gateway.config.rulebook import RULES
+from gateway.control.overrides.csv_file import read_rows
+from gateway.control.overrides.plan import COLUMNS
 from gateway.limiter.buckets import BYTES_PER_BUCKET
 from tests.docs.pages import PAGES, ROOT, File, blocks
 from tests.docs.sections import sections_in
 from tests.docs.session import Session
 
-LANGUAGES = {"console", "sh", "yaml", "text", "json", "python", "lua", "mermaid", "ini", "nginx", "caddy", "haproxy"}
+LANGUAGES = {
+    "console",
+    "sh",
+    "yaml",
+    "text",
+    "json",
+    "python",
+    "lua",
+    "mermaid",
+    "ini",
+    "nginx",
+    "caddy",
+    "haproxy",
+    "csv",
+}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -23,6 +39,15 @@ async def test_commands_print_what_the_page_shows_and_files_load(page: Path, tmp
         for block in blocks(page):
             assert block.language in LANGUAGES, f"{block}: name the block's language"
             await session.follow(block)
+
+
+@each_page
+def test_a_csv_file_on_a_page_is_one_of_overrides(page: Path) -> None:
+    for block in blocks(page):
+        if block.language == "csv":
+            header, *rows = read_rows(block.text)
+            assert {*header.cells} <= {*COLUMNS}, block
+            assert {len(row.cells) for row in rows} == {len(header.cells)}, block
 
 
 @each_page

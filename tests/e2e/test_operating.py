@@ -4,7 +4,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, chdir, redirect_stderr, redirect_stdout
-from io import StringIO
+from datetime import UTC, datetime, timedelta
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,6 +123,41 @@ async def test_an_override_is_set_listed_and_removed_with_a_token_made_from_the_
         lines = said.splitlines()
         assert [line.partition("  ")[0].partition(":")[0] for line in lines] == [r"ana\x1b[31m\n\u202eeve"] * 3
         assert r"a\tb (by " in lines[1]
+
+
+async def test_a_file_of_overrides_is_compared_applied_and_dumped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with operated(tmp_path) as running:
+        plan = tmp_path / "plan.csv"
+        plan.write_text("user,address,effect,reason,expires_at\nana,,blok,abuse,soon\n,,exempt,sale,soon\n")
+        said = await running.says("overrides", "apply", "plan.csv", code=1)
+        assert said.splitlines()[0] == "gateway: the file has 4 errors; nothing was changed"
+        assert said.splitlines()[1] == "plan.csv:2:6: effect: must be one of quota, tier, exempt, block"
+        soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        rows = [f"user{number},,exempt,sale,{soon}" for number in range(12)]
+        plan.write_text("\n".join(["user,address,effect,reason,expires_at", f"ana,,block,abuse,{soon}", *rows]))
+        first, shown, *_, more, how = (await running.says("overrides", "apply", "plan.csv", "--dry-run")).splitlines()
+        assert first == "13 overrides would be in force: 13 added, 0 removed, 0 changed, 0 unchanged"
+        assert shown.startswith("  + ana  block  until ")
+        assert more == "  + and 3 more"
+        assert await running.statuses("ana", 1) == [200]
+        version = how.removeprefix("to apply this and nothing else: ").split()
+        said = await running.says("overrides", "apply", "plan.csv", *version)
+        assert said.startswith("13 overrides are in force: 13 added")
+        assert await running.statuses("ana", 1) == [429]
+        assert "make another dry run" in await running.says("overrides", "apply", "plan.csv", *version, code=1)
+        dumped = await running.says("overrides", "dump")
+        assert json.loads(await running.says("overrides", "dump", "--json")) == {"csv": dumped}
+        monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(dumped.encode())))
+        result = json.loads(await running.says("overrides", "apply", "-", "--json"))
+        assert (result["unchanged"], result["added"]["count"]) == (13, 0)
+        plan.write_text(dumped.replace("block,", "exempt,").replace(",sale", ",fair"))
+        said = await running.says("overrides", "apply", "plan.csv")
+        assert "0 added, 0 removed, 13 changed" in said
+        assert "  ~ ana  exempt  until " in said
+        assert "      before: ana  block  until " in said
+        assert "nothing.csv cannot be read" in await running.says("overrides", "apply", "nothing.csv", code=1)
 
 
 async def test_what_a_user_has_left_and_how_the_gateway_is(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from socket import gethostname
@@ -30,6 +31,7 @@ upstreams: {{default: {{urls: ["http://127.0.0.1:{upstream}"]}}}}
 workers: 2
 rules: rules.yaml
 """
+SOON = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 RULES = "limits: [{name: everyone, per: user, rate: 2/day, burst: 2}]\n"
 
 
@@ -74,6 +76,8 @@ async def test_two_gateways_do_all_they_do_as_a_user_with_that_rule(tmp_path: Pa
             assert "bob" in await says("override", "list")
             assert "everyone" in await says("usage", "ana")
             assert f"gateway {gethostname()}/" in await says("reload", "--fleet")
+            (tmp_path / "plan.csv").write_text(await says("overrides", "dump") + "eve,,block,,,,,,,abuse," + SOON)
+            assert "1 added, 0 removed, 0 changed, 1 unchanged" in await says("overrides", "apply", "plan.csv")
             await says("override", "rm", "bob")
             assert "none is missing at the end" in await says(
                 "audit", "verify", str(tmp_path / "a/audit.jsonl"), to=False

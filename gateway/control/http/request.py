@@ -16,7 +16,7 @@ from gateway.limits.address import UNIX, Address, Unix, parse_address
 from gateway.limits.duration import format_duration, parse_duration
 
 MAX_BODY = 65_536
-"""Bytes of a body; the largest that makes sense is an override."""
+"""Bytes of a JSON body; the largest that makes sense is an override."""
 
 BODY_TIMEOUT = web.AppKey("body_timeout", float)
 """Seconds for a body to arrive."""
@@ -124,25 +124,35 @@ async def read_json_body(request: web.Request) -> JsonObject:
     """The JSON object in a request's body.
 
     Raises:
-        Problem: 415 if it is sent as something else, 408 if it has not arrived in time, 413 if it is too large, 400 if
-            it is not a strict JSON object.
+        Problem: as `read_body`; 400 if it is not a strict JSON object.
     """
-    if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json in UTF-8")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must not have a Content-Encoding")
-    seconds = request.app[BODY_TIMEOUT]
     try:
-        async with asyncio.timeout(seconds):
-            body = await request.read()
-        document = parse_strict_json(body)
-    except TimeoutError:
-        close = {"Connection": "close"}
-        raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {seconds:g} s", close) from None
-    except web.HTTPRequestEntityTooLarge:
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY} bytes") from None
+        document = parse_strict_json(await read_body(request, "application/json", MAX_BODY))
     except StrictJsonError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not strict JSON: {error}") from None
     if not isinstance(document, dict):
         raise Problem(HTTPStatus.BAD_REQUEST, "the body is not a JSON object")
     return JsonObject(document)
+
+
+async def read_body(request: web.Request, media_type: str, most: int) -> bytes:
+    """A request's body, up to `most` bytes.
+
+    Raises:
+        Problem: 415 if it is sent as something else, 408 if it has not arrived in time, 413 if it is too large.
+    """
+    if request.content_type != media_type or (request.charset or "utf-8").lower() != "utf-8":
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body must be {media_type} in UTF-8")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must not have a Content-Encoding")
+    seconds, body = request.app[BODY_TIMEOUT], bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > most:
+                    raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {most} bytes")
+    except TimeoutError:
+        close = {"Connection": "close"}
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {seconds:g} s", close) from None
+    return bytes(body)

@@ -1,7 +1,5 @@
 """`OverridesApi`: shows, sets and removes overrides, ``/api/v1/admin/overrides``."""
 
-from bisect import bisect_right
-
 from aiohttp import web
 
 from gateway.auth.grant import Scope
@@ -16,6 +14,7 @@ from gateway.control.http.request import (
     read_json_body,
 )
 from gateway.control.http.target import routes, stored_target_in_path, target_in_path
+from gateway.control.overrides.listing import Listing, list_overrides
 from gateway.control.overrides.model import OverrideRecord, read_override
 from gateway.control.overrides.sync import OverrideSync
 from gateway.limits.identity import Identity
@@ -37,6 +36,7 @@ class OverridesApi:
         self._overrides = overrides
         self._book = book
         self._identity = identity
+        self._listing = Listing({}, [])
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -50,20 +50,16 @@ class OverridesApi:
         await authorize(request, self._guard, Scope.READ_LIMITS)
         allow_only(request, "after", "limit")
         after, most = query_string(request, "after") or "", query_integer(request, "limit", 100, 1, 1000)
-        records = sorted(self._overrides.records.values(), key=lambda record: record.target.path)
-        start = bisect_right(records, after, key=lambda record: record.target.path)
-        page = records[start : start + most]
-        return web.json_response(
-            {
-                "overrides": [record.document() for record in page],
-                "next": page[-1].target.path if start + most < len(records) else None,
-            }
-        )
+        listing = self._listing  # kept for the next page, unless something changes
+        if listing.source is not self._overrides.known.texts:
+            listing = self._listing = await list_overrides(self._overrides.known.texts)
+        records, following = listing.page(after, most)
+        return web.json_response({"overrides": [record.document() for record in records], "next": following})
 
     async def _show(self, request: web.Request) -> web.Response:
         await authorize(request, self._guard, Scope.READ_LIMITS)
         target = stored_target_in_path(request)
-        record = self._overrides.records.get(target.digest(self._identity))
+        record = self._overrides.find(target.digest(self._identity))
         if record is None:
             raise NoOverrideError(f"this {target.kind} has no override")
         return web.json_response(record.document())

@@ -3,17 +3,25 @@
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from gateway.auth.strict_json import StrictJsonError, parse_strict_json
-from gateway.control.overrides.store import StoredOverrides
+from gateway.auth.timestamps import now
+from gateway.control.overrides.store import NONE, StoredOverrides, Version
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.scripts import Call
 
+_VERSION = "version"
+_HEAD = re.compile(rb'\{"version": "([0-9]{1,16})-([0-9]{1,16})"')
+_LONGEST_HEAD = 64
+
 
 class OverrideFile:
-    """Overrides by the digests of users. The file is replaced as a whole; only its owner may read it. Methods block.
+    """Overrides by the digests of their targets, and their version. Only its owner may read it. Methods block.
+
+    It is one JSON object, each member on a line of its own; it is replaced as a whole.
 
     Args:
         file: Its path.
@@ -22,7 +30,7 @@ class OverrideFile:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def read(self) -> dict[str, str]:
+    def read(self) -> dict[bytes, bytes]:
         """The overrides; none if there is no file.
 
         Raises:
@@ -35,9 +43,20 @@ class OverrideFile:
             return {}
         if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
             raise StrictJsonError("not a file of overrides")
-        return texts
+        return {digest.encode(): text.encode() for digest, text in texts.items() if digest != _VERSION}
 
-    def write(self, texts: Mapping[str, str]) -> None:
+    def version(self) -> Version | None:
+        """The version of the overrides; `NONE` if there is no file, None if it is not intact."""
+        try:
+            with self.file.open("rb") as opened:
+                found = _HEAD.match(opened.read(_LONGEST_HEAD))
+        except FileNotFoundError:
+            return NONE
+        except OSError:
+            return None
+        return Version(int(found[1]), int(found[2])) if found else None
+
+    def write(self, version: Version, texts: Mapping[bytes, bytes]) -> None:
         """Replace the overrides. They are on disk when this returns.
 
         Raises:
@@ -47,7 +66,10 @@ class OverrideFile:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         new = self.file.with_suffix(f".{os.getpid()}")  # of this process alone: other workers may write, too
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
-            opened.write(json.dumps(texts).encode())
+            opened.write(b'{"version": "%b"' % str(version).encode())
+            for digest, text in texts.items():  # one by one: all at once, they would hold up the other threads
+                opened.write(f',\n"{digest.decode()}": {json.dumps(text.decode())}'.encode())
+            opened.write(b"\n}\n")
             opened.flush()
             os.fsync(opened.fileno())
         new.replace(self.file)
@@ -68,41 +90,60 @@ class FileOverrideStore:
     def __init__(self, file: OverrideFile) -> None:
         self._file = file
         self._stored: StoredOverrides | None = None
+        self._last: StoredOverrides | None = None
         self.poll: Call | None = None
 
-    async def load(self, known: int) -> StoredOverrides | None:
+    async def load(self, known: Version) -> StoredOverrides | None:
         stored = await self._current()
-        return None if stored.version == known else stored
+        if stored.version == known:
+            return None
+        is_next = (known.generation, known.number + 1) == stored.version
+        return self._last if self._last is not None and is_next else stored
 
     async def _current(self) -> StoredOverrides:
         if self._stored is None:
             try:
-                self._stored = StoredOverrides(1, await asyncio.to_thread(self._file.read))
+                texts = await asyncio.to_thread(self._file.read)
             except (OSError, ValueError) as error:
                 raise StoreUnavailableError(f"{self._file.file} cannot be read: {error}") from error
+            self._stored = StoredOverrides(Version(now(), 0), texts)
         return self._stored
 
-    async def put(self, digest: str, text: str) -> None:
-        await self._write({**(await self._current()).texts, digest: text})
+    async def put(self, digest: bytes, text: bytes) -> None:
+        await self._change({digest: text}, ())
 
-    async def remove(self, digest: str, text: str) -> bool:
-        texts = dict((await self._current()).texts)
-        if texts.get(digest) != text:
+    async def remove(self, texts: Mapping[bytes, bytes]) -> Collection[bytes]:
+        stored = (await self._current()).texts
+        removed = [digest for digest, text in texts.items() if stored.get(digest) == text]
+        if removed:
+            await self._change({}, removed)
+        return removed
+
+    async def replace(self, texts: Mapping[bytes, bytes], known: Version) -> bool:
+        if (await self._current()).version != known:
             return False
-        del texts[digest]
-        await self._write(texts)
+        await self._write(StoredOverrides(Version(max(now(), known.generation + 1), 0), texts))
+        self._last = None
         return True
 
-    async def restore(self, lost: StoredOverrides) -> None:
+    async def restore(self, texts: Mapping[bytes, bytes]) -> None:
         """Does nothing: nobody else could lose them."""
 
     async def touch(self) -> None:
         """Does nothing: there are no other workers."""
 
-    async def _write(self, texts: Mapping[str, str]) -> None:
-        version = (await self._current()).version + 1
+    async def _change(self, texts: Mapping[bytes, bytes], removed: Collection[bytes]) -> None:
+        (generation, number), stored, *_ = await self._current()
+        version = Version(generation, number + 1)
+        changed = {**stored, **texts}
+        for digest in removed:
+            del changed[digest]
+        await self._write(StoredOverrides(version, changed))
+        self._last = StoredOverrides(version, texts, removed, is_whole=False)
+
+    async def _write(self, stored: StoredOverrides) -> None:
         try:
-            await asyncio.to_thread(self._file.write, texts)
+            await asyncio.to_thread(self._file.write, stored.version, stored.texts)
         except OSError as error:
             raise StoreUnavailableError(f"{self._file.file} cannot be written: {error.strerror}") from error
-        self._stored = StoredOverrides(version, texts)
+        self._stored = stored

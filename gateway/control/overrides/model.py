@@ -1,11 +1,13 @@
 """`OverrideRecord`: an override as it stands in requests, in responses and in the store."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from gateway.auth.timestamps import format_timestamp, parse_timestamp
+from gateway.control.errors import InvalidObjectError
 from gateway.control.json_object import JsonObject
 from gateway.control.target import ADDRESS, USER, Target
 from gateway.limits.bucket import Quota
@@ -26,9 +28,17 @@ _SHARED = {
 }
 """Limits that an override cannot name: who has a bucket, and whether each endpoint has."""
 
+_MAX_KNOWN = 10_000
+"""Different overrides that a reader remembers: most have something in common with others."""
+
 _MAX_BURST = 1_000_000_000
 
 _EFFECTS = tuple(each.value for each in Effect)
+
+_KINDS = {b"user": USER, b"address": ADDRESS}
+
+_FIRST = re.compile(rb'\{"(user|address)":("(?:[^"\\]|\\.)*"),')
+"""The first member of a record, which is its target."""
 
 _HOLDERS = {USER: {USER}, ADDRESS: {USER, ADDRESS}}
 """Who holds the buckets that an override changes. Of a client's, those per user count who has no other name."""
@@ -70,17 +80,76 @@ class OverrideRecord(NamedTuple):
             document["endpoints"] = sorted(override.endpoints)
         return document | {"reason": override.reason, "expires_at": format_timestamp(override.expires_at)}
 
-    def text(self) -> str:
-        """As it is stored."""
-        return json.dumps(self.document(), separators=(",", ":"))
+    def text(self) -> bytes:
+        """As it is stored: the target first, then what it may have in common with other records."""
+        return json.dumps(self.document(), separators=(",", ":")).encode()
 
 
-def parse_record(text: str) -> OverrideRecord:
-    """The record that `OverrideRecord.text` has written."""
-    document = json.loads(text)
-    kind = ADDRESS if ADDRESS in document else USER
-    target, set_by, set_at = Target(kind, document.pop(kind)), document.pop("set_by"), document.pop("set_at")
-    return OverrideRecord(target, _read(JsonObject(document)), set_by, set_at)
+class RecordReader:
+    """Reads stored records. What several have in common is parsed once, and held once: all but their targets."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[Override, str, str]] = {}
+
+    def read(self, text: bytes) -> OverrideRecord:
+        """The record that `OverrideRecord.text` has written.
+
+        Raises:
+            ValueError: it is not one, or of a newer version.
+        """
+        try:
+            target, end = _read_target(text)
+            rest = text[end:]
+            known = self._known.get(rest)
+            if known is None:
+                if len(self._known) >= _MAX_KNOWN:
+                    self._known.clear()
+                known = self._known[rest] = _read_rest(rest)
+        except (KeyError, TypeError, InvalidObjectError) as error:
+            raise ValueError(f"not an override that this version knows: {error}") from error
+        return OverrideRecord(target, *known)
+
+
+def _read_target(text: bytes) -> tuple[Target, int]:
+    """The target of a record, and where it ends."""
+    first = _FIRST.match(text)
+    if first is None:
+        raise ValueError("not an override: it does not begin with its target")
+    name = json.loads(first[2]) if b"\\" in first[2] else first[2][1:-1].decode()
+    return Target(_KINDS[first[1]], name), first.end()
+
+
+def _read_rest(rest: bytes) -> tuple[Override, str, str]:
+    document = json.loads(b"{" + rest)
+    set_by, set_at = document.pop("set_by"), document.pop("set_at")
+    return _read(JsonObject(document)), set_by, set_at
+
+
+def target_of(text: bytes) -> Target:
+    """The target of a stored record.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    return _read_target(text)[0]
+
+
+def parse_record(text: bytes) -> OverrideRecord:
+    """One stored record; see `RecordReader` for many.
+
+    Raises:
+        ValueError: it is not one, or of a newer version.
+    """
+    return RecordReader().read(text)
+
+
+def parse_override(body: JsonObject) -> Override:
+    """An override as it is written, whatever the rules are.
+
+    Raises:
+        InvalidObjectError: with all that is wrong.
+    """
+    return _read(body)
 
 
 def read_override(body: JsonObject, target: Target, rules: Rules, now: int) -> Override:

@@ -1,8 +1,9 @@
--- Stores an override, in the place of any other of this user.
+-- Stores an override, in the place of any other of this target.
 --
 -- KEYS[1]  the overrides.
--- ARGV     the user's digest, and the override.
--- Returns  the new version.
+-- ARGV     the target's digest, and the override.
+-- Returns  1.
 
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-return {redis.call('HINCRBY', KEYS[1], 'version', 1)}
+note(KEYS[1], ARGV[1])
+return {1}

@@ -309,9 +309,11 @@ async def test_an_unreadable_override_keeps_no_other_from_being_in_force(
     async with redis_server() as redis, gateway(limit("each", 5), store=redis.url, control=plane) as running:
         assert await put(running, "alice", override("block")) == 201
         async with Redis(port=redis.port, protocol=2, decode_responses=True) as client:
-            (alice,) = {str(name) for name in await client.hkeys("gateway:overrides")} - {"version"}
+            (alice,) = [
+                str(name) for name in await client.hkeys("gateway:overrides") if len(str(name)) == len("f" * 32)
+            ]
             await client.hset("gateway:overrides", mapping={alice: '{"effect":"yet unknown"}', "f" * 32: "{"})
-            await client.hincrby("gateway:overrides", "version", 1)
+            await client.hincrby("gateway:overrides", "generation", 1)
         assert await put(running, "bob", override("block")) == 201
         for user in ("alice", "bob"):
             assert not (await running.check(user, "order"))["allowed"]

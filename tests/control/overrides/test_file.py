@@ -1,7 +1,6 @@
 """The file of overrides: whole, its owner's, and no longer believed once Redis answers."""
 
 import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.control.overrides.file import OverrideFile
+from gateway.control.overrides.store import NONE, Version
 from tests.auth.keys import token
 from tests.control.fleet import fleet_member
 from tests.control.running import Running, gateway, limit
@@ -18,6 +18,7 @@ from tests.waiting import eventually
 BASE = "/api/v1/admin/overrides"
 BOTH = token("limits:write limits:read")
 COPY = "overrides-known.json"
+DIGEST = 32
 DAMAGED = (b"", b"{", b"\xff", b"[]", b'{"a": 1}', b'{"a": "x", "a": "y"}', b"[" * 100_000)
 
 
@@ -35,17 +36,26 @@ async def passes(running: Running, user: str) -> bool:
 async def in_redis(redis: RedisServer) -> dict[str, str]:
     async with Redis(port=redis.port, protocol=2, decode_responses=True) as client:
         found = await client.hgetall("gateway:overrides")
-    return {str(digest): str(text) for digest, text in found.items() if digest != "version"}
+    return {str(digest): str(text) for digest, text in found.items() if len(digest) == DIGEST}
+
+
+def as_text(overrides: dict[bytes, bytes]) -> dict[str, str]:
+    return {digest.decode(): text.decode() for digest, text in overrides.items()}
 
 
 def test_what_was_written_is_read_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     file = OverrideFile(tmp_path / "state" / "overrides.json")
     assert file.read() == {}
-    for texts in ({"1f": '{"user":"å"}'}, {}):
-        file.write(texts)
+    assert file.version() == NONE
+    for version, texts in ((Version(7, 1), {b"1f": '{"user":"å"}'.encode(), b"2f": b"{}"}), (Version(7, 2), {})):
+        file.write(version, texts)
         assert file.read() == texts
+        assert file.version() == version
         assert file.file.stat().st_mode & 0o777 == 0o600
     assert list(file.file.parent.iterdir()) == [file.file]
+    file.file.write_bytes(b"{")
+    assert file.version() is None
+    assert OverrideFile(tmp_path).version() is None
 
 
 @pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
@@ -99,9 +109,9 @@ async def test_a_damaged_copy_is_logged_ignored_and_replaced(tmp_path: Path, cap
         async with gateway(limit("each", 500), store=redis.url, control={"state": tmp_path}) as running:
             assert await passes(running, "alice")
             await redis.start()
-            await eventually(lambda: asyncio.to_thread(lambda: copy.read_bytes() == b"{}"))
+            await eventually(lambda: asyncio.to_thread(lambda: OverrideFile(copy).version() == NONE))
             await block(running, "alice")
-            assert json.loads(copy.read_bytes()) == await in_redis(redis)
+            assert as_text(OverrideFile(copy).read()) == await in_redis(redis)
     said = capfd.readouterr().err
     assert said.count("overrides_copy_unreadable") == 1
     assert "alice-the-secret" not in said
@@ -127,7 +137,7 @@ async def test_workers_that_write_at_once_leave_what_redis_holds(tmp_path: Path)
             copy = OverrideFile(tmp_path / "state" / COPY)
 
             async def is_the_same() -> bool:
-                return copy.read() == held
+                return as_text(copy.read()) == held
 
             await eventually(is_the_same)
         redis.kill()
