@@ -5,7 +5,7 @@ import gc
 import logging
 import platform
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from socket import gethostname, socket
 from ssl import SSLContext
@@ -150,7 +150,6 @@ class Worker:
                 tracing = TracingObserver(events, await stack.enter_async_context(open_tracer(settings.tracing, log)))
             forwarder = self._forwarder(events, tracing)
             stack.callback(forwarder.close)
-            self._certificates.follow = self._follow(forwarder, metrics)
 
             identity = build_identity(settings.identity, settings.intake.max_header, events.identity_rejected)
             redis = await stack.enter_async_context(connected(settings.store))
@@ -185,6 +184,7 @@ class Worker:
             around: Around = tracing.around if tracing is not None else lambda handle: handle
             servers = self._servers(proxy_to, around, forwarder, identity.trusts, events)
             self._watch(metrics, limiter, servers.values())
+            self._certificates.follow = self._follow(forwarder, servers.values(), metrics)
 
             sites = await stack.enter_async_context(control.serve(self._with_tls(self._bound[CONTROL])))
             listening = [
@@ -304,10 +304,19 @@ class Worker:
             return Forwarder(settings.upstreams, events, settings.dns, keep_rate_limits=keep, tls=tls)
         return TracedForwarder(settings.upstreams, tracing, settings.dns, keep_rate_limits=keep, tls=tls)
 
-    def _follow(self, forwarder: Forwarder, metrics: Metrics) -> Callable[[Certificates], None]:
+    def _follow(
+        self, forwarder: Forwarder, servers: Iterable[Server], metrics: Metrics
+    ) -> Callable[[Certificates], None]:
         """What certificates that replace others are passed to."""
+        verifying = [each.tls for each in self._settings.listen if each.tls is not None and each.tls.client_ca]
+        contexts = self._certificates.current.contexts
 
         def follow(certificates: Certificates) -> None:
+            nonlocal contexts
+            if any(certificates.contexts[each] is not contexts[each] for each in verifying):
+                for server in servers:
+                    server.end_certified()
+            contexts = certificates.contexts
             forwarder.use(certificates)
             metrics.certificates(certificates.expiries_by_name())
 

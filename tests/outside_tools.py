@@ -73,13 +73,23 @@ _ALL = (
     Tool(
         "promtool", "prometheus", "whether Prometheus reads our metrics, alerts, dashboard queries and scrape settings"
     ),
-    Tool("haproxy", "haproxy", "whether HAProxy in front, set up as documented, lets a client claim to be a user"),
+    Tool(
+        "haproxy",
+        "haproxy",
+        "whether HAProxy in front, set up as documented, lets a client claim to be a user, and its PROXY protocol",
+    ),
     Tool(
         "caddy",
         "caddy",
         "whether Caddy, set up as documented, lets a client claim to be a user, in front and at a door",
     ),
-    Tool("go", "golang-go", "Go's HTTP server as an upstream: early responses, and https that closes its connections"),
+    Tool(
+        "go",
+        "golang-go",
+        "Go's HTTP server as an upstream: early responses, and https that closes its connections; its client with a "
+        "certificate",
+    ),
+    Tool("openssl", "openssl", "OpenSSL's own client with a certificate"),
     Tool("node", "nodejs", "Node's HTTP server as an upstream, and its keep-alive agent as a client"),
     Tool("zsh", "zsh", "what zsh completes with the script of `gateway completion`"),
     Tool("fish", "fish", "what fish completes with the script of `gateway completion`"),

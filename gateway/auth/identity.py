@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from gateway.auth.caller_token import Verifier
 from gateway.limits.identity import Identity
-from gateway.limits.identity_source import BearerToken, Rejection, TrustedHeader
+from gateway.limits.identity_source import ApiKey, BearerToken, Rejection, TrustedHeader
 from gateway.settings.identity import IdentityPolicy, Jwt
 
 
@@ -38,4 +38,4 @@ def identity_headers(policy: IdentityPolicy) -> list[str]:
 
 def credential_headers(policy: IdentityPolicy) -> list[str]:
     """Names of the headers in which callers send a token or a key."""
-    return [source.header for source in policy.sources if not isinstance(source, TrustedHeader)]
+    return [source.header for source in policy.sources if isinstance(source, Jwt | ApiKey)]

@@ -23,6 +23,8 @@ Name = str | Tls
 """Whose certificates: an upstream's, by its name, or a listener's, by its setting."""
 
 _NO_AUTHORITY = "this file holds no certificate in PEM; it should start with -----BEGIN CERTIFICATE-----"
+_LIST = b"-----BEGIN X509 CRL-----"
+"""How a list of revoked certificates begins (RFC 7468 section 6)."""
 _OTHER_KEY = "this is the key of another certificate"
 _NO_PAIR = (
     "this is not a certificate in PEM followed by its chain, or 'key' is not its private key in PEM, without a password"
@@ -33,7 +35,7 @@ class UnusableFileError(Exception):
     """A file cannot be used.
 
     Attributes:
-        key: Which: ``ca``, ``certificate`` or ``key``.
+        key: Which: ``ca``, ``client_ca``, ``certificate`` or ``key``.
         why: A sentence for operators.
     """
 
@@ -126,29 +128,44 @@ def upstream_context(upstream: Upstream) -> SSLContext:
 
 
 def listener_context(tls: Tls) -> SSLContext:
-    """What a listener serves TLS with: its certificate, the versions and the protocol it offers.
+    """What a listener serves TLS with: its certificate, the versions and the protocol it offers, and whom it lets in.
 
     Raises:
-        UnusableFileError: certificate or key cannot be used.
+        UnusableFileError: a file cannot be used.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     _load_pair(context, tls.certificate, tls.key)
+    if tls.client_ca is not None:
+        check_authorities(tls.client_ca, "client_ca")
+        context.load_verify_locations(tls.client_ca)
+        # What is in the file is trusted, an authority below another one as well. Python 3.13 has both by default.
+        context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+        if _LIST in tls.client_ca.read_bytes():
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+        context.verify_mode = ssl.CERT_REQUIRED if tls.client_certificate == "required" else ssl.CERT_OPTIONAL
     return context
 
 
-def check_authorities(file: Path) -> None:
+def check_authorities(file: Path, key: str = "ca") -> None:
     """Check that a file holds certificates to trust.
+
+    Args:
+        file: The file.
+        key: What names it.
 
     Raises:
         UnusableFileError: it does not.
     """
+    context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+        context.load_verify_locations(file)
     except (OSError, ssl.SSLError) as error:
-        raise UnusableFileError("ca", _reason(error) or _NO_AUTHORITY) from None
+        raise UnusableFileError(key, _reason(error) or _NO_AUTHORITY) from None
+    if not context.cert_store_stats()["x509"]:  # but revocation lists only
+        raise UnusableFileError(key, _NO_AUTHORITY)
 
 
 def check_certificate(certificate: Path, key: Path) -> None:
@@ -191,9 +208,10 @@ def _wanted(settings: Settings) -> Iterable[_Wanted]:
             yield upstream.name, places, given, partial(upstream_context, upstream)
     for plane, listeners in settings.listeners.items():
         for served in dict.fromkeys(listener.tls for listener in listeners if listener.tls is not None):
-            pair = {"certificate": served.certificate, "key": served.key}
+            files = {"certificate": served.certificate, "key": served.key, "client_ca": served.client_ca}
+            given = {key: file for key, file in files.items() if file is not None}
             place = {PUBLIC: "listen", CONTROL: "control.listen"}.get(plane, f"doors.{plane}.listen")
-            yield served, _places(f"{place}.tls"), pair, partial(listener_context, served)
+            yield served, _places(f"{place}.tls"), given, partial(listener_context, served)
 
 
 def _name_of(name: Name) -> str:
@@ -210,7 +228,7 @@ def _expiry(file: Path) -> float | None:
 
 
 def _places(section: str) -> dict[str, str]:
-    return {key: f"{section}.{key}" for key in ("ca", "certificate", "key")}
+    return {key: f"{section}.{key}" for key in ("ca", "client_ca", "certificate", "key")}
 
 
 def _check_unchanged(files: Mapping[str, Path], digest: str) -> None:

@@ -30,7 +30,7 @@ class Flags:
 
     Attributes:
         upstream: URL of the upstream called ``default``; its other settings stay.
-        listen: Addresses of the public port; its TLS settings stay.
+        listen: Addresses of the public port; its TLS settings and `proxy_protocol` stay.
         control: Addresses of the control plane; its TLS settings and keys stay.
         store: ``memory`` or a URL. Replaces everything about where Redis is and how to log in.
         rules: File or folder of rules, relative to the working directory.
@@ -70,13 +70,15 @@ def _as_yaml(given: str | Sequence[str]) -> yaml.Node:
 
 
 def _listen(before: Sequence[Listener], default: Listener) -> Callable[[Node], tuple[Listener, ...]]:
-    """Reads addresses that replace those of the file, and serve TLS as those did."""
-    tls = {each.tls for each in before} or {None}
+    """Reads addresses that replace those of the file; what comes there before HTTP stays."""
+    kept = {replace(default, tls=each.tls, proxy_protocol=each.proxy_protocol) for each in before} or {default}
 
     def read(node: Node) -> tuple[Listener, ...]:
-        if len(tls) > 1:
-            raise node.refuse("the listeners in the file differ in their TLS settings; change the addresses there")
-        return listeners(replace(default, tls=next(iter(tls))))(node)
+        if len(kept) > 1:
+            raise node.refuse(
+                "the listeners in the file differ in their TLS settings or proxy_protocol; change the addresses there"
+            )
+        return listeners(next(iter(kept)))(node)
 
     return read
 

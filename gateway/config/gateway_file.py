@@ -27,6 +27,7 @@ from gateway.config.store import STORE
 from gateway.config.tracing import TRACING
 from gateway.config.upstream import upstreams
 from gateway.limits.address import LOOPBACK, belongs, parse_address
+from gateway.limits.identity_source import ClientCertificate
 from gateway.limits.path import PathPolicy
 from gateway.settings.analytics import Analytics
 from gateway.settings.control import Control
@@ -142,6 +143,9 @@ def _check(entries: Entries) -> None:
     _check_control(public, entries.get("control", Control()), entries)
     _check_doors(public, entries)
     identity = entries.get("identity", IdentityPolicy())
+    certified = identity and any(isinstance(each, ClientCertificate) for each in identity.sources)
+    if certified and public and not any(each.tls and each.tls.client_ca for each in public):
+        entries.at("identity").refuse("no listener asks for client certificates: set tls.client_ca in 'listen'")
     analytics = entries.get("analytics", Analytics())
     if not identity or identity.hash_key:
         return
@@ -167,6 +171,8 @@ def _check_doors(public: Sequence[Listener], entries: Entries) -> None:
         taken.append((name, door.listen))
         if any(listener.proxy_protocol for listener in door.listen):
             entries.at("doors").refuse(f"{name} does not read the PROXY protocol: leave out proxy_protocol")
+        if any(listener.tls and listener.tls.client_ca for listener in door.listen):
+            entries.at("doors").refuse(f"{name} knows proxies by their networks: leave out tls.client_ca")
 
 
 def _clash(one: Listener, other: Listener) -> bool:
@@ -177,6 +183,8 @@ def _check_control(public: Sequence[Listener], control: Control | None, entries:
     for listener in control.listen if control else ():
         if any(_clash(listener, each) for each in public):
             entries.at("control").refuse("the control plane cannot listen where the public port does")
+        if listener.tls and listener.tls.client_ca:
+            entries.at("control").refuse("the control plane knows operators by their tokens: leave out tls.client_ca")
         if listener.proxy_protocol:
             entries.at("control").refuse("the control plane does not read the PROXY protocol: leave out proxy_protocol")
         host = listener.host

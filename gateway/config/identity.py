@@ -14,7 +14,7 @@ from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
 from gateway.config.token_key import POLICY_KEYS, pick_policy
 from gateway.limits.address import Network, Unix
-from gateway.limits.identity_source import ApiKey, TrustedHeader
+from gateway.limits.identity_source import ApiKey, ClientCertificate, TrustedHeader
 from gateway.settings.identity import IdentityPolicy, Jwt
 from gateway.settings.token_key import TokenPolicy
 
@@ -58,7 +58,7 @@ def _nearest(value: str) -> str:
     return ".".join(name for part in _NAME.findall(value) if (name := part.strip("-")))
 
 
-AnySource = TrustedHeader | Jwt | ApiKey
+AnySource = TrustedHeader | Jwt | ApiKey | ClientCertificate
 
 _ADDRESS = "client_address"
 _MIN_KEY_LENGTH, _MAX_KEY_LENGTH = 16, 64
@@ -104,7 +104,24 @@ JWT = Section(
     required=("keys",),
     exclusive=_ONE_PLACE,
 )
-SOURCES: Mapping[str, Reader[AnySource]] = {"trusted_header": HEADER, "jwt": JWT, "api_key": API_KEY}
+CLIENT_CERTIFICATE = Section(
+    "identity.sources.client_certificate",
+    keys_of(ClientCertificate),
+    (ClientCertificate,),
+    lambda entries: entries.build(ClientCertificate),
+    required=("name",),
+    about="The certificate with which a client has connected, to a listener whose `tls` has `client_ca`.",
+    meanings={
+        "name": "Which of its names is the user ID: `uri`, the URI, such as a SPIFFE ID; `dns`, the DNS name; or "
+        "`subject`, the SHA-256 of its subject. A certificate with several URIs or DNS names identifies nobody.",
+    },
+)
+SOURCES: Mapping[str, Reader[AnySource]] = {
+    "trusted_header": HEADER,
+    "jwt": JWT,
+    "api_key": API_KEY,
+    "client_certificate": CLIENT_CERTIFICATE,
+}
 
 
 def _source(node: Node) -> AnySource:
@@ -177,8 +194,10 @@ def _check_proxy_headers(entries: Entries) -> None:
     for name in entries.get("proxy_headers", defaults.proxy_headers) or ():
         start = name.lower().removesuffix("*")
         for source in sources:
+            if not isinstance(source, Jwt | ApiKey):
+                continue
             asked = source.header.lower()
-            if not isinstance(source, TrustedHeader) and (asked.startswith(start) if "*" in name else asked == start):
+            if asked.startswith(start) if "*" in name else asked == start:
                 entries.at("proxy_headers").refuse(
                     f"{name}: clients send tokens or keys in {source.header}, see 'sources'"
                 )
@@ -238,9 +257,9 @@ IDENTITY = Section(
     (IdentityPolicy,),
     _identity,
     meanings={
-        "sources": "Tried in this order; the first that identifies the caller wins. Each is `trusted_header`, `jwt` or "
-        "`api_key` with its keys below. The client's address is always the last resort; `client_address` at the end "
-        "says so.",
+        "sources": "Tried in this order; the first that identifies the caller wins. Each is `trusted_header`, `jwt`, "
+        "`api_key` or `client_certificate` with its keys below. The client's address is always the last resort; "
+        "`client_address` at the end says so.",
         **_HASH_KEY.meanings,
     },
     exclusive=(_HASH_KEY.pair,),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from gateway.config.address import host_port, networks_or_unix
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
-from gateway.config.location import check_pair
+from gateway.config.location import authorities, check_pair
 from gateway.config.node import Node, quote
 from gateway.config.number import whole
 from gateway.config.reader import Value, reads, scalar, string
@@ -45,6 +45,8 @@ def _proxies(node: Node) -> tuple[Network | Unix, ...]:
 
 def _tls(entries: Entries) -> Tls:
     check_pair(entries)
+    if "client_certificate" in entries and "client_ca" not in entries:
+        entries.at("client_certificate").refuse("without 'client_ca' no certificate of a client can be verified")
     return entries.build(Tls)
 
 
@@ -75,7 +77,7 @@ def _check_proxies(entries: Entries) -> None:
             return
 
 
-TLS = Section("listen.tls", keys_of(Tls), (Tls,), _tls, required=("certificate", "key"))
+TLS = Section("listen.tls", keys_of(Tls, client_ca=authorities), (Tls,), _tls, required=("certificate", "key"))
 LISTEN: Section[Callable[[Listener], Listener]] = Section(
     "listen",
     keys_of(Listener, host=text, port=whole(0, 65_535), tls=TLS, unix=_socket, mode=_mode, proxy_protocol=_proxies),

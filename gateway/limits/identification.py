@@ -3,7 +3,15 @@
 from typing import NamedTuple
 
 from gateway.limits.identity import Identity
-from gateway.limits.identity_source import BearerToken, Claim, IdentitySource, Rejection, Sender, TrustedHeader
+from gateway.limits.identity_source import (
+    BearerToken,
+    Claim,
+    ClientCertificate,
+    IdentitySource,
+    Rejection,
+    Sender,
+    TrustedHeader,
+)
 
 
 class Attempt(NamedTuple):
@@ -11,7 +19,7 @@ class Attempt(NamedTuple):
 
     Attributes:
         source: The kind of the source; a key of `REASONS`.
-        reads: What it reads: the name of a header, or ``cookie NAME``.
+        reads: What it reads: the name of a header, ``cookie NAME``, or ``client certificate``.
         identified: Whether it knows the caller. It is the last that was asked then.
         why: What it read, or why it did not know the caller; quotes nothing that the client sent.
     """
@@ -42,6 +50,8 @@ def _read(source: IdentitySource, claim: Claim) -> str:
         )
     if isinstance(source, TrustedHeader):
         return f"{source.header} names the user" + _tier(source.tier_header or "", "the header", claim)
+    if isinstance(source, ClientCertificate):
+        return f"its name of kind {source.name} names the user"
     return "the key is known" + (", and has a tier" if claim.tier else ", and has no tier")
 
 
@@ -52,6 +62,8 @@ def _tier(name: str, kind: str, claim: Claim) -> str:
 
 
 def _nothing(source: IdentitySource, sender: Sender) -> str:
+    if isinstance(source, ClientCertificate):
+        return "the connection has no client certificate"
     if isinstance(source, BearerToken) and source.cookie is not None:
         return f"the request has no {source.reads}, or it is empty"
     values = sender.headers.getall(source.reads, ())

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from gateway.limits.address import Address, Unix
 
@@ -26,6 +26,22 @@ class Headers(Protocol):
         """All values of a header, in order."""
 
 
+class Certificate(NamedTuple):
+    """What was verified of a client, read once for each connection.
+
+    Attributes:
+        uris: The URIs among its names, such as a SPIFFE ID.
+        hosts: The DNS names.
+        subject: The SHA-256, in hex, of its subject in DER; empty if it cannot be read.
+        expires: Seconds since 1970.
+    """
+
+    uris: tuple[str, ...]
+    hosts: tuple[str, ...]
+    subject: str
+    expires: float
+
+
 class Sender(NamedTuple):
     """What is known of a request's sender before it is identified.
 
@@ -34,11 +50,13 @@ class Sender(NamedTuple):
             reset before it was accepted, although the bytes that came first are still read.
         trusted: Whether the peer is a trusted proxy.
         headers: The request's headers.
+        certificate: The client certificate of the connection; None if there is none.
     """
 
     peer: Address | Unix | None
     trusted: bool
     headers: Headers
+    certificate: Certificate | None = None
 
 
 class Claim(NamedTuple):
@@ -54,6 +72,9 @@ REASONS: Mapping[str, tuple[str, ...]] = {
         "wrong_audience", "wrong_issuer", "no_user",
     ),
     "api_key": ("unknown_key",),
+    "client_certificate": (
+        "missing", "untrusted", "not_yet_valid", "expired", "revoked", "no_name", "several_names",
+    ),
     "trusted_header": ("untrusted_peer",),
     "x_forwarded_for": ("untrusted_peer", "malformed"),
     "proxy_protocol": ("untrusted_peer", "timeout", "missing", "truncated", "too_long", "malformed"),
@@ -76,14 +97,14 @@ class Rejection(NamedTuple):
 
 
 class IdentitySource(Protocol):
-    """Identifies a sender: `TrustedHeader`, `BearerToken` or `ApiKey`."""
+    """Identifies a sender: `TrustedHeader`, `BearerToken`, `ApiKey` or `ClientCertificate`."""
 
     kind: ClassVar[str]
     """What it reads; a key of `REASONS`."""
 
     @property
     def reads(self) -> str:
-        """What it reads: the name of a header, or ``cookie NAME``."""
+        """What it reads: the name of a header, ``cookie NAME``, or ``client certificate``."""
 
     def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
         """The claim that this source found and believes; why it does not believe it; None if there is nothing."""
@@ -218,6 +239,35 @@ class ApiKey:
             return None
         digest = sha256(key.encode(errors="surrogateescape")).hexdigest()
         return self.holders.get(digest) or Rejection("api_key", "unknown_key", f"the key in {self.header} is unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """A name in the certificate with which a client has connected. One with several names of the kind is nobody's.
+
+    Attributes:
+        name: Which name is the user id.
+    """
+
+    kind: ClassVar[str] = "client_certificate"
+    reads: ClassVar[str] = "client certificate"
+
+    name: Literal["uri", "dns", "subject"]
+
+    def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
+        certificate = sender.certificate
+        if certificate is None:
+            return None
+        if self.name == "subject":
+            names: tuple[str, ...] = (certificate.subject,)
+        else:
+            names = certificate.uris if self.name == "uri" else certificate.hosts
+        if len(names) > 1:
+            why = f"the client's certificate has several names of kind {self.name}"
+            return Rejection(self.kind, "several_names", why)
+        if not any(names):
+            return Rejection(self.kind, "no_name", f"the client's certificate has no name of kind {self.name}")
+        return Claim(names[0])
 
 
 def _single(headers: Headers, name: str) -> str | None:

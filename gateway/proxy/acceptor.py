@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from socket import AF_UNIX, socket
 from ssl import SSLContext
+from time import time
 from typing import Any
 
 from gateway.limits.address import Address, Network, Unix
+from gateway.proxy.client_certificate import read_certificate, rejected, rejection_of
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.peer import Peer, peer_address
 from gateway.proxy.proxy_protocol import ProxyProtocol, RefusedHeaderError
@@ -186,7 +188,7 @@ class PreambleAcceptor:
             accepted.close()
             return
         accepted.setblocking(False)
-        arrival = _Arrival(self._server, counted, peer, "http" if self._tls is None else "https")
+        arrival = _Arrival(self._server, self._observer, counted, peer, "http" if self._tls is None else "https")
         preamble = self._loop.create_task(self._take_in(accepted, arrival, relayed=relayed))
         self._preambles.add(preamble)
         preamble.add_done_callback(self._preambles.discard)
@@ -232,7 +234,9 @@ class PreambleAcceptor:
             async with asyncio.timeout(self._handshake_timeout):
                 await self._loop.connect_accepted_socket(lambda: tls, accepted)
                 await tls.handshake()
-        except OSError:  # no TLS, no common version, gone, or too slow
+        except OSError as error:  # no TLS, no common version, no certificate that is trusted, gone, or too slow
+            if (rejection := rejection_of(error)) is not None:
+                self._observer.identity_rejected(rejection)
             return "handshake"
         return None
 
@@ -242,6 +246,7 @@ class _Arrival:
 
     Args:
         server: Counts it.
+        observer: Notified if it is rejected.
         counted: The address for which it counts; None for that of nobody.
         address: The peer's address.
         scheme: ``http`` or ``https``.
@@ -251,12 +256,18 @@ class _Arrival:
         handed_on: Whether HTTP has begun, so that the connection counts itself.
     """
 
-    __slots__ = ("_counted", "_scheme", "_server", "address", "handed_on")
+    __slots__ = ("_counted", "_observer", "_scheme", "_server", "address", "handed_on")
 
     def __init__(
-        self, server: Server, counted: Address | Unix | None, address: Address | Unix | None, scheme: str
+        self,
+        server: Server,
+        observer: RequestObserver,
+        counted: Address | Unix | None,
+        address: Address | Unix | None,
+        scheme: str,
     ) -> None:
         self._server = server
+        self._observer = observer
         self._counted = counted
         self._scheme = scheme
         self.address = address
@@ -273,7 +284,14 @@ class _Arrival:
         """Count the connection no more."""
         self._server.release(self._counted)
 
-    def meet(self, _transport: asyncio.Transport) -> Peer:
-        """HTTP begins: who is at the other end."""
+    def meet(self, transport: asyncio.Transport) -> Peer | str:
+        """HTTP begins. Returns who is at the other end, or why the connection is rejected."""
+        tls = transport.get_extra_info("ssl_object")
+        der = None if tls is None else tls.getpeercert(binary_form=True)
+        certificate = None if der is None else read_certificate(der)
+        if certificate is not None and certificate.expires <= time():
+            # The session was resumed, and only the handshake with which it began has verified the certificate.
+            self._observer.identity_rejected(rejected("expired"))
+            return "handshake"
         self.handed_on = True
-        return self._server.peer(self.address, self._scheme)
+        return self._server.peer(self.address, self._scheme, certificate)

@@ -2,7 +2,8 @@
 
 Its states are in `connection_state`. The timeouts are decided here:
 
-* A request's head has `head_timeout` from its first byte; a connection between two requests has `idle_timeout`.
+* A request's head has `head_timeout` from its first byte; a connection between two requests has `idle_timeout`. From
+  `keepalive_age` on, its next response is the last one.
 * If a response is complete before the request's body is, the response has said whether the connection closes (see
   `Exchange.decide_keep_alive`). If not, the rest of the body is discarded before the next request is handled.
 * A client that closes its half after a complete request may be waiting for the response, or gone: only a write can
@@ -13,6 +14,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from socket import SO_KEEPALIVE, SOL_SOCKET
+from time import time
 
 from gateway.limiter.verdict import Outcome
 from gateway.proxy.bad_request import BadRequest
@@ -60,9 +62,9 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closed", "_coalescer", "_deadline", "_exchange", "_handle", "_idle_until", "_ids", "_intake", "_linger",
-        "_loop", "_meet", "_observer", "_opened", "_refuse_with", "_requests", "_sending", "_task", "_transport",
-        "_waiter", "client", "state",
+        "_ages_at", "_closed", "_coalescer", "_deadline", "_exchange", "_handle", "_idle_until", "_ids", "_intake",
+        "_linger", "_loop", "_meet", "_observer", "_opened", "_refuse_with", "_requests", "_sending", "_task",
+        "_transport", "_waiter", "client", "state",
     )  # fmt: skip
     client: Client
     _transport: asyncio.Transport
@@ -92,7 +94,7 @@ class ClientConnection(asyncio.Protocol):
         self._loop = loop = asyncio.get_running_loop()
         self._requests = RequestParser(loop, intake)
         self._deadline = ResettableTimer(loop, self._expire)
-        self._idle_until = 0.0
+        self._ages_at = self._idle_until = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._exchange: Exchange | None = None
         self._linger: LingeringClose | None = None
@@ -117,6 +119,7 @@ class ClientConnection(asyncio.Protocol):
             return
         transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
         self._transport = transport
+        self._ages_at = self._loop.time() + self._lifetime(peer)
         self._requests.connection_made(transport)
         self.client = Client(transport, peer, self._intake, self._requests, self._coalescer, self._refuse_with)
         self._sending = SendRate(
@@ -124,6 +127,11 @@ class ClientConnection(asyncio.Protocol):
         )
         self._opened(self)
         self._task = self._loop.create_task(self._run())
+
+    def _lifetime(self, peer: Peer) -> float:
+        """Seconds after which the next response is the last: a certificate is verified once, in the handshake."""
+        age = self._intake.keepalive_age
+        return age if peer.certificate is None else min(age, peer.certificate.expires - time())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, by either side."""
@@ -253,9 +261,9 @@ class ClientConnection(asyncio.Protocol):
 
     async def _serve(self, exchange: Exchange) -> bool:
         """Handle a request. Returns whether there may be another."""
-        if self.state is FINISHING:
+        if self.state is FINISHING or self._loop.time() >= self._ages_at:
             exchange.keep_alive = False
-        elif self.state is HALF_CLOSED:
+        if self.state is HALF_CLOSED:
             self._limit_response_time(exchange)
         self._exchange = exchange
         body = exchange.body

@@ -80,7 +80,7 @@ class Proxy:
     async def handle(self, exchange: Exchange) -> Exchange:
         """Handle one request."""
         began = perf_counter()
-        client, headers = exchange.client, exchange.message.headers
+        client, peer, headers = exchange.client, exchange.client.peer, exchange.message.headers
         if self._cors is not None:
             exchange.extra_headers = header_lines(self._cors.headers(headers.get("Origin")))
         head = self._reader.read(exchange)
@@ -91,7 +91,7 @@ class Proxy:
         if isinstance(endpoint, Unmatched):
             return self._reject(exchange, BadRequest.of(endpoint), began)
         caller = self._identity.identify(
-            Sender(client.peer.address, client.peer.trusted, headers), locate=rules.locates
+            Sender(peer.address, peer.trusted, headers, peer.certificate), locate=rules.locates
         )
         tier, max_body = rules.known_tier(caller), endpoint.max_body or client.intake.max_body
         if head.length is not None and head.length > max_body:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from socket import AF_UNIX, socket
 
 from gateway.limits.address import UNIX, Address, Unix, parse_address
+from gateway.limits.identity_source import Certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +16,14 @@ class Peer:
         source: The same as text; empty if it is unknown.
         scheme: ``http`` or ``https``.
         trusted: Whether it is a trusted proxy.
+        certificate: Its certificate, which was verified; None if it has none.
     """
 
     address: Address | Unix | None
     source: str
     scheme: str
     trusted: bool
+    certificate: Certificate | None = None
 
 
 def peer_address(accepted: socket, name: object) -> Address | Unix | None:

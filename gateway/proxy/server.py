@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from gateway.limits.address import UNIX, Address, Unix, group
+from gateway.limits.identity_source import Certificate
 from gateway.proxy.client_connection import STRANGER, ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.observer import RequestObserver
@@ -72,9 +73,15 @@ class Server:
         address = peer_address(transport.get_extra_info("socket"), transport.get_extra_info("peername"))
         return self.admit(address) or self.peer(address, "http")
 
-    def peer(self, address: Address | Unix | None, scheme: str) -> Peer:
-        """The other end of a connection that comes from this address."""
-        return Peer(address, str(address or ""), scheme, self._trusts(address))
+    def peer(self, address: Address | Unix | None, scheme: str, certificate: Certificate | None = None) -> Peer:
+        """The other end of a connection that comes from this address, with this certificate."""
+        return Peer(address, str(address or ""), scheme, self._trusts(address), certificate)
+
+    def end_certified(self) -> None:
+        """Let the connections end whose clients have a certificate: what verifies it has changed."""
+        for connection in self.connections:
+            if connection.client.peer.certificate is not None:
+                connection.finish()
 
     def _open(self, connection: ClientConnection) -> None:
         self.connections.add(connection)

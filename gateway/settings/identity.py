@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.limits.address import Network, Unix
-from gateway.limits.identity_source import ApiKey, TrustedHeader
+from gateway.limits.identity_source import ApiKey, ClientCertificate, TrustedHeader
 from gateway.settings.token_key import TokenPolicy
 
 
@@ -45,7 +45,7 @@ class IdentityPolicy:
         hash_key: Key of the hash under which user IDs are stored. All gateways on one Redis need the same one.
     """
 
-    sources: tuple[TrustedHeader | Jwt | ApiKey, ...] = ()
+    sources: tuple[TrustedHeader | Jwt | ApiKey | ClientCertificate, ...] = ()
     trusted_proxies: tuple[Network | Unix, ...] = ()
     proxy_headers: tuple[str, ...] = ()
     hash_key: bytes = field(default=b"", repr=False)

@@ -28,6 +28,8 @@ class Intake:
         max_discard: Bytes that a client may still send after a response that came before the whole request body. They
             are thrown away, so that the client gets to read the response.
         discard_timeout: How long a client may go on sending them.
+        keepalive_age: From this age on, a connection is closed after the next response; so is one whose client
+            certificate has expired.
         max_connections: Connections that each worker holds.
         max_connections_per_address: Connections that each worker holds from one client address (from one /64 for IPv6).
             Trusted proxies are exempt.
@@ -47,5 +49,6 @@ class Intake:
     least_rate: Bytes = 500
     max_discard: Bytes = 67_108_864
     discard_timeout: float = 60.0
+    keepalive_age: float = 3600.0
     max_connections: int = 10_000
     max_connections_per_address: int = 1_000

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from typing import Literal
 
 from gateway.limits.address import Network, Unix, parse_address
 from gateway.settings.url import HostPort
@@ -13,15 +14,21 @@ BACKLOG = 4096
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """The certificate that a listener presents, in PEM.
+    """The certificate that a listener presents, and those that it takes, in PEM.
 
     Attributes:
         certificate: The certificate, followed by its chain.
         key: Its private key.
+        client_ca: Certificates of the authorities by which clients' certificates have to be signed, perhaps with their
+            revocation lists; without it, clients are not asked for one. Of `listen` only.
+        client_certificate: `required` refuses connections without one. `optional` refuses only those with one that is
+            not valid.
     """
 
     certificate: Path
     key: Path
+    client_ca: Path | None = None
+    client_certificate: Literal["required", "optional"] = "required"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,10 @@ class Listener:
 
     def __str__(self) -> str:
         proxies = f", PROXY protocol from {', '.join(map(str, self.proxy_protocol))}" if self.proxy_protocol else ""
-        return f"{self.address}{', TLS' if self.tls else ''}{proxies}"
+        tls = ", TLS" if self.tls else ""
+        if self.tls and self.tls.client_ca:
+            tls += f", client certificates {self.tls.client_certificate}"
+        return f"{self.address}{tls}{proxies}"
 
 
 def _includes(one: Listener, other: Listener) -> bool:

@@ -9,13 +9,14 @@ import pytest
 from gateway.config.diagnostic import ConfigError
 from gateway.config.flags import Flags
 from gateway.config.loader import load
+from gateway.limits.identity_source import ClientCertificate
 from gateway.limits.path import PathPolicy
 from gateway.settings.gateway import Settings
 from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener, Tls
 from gateway.settings.upstream import UpstreamTls
 from gateway.settings.url import Origin
-from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
+from tests.config.reading import UPSTREAMS, gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 
 
 def test_defaults_are_those_of_the_settings(tmp_path: Path) -> None:
@@ -292,6 +293,10 @@ def test_load_balancers_of_the_public_port_may_send_the_proxy_protocol(tmp_path:
     assert first.proxy_protocol == (ip_network("10.0.0.1"), ip_network("2001:db8::/32"))
     assert str(first) == "127.0.0.1:1, PROXY protocol from 10.0.0.1/32, 2001:db8::/32"
     assert second.proxy_protocol == ("unix",)
+    file = tmp_path / "gateway.yaml"
+    file.write_text(UPSTREAMS + "listen: {proxy_protocol: [10.0.0.1]}\n")
+    (replaced,) = load(file, Flags(listen=["127.0.0.1:7"])).settings.listen
+    assert (replaced.port, replaced.proxy_protocol) == (7, (ip_network("10.0.0.1"),))
     everybody = gateway_warnings(tmp_path, "listen: {port: 1, proxy_protocol: [0.0.0.0/0]}\n")
     assert "0.0.0.0/0 is everybody: any client can then claim to come from any address" in everybody[0]
     (problem,) = gateway_problems(tmp_path, "listen: {unix: /a, proxy_protocol: [10.0.0.1]}\n")
@@ -300,3 +305,34 @@ def test_load_balancers_of_the_public_port_may_send_the_proxy_protocol(tmp_path:
     assert "listen.proxy_protocol: 'unix' stands for peers on Unix sockets" in problem
     (problem,) = gateway_problems(tmp_path, "control: {listen: {port: 2, proxy_protocol: [10.0.0.1]}}\n")
     assert "the control plane does not read the PROXY protocol" in problem
+
+
+def test_a_listener_may_ask_for_client_certificates(tmp_path: Path) -> None:
+    write_certificates(tmp_path, "ca.pem", "cert.pem", "cert.key")
+    (tmp_path / "none.pem").write_text("nothing")
+    tls = "certificate: cert.pem, key: cert.key"
+    who = "identity: {sources: [{client_certificate: {name: uri}}]}\n"
+    text = f"listen: {{tls: {{{tls}, client_ca: ca.pem, client_certificate: optional}}}}\n{who}"
+    settings = load_gateway_text(tmp_path, text).settings
+    assert settings.listen[0].tls == Tls(tmp_path / "cert.pem", tmp_path / "cert.key", tmp_path / "ca.pem", "optional")
+    assert str(settings.listen[0]) == "127.0.0.1:8080, TLS, client certificates optional"
+    assert settings.identity.sources == (ClientCertificate("uri"),)
+    for text, problem in (
+        (
+            f"listen: {{tls: {{{tls}, client_certificate: optional}}}}\n",
+            "without 'client_ca' no certificate of a client",
+        ),
+        (f"listen: {{tls: {{{tls}, client_ca: none.pem}}}}\n", "this file holds no certificate in PEM"),
+        (f"listen: {{tls: {{{tls}}}}}\n{who}", "no listener asks for client certificates: set tls.client_ca in"),
+        (
+            f"control: {{listen: {{port: 8081, tls: {{{tls}, client_ca: ca.pem}}}}}}\n",
+            "knows operators by their tokens",
+        ),
+        ("identity: {sources: [{client_certificate: {name: cn}}]}\n", "'cn' is not one of the options; write uri, dns"),
+        ("identity: {sources: [{client_certificate: {}}]}\n", "the key 'name' is missing"),
+        (
+            f"doors: {{forward_auth: {{from: [unix], listen: {{tls: {{{tls}, client_ca: ca.pem}}}}}}}}\n",
+            "by their networks",
+        ),
+    ):
+        assert problem in "\n".join(gateway_problems(tmp_path, text))

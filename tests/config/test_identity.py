@@ -165,10 +165,10 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
             "{sources: [client_addres]}",
             "or the word client_address (did you mean 'client_address'?)",
         ),
-        ("{sources: [{}]}", "sources[0]: a source has one key, its kind: trusted_header, jwt, api_key; or is the word"),
+        ("{sources: [{}]}", "sources[0]: a source has one key, its kind: trusted_header, jwt, api_key, "),
         (
             "{sources: [{header: X}]}",
-            "sources[0].header: unknown kind of source; write trusted_header, jwt, api_key (did you mean 'trusted",
+            "sources[0].header: unknown kind of source; write trusted_header, jwt, api_key, client_certificate (did",
         ),
         (
             "{sources: [client_address, {trusted_header: {header: X}}], trusted_proxies: [10.0.0.1]}",
