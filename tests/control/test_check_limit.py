@@ -9,6 +9,7 @@ import pytest
 
 from gateway.limits.condition import QUERY, Condition
 from gateway.limits.endpoint import Endpoint, Template
+from gateway.limits.limit import Over
 from gateway.limits.priority import Priority, Reserve
 from tests.auth.keys import token
 from tests.control.running import CHECK, gateway, limit
@@ -74,6 +75,28 @@ async def test_the_tightest_bucket_is_shown_and_shadow_limits_are_not() -> None:
     limits = (limit("wide", 100), limit("narrow", 5), limit("shadow", 1, enforce=False))
     async with gateway(*limits) as running:
         assert (await running.check("alice", "order", 2))["remaining"] == 3
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "redis"])
+async def test_over_a_limit_that_tells_a_request_is_allowed_and_only_limits_that_refuse_are_shown(shared: bool) -> None:
+    limits = (limit("soft", 2, over=Over.TELL), limit("hard", 5))
+    async with redis_server() as redis, upstream() as api:
+        store = redis.url if shared else None
+        async with gateway(*limits, upstream=api.port, store=store) as running:
+            answers = [await running.check("alice", "order") for _ in range(6)]
+            assert [(each["allowed"], each["remaining"]) for each in answers] == [
+                (True, 4), (True, 3), (True, 2), (True, 1), (True, 0), (False, 0),
+            ]  # fmt: skip
+            assert (await running.check("bob", "order", 3))["allowed"]  # more than the limit that tells ever holds
+            assert (await ask(running.public, get("/v1/orders/7", "X-User-Id: bob"))).status == 200
+            assert api.requests[-1].all(b"x-over-limit") == []  # what could not be paid was not charged
+            assert (await running.check("bob", "order"))["allowed"]
+            assert (await running.check("bob", "order", 0))["remaining"] == 0
+        async with gateway(limits[0], store=store) as running:
+            assert (await running.check("cleo", "order", 7)).items() >= {
+                "allowed": True,
+                "remaining": 1_000_000_000,
+            }.items()
 
 
 async def test_reset_is_when_the_tightest_bucket_is_full_again_by_the_clock_of_redis() -> None:
