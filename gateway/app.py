@@ -16,6 +16,7 @@ from gateway.analytics.recorder import Recorder
 from gateway.analytics.rollup import Rollup
 from gateway.auth.cors import Cors
 from gateway.auth.identity import build_identity, credential_headers, identity_headers
+from gateway.auth.key_ring import KeyRings
 from gateway.config.certificate_book import CertificateBook
 from gateway.config.certificates import Certificates, load_certificates
 from gateway.config.loader import Loaded
@@ -151,7 +152,8 @@ class Worker:
             forwarder = self._forwarder(events, tracing)
             stack.callback(forwarder.close)
 
-            identity = build_identity(settings.identity, settings.intake.max_header, events.identity_rejected)
+            rings = KeyRings()
+            identity = build_identity(settings.identity, settings.intake.max_header, rings, events.identity_rejected)
             redis = await stack.enter_async_context(connected(settings.store))
             workers = Workers(context.runtime.folder, context.number, context.workers)
             revisions = Revisions(settings.control.state)
@@ -159,8 +161,9 @@ class Worker:
                 stop.is_set, lambda: limiter.is_degraded, lambda: revisions.in_force.pin is not None, metrics.scrape
             )
             control = ControlPlane(
-                settings, workers, context.runtime.since, book, self._certificates, identity, limiter, redis, poller,
-                events, metrics, log, status, Explainer(settings).explain, rule_tests_of(settings), revisions,
+                settings, workers, context.runtime.since, book, self._certificates, identity, rings, limiter, redis,
+                poller, events, metrics, log, status, Explainer(settings, rings).explain, rule_tests_of(settings),
+                revisions,
             )  # fmt: skip
             self._reload = control.reloader.reload_on_signal
 

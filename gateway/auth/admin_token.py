@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 from gateway.auth.grant import Grant
+from gateway.auth.key_ring import KeyRing
 from gateway.auth.signed_token import Claims, SignedTokens, TokenRefusedError, numeric_date
 from gateway.settings.control import AdminPolicy
 from gateway.settings.token_key import TokenKey
@@ -30,15 +31,18 @@ class AdminVerifier:
 
     Args:
         policy: Which tokens are good.
+        ring: Its keys; None for those of the policy.
         clock: Seconds since 1970.
     """
 
     __slots__ = ("_policy", "_tokens")
 
-    def __init__(self, policy: AdminPolicy, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, policy: AdminPolicy, ring: KeyRing | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         self._policy = policy
-        keys = policy.tokens.keys
-        self._tokens = SignedTokens(keys, self._accept, clock, max_length=_MAX_LENGTH, capacity=_CAPACITY)
+        ring = ring or KeyRing(policy.tokens.keys)
+        self._tokens = SignedTokens(ring, self._accept, clock, max_length=_MAX_LENGTH, capacity=_CAPACITY)
 
     def verify(self, token: str) -> Grant:
         """What a good token permits.

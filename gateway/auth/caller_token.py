@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
+from gateway.auth.key_ring import KeyRing
 from gateway.auth.signed_token import Claims, SignedTokens, TokenRefusedError
 from gateway.limits.identity_source import Rejection
 from gateway.settings.token_key import TokenKey, TokenPolicy
@@ -21,14 +22,22 @@ class Verifier:
     Args:
         policy: Which tokens are good.
         max_length: Characters of a token at most: as many as a header may have.
+        ring: Its keys; None for those of the policy.
         clock: Seconds since 1970.
     """
 
     __slots__ = ("_policy", "_tokens")
 
-    def __init__(self, policy: TokenPolicy, max_length: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        policy: TokenPolicy,
+        max_length: int,
+        ring: KeyRing | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._policy = policy
-        self._tokens = SignedTokens(policy.keys, self._accept, clock, max_length=max_length, capacity=_CAPACITY)
+        ring = ring or KeyRing(policy.keys)
+        self._tokens = SignedTokens(ring, self._accept, clock, max_length=max_length, capacity=_CAPACITY)
 
     def __call__(self, token: str) -> Mapping[str, object] | Rejection:
         """The claims of a good token; why any other is not good."""

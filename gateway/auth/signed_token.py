@@ -19,13 +19,12 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-import jwt
-
-from gateway.auth.strict_json import StrictJsonError, parse_strict_json
+from gateway.auth.key_ring import KeyRing, PreparedKey
+from gateway.config.strict_json import StrictJsonError, parse_strict_json
 from gateway.settings.token_key import TokenKey
 
 LEEWAY = 30.0
@@ -43,6 +42,7 @@ Content = TypeVar("Content")
 Reason = Literal[
     "too_long",
     "malformed",
+    "keys_unavailable",
     "unknown_key",
     "bad_signature",
     "no_expiry",
@@ -65,20 +65,11 @@ class TokenRefusedError(Exception):
         self.reason = reason
 
 
-class _Key(NamedTuple):
-    """A key, prepared once."""
-
-    name: str
-    setting: TokenKey
-    algorithm: Any
-    prepared: Any
-
-
 class SignedTokens(Generic[Content]):
     """Verifies tokens, and remembers good ones until they expire: callers send the same token again and again.
 
     Args:
-        keys: The keys that issuers sign with.
+        ring: The keys that issuers sign with. When they are replaced, no token is remembered any longer.
         accept: Checks the claims against the policy and the key that signed them, or raises `TokenRefusedError`.
             Returns what to remember.
         clock: Seconds since 1970.
@@ -86,19 +77,19 @@ class SignedTokens(Generic[Content]):
         capacity: Tokens remembered; the oldest is dropped first, and so it is when they are longer than `MAX_CACHED`.
     """
 
-    __slots__ = ("_accept", "_capacity", "_clock", "_good", "_held", "_keys", "_max_length", "_only_key")
+    __slots__ = ("_accept", "_capacity", "_clock", "_good", "_held", "_keys", "_max_length", "_ring")
 
     def __init__(
         self,
-        keys: Sequence[TokenKey],
+        ring: KeyRing,
         accept: Callable[[Claims, TokenKey], Content],
         clock: Callable[[], float],
         *,
         max_length: int,
         capacity: int,
     ) -> None:
-        self._keys = {key.kid: _prepare(key) for key in keys}
-        self._only_key = next(iter(self._keys.values())) if len(self._keys) == 1 else None
+        self._ring = ring
+        self._keys = ring.keys
         self._accept = accept
         self._clock = clock
         self._max_length = max_length
@@ -114,6 +105,10 @@ class SignedTokens(Generic[Content]):
         Raises:
             TokenRefusedError: it is not good.
         """
+        if self._keys is not self._ring.keys:
+            self._keys = self._ring.keys
+            self._good.clear()
+            self._held = 0
         remembered = self._good.get(token)
         if remembered is None:
             remembered = self._good[token] = self._verify(token)
@@ -140,24 +135,21 @@ class SignedTokens(Generic[Content]):
         expires = _check_times(claims, self._clock())
         return expires, self._accept(claims, key.setting)
 
-    def _key(self, header: Claims) -> _Key:
+    def _key(self, header: Claims) -> PreparedKey:
         if "crit" in header:
             raise TokenRefusedError("the token requires an extension (crit)")
         kid = header.get("kid")
         if kid is not None and not isinstance(kid, str):
             raise TokenRefusedError("kid is not a string")
-        key = self._only_key if kid is None else self._keys.get(kid)
+        key = self._ring.find(kid)
         if key is None:
+            if self._ring.is_published and not self._ring.keys:
+                raise TokenRefusedError("the keys of the issuer could not be fetched", "keys_unavailable")
             why = "no key has this kid" if kid is not None else "kid is missing, with several keys"
             raise TokenRefusedError(why, "unknown_key")
         if header.get("alg") != key.name:
             raise TokenRefusedError("alg is not the algorithm of the key", "unknown_key")
         return key
-
-
-def _prepare(key: TokenKey) -> _Key:
-    algorithm = jwt.get_algorithm_by_name(key.algorithm)
-    return _Key(key.algorithm, key, algorithm, algorithm.prepare_key(key.key))
 
 
 def _decode(part: str) -> bytes:

@@ -37,7 +37,7 @@ def add_commands(commands: Any) -> None:
     add_config_flags(check)
     check.add_argument(
         "--online", action="store_true",
-        help="also connect to Redis, PostgreSQL, the upstreams and the traces' collector (5 seconds at most)",
+        help="also connect to Redis, PostgreSQL, the upstreams, issuers and the traces' collector (5 seconds at most)",
     )  # fmt: skip
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run=_check)

@@ -8,6 +8,7 @@ from time import time_ns
 from typing import Any
 
 from gateway.auth.grant import Scope
+from gateway.auth.key_ring import KeyRings
 from gateway.commands.console import print_error, printable_lines
 from gateway.commands.control_client import DEFAULT_CONFIG, ControlClient, add_client_flags
 from gateway.commands.override import quota_text
@@ -80,7 +81,8 @@ def _offline(options: argparse.Namespace, question: Question) -> dict[str, Any]:
         print_error(f"warning: {warning}")
     loop = asyncio.new_event_loop()
     try:
-        return as_document(Explainer(loaded.settings).explain(loaded.rules.at(time_ns() // 1000), question, loop))
+        explainer = Explainer(loaded.settings, KeyRings())
+        return as_document(explainer.explain(loaded.rules.at(time_ns() // 1000), question, loop))
     finally:
         loop.close()
 

@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 from gateway.analytics.open import open_sink
 from gateway.analytics.sink import SinkUnavailableError, TimeRange
 from gateway.config.certificates import Certificates, Name
+from gateway.config.key_set import KeySetError, parse_key_set
+from gateway.control.key_sets.fetch import fetch_key_set
+from gateway.control.key_sets.known import FetchError
 from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.rate import Rate
 from gateway.proxy.connector import Connector
@@ -25,7 +28,9 @@ from gateway.redis.open import connected
 from gateway.redis.scripts import call_take
 from gateway.settings.analytics import Analytics
 from gateway.settings.gateway import Settings
+from gateway.settings.identity import Jwt
 from gateway.settings.store import Store
+from gateway.settings.token_key import Jwks
 from gateway.settings.tracing import Tracing
 from gateway.settings.url import Origin
 
@@ -100,7 +105,7 @@ class UnusableError(Exception):
 
 
 async def check_online(settings: Settings, certificates: Certificates, *, has_quotas: bool = False) -> list[Reached]:
-    """Connect to Redis, PostgreSQL, each server of each upstream and the traces' collector, for 5 seconds at most.
+    """Connect to Redis, PostgreSQL, all servers of upstreams, issuers and the traces' collector, for 5 seconds at most.
 
     Args:
         settings: Name what to connect to.
@@ -126,6 +131,8 @@ def _services(
         connector = Connector(upstream, loop, coalescer, silent, resolver, contexts.get(upstream.name))
         for origin in upstream.urls:
             yield f"upstream {upstream.name}", str(origin), _server(connector, origin)
+    for jwks in _key_sets(settings):
+        yield "issuer", jwks.url or "", _issuer(jwks)
     if tracing is not None:
         yield "traces", tracing.endpoint, _collector(tracing)
 
@@ -172,6 +179,23 @@ async def _server(connector: Connector, origin: Origin) -> str:
         advice = _IS_IT_THERE if error.reason is None else _UPSTREAM.get(error.reason, _IS_IT_THERE)
         raise UnusableError(str(error), advice) from error
     return ""
+
+
+def _key_sets(settings: Settings) -> list[Jwks]:
+    """Those that are fetched, each once."""
+    policies = [source.policy for source in settings.identity.sources if isinstance(source, Jwt)]
+    policies += [settings.control.admin.tokens] if settings.control.admin else []
+    return list(dict.fromkeys(each.jwks for each in policies if each.jwks is not None and each.jwks.url is not None))
+
+
+async def _issuer(jwks: Jwks) -> str:
+    """Fetch the keys. Those that would not be used are named."""
+    try:
+        return "; ".join(parse_key_set(await fetch_key_set(jwks), jwks.algorithms).refused)
+    except FetchError as error:
+        raise UnusableError(str(error), "check jwks.url and jwks.ca, and whether the issuer is up") from error
+    except KeySetError as error:
+        raise UnusableError(f"the key set cannot be used: {error}", "check jwks.url and jwks.algorithms") from error
 
 
 async def _collector(tracing: Tracing) -> str:

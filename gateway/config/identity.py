@@ -12,7 +12,7 @@ from gateway.config.reader import Reader, reads
 from gateway.config.scalar import each, header, matching, text
 from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
-from gateway.config.token_key import POLICY_KEYS, pick_policy
+from gateway.config.token_key import KEY_SOURCES, POLICY_KEYS, pick_policy
 from gateway.limits.address import Network, Unix
 from gateway.limits.identity_source import ApiKey, ClientCertificate, TrustedHeader
 from gateway.settings.identity import IdentityPolicy, Jwt
@@ -101,8 +101,8 @@ JWT = Section(
     },
     (Jwt, TokenPolicy),
     _jwt,
-    required=("keys",),
-    exclusive=_ONE_PLACE,
+    exclusive=(*_ONE_PLACE, KEY_SOURCES),
+    one_of=KEY_SOURCES,
 )
 CLIENT_CERTIFICATE = Section(
     "identity.sources.client_certificate",

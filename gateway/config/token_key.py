@@ -6,6 +6,7 @@ import jwt
 
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
+from gateway.config.jwks import jwks_section, read_key_set_file
 from gateway.config.location import file
 from gateway.config.node import Node
 from gateway.config.number import seconds
@@ -14,7 +15,7 @@ from gateway.config.scalar import choice, each, text
 from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
 from gateway.settings.control import AdminPolicy
-from gateway.settings.token_key import Algorithm, ScopeName, TokenKey, TokenPolicy
+from gateway.settings.token_key import Algorithm, Jwks, ScopeName, TokenKey, TokenPolicy
 
 _MIN_SECRET_LENGTH = 32
 _MAX_PEM_LENGTH = 65_536
@@ -123,7 +124,9 @@ def _audiences(node: Node) -> tuple[str, ...]:
     return _names(node) if node.is_list else (text(node),)
 
 
-POLICY_KEYS = keys_of(TokenPolicy, keys=token_keys, audience=_audiences)
+POLICY_KEYS = keys_of(TokenPolicy, keys=token_keys, audience=_audiences, jwks=jwks_section("identity.sources.jwt.jwks"))
+KEY_SOURCES = ("keys", "jwks")
+"""Of these, a policy needs one."""
 
 
 def pick_policy(entries: Entries) -> TokenPolicy:
@@ -133,26 +136,40 @@ def pick_policy(entries: Entries) -> TokenPolicy:
         InvalidError: there are no keys.
     """
     policy = {key: entries.values.pop(key) for key in POLICY_KEYS if key in entries.values}
-    if "keys" not in policy:
+    source = entries.one_of(*KEY_SOURCES)
+    if not any(key in entries for key in KEY_SOURCES):
+        entries.node.refuse("there are no keys here; write 'keys' or 'jwks'")
+    if source is None or source not in policy:
         raise InvalidError
+    jwks: Jwks | None = policy.get("jwks")
+    if jwks is not None and jwks.file is not None:
+        policy["keys"] = read_key_set_file(entries.at("jwks"), jwks.file, jwks.algorithms)
     return TokenPolicy(**policy)
 
 
 def _admin(entries: Entries) -> AdminPolicy:
     """A token has to be meant for this gateway: `audience` and `issuer` are required."""
-    if any(key not in entries.values for key in POLICY_KEYS):
+    policy = pick_policy(entries)
+    if not policy.audience or policy.issuer is None:
         raise InvalidError
-    return AdminPolicy(pick_policy(entries), **entries.values)
+    return AdminPolicy(policy, **entries.values)
 
 
 ADMIN = Section(
     "control.admin",
-    {**keys_of(AdminPolicy, leave_out=("tokens",)), **POLICY_KEYS, "keys": _admin_keys},
+    {
+        **keys_of(AdminPolicy, leave_out=("tokens",)),
+        **POLICY_KEYS,
+        "keys": _admin_keys,
+        "jwks": jwks_section("control.admin.jwks"),
+    },
     (AdminPolicy, TokenPolicy),
     _admin,
-    required=("keys", "audience", "issuer"),
+    required=("audience", "issuer"),
     meanings={
         "audience": "What a token's `aud` must be; one of several if it is a list.",
         "issuer": "What a token's `iss` must be.",
     },
+    exclusive=(KEY_SOURCES,),
+    one_of=KEY_SOURCES,
 )

@@ -14,6 +14,7 @@ from gateway.auth.admin_token import AdminVerifier
 from gateway.auth.cors import Cors
 from gateway.auth.grant import Actor, Scope
 from gateway.auth.guard import Guard, RefusedAttempt
+from gateway.auth.key_ring import KeyRings
 from gateway.auth.timestamps import timestamp
 from gateway.config.certificate_book import CertificateBook
 from gateway.control.audit.api import AuditApi
@@ -28,6 +29,9 @@ from gateway.control.http.hosts import Hosts
 from gateway.control.http.problem import Problems
 from gateway.control.http.request import BODY_TIMEOUT, MAX_BODY
 from gateway.control.http.site import SocketSite
+from gateway.control.key_sets.copy import KeySetCopy
+from gateway.control.key_sets.fetch import fetch_key_set
+from gateway.control.key_sets.sync import KeySetSync
 from gateway.control.openapi import OpenApi
 from gateway.control.overrides.api import OverridesApi
 from gateway.control.overrides.file import FileOverrideStore, OverrideFile
@@ -81,6 +85,7 @@ class ControlPlane:
         book: The rules in force.
         certificates: The certificates in force.
         identity: Makes a caller of a user id.
+        rings: The keys of tokens.
         limiter: Decides.
         redis: A client of its own; None with the memory store.
         poller: Polls Redis while the control plane serves.
@@ -106,6 +111,7 @@ class ControlPlane:
         book: RuleBook,
         certificates: CertificateBook,
         identity: Identity,
+        rings: KeyRings,
         limiter: Limiter,
         redis: RedisClient | None,
         poller: Poller,
@@ -125,7 +131,7 @@ class ControlPlane:
         self._hosts = Hosts([*bound, *control.hosts], self._cors)
         head = Head(redis, prefix) if redis is not None else None
         self._audit = AuditWriter(open_audit_log(control), head, lambda: book.current.revision, log, metrics.audited)
-        verifier = AdminVerifier(control.admin) if control.admin else None
+        verifier = AdminVerifier(control.admin, rings.of(control.admin.tokens)) if control.admin else None
         guard = Guard(verifier, self._report_refusal)
         # A guard of its own: somebody who guesses tokens on the public port does not slow down operators.
         self.bypass = Bypass(Guard(verifier, self._report_refusal), self._audit)
@@ -148,6 +154,13 @@ class ControlPlane:
         self.tiers = SeenTiers(workers)
         self._poller = poller
         Timetable(book, limiter, metrics).follow(poller)
+        folder = control.state or workers.folder
+        self._key_sets = [
+            KeySetSync(jwks, ring, KeySetCopy(jwks, folder), fetch_key_set, log, metrics)
+            for jwks, ring in rings.published()
+        ]
+        for key_set in self._key_sets:
+            poller.subscribe(lambda: None, key_set.hear)
         if store is not None:
             poller.subscribe(lambda: store.poll, self._overrides.hear)
         if redis is not None:
@@ -201,7 +214,7 @@ class ControlPlane:
             stack.push_async_callback(asyncio.to_thread, self._audit.close)
             await stack.enter_async_context(self._switch.following())
             await stack.enter_async_context(self._confirmation.watching())
-            await self._overrides.start()
+            await asyncio.gather(self._overrides.start(), *(each.start() for each in self._key_sets))
             await stack.enter_async_context(self._poller.polling())
             runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN_TIMEOUT)
             await runner.setup()

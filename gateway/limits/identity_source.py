@@ -68,8 +68,8 @@ class Claim(NamedTuple):
 
 REASONS: Mapping[str, tuple[str, ...]] = {
     "jwt": (
-        "repeated", "too_long", "malformed", "unknown_key", "bad_signature", "no_expiry", "expired", "not_yet_valid",
-        "wrong_audience", "wrong_issuer", "no_user",
+        "repeated", "too_long", "malformed", "keys_unavailable", "unknown_key", "bad_signature", "no_expiry", "expired",
+        "not_yet_valid", "wrong_audience", "wrong_issuer", "no_user",
     ),
     "api_key": ("unknown_key",),
     "client_certificate": (

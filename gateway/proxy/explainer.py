@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 
 from gateway.auth.identity import build_identity, credential_headers, identity_headers
+from gateway.auth.key_ring import KeyRings
 from gateway.limits.caller import Caller
 from gateway.limits.explanation import Explanation, Question, Unserved, explain
 from gateway.limits.identification import Attempt, attempts
@@ -33,12 +34,13 @@ class Explainer:
 
     Args:
         settings: Who identifies callers, and how large a request may be.
+        rings: The keys of tokens.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, rings: KeyRings) -> None:
         who = settings.identity
         self._intake = settings.intake
-        self._identity = build_identity(who, settings.intake.max_header, unreported)
+        self._identity = build_identity(who, settings.intake.max_header, rings, unreported)
         self._jwt = next((each for each in who.sources if isinstance(each, Jwt)), None)
         self._reader = RequestReader(identity_headers(who), credential_headers(who), who.proxy_headers)
 

@@ -1,6 +1,7 @@
 """`TokenPolicy`: which JSON Web Tokens (RFC 7519) are accepted."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 ScopeName = Literal["check", "limits:read", "limits:write", "reload", "audit:read", "bypass"]
@@ -32,6 +33,35 @@ class TokenKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Jwks:
+    """The keys of an issuer, as a JSON Web Key Set (RFC 7517 section 5): from a URL or from a file.
+
+    Attributes:
+        url: The https URL at which the issuer publishes its keys. They are fetched in the background; the last good
+            ones are kept in `control.state`. Redirects are not followed.
+        file: The file that holds them, instead of `url`.
+        algorithms: The algorithms that keys are used with. A key that does not name one (`alg`) is used with the first
+            that fits it.
+        ca: Certificates to trust when fetching, in PEM, instead of the system's.
+        refresh: How often the keys are fetched. A token with an unknown `kid` has them fetched as well, at most once
+            in 30 seconds.
+        timeout: How long a fetch may take.
+        at_most_stale: How long keys are used after they were last fetched. When it is over, no token is accepted until
+            they can be fetched again.
+        grace: How long a key is still used after the issuer has removed it.
+    """
+
+    url: str | None = None
+    file: Path | None = None
+    algorithms: tuple[Algorithm, ...] = ("RS256", "ES256", "EdDSA")
+    ca: Path | None = None
+    refresh: float = 300.0
+    timeout: float = 5.0
+    at_most_stale: float = 86_400.0
+    grace: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class TokenPolicy:
     """Which tokens are accepted.
 
@@ -40,8 +70,10 @@ class TokenPolicy:
         audience: What a token's `aud` must contain, one of several if it is a list; without it, only tokens without
             `aud` are accepted.
         issuer: What a token's `iss` must be; without it, any issuer is accepted.
+        jwks: The keys of an issuer that publishes them, instead of `keys`.
     """
 
-    keys: tuple[TokenKey, ...]
+    keys: tuple[TokenKey, ...] = ()
     audience: tuple[str, ...] = ()
     issuer: str | None = None
+    jwks: Jwks | None = None

@@ -95,6 +95,11 @@ RELOADS = _counter("gateway_rules_reloads_total", "Rule reloads, by whether they
 ANALYTICS = _counter(
     "gateway_analytics_requests_total", "Decided requests, by whether analytics recorded or lost them.", "outcome"
 )
+JWKS_FETCHES = _counter(
+    "gateway_jwks_fetches_total",
+    "Times the keys of an issuer were fetched (outcome=fetched) or could not be (outcome=failed).",
+    "jwks", "outcome",
+)  # fmt: skip
 LOG_LINES_DROPPED = _counter("gateway_log_lines_dropped_total", "Log lines dropped because they could not be written.")
 SERIES_LOST = _counter("gateway_series_lost_total", "Metric series that are not counted because there are too many.")
 STARTS = _counter(
@@ -156,6 +161,16 @@ CERTIFICATE_EXPIRY = _gauge(
     "Unix time at which a certificate of a listener, or one for an upstream, expires; of a chain, the first.",
     "certificate",
 )
+JWKS_FETCHED = _gauge(
+    "gateway_jwks_fetched_timestamp_seconds",
+    "Unix time at which the keys of an issuer were last fetched; 0 if never.",
+    "jwks", per_worker=False,
+)  # fmt: skip
+JWKS_STALE = _gauge(
+    "gateway_jwks_stale_timestamp_seconds",
+    "Unix time at which the keys of an issuer become too old to be used, unless they are fetched before.",
+    "jwks", per_worker=False,
+)  # fmt: skip
 LAG = _gauge("gateway_event_loop_lag_seconds", "How late the event loop ran its last timer; above 0 when it is busy.")
 WORKER_UP = _gauge("gateway_worker_up", "1 if the worker's heartbeat is recent, 0 otherwise.")
 

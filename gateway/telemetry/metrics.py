@@ -205,6 +205,17 @@ class Metrics:
         """Show when certificates expire, in seconds since 1970 by name."""
         self._show_only(definitions.CERTIFICATE_EXPIRY, {(name,): expiry for name, expiry in expiries.items()})
 
+    def jwks_fetched(self, url: str, outcome: Literal["fetched", "failed"]) -> None:
+        """Count a fetch of an issuer's keys."""
+        self._count(definitions.JWKS_FETCHES, url, outcome)
+
+    def jwks(self, url: str, fetched_at: float, stale_at: float) -> None:
+        """Show when an issuer's keys were last fetched, and when they become too old, in seconds since 1970."""
+        self._set(definitions.JWKS_FETCHED, fetched_at, url)
+        self._set(definitions.JWKS_STALE, stale_at, url)
+        for outcome in ("fetched", "failed"):
+            self._cell(definitions.JWKS_FETCHES, url, outcome)
+
     def upstreams(self, names: Iterable[str], reasons: Collection[str]) -> None:
         """Start the failures of upstreams at zero, by reason."""
         for name in names:

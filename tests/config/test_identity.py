@@ -179,7 +179,7 @@ def test_trusting_everybody_is_warned_of(folder: Path) -> None:
             "{sources: [{trusted_header: {header: X User}}]}",
             "sources[0].trusted_header.header: 'X User' is not the name of a header",
         ),
-        ("{sources: [{jwt: {}}]}", "sources[0].jwt: the key 'keys' is missing"),
+        ("{sources: [{jwt: {}}]}", "sources[0].jwt: there are no keys here; write 'keys' or 'jwks'"),
         (
             "{sources: [{jwt: {claim: [], keys: [{algorithm: HS256, secret_file: secret}]}}]}",
             "sources[0].jwt.claim: the list is empty",

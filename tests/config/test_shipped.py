@@ -20,6 +20,7 @@ from gateway.config.rulebook import RULES
 from gateway.config.token_key import KEY
 from gateway.rule_tests.run import run_rule_tests
 from gateway.settings.gateway import Settings
+from gateway.settings.token_key import Jwks
 from gateway.settings.upstream import HealthCheck
 from gateway.settings.url import Origin
 from tests.config.reading import public_pem, write_certificates
@@ -52,11 +53,16 @@ MENTIONED = {
     "folder": "or folder: analytics",
     "body_file": "or body_file: 429.json",
     "credential_env": "or credential_env",
+    "file": "or file: keys/jwks.json",
 }
 """Keys that exclude one that is there."""
 
 
-EXPLAINED_ELSEWHERE = {"identity.sources.jwt.keys.secret_file"}
+EXPLAINED_ELSEWHERE = {
+    "identity.sources.jwt.keys.secret_file",
+    "control.admin.jwks",
+    *(f"control.admin.jwks.{field.name}" for field in dataclasses.fields(Jwks)),
+}
 """Keys of which a comment says that they are as in another section."""
 
 

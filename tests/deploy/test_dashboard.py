@@ -55,6 +55,7 @@ async def exported() -> Exported:
     metrics.build("0.1.0", "3.13.0")
     metrics.rules("r1", ["orders"], [USER])
     metrics.certificates({"tls/edge.pem": 1.0})
+    metrics.jwks("https://login.example/keys", 1.0, 2.0)
     metrics.request_took("orders", 0.01)
     metrics.upstream_took("default", 0.01)
     metrics.rejected("slow_head")

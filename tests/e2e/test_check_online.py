@@ -11,7 +11,9 @@ import pytest
 import trustme
 from redis.asyncio import Redis
 
+from tests.auth.keys import pair
 from tests.collector import collector
+from tests.control.key_sets.issuer import answers, issuing, jwk
 from tests.kit.process import cli, run
 from tests.postgres_server import PASSWORD, PostgresServer, postgres_server
 from tests.redis_server import redis_server
@@ -190,3 +192,21 @@ async def test_without_online_nothing_is_connected_to_and_json_has_all_rules(tmp
     assert code == 0, output
     (document,) = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     assert (document["online"], document["limits"][0]["rate"]) == ([], "60/60s")
+
+
+async def test_an_issuer_is_asked_for_its_keys(tmp_path: Path) -> None:
+    async with issuing(tmp_path) as issuer, upstream() as up:
+        settings = (
+            upstreams(f"http://127.0.0.1:{up.port}"),
+            f"control: {{admin: {{audience: a, issuer: b, jwks: {{url: '{issuer.url}', ca: {issuer.ca}}}}}}}",
+        )
+        issuer.publish(jwk(pair("EdDSA"), "a"), jwk(pair("EdDSA"), "b", kty="oct"))
+        *_, found = await check(tmp_path, *settings, code=0)
+        assert (found["name"], found["address"], found["ok"]) == ("issuer", issuer.url, True)
+        assert "key 2 (b) is a shared secret" in found["advice"]
+        issuer.publish()
+        *_, found = await check(tmp_path, *settings, code=1)
+        assert "the key set cannot be used: there is no key that verifies signatures" in found["error"]
+        issuer.respond = answers(b"", "404 Not Found")
+        *_, found = await check(tmp_path, *settings, code=1)
+        assert found["error"] == "the response has the status 404"

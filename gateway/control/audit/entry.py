@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from gateway.auth.strict_json import StrictJsonError, parse_strict_json
+from gateway.config.strict_json import StrictJsonError, parse_strict_json
 
 _FORM = re.compile(rb'(\{[\x20-\x7e]*),"(hash|hmac)":"([0-9a-f]{64})"\}', re.ASCII)
 # Of every line there is. To add one, let `read_line` accept lines without it too: a log with a line that cannot be read

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.auth.grant import Actor, Scope
 from gateway.auth.guard import Attempt, Guard, RefusedAttempt
-from gateway.auth.strict_json import StrictJsonError, parse_strict_json
+from gateway.config.strict_json import StrictJsonError, parse_strict_json
 from gateway.control.http.problem import Problem
 from gateway.control.json_object import JsonObject
 from gateway.limits.address import UNIX, Address, Unix, parse_address

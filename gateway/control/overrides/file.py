@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from gateway.auth.strict_json import StrictJsonError, parse_strict_json
 from gateway.auth.timestamps import now
+from gateway.config.strict_json import StrictJsonError, parse_strict_json
+from gateway.control.durable_file import replace_file
 from gateway.control.overrides.store import NONE, StoredOverrides, Version
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.scripts import Call
@@ -62,22 +62,14 @@ class OverrideFile:
         Raises:
             OSError: they cannot be written; the file is as it was.
         """
-        folder = self.file.parent
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        new = self.file.with_suffix(f".{os.getpid()}")  # of this process alone: other workers may write, too
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
-            opened.write(b'{"version": "%b"' % str(version).encode())
-            for digest, text in texts.items():  # one by one: all at once, they would hold up the other threads
-                opened.write(f',\n"{digest.decode()}": {json.dumps(text.decode())}'.encode())
-            opened.write(b"\n}\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        new.replace(self.file)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        replace_file(self.file, _pieces(version, texts))
+
+
+def _pieces(version: Version, texts: Mapping[bytes, bytes]) -> Iterator[bytes]:
+    yield b'{"version": "%b"' % str(version).encode()
+    for digest, text in texts.items():  # one by one: all at once, they would hold up the other threads
+        yield f',\n"{digest.decode()}": {json.dumps(text.decode())}'.encode()
+    yield b"\n}\n"
 
 
 class FileOverrideStore:

@@ -5,7 +5,6 @@ replaced as a whole, and holds a digest of what is in it: one that is damaged is
 """
 
 import json
-import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from gateway.control.durable_file import replace_file
 from gateway.control.errors import NoRevisionError, RevisionsUnavailableError
 from gateway.control.reload.in_force import InForce
 from gateway.control.reload.rule_files import RuleFiles
@@ -221,22 +221,7 @@ def _unreadable(file: Path, error: Exception) -> RevisionsUnavailableError:
 
 def _write(file: Path, content: Any) -> None:
     whole = {"sha256": sha256(json.dumps(content).encode()).hexdigest(), "content": content}
-    new = file.with_suffix(f".{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
-                opened.write(json.dumps(whole, indent=1).encode())
-                opened.flush()
-                os.fsync(opened.fileno())
-            new.replace(file)
-        except OSError:
-            new.unlink(missing_ok=True)
-            raise
-        descriptor = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        replace_file(file, [json.dumps(whole, indent=1).encode()])
     except OSError as error:
         raise RevisionsUnavailableError(f"{file} cannot be written: {error.strerror}") from error
