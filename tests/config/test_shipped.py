@@ -160,7 +160,7 @@ def test_settings_in_comments_work_when_they_are_taken_out(everything: Path) -> 
     assert settings.store.sentinel is not None
     assert settings.store.sentinel.service == "orders-redis"
     assert settings.control.admin is not None
-    assert len(settings.identity.sources) == 4
+    assert len(settings.identity.sources) == 5
     assert settings.listen[0].tls is not None
 
 
