@@ -91,7 +91,7 @@ pins: .venv/installed ## Pin all dependencies anew, with hashes
 	$(PIN) --output-file requirements/build.txt --group build
 	$(PIN) --output-file requirements/run.txt pyproject.toml
 	$(PIN) --output-file requirements/image.txt --constraints requirements/run.txt \
-		--extra postgres --extra otel --group image pyproject.toml
+		--extra postgres --extra otel --extra grpc --group image pyproject.toml
 	$(PIN) --output-file requirements/test.txt --constraints requirements/build.txt --constraints requirements/image.txt \
 		--extra dev pyproject.toml
 	$(PIN) --output-file requirements/redis.txt --group redis

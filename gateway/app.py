@@ -7,8 +7,9 @@ import platform
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from socket import gethostname, socket
+from socket import socket
 from ssl import SSLContext
+from typing import TYPE_CHECKING
 
 from gateway import __version__
 from gateway.analytics.open import open_sink
@@ -27,10 +28,11 @@ from gateway.control.reload.worker_channel import Workers
 from gateway.control.status import StatusApi
 from gateway.limiter.limiter import Limiter, open_limiter
 from gateway.limits.address import Address, Unix
+from gateway.limits.identity import Identity
 from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
 from gateway.process.sockets import Bound
-from gateway.proxy.acceptor import Acceptor, PreambleAcceptor, listen
+from gateway.proxy.acceptor import Acceptor, PreambleAcceptor, accept, listen
 from gateway.proxy.allowed import Destination
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.door import Around, door_server
@@ -42,11 +44,13 @@ from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
 from gateway.proxy.request_id import RequestIds
 from gateway.proxy.server import Server
-from gateway.proxy.via import Via, pseudonym
+from gateway.proxy.via import via_of
+from gateway.rate_limit_service.open import open_rate_limit
 from gateway.redis.open import connected
 from gateway.redis.poller import Poller
 from gateway.rule_tests.reload import rule_tests_of
-from gateway.settings.gateway import CONTROL, PUBLIC, Settings
+from gateway.settings.door import RateLimit
+from gateway.settings.gateway import CONTROL, PUBLIC
 from gateway.settings.listener import BACKLOG
 from gateway.telemetry import definitions
 from gateway.telemetry.events import Events
@@ -55,6 +59,9 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.shared_memory import SharedCounters
 from gateway.telemetry.stdlib_handler import StdlibHandler
 from gateway.tracing.traced import TracedForwarder, TracingObserver, open_tracer
+
+if TYPE_CHECKING:  # h2 and protobuf are an extra
+    from gateway.rate_limit_service.server import GrpcServer
 
 
 def tune_garbage_collector() -> None:
@@ -186,8 +193,10 @@ class Worker:
 
             around: Around = tracing.around if tracing is not None else lambda handle: handle
             servers = self._servers(proxy_to, around, forwarder, identity.trusts, events)
-            self._watch(metrics, limiter, servers.values())
             self._certificates.follow = self._follow(forwarder, servers.values(), metrics)
+            grpc = self._rate_limit(book, identity, limiter, events, refusal)
+            holding: list[Server | GrpcServer] = [*servers.values(), *grpc.values()]
+            self._watch(metrics, limiter, holding)
 
             sites = await stack.enter_async_context(control.serve(self._with_tls(self._bound[CONTROL])))
             listening = [
@@ -199,11 +208,17 @@ class Worker:
                 for listener, sockets in self._bound[plane].items()
                 for opened in sockets
             ]  # fmt: skip
+            listening += [
+                await accept(each, opened, BACKLOG)
+                for plane, each in grpc.items()
+                for sockets in self._bound[plane].values()
+                for opened in sockets
+            ]
             tune_garbage_collector()
             log.event("worker_serving", revision=book.current.revision)
             serving()
             await stop.wait()
-            await self._drain(servers.values(), listening, sites, log)
+            await self._drain(holding, listening, sites, log)
 
     def _servers(
         self,
@@ -219,7 +234,7 @@ class Worker:
             identity_headers(who),
             credential_headers(who),
             who.proxy_headers,
-            _via(settings),
+            via_of(settings),
             events.loop_detected,
             events.header_dropped,
         )
@@ -228,12 +243,24 @@ class Worker:
         doors = {
             name: door_server(door, settings, proxy_to, around, events, ids)
             for name, door in settings.doors.by_name.items()
+            if not isinstance(door, RateLimit)
         }
         return {PUBLIC: Server(handle, settings.intake, events, trusts, ids), **doors}
 
+    def _rate_limit(
+        self, book: RuleBook, identity: Identity, limiter: Limiter, events: Events, refusal: Refusal
+    ) -> dict[str, "GrpcServer"]:
+        """The door of the rate limit service, if there is one, by the name of its listeners."""
+        most = self._settings.intake.max_connections
+        return {
+            name: open_rate_limit(door, book, identity, limiter, events, refusal, most)
+            for name, door in self._settings.doors.by_name.items()
+            if isinstance(door, RateLimit)
+        }
+
     async def _drain(
         self,
-        servers: Collection[Server],
+        servers: "Collection[Server | GrpcServer]",
         listening: Sequence[Acceptor | PreambleAcceptor],
         sites: Sequence[SocketSite],
         log: Log,
@@ -325,7 +352,7 @@ class Worker:
 
         return follow
 
-    def _watch(self, metrics: Metrics, limiter: Limiter, servers: Collection[Server]) -> None:
+    def _watch(self, metrics: Metrics, limiter: Limiter, servers: "Collection[Server | GrpcServer]") -> None:
         """Register the metrics whose values change by themselves."""
         if self._settings.store.url is not None:
             metrics.watch(definitions.REDIS_UP, lambda: not limiter.is_degraded)
@@ -333,11 +360,3 @@ class Worker:
         metrics.watch(definitions.LOCAL_BUCKETS, lambda: limiter.held)
         metrics.watch(definitions.EVICTIONS, lambda: limiter.evicted)
         metrics.watch(definitions.CONNECTIONS, lambda: sum(server.held for server in servers))
-
-
-def _via(settings: Settings) -> Via | None:
-    """The gateway's Via header; all its workers have the same."""
-    if settings.via in {"off", "false"}:
-        return None
-    urls = [upstream.urls for upstream in settings.upstreams.values()]
-    return Via(pseudonym(gethostname(), settings.listen, urls) if settings.via == "auto" else settings.via)

@@ -13,6 +13,9 @@ from h2.events import DataReceived, Event, RequestReceived, ResponseReceived, St
 from tests.waiting import DEADLINE
 from tests.wire import serving
 
+_GOAWAY = 7
+"""A type of frame."""
+
 Headers = Sequence[tuple[str, str]]
 
 
@@ -38,14 +41,15 @@ class Http2Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._http2 = H2Connection(H2Configuration())
+        self.http2 = H2Connection(H2Configuration())
         self._replies: dict[int, Reply] = {}
+        self._gone_away = False
 
     @classmethod
     @asynccontextmanager
     async def connect(cls, port: int, host: str = "127.0.0.1") -> AsyncIterator[Self]:
         client = cls(*await asyncio.open_connection(host, port))
-        client._http2.initiate_connection()
+        client.http2.initiate_connection()
         try:
             yield client
         finally:
@@ -53,31 +57,47 @@ class Http2Client:
 
     def start(self, method: str, path: str, headers: Headers = (), body: bytes = b"") -> int:
         """Send a request. Returns its stream."""
-        stream = self._http2.get_next_available_stream_id()
+        stream = self.http2.get_next_available_stream_id()
         pseudo = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "api.example")]
-        self._http2.send_headers(stream, [*pseudo, *headers], end_stream=not body)
+        self.http2.send_headers(stream, [*pseudo, *headers], end_stream=not body)
         if body:
-            self._http2.send_data(stream, body, end_stream=True)
+            self.http2.send_data(stream, body, end_stream=True)
         self._replies[stream] = Reply()
-        self._writer.write(self._http2.data_to_send())
+        self._writer.write(self.http2.data_to_send())
         return stream
+
+    def flush(self) -> None:
+        """Send what was done to `http2`."""
+        self._writer.write(self.http2.data_to_send())
 
     async def reply(self, stream: int) -> Reply:
         async with asyncio.timeout(DEADLINE):
             while not self._replies[stream].ended:
-                data = await self._reader.read(65_536)
-                assert data, "the connection was closed"
-                for event in self._http2.receive_data(data):
-                    self._note(event)
-                self._writer.write(self._http2.data_to_send())
+                await self._read()
         return self._replies[stream]
+
+    async def goes_away(self) -> None:
+        """Wait until the server says that the connection is to end."""
+        async with asyncio.timeout(DEADLINE):
+            while not self._gone_away:
+                await self._read()
+
+    async def _read(self) -> None:
+        data = await self._reader.read(65_536)
+        assert data, "the connection was closed"
+        if b"\x7f\xff\xff\xff" in data and data[3] == _GOAWAY:  # h2 would send and read nothing more after it
+            self._gone_away = True
+            data = data[9 + int.from_bytes(data[:3]) :]
+        for event in self.http2.receive_data(data):
+            self._note(event)
+        self.flush()
 
     def _note(self, event: Event) -> None:
         if isinstance(event, ResponseReceived | TrailersReceived):
             self._replies[event.stream_id].headers.update(_texts(event))
         elif isinstance(event, DataReceived):
             self._replies[event.stream_id].body += event.data
-            self._http2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            self.http2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, StreamEnded | StreamReset):
             self._replies[event.stream_id].ended = True
 

@@ -1,7 +1,9 @@
 """Reads `doors`."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any, TypeVar, get_args
 
 from gateway.config.address import network_or_unix
@@ -11,9 +13,9 @@ from gateway.config.listener import listeners
 from gateway.config.node import Node
 from gateway.config.number import whole
 from gateway.config.reader import Reader, Value, reads
-from gateway.config.scalar import choice, each, header
+from gateway.config.scalar import choice, each, header, text
 from gateway.config.section import Section, keys_of
-from gateway.settings.door import Doors, ExtAuthz, ForwardAuth, Known
+from gateway.settings.door import DescriptorPart, Doors, ExtAuthz, ForwardAuth, Known, RateLimit
 
 _RESERVED = frozenset({
     "connection", "content-length", "content-type", "date", "keep-alive", "location", "set-cookie", "te", "trailer",
@@ -23,7 +25,7 @@ _RESERVED = frozenset({
 
 _known = choice(*get_args(Known))
 _asking = replace(each(network_or_unix, least=1), words="list of networks, or `unix`")
-_D = TypeVar("_D", ForwardAuth, ExtAuthz)
+_D = TypeVar("_D", ForwardAuth, ExtAuthz, RateLimit)
 _number = whole(0, 599)
 
 
@@ -55,18 +57,50 @@ _response_headers = Value(
 )
 
 
-def _section(name: str, kind: type[_D], listen_default: _D, **special: Reader[Any]) -> Section[_D]:
+def _read_descriptors(node: Node) -> dict[str, DescriptorPart]:
+    found: dict[str, DescriptorPart] = {}
+    for key_node, child in node.entries().values():
+        with suppress(InvalidError):
+            found[text(key_node)] = _part(child)  # type: ignore[assignment] # it is one of them
+    return found
+
+
+_part = choice(*get_args(DescriptorPart))
+_descriptors = Value(
+    _read_descriptors,
+    f"{_part.words}, by key",
+    {"type": "object", "additionalProperties": _part},
+    lambda parts: ", ".join(f"{key}: {part}" for key, part in parts.items()),
+)
+
+
+def _check_rate_limit(entries: Entries) -> None:
+    if find_spec("h2") is None or find_spec("google.protobuf") is None:
+        entries.node.refuse(
+            "rate_limit needs packages that are not installed: install the extra grpc, see docs/installing.md"
+        )
+    if any(listener.tls for listener in entries.values.get("listen", ())):
+        entries.at("listen").refuse("rate_limit has no TLS: leave out tls, and listen where only Envoys can connect")
+
+
+def _section(
+    name: str,
+    kind: type[_D],
+    listen_default: _D,
+    check: Callable[[Entries], None] = lambda _: None,
+    **special: Reader[Any],
+) -> Section[_D]:
     keys = keys_of(
         kind,
         leave_out=("from_",),
         listen=listeners(listen_default.listen[0]),
-        response_headers=_response_headers,
         **special,
     )
 
     def build(entries: Entries) -> _D:
         if "from" not in entries.values:
             raise InvalidError
+        check(entries)
         settings = dict(entries.values)
         asking = settings.pop("from")
         if any(not isinstance(each, str) and each.prefixlen == 0 for each in asking):
@@ -89,11 +123,14 @@ def _section(name: str, kind: type[_D], listen_default: _D, **special: Reader[An
     )
 
 
-FORWARD_AUTH = _section("forward_auth", ForwardAuth, ForwardAuth(()), refuse_with=_refuse_with)
-EXT_AUTHZ = _section("ext_authz", ExtAuthz, ExtAuthz(()))
+FORWARD_AUTH = _section(
+    "forward_auth", ForwardAuth, ForwardAuth(()), refuse_with=_refuse_with, response_headers=_response_headers
+)
+EXT_AUTHZ = _section("ext_authz", ExtAuthz, ExtAuthz(()), response_headers=_response_headers)
+RATE_LIMIT = _section("rate_limit", RateLimit, RateLimit(()), _check_rate_limit, descriptors=_descriptors)
 DOORS = Section(
     "doors",
-    keys_of(Doors, forward_auth=FORWARD_AUTH, ext_authz=EXT_AUTHZ),
+    keys_of(Doors, forward_auth=FORWARD_AUTH, ext_authz=EXT_AUTHZ, rate_limit=RATE_LIMIT),
     (Doors,),
     lambda entries: entries.build(Doors),
 )

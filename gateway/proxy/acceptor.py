@@ -54,29 +54,40 @@ async def listen(
     if tls is not None or proxies:
         protocol = ProxyProtocol(proxies, intake.proxy_protocol_timeout, intake.max_proxy_protocol) if proxies else None
         return PreambleAcceptor(server, listening, intake.head_timeout, observer, protocol, tls)
+    return await accept(server, listening, backlog)
+
+
+async def accept(make: Callable[[], asyncio.BaseProtocol], listening: socket, backlog: int) -> "Acceptor":
+    """Accept connections that `make` serves, until `close` or `finish`.
+
+    Args:
+        make: Makes what serves a connection.
+        listening: A socket that listens.
+        backlog: How many connections may wait in the kernel.
+    """
     loop = asyncio.get_running_loop()
     if listening.family == AF_UNIX:
         # The file of the socket is the supervisor's.
         keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        accepting = await loop.create_unix_server(server, sock=listening, backlog=backlog, **keep)
+        accepting = await loop.create_unix_server(make, sock=listening, backlog=backlog, **keep)
     else:
-        accepting = await loop.create_server(server, sock=listening, backlog=backlog)
-    return Acceptor(server, listening, accepting)
+        accepting = await loop.create_server(make, sock=listening, backlog=backlog)
+    return Acceptor(make, listening, accepting)
 
 
 class Acceptor:
     """Accepts connections that begin with HTTP.
 
     Args:
-        server: Makes connections.
+        make: Makes what serves a connection.
         listening: A socket that listens.
         accepting: What accepts connections on it.
     """
 
-    __slots__ = ("_accepting", "_listening", "_server")
+    __slots__ = ("_accepting", "_listening", "_make")
 
-    def __init__(self, server: Server, listening: socket, accepting: asyncio.Server) -> None:
-        self._server = server
+    def __init__(self, make: Callable[[], asyncio.BaseProtocol], listening: socket, accepting: asyncio.Server) -> None:
+        self._make = make
         self._listening = listening
         self._accepting = accepting
 
@@ -91,7 +102,7 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         for accepted, _ in _accept_waiting(waiting):
             accepted.setblocking(False)
-            await loop.connect_accepted_socket(self._server, accepted)
+            await loop.connect_accepted_socket(self._make, accepted)
 
 
 def _accept_waiting(listening: socket) -> list[tuple[socket, Any]]:

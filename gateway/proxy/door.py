@@ -27,7 +27,7 @@ from gateway.proxy.request_line import (
     read_x_original_url,
 )
 from gateway.proxy.server import Server
-from gateway.settings.door import Door, ForwardAuth, RequestHeaders
+from gateway.settings.door import ForwardAuth, HttpDoor, RequestHeaders
 from gateway.settings.gateway import Settings
 
 _READERS: dict[RequestHeaders, ReadLine] = {
@@ -43,7 +43,7 @@ Around: TypeAlias = Callable[[Handle], Handle]
 
 
 def door_server(
-    door: Door,
+    door: HttpDoor,
     settings: Settings,
     proxy: Callable[[Permit, RequestReader], Proxy],
     around: Around,

@@ -43,6 +43,13 @@ class Response(NamedTuple):
         line = f"HTTP/1.1 {status} {status.phrase}\r\n{STATUS_HEADER}: {self.status}\r\n"
         return Response(status, line.encode() + rest, self.body)
 
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Its headers, without the Content-Length."""
+        lines = self.head.decode().splitlines()[1:]
+        pairs = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+        return [pair for pair in pairs if pair[0] != "Content-Length"]
+
     def encode(self, headers: bytes = b"", *, bodiless: bool = False, close: bool = False) -> bytes:
         """The bytes of the response, with more header lines; with `close`, it says `Connection: close`."""
         last = b"Connection: close\r\n" if close else b""

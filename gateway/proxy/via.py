@@ -7,9 +7,12 @@ the Via of the upstream and without ours, which would only tell clients what is 
 import re
 from collections.abc import Iterable
 from hashlib import sha256
+from socket import gethostname
 
 from aiohttp import HttpVersion11
 from aiohttp.http_parser import RawRequestMessage
+
+from gateway.settings.gateway import Settings
 
 _COMMENT = re.compile(r"\([^()]*\)")
 
@@ -59,3 +62,11 @@ def _without_comments(value: str) -> str:
 def pseudonym(*parts: object) -> str:
     """A name made of what tells a gateway apart from others, the same after each start."""
     return f"gateway-{sha256(repr(parts).encode()).hexdigest()[:12]}"
+
+
+def via_of(settings: Settings) -> Via | None:
+    """The Via header of a gateway with these settings; all its workers have the same. None if it adds none."""
+    if settings.via in {"off", "false"}:
+        return None
+    urls = [upstream.urls for upstream in settings.upstreams.values()]
+    return Via(pseudonym(gethostname(), settings.listen, urls) if settings.via == "auto" else settings.via)

@@ -53,7 +53,39 @@ class ExtAuthz:
     response_headers: Mapping[str, Known] = field(default_factory=dict)
 
 
-Door: TypeAlias = ForwardAuth | ExtAuthz
+DescriptorPart: TypeAlias = Literal["endpoint", "method", "path", "host", "user", "tier", "address"]
+"""What the value of a descriptor's entry can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A door for Envoy's rate limit service (gRPC, `envoy.service.ratelimit.v3`). Needs the extra `grpc`.
+
+    Attributes:
+        from_: As for `forward_auth`.
+        listen: Where Envoys connect, over HTTP/2 without TLS.
+        descriptors: What the value of an entry is, by its key; entries with other keys are ignored. The `endpoint` is
+            the name of one in the rules; without it, the endpoint is that of the `method`, `path` and `host`, or the
+            default one. A descriptor without a `user` and an `address` is charged to the limits that all callers share.
+    """
+
+    from_: tuple[Network | Unix, ...]
+    listen: tuple[Listener, ...] = (Listener(port=8084),)
+    descriptors: Mapping[str, DescriptorPart] = field(
+        default_factory=lambda: {
+            "generic_key": "endpoint",
+            "method": "method",
+            "path": "path",
+            "host": "host",
+            "user": "user",
+            "tier": "tier",
+            "remote_address": "address",
+        }
+    )
+
+
+HttpDoor: TypeAlias = ForwardAuth | ExtAuthz
+Door: TypeAlias = HttpDoor | RateLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +94,20 @@ class Doors:
 
     Attributes:
         forward_auth: The door for nginx, Caddy, Traefik and ingress-nginx; without it, there is none.
-        ext_authz: The door for Envoy; without it, there is none.
+        ext_authz: The door for Envoy's filter `ext_authz`; without it, there is none.
+        rate_limit: The door for Envoy's rate limit service; without it, there is none.
     """
 
     forward_auth: ForwardAuth | None = None
     ext_authz: ExtAuthz | None = None
+    rate_limit: RateLimit | None = None
 
     @property
     def by_name(self) -> dict[str, Door]:
         """The doors that there are, by the names they have in the settings."""
-        doors: dict[str, Door | None] = {"forward_auth": self.forward_auth, "ext_authz": self.ext_authz}
+        doors: dict[str, Door | None] = {
+            "forward_auth": self.forward_auth,
+            "ext_authz": self.ext_authz,
+            "rate_limit": self.rate_limit,
+        }
         return {name: door for name, door in doors.items() if door is not None}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings.door import Doors, ExtAuthz, ForwardAuth
+from gateway.settings.door import Doors, ExtAuthz, ForwardAuth, RateLimit
 from gateway.settings.listener import Listener
-from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text
+from tests.config.reading import gateway_problems, gateway_warnings, load_gateway_text, write_certificates
 
 HERE = (ip_network("127.0.0.1/32"),)
 
@@ -24,6 +24,22 @@ def test_a_door_needs_no_more_than_who_may_ask(tmp_path: Path) -> None:
     assert settings.doors == Doors(ForwardAuth(HERE), ExtAuthz(("unix",)))
     assert settings.listeners["forward_auth"] == (Listener(port=8082),)
     assert settings.listeners["ext_authz"] == (Listener(port=8083),)
+
+
+def test_descriptors_may_have_other_keys(tmp_path: Path) -> None:
+    text = "doors: {rate_limit: {from: [unix], descriptors: {database: endpoint, client_id: user}}}\n"
+    settings = load_gateway_text(tmp_path, text).settings
+    assert settings.doors.rate_limit == RateLimit(
+        ("unix",), (Listener(port=8084),), {"database": "endpoint", "client_id": "user"}
+    )
+
+
+def test_without_its_packages_the_rate_limit_service_cannot_be_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.config.door.find_spec", lambda _: None)
+    (problem,) = gateway_problems(tmp_path, "doors: {rate_limit: {from: [unix]}}\n")
+    assert "install the extra grpc" in problem
 
 
 def test_all_that_can_be_set(tmp_path: Path) -> None:
@@ -56,6 +72,8 @@ def test_all_that_can_be_set(tmp_path: Path) -> None:
         ),
         ("{forward_auth: {from: [unix], response_headers: {'X-A: b': caller}}}", "is not the name of a header"),
         ("{forward_auth: {from: [unix], response_headers: {X-A: tier, x-a: caller}}}", "x-a is there twice"),
+        ("{rate_limit: {from: [unix], descriptors: {a: client}}}", "'client' is not one of the options"),
+        ("{rate_limit: {from: [unix], listen: {tls: {certificate: cert.pem, key: key.pem}}}}", "rate_limit has no TLS"),
         ("{ext_authz: {from: [unix], listen: {proxy_protocol: [10.0.0.1]}}}", "does not read the PROXY protocol"),
         (
             "{forward_auth: {from: [unix], listen: 127.0.0.1:8080}}",
@@ -72,6 +90,7 @@ def test_all_that_can_be_set(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_say_where_and_what(tmp_path: Path, text: str, problem: str) -> None:
+    write_certificates(tmp_path, "cert.pem", "key.pem")
     found = gateway_problems(tmp_path, f"doors: {text}\n")
     assert any(problem in each for each in found), found
 

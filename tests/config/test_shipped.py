@@ -30,7 +30,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 HIDDEN = re.compile(r"^( *)#(?! [^ ]|$)(.*)$", re.MULTILINE)
 """A setting in comments, as `gateway.yaml` explains; everything else behind a # is prose."""
 LINE = re.compile(r"^( *(?:- )?)([a-z_0-9]+):")
-FREE = {"upstreams", "tiers", "headers", "query", "response_headers"}
+FREE = {"upstreams", "tiers", "headers", "query", "response_headers", "descriptors"}
 """Mappings whose keys are names that the operator chooses."""
 
 TABLES: dict[str, Mapping[str, object]] = {

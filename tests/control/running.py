@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.app import Worker
@@ -60,6 +60,7 @@ class Running:
 
     public: int
     control: int
+    doors: Mapping[str, int] = field(default_factory=dict, kw_only=True)
 
     async def call(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, fields: Iterable[str] = ()
@@ -116,7 +117,8 @@ async def worker(made: Settings, rules: Rules) -> AsyncIterator[Running]:
     bound = {plane: {each: bind(each) for each in listeners} for plane, listeners in made.listeners.items()}
     stop = asyncio.Event()
     running = asyncio.create_task(Worker(Loaded(made, rules), bound, [SharedCounters()]).run(stop))
-    ports = Running(*(next(iter(bound[plane].values()))[0].getsockname()[1] for plane in (PUBLIC, CONTROL)))
+    port_of = {plane: next(iter(each.values()))[0].getsockname()[1] for plane, each in bound.items()}
+    ports = Running(port_of[PUBLIC], port_of[CONTROL], doors=port_of)
     try:
         yield ports
     finally:

@@ -3,9 +3,10 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -35,6 +36,9 @@ doors:
     listen: 127.0.0.1:{ext_authz}
     from: [{asking}]
     response_headers: {{X-Caller: caller}}
+  rate_limit:
+    listen: 127.0.0.1:{rate_limit}
+    from: [127.0.0.1]
 """
 RULES = """
 endpoints:
@@ -91,6 +95,14 @@ static_resources:
               - {{match: {{prefix: "/grpc."}}, route: {{cluster: grpc}}}}
               - {{match: {{prefix: "/"}}, route: {{cluster: api}}}}
 {inside}
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: {limited}}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: limited
+{by_descriptors}
   clusters:
 {clusters}
 """
@@ -150,8 +162,9 @@ async def behind(folder: Path, refuse_with: int, asking: str) -> AsyncIterator[t
     """A gateway with doors on Redis, and upstreams. The ports are what a proxy's configuration needs."""
     (folder / "rules.yaml").write_text(RULES)
     keys = ", ".join(f"{{sha256: {sha256(name.encode()).hexdigest()}, user: {name}}}" for name in NAMES)
-    with ReservedPort() as front, ReservedPort() as forward_auth, ReservedPort() as ext_authz:
-        ports = {"port": front.number, "forward_auth": forward_auth.number, "ext_authz": ext_authz.number}
+    with ExitStack() as stack:
+        listening = ("port", "limited", "forward_auth", "ext_authz", "rate_limit")
+        ports = {name: stack.enter_context(ReservedPort()).number for name in listening}
         async with redis_server() as redis, upstream() as up, grpc_service() as (grpc, called):
             ports |= {"up": up.port, "grpc": grpc}
             made = SETTINGS.format(redis=redis.port, keys=keys, refuse_with=refuse_with, asking=asking, **ports)
@@ -161,7 +174,7 @@ async def behind(folder: Path, refuse_with: int, asking: str) -> AsyncIterator[t
                 public,
                 _control,
             ):
-                yield Behind(up, redis, public, front.number, called), ports
+                yield Behind(up, redis, public, ports["port"], called), ports
 
 
 def at(ports: dict[str, int], text: str) -> str:
@@ -260,6 +273,20 @@ async def without_redis(front: Behind) -> None:
     assert statuses == [200, 200, 429, 429] * 5
 
 
+async def by_descriptors(front: Behind, port: int) -> None:
+    """Envoy's own rate limit filter, which asks over gRPC; one budget with the other door."""
+    name = next(front.names)
+    front.up.requests.clear()
+    answers = [
+        await ask(port, get("/orders", f"X-User-Id: {name}", "X-Over-Limit: x", method="POST")) for _ in range(3)
+    ]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert answers[2].body == b"Too Many Requests\n"
+    assert await front.post(name) == 429
+    assert [request.all(b"X-Over-Limit") for request in front.up.requests] == [[], []]
+    assert (await ask(port, get("/x/../orders"))).status == 429
+
+
 async def test_nginx_as_documented(tmp_path: Path) -> None:
     async with behind(tmp_path, 403, "192.0.2.0/24") as (front, ports):
         outside, inside = snippets("nginx")
@@ -292,11 +319,19 @@ async def test_envoy_as_documented(tmp_path: Path) -> None:
             CLUSTER.format(name="api", port=ports["up"], more=""),
             CLUSTER.format(name="grpc", port=ports["grpc"], more=OVER_HTTP2),
             CLUSTER.format(name="gateway_door", port=ports["ext_authz"], more=""),
+            CLUSTER.format(name="gateway_rate_limit", port=ports["rate_limit"], more=OVER_HTTP2),
         ]
-        indented = "".join(f"          {line}\n" for line in at(ports, inside).splitlines())
-        text = ENVOY.format(port=front.port, inside=indented, clusters="".join(clusters))
+        (filters,) = snippets("yaml", "envoy-ratelimit.yaml")
+        text = ENVOY.format(
+            port=front.port,
+            limited=ports["limited"],
+            inside=indent(at(ports, inside), " " * 10),
+            by_descriptors=indent(filters, " " * 10),
+            clusters="".join(clusters),
+        )
         arguments = ("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning", "-c")
         async with running(shipped("envoy", "_bin/envoy"), tmp_path, text, *arguments):
             await eventually(lambda: responds(front))
             await over_grpc(front)
+            await by_descriptors(front, ports["limited"])
             await check(front)

@@ -149,7 +149,7 @@ async def test_a_trusted_proxys_trace_goes_on_as_it_has_decided_whatever_our_sha
         await ask(port, get("/b"))
         await ask(port, get("/c", SAMPLED, "tracestate: vendor=1,other=2"))
         server, client = by_kind(await to.has(2))
-        assert (server.trace_id, server.parent, server.span.links) == (TRACE, PARENT, [])
+        assert (server.trace_id, server.parent, list(server.span.links)) == (TRACE, PARENT, [])
         told = [message.one(b"traceparent").decode().split("-") for message in up.requests]
         assert told[0][1] == TRACE
         assert told[0][2] != PARENT

@@ -31,7 +31,7 @@ from gateway.proxy.via import Via
 from gateway.redis.clock import StoreClock
 from gateway.settings.answers import Answers
 from gateway.settings.dns import Dns
-from gateway.settings.door import Doors
+from gateway.settings.door import Doors, RateLimit
 from gateway.settings.gateway import Settings
 from gateway.settings.identity import IdentityPolicy
 from gateway.settings.intake import Intake
@@ -197,6 +197,7 @@ async def proxy(
     made = Settings({}, intake=intake or Intake(), identity=who)
     opened = [(server, listening)]
     for name, door in doors.by_name.items():
+        assert not isinstance(door, RateLimit)
         door_at = door_server(door, made, proxy_to, lambda handle: handle, observer, ids)
         (bound,) = bind(door.listen[0])
         running.doors[name] = bound.getsockname()[1]

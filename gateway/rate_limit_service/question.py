@@ -1,0 +1,97 @@
+"""`Question`: what one descriptor of a request to the rate limit service asks about.
+
+A descriptor is a list of keys with values that the proxy's operator has chosen. The setting `descriptors` says what the
+value of each key is; keys that it does not name are ignored.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from gateway.limits.address import parse_address, parse_clients
+from gateway.limits.bucket import Demand
+from gateway.limits.caller import Caller
+from gateway.limits.compiled_limit import holder_of
+from gateway.limits.condition import GivenFields
+from gateway.limits.endpoint import DEFAULT, METHODS, Endpoint
+from gateway.limits.identity import Identity
+from gateway.limits.rules import Rules
+from gateway.limits.unmatched import Unmatched
+from gateway.proxy.bad_request import BadRequest
+from gateway.proxy.target import parse_target
+from gateway.settings.door import DescriptorPart
+
+
+class Question(NamedTuple):
+    """What a descriptor asks about.
+
+    Attributes:
+        endpoint: The endpoint whose limits apply.
+        caller: Whom it names; if it names nobody, the caller of whom nothing is known.
+        names_caller: Whether it names anybody. If not, limits that have a bucket for each caller do not apply.
+    """
+
+    endpoint: Endpoint
+    caller: Caller
+    names_caller: bool
+
+    def demands(self, rules: Rules) -> list[Demand]:
+        """The buckets to charge."""
+        demands = rules.demands(self.endpoint, self.caller)
+        return demands if self.names_caller else [each for each in demands if holder_of(each.key) is None]
+
+
+def read_question(
+    entries: Iterable[tuple[str, str]], parts: Mapping[str, DescriptorPart], rules: Rules, identity: Identity
+) -> Question | BadRequest:
+    """What a descriptor asks about, or why that cannot be read in one way.
+
+    The endpoint is the one that the last entry with the name of an endpoint names; else the one that a path, with a
+    method and a host, belongs to; else the default one.
+
+    Args:
+        entries: Keys and values, in order.
+        parts: What the value of each key is.
+        rules: Those in force.
+        identity: Makes callers.
+    """
+    values: dict[DescriptorPart, str] = {}
+    for key, value in entries:
+        part = parts.get(key)
+        if part is not None and (part != "endpoint" or value in rules.endpoints):
+            values[part] = value
+    endpoint = _endpoint(values, rules)
+    if not isinstance(endpoint, Endpoint):
+        return endpoint
+    address = _address(values.get("address", ""), identity)
+    user = values.get("user")
+    if user:
+        caller = identity.user(user, values.get("tier"), address.address)
+        return Question(endpoint, caller._replace(address_digest=address.address_digest), names_caller=True)
+    return Question(endpoint, address, names_caller=address.address is not None)
+
+
+def _endpoint(values: Mapping[DescriptorPart, str], rules: Rules) -> Endpoint | BadRequest:
+    if "endpoint" in values:
+        return rules.endpoints[values["endpoint"]]
+    path = values.get("path")
+    if not path:
+        return rules.endpoints[DEFAULT]
+    method, host = values.get("method", "GET"), values.get("host")
+    if method not in METHODS:
+        return BadRequest.METHOD
+    target = parse_target(path, [host] if host else [])
+    if isinstance(target, BadRequest):
+        return target
+    found = rules.match(method, target.host, target.path, GivenFields(query=target.query))
+    return BadRequest.of(found) if isinstance(found, Unmatched) else found
+
+
+def _address(text: str, identity: Identity) -> Caller:
+    """The client with an address, which may have a mask or a port; one whose address is unknown if there is none."""
+    address = parse_address(text)
+    if address is None and "/" in text:
+        try:
+            address = parse_clients(text).network_address
+        except ValueError:
+            return identity.client(None)
+    return identity.client(address)
