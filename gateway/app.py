@@ -16,7 +16,7 @@ from gateway.analytics.open import open_sink
 from gateway.analytics.recorder import Recorder
 from gateway.analytics.rollup import Rollup
 from gateway.auth.cors import Cors
-from gateway.auth.identity import build_identity, credential_headers, identity_headers
+from gateway.auth.identity import build_identity
 from gateway.auth.key_ring import KeyRings
 from gateway.config.certificate_book import CertificateBook
 from gateway.config.certificates import Certificates, load_certificates
@@ -27,7 +27,6 @@ from gateway.control.reload.revisions import Revisions
 from gateway.control.reload.worker_channel import Workers
 from gateway.control.status import StatusApi
 from gateway.limiter.limiter import Limiter, open_limiter
-from gateway.limits.address import Address, Unix
 from gateway.limits.identity import Identity
 from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
@@ -35,22 +34,21 @@ from gateway.process.sockets import Bound
 from gateway.proxy.acceptor import Acceptor, PreambleAcceptor, accept, listen
 from gateway.proxy.allowed import Destination
 from gateway.proxy.bad_request import BadRequest
-from gateway.proxy.door import Around, door_server
+from gateway.proxy.door import Around
 from gateway.proxy.explainer import Explainer
 from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
-from gateway.proxy.request_id import RequestIds
 from gateway.proxy.server import Server
-from gateway.proxy.via import via_of
+from gateway.proxy.servers import open_servers
 from gateway.rate_limit_service.open import open_rate_limit
 from gateway.redis.open import connected
 from gateway.redis.poller import Poller
 from gateway.rule_tests.reload import rule_tests_of
 from gateway.settings.door import RateLimit
-from gateway.settings.gateway import CONTROL, PUBLIC
+from gateway.settings.gateway import CONTROL
 from gateway.settings.listener import BACKLOG
 from gateway.telemetry import definitions
 from gateway.telemetry.events import Events
@@ -192,7 +190,7 @@ class Worker:
                 )
 
             around: Around = tracing.around if tracing is not None else lambda handle: handle
-            servers = self._servers(proxy_to, around, forwarder, identity.trusts, events)
+            servers = open_servers(settings, proxy_to, around, forwarder, identity.trusts, events)
             self._certificates.follow = self._follow(forwarder, servers.values(), metrics)
             grpc = self._rate_limit(book, identity, limiter, events, refusal)
             holding: list[Server | GrpcServer] = [*servers.values(), *grpc.values()]
@@ -219,33 +217,6 @@ class Worker:
             serving()
             await stop.wait()
             await self._drain(holding, listening, sites, log)
-
-    def _servers(
-        self,
-        proxy_to: Callable[[Destination, RequestReader], Proxy],
-        around: Around,
-        forwarder: Forwarder,
-        trusts: Callable[[Address | Unix | None], bool],
-        events: Events,
-    ) -> dict[str, Server]:
-        """What serves clients, and the proxies that ask at doors, by the name of the listeners."""
-        settings, who = self._settings, self._settings.identity
-        reader = RequestReader(
-            identity_headers(who),
-            credential_headers(who),
-            who.proxy_headers,
-            via_of(settings),
-            events.loop_detected,
-            events.header_dropped,
-        )
-        ids = RequestIds(shown=settings.answers.request_id)
-        handle = around(proxy_to(forwarder, reader).handle)
-        doors = {
-            name: door_server(door, settings, proxy_to, around, events, ids)
-            for name, door in settings.doors.by_name.items()
-            if not isinstance(door, RateLimit)
-        }
-        return {PUBLIC: Server(handle, settings.intake, events, trusts, ids), **doors}
 
     def _rate_limit(
         self, book: RuleBook, identity: Identity, limiter: Limiter, events: Events, refusal: Refusal
