@@ -66,7 +66,7 @@ class AdminVerifier:
         if key.longest is not None:
             longest, setting = key.longest, "the key's longest"
         if not 0 < expires_at - numeric_date(claims, "iat") <= longest:
-            raise TokenRefusedError(f"the token's lifetime is not between 0 and {setting}")
+            raise TokenRefusedError(f"the token's lifetime is not between 0 and {setting}", "lifetime")
         scope = claims.get("scope", "")
         if not isinstance(scope, str):
             raise TokenRefusedError("scope is not a string")

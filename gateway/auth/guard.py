@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 from gateway.auth.admin_token import AdminVerifier
 from gateway.auth.grant import Grant, Scope
@@ -68,11 +68,21 @@ class Guard:
 
     Args:
         verifier: Verifies tokens; None when no keys are configured, and then no token is good.
-        report: Reports a refused attempt.
+        source: What its tokens are called when refusals are counted; a key of `REASONS`.
+        count: Counts every refused attempt.
+        report: Reports a refused attempt, unless there are too many.
     """
 
-    def __init__(self, verifier: AdminVerifier | None, report: Callable[[RefusedAttempt], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        verifier: AdminVerifier | None,
+        source: Literal["admin_token", "bypass_token"],
+        count: Callable[[str, str], object],
+        report: Callable[[RefusedAttempt], Awaitable[None]],
+    ) -> None:
         self._verifier = verifier
+        self._source = source
+        self._count = count
         self._report = report
         self._refusals: State | None = None
 
@@ -85,24 +95,30 @@ class Guard:
             TooManyAttemptsError: one of both, too often.
         """
         if self._verifier is None:
-            await self.refuse(RefusedAttempt(attempt, "no keys for admin tokens are configured"))
+            await self.refuse(attempt, "no_keys", "no keys for admin tokens are configured")
         try:
             grant = self._verifier.verify(token)
         except TokenRefusedError as error:
-            await self.refuse(RefusedAttempt(attempt, str(error)))
+            await self.refuse(attempt, error.reason, str(error))
         if not grant.covers(attempt.scope):
-            await self.refuse(
-                RefusedAttempt(attempt, f"the token does not have the scope {attempt.scope.value}", grant)
-            )
+            await self.refuse(attempt, "no_scope", f"the token does not have the scope {attempt.scope.value}", grant)
         return grant
 
-    async def refuse(self, refusal: RefusedAttempt) -> NoReturn:
-        """Report a refused attempt, and raise as `admit` does."""
+    async def refuse(self, attempt: Attempt, reason: str, why: str, grant: Grant | None = None) -> NoReturn:
+        """Count and report a refused attempt, and raise as `admit` does.
+
+        Args:
+            attempt: What was tried.
+            reason: One of the source's reasons in `REASONS`.
+            why: The same in a sentence, which quotes nothing of the token.
+            grant: What the token says; None without a good one.
+        """
+        self._count(self._source, reason)
         decision, (state,) = take([_REFUSAL], [self._refusals], time.monotonic_ns() // 1000)
         if not decision.allowed:
             raise TooManyAttemptsError
         self._refusals = state
-        await self._report(refusal)
-        if refusal.grant is None:
+        await self._report(RefusedAttempt(attempt, why, grant))
+        if grant is None:
             raise UnauthorizedError
-        raise ForbiddenError(f"this needs a token with the scope {refusal.attempt.scope.value}")
+        raise ForbiddenError(f"this needs a token with the scope {attempt.scope.value}")

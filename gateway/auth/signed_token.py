@@ -50,6 +50,7 @@ Reason = Literal[
     "not_yet_valid",
     "wrong_audience",
     "wrong_issuer",
+    "lifetime",
 ]
 
 

@@ -132,9 +132,10 @@ class ControlPlane:
         head = Head(redis, prefix) if redis is not None else None
         self._audit = AuditWriter(open_audit_log(control), head, lambda: book.current.revision, log, metrics.audited)
         verifier = AdminVerifier(control.admin, rings.of(control.admin.tokens)) if control.admin else None
-        guard = Guard(verifier, self._report_refusal)
+        count = metrics.identity_rejected
+        guard = Guard(verifier, "admin_token", count, self._report_refusal)
         # A guard of its own: somebody who guesses tokens on the public port does not slow down operators.
-        self.bypass = Bypass(Guard(verifier, self._report_refusal), self._audit)
+        self.bypass = Bypass(Guard(verifier, "bypass_token", count, self._report_refusal), self._audit)
 
         store, copy = _override_store(control, prefix, redis), _override_copy(control, redis)
         self._overrides = OverrideSync(store, copy, book, limiter, self._audit, log)

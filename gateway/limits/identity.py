@@ -12,7 +12,17 @@ from hashlib import blake2b
 from gateway.limits.address import Address, Network, Unix, belongs, group
 from gateway.limits.caller import GIVEN, Caller
 from gateway.limits.forwarded_for import find_client
-from gateway.limits.identity_source import REASONS, Claim, IdentitySource, Rejection, Sender
+from gateway.limits.identity_source import (
+    REASONS,
+    ApiKey,
+    BearerToken,
+    Claim,
+    Headers,
+    IdentitySource,
+    Rejection,
+    Sender,
+    TrustedHeader,
+)
 
 _FORWARDED_BY_STRANGER = Rejection(
     "x_forwarded_for", "untrusted_peer", "X-Forwarded-For came from a peer that is not trusted"
@@ -92,6 +102,18 @@ class Identity:
         if rejections:
             self._report(rejections)
         return self.client(address)
+
+    def report_repeated(self, headers: Headers) -> None:
+        """Report the headers that name a caller and that a request has more than once, which is not served."""
+        read: dict[str, str] = {}
+        for source in self.sources:
+            if isinstance(source, TrustedHeader) and source.tier_header:
+                read[source.tier_header] = source.kind
+            if isinstance(source, TrustedHeader | BearerToken | ApiKey):
+                read[source.header] = source.kind
+        for header, kind in read.items():
+            if len(headers.getall(header, ())) > 1:
+                self.report(Rejection(kind, "repeated", f"a request has {header} more than once"))
 
     def _report(self, rejections: Iterable[tuple[str, Rejection]], accepted: str = "") -> None:
         """Report each header or cookie once.

@@ -66,20 +66,24 @@ class Claim(NamedTuple):
     tier: str | None = None
 
 
+_OF_TOKENS = (
+    "repeated", "too_long", "malformed", "keys_unavailable", "unknown_key", "bad_signature", "no_expiry", "expired",
+    "not_yet_valid", "wrong_audience", "wrong_issuer",
+)  # fmt: skip
+
 REASONS: Mapping[str, tuple[str, ...]] = {
-    "jwt": (
-        "repeated", "too_long", "malformed", "keys_unavailable", "unknown_key", "bad_signature", "no_expiry", "expired",
-        "not_yet_valid", "wrong_audience", "wrong_issuer", "no_user",
-    ),
-    "api_key": ("unknown_key",),
+    "jwt": (*_OF_TOKENS, "no_user"),
+    "api_key": ("repeated", "unknown_key"),
     "client_certificate": (
         "missing", "untrusted", "not_yet_valid", "expired", "revoked", "no_name", "several_names",
     ),
-    "trusted_header": ("untrusted_peer",),
+    "trusted_header": ("untrusted_peer", "repeated"),
     "x_forwarded_for": ("untrusted_peer", "malformed"),
     "proxy_protocol": ("untrusted_peer", "timeout", "missing", "truncated", "too_long", "malformed"),
+    "admin_token": ("no_keys", "missing", *_OF_TOKENS, "lifetime", "no_scope"),
+    "bypass_token": ("no_keys", *_OF_TOKENS, "lifetime", "no_scope"),
 }  # fmt: skip
-"""Why what names a caller is not accepted, by its source. The reasons stand in the order in which they are checked."""
+"""Why what names a caller, a client or an operator is not accepted, by its source, in the order of the checks."""
 
 
 class Rejection(NamedTuple):
@@ -128,11 +132,15 @@ class TrustedHeader:
         return self.header
 
     def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
-        user = _single(sender.headers, self.header)
-        if not user:
+        values = sender.headers.getall(self.header, ())
+        if not values:
             return None
         if not sender.trusted:
-            return Rejection("trusted_header", "untrusted_peer", f"{self.header} came from a peer that is not trusted")
+            why = f"{self.header} came from a peer that is not trusted"
+            return Rejection("trusted_header", "untrusted_peer", why) if any(values) else None
+        user = values[0].strip(" \t") if len(values) == 1 else ""
+        if not user:
+            return None
         return Claim(user, _single(sender.headers, self.tier_header) if self.tier_header else None)
 
 

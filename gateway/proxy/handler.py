@@ -9,7 +9,7 @@ from gateway.limiter.verdict import Outcome, OverLimits
 from gateway.limits.caller import Caller
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
-from gateway.limits.identity_source import Sender
+from gateway.limits.identity_source import Rejection, Sender
 from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.unmatched import Unmatched
 from gateway.proxy.allowed import Allowed, Destination
@@ -22,6 +22,7 @@ from gateway.proxy.request import RequestReader
 from gateway.proxy.responses import UNAVAILABLE
 from gateway.telemetry.access_record import AccessRecord
 
+_BYPASS_REPEATED = Rejection("bypass_token", "repeated", f"a request has {BYPASS_HEADER} more than once")
 _NOBODY = Caller("", b"", source="")
 
 Bypass = Callable[[str, str, str], Awaitable[bool]]
@@ -85,6 +86,8 @@ class Proxy:
             exchange.extra_headers = header_lines(self._cors.headers(headers.get("Origin")))
         head = self._reader.read(exchange)
         if isinstance(head, BadRequest):
+            if head is BadRequest.TWO_CALLERS:
+                self._identity.report_repeated(headers)
             return self._reject(exchange, head, began)
         rules = self._book.current
         endpoint = rules.match(head.method, head.target.host, head.target.path, head)
@@ -118,7 +121,9 @@ class Proxy:
         if not demands:
             return Outcome.ALLOWED
         tokens, bypass = exchange.message.headers.getall(BYPASS_HEADER, ()), self._bypass
-        if len(tokens) == 1 and bypass and await bypass(tokens[0], endpoint.name, exchange.client.peer.source):
+        if len(tokens) > 1 and bypass:
+            self._observer.identity_rejected(_BYPASS_REPEATED)
+        elif tokens and bypass and await bypass(tokens[0], endpoint.name, exchange.client.peer.source):
             self._observer.bypassed(endpoint.name, (charge.limit for _, charge in demands))
             return Outcome.ALLOWED
         verdict = await self._limiter.check(demands)

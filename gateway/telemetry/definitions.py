@@ -85,7 +85,7 @@ UPSTREAM_FAILURES = _counter(
 )  # fmt: skip
 IDENTITY_REJECTED = _counter(
     "gateway_identity_rejected_total",
-    "Tokens, API keys and forwarding headers that were not accepted, so that they identify nobody.",
+    "Credentials and headers that say who a client, a caller or an operator is, and were not accepted.",
     "source", "reason",
 )  # fmt: skip
 AUDIT_LINES = _counter(

@@ -48,6 +48,9 @@ async def test_a_request_without_the_scope_is_limited_like_any_other(tmp_path: P
                 assert answer.status == 429, attack
         assert (await ask(running.public, get("/v1/orders/7", USER, BYPASS, BYPASS))).status == 429
         assert (await ask(running.public, get("/v1/orders/7", USER, f"Authorization: Bearer {BYPASS}"))).status == 429
+        metrics = (await running.call("GET", "/metrics")).body.decode()
+        for reason in ("no_scope", "repeated"):
+            assert f'gateway_identity_rejected_total{{reason="{reason}",source="bypass_token"}} 1.0' in metrics
     assert {each["action"] for each in AuditLog(tmp_path / "audit.jsonl").page(0, 1000)} == {"refused"}
 
 

@@ -1,12 +1,13 @@
 """Whom a request is charged to is whom the upstream takes for its sender; a client cannot make them two."""
 
+from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
 
 from gateway.limits.address import LOOPBACK, Network
 from gateway.limits.bucket import Quota
-from gateway.limits.identity import Identity
+from gateway.limits.identity import Identity, unreported
 from gateway.limits.identity_source import ApiKey, Claim, Rejection, TrustedHeader
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
@@ -23,17 +24,21 @@ def verify(token: str) -> dict[str, str] | Rejection:
     return GOOD.get(token, Rejection("jwt", "bad_signature", "the signature is wrong"))
 
 
-def identity(*trusted: Network) -> Identity:
+def identity(*trusted: Network, report: Callable[[Rejection], object] = unreported) -> Identity:
     cookie = bearer_token(verify, header="Cookie", cookie="session")
     return make_identity(
-        (bearer_token(verify), ApiKey(KEYS), cookie, TrustedHeader("X-User-Id", "X-User-Tier")), trusted
+        (bearer_token(verify), ApiKey(KEYS), cookie, TrustedHeader("X-User-Id", "X-User-Tier")),
+        trusted,
+        report=report,
     )
 
 
-async def sent(fields: str, *trusted: Network) -> tuple[bytes, list[bytes], bytes]:
+async def sent(
+    fields: str, *trusted: Network, report: Callable[[Rejection], object] = unreported
+) -> tuple[bytes, list[bytes], bytes]:
     """What a request with these fields comes to: the answer, whom it is charged to, and what goes upstream."""
     raw = f"GET / HTTP/1.1\r\nHost: gw.test\r\n{fields}\r\nConnection: close\r\n\r\n".encode()
-    async with recorder() as up, proxy(up.port, identity=identity(*trusted), limits=[LIMIT]) as running:
+    async with recorder() as up, proxy(up.port, identity=identity(*trusted, report=report), limits=[LIMIT]) as running:
         heard = await converse(running.port, [raw])
         charged = [demand.key[-32:] for demands in running.seen.demands for demand in demands]
     return heard.raw, charged, b"".join(map(bytes, up.streams))
@@ -56,15 +61,20 @@ async def sent(fields: str, *trusted: Network) -> tuple[bytes, list[bytes], byte
 async def test_a_credential_that_stands_twice_is_a_400_and_goes_nowhere(
     fields: str, trusted: tuple[Network, ...]
 ) -> None:
-    answer, charged, upstream = await sent(fields, *trusted)
+    found: list[Rejection] = []
+    answer, charged, upstream = await sent(fields, *trusted, report=found.append)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert (charged, upstream) == ([], b"")
+    kind = "api_key" if fields.startswith("X-Api-Key") else "jwt"
+    assert [(each.source, each.reason) for each in found] == [(kind, "repeated")]
 
 
 @pytest.mark.parametrize("field", ["X-User-Id", "X-User-Tier"])
 async def test_what_a_proxy_says_of_the_caller_stands_once(field: str) -> None:
     fields = f"{field}: a\r\n{field}: b"
-    answer, charged, upstream = await sent(fields, *LOOPBACK)
+    found: list[Rejection] = []
+    answer, charged, upstream = await sent(fields, *LOOPBACK, report=found.append)
+    assert [(each.source, each.reason) for each in found] == [("trusted_header", "repeated")]
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert (charged, upstream) == ([], b"")
     answer, charged, upstream = await sent(fields)  # a stranger's is dropped, however often it stands there

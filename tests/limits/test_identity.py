@@ -300,6 +300,8 @@ def rejected(
         ([("Authorization", "Bearer empty")], [("jwt", "no_user")]),
         ([("X-Api-Key", "k2")], [("api_key", "unknown_key")]),
         ([("X-User-Id", "mallory")], [("trusted_header", "untrusted_peer")]),
+        ([("X-User-Id", "mallory"), ("X-User-Id", "eve")], [("trusted_header", "untrusted_peer")]),
+        ([("X-User-Id", "")], []),
         ([("X-Forwarded-For", "9.9.9.9")], [("x_forwarded_for", "untrusted_peer")]),
         ([("Authorization", "Bearer good"), ("X-Forwarded-For", "9.9.9.9")], [("x_forwarded_for", "untrusted_peer")]),
         ([("Authorization", "Bearer forged"), ("X-Api-Key", "k1")], [("jwt", "bad_signature")]),

@@ -8,7 +8,7 @@ from socket import AF_UNIX
 from aiohttp import web
 
 from gateway.auth.grant import Actor, Scope
-from gateway.auth.guard import Attempt, Guard, RefusedAttempt
+from gateway.auth.guard import Attempt, Guard
 from gateway.config.strict_json import StrictJsonError, parse_strict_json
 from gateway.control.http.problem import Problem
 from gateway.control.json_object import JsonObject
@@ -35,12 +35,12 @@ async def authorize(request: web.Request, guard: Guard, scope: Scope) -> Actor:
     attempt = Attempt(request.method, resource.canonical if resource is not None else "", source, scope)
     headers = request.headers.getall("Authorization", [])
     if len(headers) != 1:
-        await guard.refuse(
-            RefusedAttempt(attempt, "several Authorization headers" if headers else "no Authorization header")
-        )
+        if headers:
+            await guard.refuse(attempt, "repeated", "several Authorization headers")
+        await guard.refuse(attempt, "missing", "no Authorization header")
     scheme, _, token = headers[0].partition(" ")
     if scheme.lower() != "bearer":
-        await guard.refuse(RefusedAttempt(attempt, "the Authorization header holds no bearer token"))
+        await guard.refuse(attempt, "malformed", "the Authorization header holds no bearer token")
     return Actor.of(await guard.admit(token, attempt), source)
 
 
