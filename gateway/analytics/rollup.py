@@ -14,7 +14,7 @@ from gateway.analytics.spending import Account, Spending
 from gateway.analytics.top_k import TopK
 from gateway.limits.bucket import Charge, Demand
 from gateway.limits.caller import Caller
-from gateway.limits.compiled_limit import holder_of
+from gateway.limits.compiled_limit import digest_in
 from gateway.limits.limit import Limit, is_candidate
 from gateway.limits.rules import RuleBook
 
@@ -142,7 +142,7 @@ class Rollup:
                 self._spending.charge(account, caller.digest, cost)
         elif group.refused_by:
             for limit, position in group.refused_by:
-                self._callers.add((limit, holder_of(demands[position].key) or caller.digest))
+                self._callers.add((limit, digest_in(demands[position].key) or caller.digest))
 
     def _add_group(
         self, key: object, endpoint: str, tier: str, outcome: str, demands: Sequence[Demand], refused: tuple[int, ...]

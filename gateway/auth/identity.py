@@ -28,7 +28,7 @@ def build_identity(
 
 def _bearer_token(jwt: Jwt, max_header: int, rings: KeyRings) -> BearerToken:
     verifier = Verifier(jwt.policy, max_header, rings.of(jwt.policy))
-    return BearerToken(verifier, jwt.claim, jwt.tier_claim, jwt.header, jwt.bearer, jwt.cookie)
+    return BearerToken(verifier, jwt.claim, jwt.tier_claim, jwt.header, jwt.bearer, jwt.cookie, jwt.attributes)
 
 
 def identity_headers(policy: IdentityPolicy) -> list[str]:
@@ -37,7 +37,7 @@ def identity_headers(policy: IdentityPolicy) -> list[str]:
         name
         for source in policy.sources
         if isinstance(source, TrustedHeader)
-        for name in (source.header, source.tier_header)
+        for name in (source.header, source.tier_header, *source.attributes.values())
         if name
     ]
 

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from getpass import getuser
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from gateway.auth.grant import Scope
 from gateway.commands.token import issue_token
 from gateway.config.loader import load_settings
 from gateway.config.operator_error import OperatorError
+from gateway.limits.holder import ADDRESS, USER
 from gateway.settings.control import Control
 from gateway.settings.listener import Listener
 from gateway.settings.url import Origin
@@ -108,16 +109,23 @@ def _origin(text: str) -> Origin:
         raise argparse.ArgumentTypeError(f"{text!r} is not http://HOST:PORT or https://HOST:PORT") from None
 
 
+TARGET = "a user id, address/ and an IP address or network, or an attribute as in org/acme"
+
+
 def target_path(target: str) -> str:
-    """A target's part of a path: a user id, or ``address/`` and an address or network.
+    """A target's part of a path, see `TARGET`.
+
+    An id with a slash is written ``user/a/b``, a value with one ``org/a%2Fb``.
 
     Raises:
         ControlClientError: it is empty.
     """
     if not target:
-        raise ControlClientError("the target is empty; write a user id, or address/ and an IP address or network")
+        raise ControlClientError(f"the target is empty; write {TARGET}")
     kind, slash, name = target.partition("/")
-    return f"address/{quote(name, safe='')}" if slash and kind == "address" else quote(target, safe="")
+    if slash and kind in {ADDRESS, USER}:
+        return f"{ADDRESS}/{quote(name, safe='')}" if kind == ADDRESS else quote(name, safe="")
+    return "/".join(quote(unquote(part), safe="") for part in target.split("/")) if slash else quote(target, safe="")
 
 
 class ControlClient:

@@ -18,6 +18,7 @@ from gateway.config.operator_error import OperatorError
 from gateway.config.summary import table
 from gateway.limits.address import Address, group, parse_address
 from gateway.limits.explanation import Question, as_document
+from gateway.limits.holder import NETWORK, Prefixes, is_attribute_name, name_part
 from gateway.proxy.explainer import Explainer
 
 _NOWHERE = "http://127.0.0.1:9"
@@ -43,6 +44,10 @@ def add_commands(commands: Any) -> None:
     explain.add_argument("request", metavar="REQUEST", help="a method and a path or URL, as in 'GET /v1/orders/7'")
     explain.add_argument("--user", metavar="ID", help="as this user, whatever the headers say")
     explain.add_argument("--tier", help="with --user: in this tier")
+    explain.add_argument(
+        "--attribute", metavar="NAME=VALUE", action="append", default=[], type=_attribute,
+        help="with --user: with this attribute, as in org=acme; may be repeated",
+    )  # fmt: skip
     explain.add_argument(
         "--header", metavar="'NAME: VALUE'", action="append", default=[], help="a header; may be repeated"
     )
@@ -92,6 +97,7 @@ def _body(options: argparse.Namespace, question: Question) -> dict[str, Any]:
         "request": f"{question.method} {question.target}",
         "user_id": question.user,
         "tier": question.tier,
+        "attributes": dict(question.attributes) or None,
         "headers": [f"{name}: {value}" for name, value in question.headers] or None,
         "address": str(options.address) if options.address else None,
         "token": question.token,
@@ -105,12 +111,22 @@ def _question(options: argparse.Namespace) -> Question:
         raise ExplainError(f"{options.request!r} is not a request; write a method and a path, as in 'GET /v1/orders/7'")
     if options.tier is not None and options.user is None:
         raise ExplainError("--tier needs --user; without it, the headers say who the caller is")
+    if options.attribute and options.user is None:
+        raise ExplainError("--attribute needs --user; without it, the headers say who the caller is")
     headers = tuple(map(_header, options.header))
     token = None if options.caller_token is None else _token(options.caller_token)
+    who = options.user, options.tier, dict(options.attribute)
     try:
-        return Question(method, target.strip(), headers, options.address, options.user, options.tier, token)
+        return Question(method, target.strip(), headers, options.address, *who, token)
     except ValueError as error:
         raise ExplainError(f"this is not a request: {error}") from None
+
+
+def _attribute(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not value or not is_attribute_name(name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an attribute; write it as in org=acme")
+    return name, value
 
 
 def _address(text: str) -> Address:
@@ -151,6 +167,8 @@ def _lines(document: dict[str, Any]) -> list[str]:
         *_caller(document["caller"]),
         *[f"priority  {document['priority']}"] * _matters(document),
         *map(_override, document["overrides"]),
+        *[f"left out  {', '.join(document['left_out'])}: say who the user is with --attribute"]
+        * bool(document["left_out"]),
         *[f"exempt    from {', '.join(document['exempt_from'])}"] * bool(document["exempt_from"]),
         "",
         *_buckets(document),
@@ -198,6 +216,7 @@ def _caller(caller: dict[str, Any]) -> list[str]:
         f"caller    {who}, {source}; in the log {caller['caller']}",
         *(f"          {each['source']} ({each['reads']}): {each['why']}" for each in caller["attempts"]),
         f"tier      {caller['tier'] or 'none'}",
+        *(f"has       {name} {value}" for name, value in caller["attributes"].items()),
     ]
 
 
@@ -221,7 +240,7 @@ def _buckets(document: dict[str, Any]) -> list[str]:
     rows = [
         (
             each["limit"],
-            " and ".join(each["per"]) or "all",
+            " and ".join(map(_part, each["per"])),
             each.get("rate") or each["quota"],
             str(each.get("burst", "-")),
             str(each["cost"]),
@@ -233,6 +252,11 @@ def _buckets(document: dict[str, Any]) -> list[str]:
     return [*table(head, rows).splitlines(), *(["", _outcome(document)] if is_running else [])]
 
 
+def _part(part: Any) -> str:
+    """A part of what a limit is per: a word, or a network."""
+    return part if isinstance(part, str) else name_part(Prefixes(**part[NETWORK]))
+
+
 def _payable(bucket: dict[str, Any]) -> str:
     if bucket["remaining"] >= bucket["cost"]:
         return "now"
@@ -242,7 +266,13 @@ def _payable(bucket: dict[str, Any]) -> str:
 def _note(bucket: dict[str, Any]) -> str:
     keeps = bucket.get("reserve", "0%") != "0%"
     most = "may give" if keeps else "holds"
-    notes = [f"never passes: it costs more than the bucket {most}"] * (not bucket["payable"])
+    missing = " and ".join(bucket.get("missing", ()))
+    if missing and not bucket["payable"]:
+        notes = [f"never passes: the caller has no {missing}"]
+    elif missing:
+        notes = [f"the caller has no {missing}: one bucket for all such"]
+    else:
+        notes = [f"never passes: it costs more than the bucket {most}"] * (not bucket["payable"])
     notes += [f"{bucket['reserve']} kept for a higher priority"] * keeps
     return "; ".join([*notes, *_why_not_enforced(bucket)])
 

@@ -10,7 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.auth.grant import Scope
 from gateway.commands.console import print_output, printable_lines
-from gateway.commands.control_client import ControlClient, ControlClientError, add_client_flags, target_path
+from gateway.commands.control_client import (
+    TARGET,
+    ControlClient,
+    ControlClientError,
+    add_client_flags,
+    target_path,
+)
 from gateway.telemetry.definitions import CONNECTIONS, FLEET, REDIS_UP, RULES, WORKER_UP
 
 _OK = 200
@@ -35,7 +41,7 @@ def add_commands(commands: Any) -> None:
     reload.set_defaults(run=_reload)
 
     usage = commands.add_parser("usage", help="show what a user has left", description="Show what a user has left.")
-    usage.add_argument("target", help="a user id, or address/ and an IP address or network")
+    usage.add_argument("target", help=TARGET)
     usage.add_argument("--tier", help="as a user of this tier (default: the one in which the user was seen last)")
     add_client_flags(usage)
     usage.set_defaults(render=_usage)

@@ -3,17 +3,16 @@
 import argparse
 import json
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from gateway.auth.grant import Scope
 from gateway.auth.timestamps import format_timestamp, now
 from gateway.commands.console import printable, printable_lines
-from gateway.commands.control_client import ControlClient, add_client_flags, target_path
+from gateway.commands.control_client import TARGET, ControlClient, add_client_flags, target_path
 from gateway.limits.duration import parse_duration
 
 _OVERRIDES = "/api/v1/admin/overrides"
 _PAGE = 1000
-_TARGET = "a user id, or address/ and an IP address or network"
 
 
 def add_commands(commands: Any) -> None:
@@ -26,7 +25,7 @@ def add_commands(commands: Any) -> None:
     kinds = override.add_subparsers(required=True, metavar="set|list|rm")
 
     setting = kinds.add_parser("set", help="set an override", description="Set an override, in the place of any other.")
-    setting.add_argument("target", help=_TARGET)
+    setting.add_argument("target", help=TARGET)
     effect = setting.add_mutually_exclusive_group(required=True)
     effect.add_argument("--rate", help="another rate, such as 100/minute")
     effect.add_argument("--quota", help="another calendar quota, such as 100000/month")
@@ -56,7 +55,7 @@ def add_commands(commands: Any) -> None:
     listing.set_defaults(render=_list)
 
     removing = kinds.add_parser("rm", help="remove an override", description="Remove an override.")
-    removing.add_argument("target", help=_TARGET)
+    removing.add_argument("target", help=TARGET)
     add_client_flags(removing)
     removing.set_defaults(render=_remove)
 
@@ -125,9 +124,19 @@ def override_line(override: dict[str, Any]) -> str:
     elif effect == "tier":
         effect = f"tier {override['tier']}"
     where = "".join(f" {name} {', '.join(override[name])}" for name in ("limits", "endpoints") if name in override)
-    target = override.get("user") or f"address/{override.get('address')}"
+    target = _target(override)
     why = f"{override['reason']} (by {override['set_by']})"
     return f"{target}  {effect}{where}  until {override['expires_at']}  {why}"
+
+
+def _target(override: dict[str, Any]) -> str:
+    """The target as the command line takes it."""
+    user: str | None = override.get("user")
+    if user is not None:
+        return f"user/{user}" if "/" in user else user
+    if "address" in override:
+        return f"address/{override['address']}"
+    return "/".join(f"{name}/{quote(value, safe='')}" for name, value in override["attributes"].items())
 
 
 def quota_text(document: dict[str, Any]) -> str:

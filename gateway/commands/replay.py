@@ -108,8 +108,14 @@ def _replay(options: argparse.Namespace) -> int:
         print_error(f"warning: {warning}")
     identity = Identity((), (), new.settings.identity.hash_key)
     own = GatewayLog(identity, users_of(old.rules) | users_of(new.rules))
+    web = CombinedLog(identity, options.pattern, dict.fromkeys((*old.rules.holders, *new.rules.holders)))
     progress = ProgressBar(None)
-    logs = AccessLogs(tuple(options.logs), own, CombinedLog(identity, options.pattern), progress.show)
+    logs = AccessLogs(
+        tuple(options.logs),
+        own,
+        web,
+        progress.show,
+    )
     progress.size = logs.size
     before, after = Play(old.rules), Play(new.rules)
     try:

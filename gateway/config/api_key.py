@@ -1,14 +1,18 @@
 """Reads the identity source `api_key`."""
 
 import re
+from contextlib import suppress
 
+from gateway.config.attribute import by_attribute
+from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.location import path
 from gateway.config.node import Node
 from gateway.config.reader import reads, scalar, string
-from gateway.config.scalar import each, header, text
+from gateway.config.scalar import header, text
 from gateway.config.section import Section
 from gateway.config.source import Source
+from gateway.limits.caller import NOTHING
 from gateway.limits.identity_source import ApiKey, Claim
 
 _SHA256 = "[0-9a-f]{64}"
@@ -24,7 +28,7 @@ def _digest(node: Node) -> str:
 
 
 def _holder(entries: Entries) -> tuple[str, Claim]:
-    return entries.build(lambda sha256, user, tier=None: (sha256, Claim(user, tier)))
+    return entries.build(lambda sha256, user, tier=None, attributes=NOTHING: (sha256, Claim(user, tier, attributes)))
 
 
 HOLDER = Section(
@@ -33,6 +37,7 @@ HOLDER = Section(
         "sha256": _digest,
         "user": text,
         "tier": text,
+        "attributes": by_attribute(text, "text"),
     },
     (Claim,),
     _holder,
@@ -42,6 +47,7 @@ HOLDER = Section(
         "sha256": "The key's SHA-256: `printf %s THE-KEY | sha256sum`.",
         "user": "The ID of the user whose key it is.",
         "tier": "The user's tier; without it, none.",
+        "attributes": "More about the user, by the names that limits have for it: `{org: acme}`.",
     },
 )
 
@@ -49,10 +55,12 @@ HOLDER = Section(
 @reads("list of sections", {"type": "array", "items": HOLDER})
 def _holders(node: Node) -> dict[str, Claim]:
     holders: dict[str, Claim] = {}
-    for digest, claim in each(HOLDER)(node):
-        if digest in holders:
-            node.refuse("one key has two users here")
-        holders[digest] = claim
+    for item in node.items():
+        with suppress(InvalidError):
+            digest, claim = HOLDER(item)
+            if digest in holders:
+                node.refuse("one key has two users here")
+            holders[digest] = claim
     return holders
 
 

@@ -1,6 +1,7 @@
 """Reads `block`: whose requests are all refused."""
 
 from gateway.config.address import clients, names_clients
+from gateway.config.attribute import values
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
 from gateway.config.reader import reads
@@ -29,19 +30,25 @@ def _network(node: Node) -> Network:
 
 
 def _build(entries: Entries) -> Block:
-    if "users" not in entries and "networks" not in entries:
-        raise entries.node.refuse("this blocks nobody; list 'networks' or 'users'")
-    return Block(frozenset(entries.values.get("users", ())), entries.values.get("networks", ()))
+    if not any(key in entries for key in ("users", "networks", "attributes")):
+        raise entries.node.refuse("this blocks nobody; list 'networks', 'users' or 'attributes'")
+    found = entries.values
+    return Block(
+        frozenset(found.get("users", ())),
+        found.get("networks", ()),
+        found.get("attributes", frozenset()),
+    )
 
 
 BLOCK = Section(
     "block",
-    {"users": each(_user, least=1), "networks": each(_network, least=1)},
+    {"users": each(_user, least=1), "networks": each(_network, least=1), "attributes": values},
     (Block,),
     _build,
     about="Callers whose every request is refused.",
     meanings={
         "users": "Their IDs.",
         "networks": "Networks or addresses of clients, whoever's token they send; an IPv6 address stands for its /64.",
+        "attributes": "Values of attributes, as in `org: [acme]`: all callers who have one of them.",
     },
 )

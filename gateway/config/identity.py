@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from gateway.config.address import networks_or_unix
 from gateway.config.api_key import API_KEY
+from gateway.config.attribute import by_attribute
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
@@ -83,7 +84,7 @@ def _jwt(entries: Entries) -> Jwt:
 
 HEADER = Section(
     "identity.sources.trusted_header",
-    keys_of(TrustedHeader, header=header, tier_header=header),
+    keys_of(TrustedHeader, header=header, tier_header=header, attributes=by_attribute(header, "header")),
     (TrustedHeader,),
     lambda entries: entries.build(TrustedHeader),
     required=("header",),
@@ -91,12 +92,21 @@ HEADER = Section(
     meanings={
         "header": "The header that holds the user ID.",
         "tier_header": "The header that holds the tier; without it, users have no tier.",
+        "attributes": "Headers that say more of the caller, by the names that limits have for it: `{org: X-Org}`.",
     },
 )
 JWT = Section(
     "identity.sources.jwt",
     {
-        **keys_of(Jwt, leave_out=("policy",), header=header, cookie=_cookie, claim=claim, tier_claim=claim),
+        **keys_of(
+            Jwt,
+            leave_out=("policy",),
+            header=header,
+            cookie=_cookie,
+            claim=claim,
+            tier_claim=claim,
+            attributes=by_attribute(claim, "claim"),
+        ),
         **POLICY_KEYS,
     },
     (Jwt, TokenPolicy),
@@ -210,7 +220,7 @@ def _check_trusted_headers(entries: Entries) -> None:
         name
         for source in entries.get("sources", defaults.sources) or ()
         if isinstance(source, TrustedHeader)
-        for name in (source.header, source.tier_header)
+        for name in (source.header, source.tier_header, *source.attributes.values())
         if name
     ]
     proxies = entries.get("trusted_proxies", defaults.trusted_proxies)
@@ -221,8 +231,9 @@ def _check_trusted_headers(entries: Entries) -> None:
             f"{headers[0]} is believed from nobody: name the proxies that set it in 'trusted_proxies'"
         )
         return
+    listed = ", ".join(headers[:-1]) + " and " * (len(headers) > 1) + headers[-1]
     entries.at("sources").warn(
-        f"{' and '.join(headers)}: believed from {', '.join(map(str, proxies))}. The proxy there must set or clear "
+        f"{listed}: believed from {', '.join(map(str, proxies))}. The proxy there must set or clear "
         "them in every request; if it passes on what clients send, any client can claim to be any user. "
         "docs/front-proxies.md shows how"
     )

@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from gateway.config.address import names_clients, network
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
+from gateway.config.exemption import EXEMPT, unite
 from gateway.config.node import Node, quote
 from gateway.config.number import percentage
+from gateway.config.per import Sources, check_attributes, if_missing, per, warn_of_skipped
 from gateway.config.priority import RESERVE, check_reserve, warn_of_unused
 from gateway.config.quota import (
     CALENDAR_MEANINGS,
@@ -25,75 +26,31 @@ from gateway.config.quota import (
     tiers,
     zone,
 )
-from gateway.config.reader import Value, reads
+from gateway.config.reader import Value
 from gateway.config.scalar import choice, each, name, text
 from gateway.config.schedule import SCHEDULE, schedule
 from gateway.config.section import Section
 from gateway.limits.bucket import FailurePolicy, Quota, ceiling_of
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.limit import ADDRESS, ENDPOINT, USER, Candidate, Exemption, Limit, Over
+from gateway.limits.holder import ENDPOINT, Holder, Part
+from gateway.limits.limit import Candidate, Exemption, Limit, Over
 from gateway.limits.priority import Priority, format_part, priority_of
 
-_SCOPES = (USER, ADDRESS, ENDPOINT)
+_AS_READ = ("enforce", "if_missing", "over", "reserve", "when_redis_is_down")
+"""Keys whose values a limit takes as they are."""
 _ALL = {"*", "**", "/*", "/**", "any", "all"}
 """How other products write that all endpoints are meant."""
-_scope = choice(*_SCOPES)
-_ALL_CALLERS = "all"
-_scope_or_all = choice(*_SCOPES, _ALL_CALLERS)
 _texts = each(text, least=1)
 _failure_policy = choice(*(policy.value for policy in FailurePolicy))
 _over = choice(*(over.value for over in Over))
 
 
-@reads(
-    "`user` or `address`, `endpoint`, a list of one of the first and the last, or `all`",
-    {
-        "anyOf": [
-            _scope_or_all,
-            {
-                "type": "array",
-                "items": _scope,
-                "minItems": 1,
-                "uniqueItems": True,
-                "not": {"allOf": [{"contains": {"const": USER}}, {"contains": {"const": ADDRESS}}]},
-            },
-        ]
-    },
-)
-def _per(node: Node) -> tuple[str, ...]:
-    if node.is_scalar:
-        scope = _scope_or_all(node)
-        return () if scope == _ALL_CALLERS else (scope,)
-    named = each(_scope, least=1)(node)
-    if USER in named and ADDRESS in named:
-        raise node.refuse(
-            "a limit is per user or per address, not both; write one of each, and a request has to pay both"
-        )
-    return tuple(scope for scope in _SCOPES if scope in named)
-
-
-@reads(text.words, text.schema)
-def _user(node: Node) -> str:
-    value = text(node)
-    if "*" in value:
-        node.warn(f"'*' is no wildcard here: only the user with the ID {quote(value)} is exempt")
-    elif names_clients(value):
-        node.warn(f"{quote(value)} is an address, which nobody has for a user ID; list it under 'networks'")
-    return value
-
-
-EXEMPT = Section(
-    "limits.exempt",
-    {"users": each(_user), "networks": each(network)},
-    (Exemption,),
-    lambda entries: Exemption(frozenset(entries.values.get("users", ())), entries.values.get("networks", ())),
-    meanings={"users": "Their IDs.", "networks": "Networks or addresses of clients."},
-)
 LIMIT = Section(
     "limits",
     {
         "name": name,
-        "per": _per,
+        "per": per,
+        "if_missing": if_missing,
         "endpoints": Value(Node.items, _texts.words, _texts.schema),
         "rate": rate,
         "burst": burst,
@@ -115,7 +72,10 @@ LIMIT = Section(
     meanings={
         "name": "Unique; a metric label, and part of its buckets' keys.",
         "per": "Who shares a bucket: each `user` has one, each client's `address` (whoever's token it sends), each "
-        "`endpoint`, or each pair with an endpoint; or `all` requests that the limit counts share one.",
+        "network (`{network: {ipv4: 24, ipv6: 48}}`), each value of an attribute such as `org`, each `endpoint`, or "
+        "each combination in a list; or `all` requests that the limit counts share one.",
+        "if_missing": "For limits per attribute, and required there: requests of callers who lack it are not counted "
+        "(`skip`), get a 429 (`refuse`), or share one bucket (`shared`).",
         **QUOTA_MEANINGS,
         **CALENDAR_MEANINGS,
         "endpoints": "The endpoints it counts; without it all, including the default one.",
@@ -144,16 +104,20 @@ class Limits:
         nodes: The items of all `limits`.
         endpoints: Names of all endpoints.
         exempt: Callers that no limit counts.
+        sources: The attributes of each identity source; None when they are not known.
 
     Attributes:
         known: By name, in the order of the files.
         entries: What was read for each.
     """
 
-    __slots__ = ("_endpoints", "_exempt", "entries", "known")
+    __slots__ = ("_endpoints", "_exempt", "_sources", "entries", "known")
 
-    def __init__(self, nodes: Iterable[Node], endpoints: Collection[str], exempt: Exemption) -> None:
+    def __init__(
+        self, nodes: Iterable[Node], endpoints: Collection[str], exempt: Exemption, sources: Sources | None
+    ) -> None:
         self._endpoints = endpoints
+        self._sources = sources
         self._exempt = exempt
         self.known: dict[str, Limit] = {}
         self.entries: dict[str, Entries] = {}
@@ -163,11 +127,11 @@ class Limits:
 
     def _add(self, entries: Entries) -> None:
         values = entries.values
-        per: tuple[str, ...] | None = values.get("per")
-        if "tiers" in entries and per is not None and USER not in per:
-            shared = "that users of one address share" if ADDRESS in per else "that all users share"
-            entries.at("tiers").refuse(f"a bucket {shared} has one size; tiers need per: user")
-        self._check_share(entries, per)
+        parts: tuple[Part, ...] | None = values.get("per")
+        if parts is not None:
+            check_attributes(entries, parts, self._sources)
+            _check_tiers(entries, Holder.of(parts))
+        self._check_share(entries, parts)
         named = self._named(entries)
         called = values.get("name")
         if called in self.entries:
@@ -184,24 +148,23 @@ class Limits:
         exempt: Exemption = values.get("exempt", Exemption())
         self.known[called] = Limit(
             called,
-            per or (),
+            parts or (),
             size,
             named,
-            exempt=Exemption(exempt.users | self._exempt.users, exempt.networks + self._exempt.networks),
+            exempt=unite((exempt, self._exempt)),
             tiers=by_tier,
             candidate=candidate,
             schedule=scheduled,
-            **{key: values[key] for key in ("enforce", "over", "reserve", "when_redis_is_down") if key in values},
+            **{key: values[key] for key in _AS_READ if key in values},
         )
         check_reserve(entries, self.known[called])
 
-    def _check_share(self, entries: Entries, per: tuple[str, ...] | None) -> None:
+    def _check_share(self, entries: Entries, parts: tuple[Part, ...] | None) -> None:
         values = entries.values
-        share, candidate = values.get("enforce", 1.0), values.get("candidate")
-        if 0 < share < 1 and per in {(), (ENDPOINT,)}:
+        if 0 < values.get("enforce", 1.0) < 1 and parts in {(), (ENDPOINT,)}:
             entries.at("enforce").refuse(
                 "a bucket that all callers share cannot be enforced for some of them; write true or false, or "
-                f"per: {'[user, endpoint]' if per else 'user'}"
+                f"per: {'[user, endpoint]' if parts else 'user'}"
             )
         if values.get("over") is Over.TELL:
             if "enforce" in values:
@@ -210,8 +173,6 @@ class Limits:
                 entries.at("when_redis_is_down").refuse(
                     "a limit with over: tell refuses nobody, also without Redis; write whole, local or allow"
                 )
-        if candidate is not None and "tiers" in candidate and per is not None and USER not in per:
-            entries.at("candidate").refuse("a candidate has the same buckets as its limit; tiers need per: user")
 
     def _named(self, entries: Entries) -> frozenset[str]:
         """The endpoints that the limit names, which must exist."""
@@ -229,6 +190,11 @@ class Limits:
         with suppress(InvalidError):
             return frozenset(each(replace(text, read=known), least=1)(entries.at("endpoints")))
         return frozenset()
+
+    def warn_of_skipped_callers(self, endpoints: Collection[str]) -> None:
+        """Warn of endpoints where callers who lack an attribute are under no limit."""
+        for limit in self.known.values():
+            warn_of_skipped(self.entries[limit.name], limit, self.known.values(), endpoints)
 
     def warn_of_unused_reserves(self, endpoints: Collection[Endpoint], priorities: Mapping[str, Priority]) -> None:
         """Warn of reserves that make no difference, or that nobody may use."""
@@ -260,6 +226,18 @@ class Limits:
             yield entries.at("schedule"), each_time.quota, ""
             for tier, size in each_time.tiers.items():
                 yield entries.at("schedule"), size, tier
+
+
+def _check_tiers(entries: Entries, holder: Holder | None) -> None:
+    if holder is not None and (holder.user or holder.attributes):
+        return
+    candidate = entries.values.get("candidate")
+    needs = "tiers need per: user, or an attribute such as org"
+    if "tiers" in entries:
+        shared = "that all users share" if holder is None else "that users of one address share"
+        entries.at("tiers").refuse(f"a bucket {shared} has one size; {needs}")
+    if candidate is not None and "tiers" in candidate:
+        entries.at("candidate").refuse(f"a candidate has the same buckets as its limit; {needs}")
 
 
 def _candidate(entries: Entries, size: Quota, by_tier: Mapping[str, Quota]) -> Candidate | None:

@@ -10,6 +10,7 @@ from gateway.config.rulebook import read_rules
 from gateway.limits.path import PathPolicy
 from gateway.limits.rules import Rules
 from gateway.settings.gateway import Settings
+from gateway.settings.identity import IdentityPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,12 @@ def load(path: Path | None = None, flags: Flags | None = None) -> Loaded:
     entries = gateway_file(path, flags or Flags(), findings)
     where: Path | None = entries.values.get("rules")
     paths: PathPolicy = entries.values.get("paths", PathPolicy())
-    rules = Rules(paths=paths) if where is None else read_rules(where, paths, entries.values.get("upstreams"), findings)
+    if where is None:
+        rules = Rules(paths=paths)
+    else:
+        policy = entries.get("identity", IdentityPolicy())
+        sources = None if policy is None else policy.attributes
+        rules = read_rules(where, paths, entries.values.get("upstreams"), sources, findings)
     warnings = findings.result()
     return Loaded(GATEWAY.build(entries), rules, warnings)
 
@@ -80,5 +86,5 @@ def load_rules(settings: Settings) -> Reloaded:
     if settings.rules is None:
         return Reloaded(Rules(paths=settings.paths))
     findings = Findings()
-    rules = read_rules(settings.rules, settings.paths, settings.upstreams, findings)
+    rules = read_rules(settings.rules, settings.paths, settings.upstreams, settings.identity.attributes, findings)
     return Reloaded(rules, findings.result())

@@ -12,7 +12,7 @@ from gateway.config.scalar import choice, text
 from gateway.config.section import Section
 from gateway.limits.bucket import Quota, ceiling_of
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.limit import USER, Limit
+from gateway.limits.limit import Limit
 from gateway.limits.priority import Priority, Reserve, format_part, priority_of
 
 _PART = r"[0-9]{1,2}(\.[0-9]{1,4})?%"
@@ -127,7 +127,7 @@ def warn_of_unused(
     occurring = {priority_of(endpoint.priority, tier) for endpoint in endpoints for tier in of_tiers}
     # Requests that share a bucket: those of one endpoint or of all, and of callers in one tier or in all.
     by_endpoint = [[each] for each in endpoints] if limit.per_endpoint else [endpoints]
-    by_tier = [[each] for each in of_tiers] if limit.holder == USER else [of_tiers]
+    by_tier = [[each] for each in of_tiers] if limit.holder is not None and limit.holder.user else [of_tiers]
     makes_a_difference = any(
         len({limit.reserve.kept_from(priority_of(endpoint.priority, tier)) for endpoint in some for tier in tiers}) > 1
         for some in by_endpoint

@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from ipaddress import ip_address
 
 from gateway.config.condition import request_headers
 from gateway.config.diagnostic import ConfigError, Diagnostic, Findings, InvalidError
 from gateway.config.entries import Entries
+from gateway.config.given_caller import AS, GivenCaller
 from gateway.config.node import Node, quote
 from gateway.config.number import seconds, whole
 from gateway.config.reader import Value, reads, string
@@ -21,7 +21,6 @@ from gateway.config.rulebook import yaml_files
 from gateway.config.scalar import choice, each, text
 from gateway.config.section import Section
 from gateway.config.source import Source
-from gateway.limits.address import Address, parse_address
 from gateway.limits.endpoint import METHODS
 from gateway.limits.limit import Limit, Over
 from gateway.limits.override import BLOCKED
@@ -34,7 +33,6 @@ MAX_REQUESTS = 200_000
 
 _REQUEST = re.compile(r"(?P<method>[A-Za-z-]+) (?P<target>\S+)", re.ASCII)
 _INSTANT = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](Z|[+-][0-2][0-9]:[0-5][0-9])")
-_USUAL_ADDRESS: Address = ip_address("192.0.2.1")  # of RFC 5737: no rule names it by accident
 
 
 class Expectation(Enum):
@@ -48,21 +46,6 @@ class Expectation(Enum):
     """It would get the 429."""
     REJECTED = "rejected"
     """It would get a 400, because servers read it in different ways."""
-
-
-@dataclass(frozen=True, slots=True)
-class GivenCaller:
-    """Who a test's requests come from, as an identity source would have found them.
-
-    Attributes:
-        user: The user id; None for a caller known by address only.
-        tier: The user's tier; None for none.
-        address: The client's address.
-    """
-
-    user: str | None = None
-    tier: str | None = None
-    address: Address = _USUAL_ADDRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +128,6 @@ def load_rule_tests(settings: Settings, rules: Rules) -> tuple[RuleTest, ...]:
     return tuple(reading.tests.values())
 
 
-@reads("address", string("^[0-9A-Fa-f.:]+$"))
-def _address(node: Node) -> Address:
-    value = text(node)
-    with suppress(ValueError):
-        found = parse_address(str(ip_address(value)))  # the second takes a port as well
-        if found is not None:
-            return found
-    raise node.refuse(f"{quote(value)} is not an address; write that of one client, as in 198.51.100.7 or 2001:db8::1")
-
-
 @reads("request", string(r"^[A-Z-]+ \S+$"))
 def _request(node: Node) -> tuple[str, str]:
     value = text(node)
@@ -178,24 +151,6 @@ def _by(node: Node) -> tuple[Node, ...]:
     return tuple(node.items())
 
 
-def _caller(entries: Entries) -> GivenCaller:
-    if "tier" in entries and "user" not in entries:
-        raise entries.at("tier").refuse("only users have tiers; write 'user' as well")
-    return entries.build(GivenCaller)
-
-
-AS = Section(
-    "tests.as",
-    {"user": text, "tier": text, "address": _address},
-    (GivenCaller,),
-    _caller,
-    about="Who makes requests.",
-    meanings={
-        "user": "Their user ID; without it, they are known by address only.",
-        "tier": "The user's tier.",
-        "address": "The client's address; 192.0.2.1 if nothing is said.",
-    },
-)
 _EXPECT = choice(*(each.value for each in Expectation)).then(Expectation)
 STEP = Section(
     "tests.steps",

@@ -9,14 +9,15 @@ from gateway.config.block import BLOCK
 from gateway.config.diagnostic import Diagnostic, Findings, InvalidError
 from gateway.config.endpoint import ENDPOINT, Endpoints
 from gateway.config.entries import Entries
-from gateway.config.limit import EXEMPT, LIMIT, Limits
+from gateway.config.exemption import EXEMPT, unite
+from gateway.config.limit import LIMIT, Limits
 from gateway.config.node import Node
+from gateway.config.per import Sources
 from gateway.config.priority import TIERS, tier_priorities
 from gateway.config.reader import reads
 from gateway.config.section import Section
 from gateway.config.source import Source
 from gateway.config.way_round import warn_of_ways_round
-from gateway.limits.limit import Exemption
 from gateway.limits.override import Block
 from gateway.limits.path import PathPolicy
 from gateway.limits.router import Router
@@ -45,13 +46,16 @@ RULES = Section(
 _SUFFIXES = (".yaml", ".yml")
 
 
-def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None, findings: Findings) -> Rules:
+def read_rules(
+    path: Path, paths: PathPolicy, upstreams: Collection[str] | None, sources: Sources | None, findings: Findings
+) -> Rules:
     """Read a rule file, or all files of a folder that end in .yaml or .yml, in the order of their names.
 
     Args:
         path: The file or folder.
         paths: How a request's path is read.
         upstreams: Names of the upstreams that endpoints may name; None when they are not known.
+        sources: The attributes that each identity source may find; None when they are not known.
         findings: Where problems are noted. If there are any, the rules returned are empty.
     """
     revision = sha256()
@@ -62,23 +66,21 @@ def read_rules(path: Path, paths: PathPolicy, upstreams: Collection[str] | None,
             files.append(RULES(Node(source, source.compose(may_be_blank=True))))
         revision.update(source.content)
     endpoints = Endpoints(_items(files, "endpoints"), upstreams)
-    exempt = [file.values["exempt"] for file in files if "exempt" in file.values]
-    everywhere = Exemption(
-        frozenset[str]().union(*(each.users for each in exempt)),
-        tuple(network for each in exempt for network in each.networks),
-    )
+    everywhere = unite(file.values["exempt"] for file in files if "exempt" in file.values)
     blocked = [file.values["block"] for file in files if "block" in file.values]
     block = Block(
         frozenset[str]().union(*(each.users for each in blocked)),
         tuple(dict.fromkeys(network for each in blocked for network in each.networks)),
+        frozenset[tuple[str, str]]().union(*(each.attributes for each in blocked)),
     )
     for entries in files:
         both = len(everywhere.users & entries.values.get("block", Block()).users)
         if both:
             entries.at("block").warn(f"{both} of these users are also exempt; a block comes first, so they are refused")
-    limits = Limits(_items(files, "limits"), endpoints.known, everywhere)
+    limits = Limits(_items(files, "limits"), endpoints.known, everywhere, sources)
     priorities = tier_priorities(files)
     limits.warn_of_unpayable(endpoints.known.values(), priorities)
+    limits.warn_of_skipped_callers(endpoints.known)
     limits.warn_of_unused_reserves(endpoints.known.values(), priorities)
     router = Router(endpoints.known.values(), case_sensitive=paths.case_sensitive)
     endpoints.note_clashes(router.clashes)

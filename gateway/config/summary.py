@@ -1,5 +1,6 @@
 """`summary`: settings and rules as text for people, the output of `gateway check`."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from gateway.config.loader import Loaded
@@ -7,13 +8,17 @@ from gateway.limits.address import name_clients
 from gateway.limits.bucket import Quota
 from gateway.limits.condition import HEADER, Condition
 from gateway.limits.endpoint import DEFAULT, Endpoint
-from gateway.limits.limit import Limit, Over, format_share
+from gateway.limits.holder import name_part
+from gateway.limits.limit import Limit, Missing, Over, format_share
 from gateway.limits.priority import Priority, format_part
 from gateway.limits.rules import Rules
 from gateway.settings.gateway import Settings
 
 _MAX_NAMES = 3
 """Names of a longer list that are shown in a cell."""
+
+_IF_MISSING = {Missing.SKIP: "else none", Missing.REFUSE: "else refused", Missing.SHARED: "else shared"}
+"""What becomes of callers who lack an attribute."""
 
 
 def summary(loaded: Loaded, workers: int) -> str:
@@ -61,11 +66,17 @@ def _settings(loaded: Loaded, workers: int) -> list[tuple[str, str]]:
 
 def _blocked(rules: Rules) -> str:
     names = [name_clients(network) for network in rules.block.networks]
-    return ", ".join([*([_few(names)] if names else []), *_users(rules.block.users)])
+    others = [*_users(rules.block.users), *_attributes(rules.block.attributes)]
+    return ", ".join([*([_few(names)] if names else []), *others])
 
 
 def _users(users: Collection[str]) -> list[str]:
     return [f"{len(users)} user{'s' * (len(users) > 1)}"] * bool(users)
+
+
+def _attributes(pairs: Collection[tuple[str, str]]) -> list[str]:
+    counts = Counter(name for name, _ in pairs)
+    return [f"{count} {name}{'s' * (count > 1)}" for name, count in sorted(counts.items())]
 
 
 def _why(settings: Settings) -> str:
@@ -109,8 +120,10 @@ def _endpoint(endpoint: Endpoint, rules: Rules) -> tuple[str, ...]:
 
 
 def _limit(limit: Limit) -> list[tuple[str, ...]]:
-    per = " and ".join(limit.per) or "all"
-    exempt = [*_users(limit.exempt.users), *map(str, limit.exempt.networks)]
+    per = " and ".join(map(name_part, limit.per)) or "all"
+    exempt = [*_users(limit.exempt.users), *map(str, limit.exempt.networks), *_attributes(limit.exempt.attributes)]
+    if limit.holder and limit.holder.attributes:
+        per += f", {_IF_MISSING[limit.if_missing]}"
     first = (
         limit.name,
         per,

@@ -1,7 +1,7 @@
 """`ExplainApi`: how the rules in force treat a request, and what its buckets hold now."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -66,7 +66,12 @@ class ExplainApi:
             body.refuse("tier", "needs user_id; without it, the headers say who the caller is")
         if user and tier is None and not body.has_errors:
             tier = await self._tiers.last(self._identity.user(user).digest)
-        question = _question(body, user, tier)
+        attributes = body.texts("attributes")
+        if user is None and attributes:
+            body.refuse("attributes", "needs user_id; without it, the headers say who the caller is")
+        for name in attributes.keys() - self._identity.attributes:
+            body.refuse("attributes", f"no identity source names {name[:64]}")
+        question = _question(body, user, tier, attributes)
         body.close()
         assert question is not None  # noqa: S101 - else `close` has raised
         explained = self._explain(self._book.current, question, asyncio.get_running_loop())
@@ -105,7 +110,7 @@ def _instant(instant: int | None) -> str | None:
     return None if instant is None else format_timestamp(instant)
 
 
-def _question(body: JsonObject, user: str | None, tier: str | None) -> Question | None:
+def _question(body: JsonObject, user: str | None, tier: str | None, attributes: Mapping[str, str]) -> Question | None:
     """The question of a body. None is noted as an error."""
     method, space, target = body.string("request", _MAX_REQUEST).partition(" ")
     headers = [each.partition(":") for each in body.strings("headers", _MAX_HEADER, most=_MAX_HEADERS)]
@@ -121,7 +126,7 @@ def _question(body: JsonObject, user: str | None, tier: str | None) -> Question 
         return None
     fields = tuple((name, value.strip()) for name, _, value in headers)
     try:
-        return Question(method, target, fields, address, user, tier, token)
+        return Question(method, target, fields, address, user, tier, attributes, token)
     except ValueError as error:
         body.refuse("request", str(error))
         return None

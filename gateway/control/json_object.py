@@ -81,6 +81,21 @@ class JsonObject:
             return ()
         return tuple(value)
 
+    def texts(self, name: str, max_length: int = 256, most: int = 16) -> dict[str, str]:
+        """An object whose members are strings that are not empty; empty only if it is missing, which is allowed."""
+        if name not in self:
+            self._known.add(name)
+            return {}
+        value = self.required(name)
+        if (
+            not isinstance(value, dict)
+            or not 0 < len(value) <= most
+            or not all(isinstance(each, str) and 0 < len(each) <= max_length for each in value.values())
+        ):
+            self.refuse(name, f"must be an object of 1 to {most} strings of 1 to {max_length} characters")
+            return {}
+        return value
+
     def close(self) -> None:
         """Finish reading.
 

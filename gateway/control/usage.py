@@ -1,6 +1,7 @@
 """`UsageApi`: what a user or an address has left, and refilling it, ``/api/v1/admin/usage`` and ``.../reset``."""
 
 import asyncio
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ from gateway.control.tiers import SeenTiers
 from gateway.limiter.limiter import Limiter
 from gateway.limits.address import clients_in, count_clients, group, is_one_client
 from gateway.limits.bucket import Demand, quota_fields
-from gateway.limits.caller import Caller
-from gateway.limits.compiled_limit import holder_of
+from gateway.limits.caller import MISSING, Caller
+from gateway.limits.holder import USER, Holder
 from gateway.limits.identity import Identity
 from gateway.limits.limit import live_name
 from gateway.limits.remaining import Remaining, remaining_in, with_weight
@@ -90,10 +91,10 @@ class UsageApi:
     async def _show(self, request: web.Request) -> web.Response:
         await authorize(request, self._guard, Scope.READ_LIMITS)
         allow_only(request, "tier")
-        target, tier = target_in_path(request), query_string(request, "tier", 64)
+        target, tier = target_in_path(request, self._identity), query_string(request, "tier", 64)
         if tier is not None and target.clients is not None:
             raise Problem(HTTPStatus.BAD_REQUEST, "an address has no tier; only users have")
-        if tier is None and target.clients is None:
+        if tier is None and target.kind == USER:
             tier = await self._tiers.last(self._identity.user(target.name).digest)
         found = self._buckets(self._book.current, target, tier)
         remaining = await self._remaining([each.demand for each in found])
@@ -102,7 +103,7 @@ class UsageApi:
             buckets = [
                 shown for shown, left in zip(buckets, remaining, strict=True) if left.remaining < left.charge.most
             ]
-        document = {target.kind: target.name, "buckets": buckets, "degraded": self._limiter.is_degraded}
+        document = {**target.document(), "buckets": buckets, "degraded": self._limiter.is_degraded}
         return web.json_response({**document, "tier": tier} if target.clients is None else document)
 
     def _buckets(self, rules: Rules, target: Target, tier: str | None = None) -> list[_Bucket]:
@@ -111,18 +112,27 @@ class UsageApi:
         Raises:
             Problem: 400; the network has too many.
         """
-        if target.clients is None:
-            return _buckets(rules, self._identity.user(target.name, tier))
-        if is_one_client(target.clients):
-            return _buckets(rules, self._identity.client(target.clients.network_address))
-        own: list[_Bucket] = []
-        for client in clients_in(target.clients):
-            own += [each for each in _buckets(rules, self._identity.client(client), group(client)) if not each.shared]
-            if len(own) + count_clients(target.clients) > _MAX_BUCKETS:
+        clients, holders = target.clients, rules.holders
+        if clients is None:
+            return _buckets(rules, target, self._caller(target, tier, holders))
+        if is_one_client(clients):
+            return _buckets(rules, target, self._identity.client(clients.network_address, holders))
+        own: dict[bytes, _Bucket] = {}
+        for client in clients_in(clients):
+            found = _buckets(rules, target, self._identity.client(client, holders), group(client))
+            own |= {each.demand.key: each for each in found if not each.shared}
+            if len(own) + count_clients(clients) > _MAX_BUCKETS:
                 raise Problem(
                     HTTPStatus.BAD_REQUEST, f"{target.name} has too many clients for one request; ask for a part of it"
                 )
-        return own
+        return list(own.values())
+
+    def _caller(self, target: Target, tier: str | None, holders: Sequence[Holder]) -> Caller:
+        """A caller of whom nothing is known but what the target says."""
+        if target.kind == USER:
+            return self._identity.user(target.name, tier, holders=holders)
+        digest = target.digest(self._identity).encode()
+        return Caller("", MISSING, tier, digests={target.holder.name: digest})
 
     async def _remaining(self, own: list[Demand]) -> list[Remaining]:
         demands = with_weight(own, 0)
@@ -136,7 +146,7 @@ class UsageApi:
 
     async def _reset(self, request: web.Request) -> web.Response:
         actor = await authorize(request, self._guard, Scope.WRITE_LIMITS)
-        target = target_in_path(request)
+        target = target_in_path(request, self._identity)
         # Every bucket there may be, including those that an override replaces at present.
         found = self._buckets(self._book.current.without_overrides(), target)
         keys = [each.demand.key for each in found if not each.shared]
@@ -153,20 +163,22 @@ class UsageApi:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, "Redis did not answer; some buckets may not be refilled"
             ) from None
-        return web.json_response({target.kind: target.name, "buckets": len(keys)})
+        return web.json_response({**target.document(), "buckets": len(keys)})
 
 
-def _buckets(rules: Rules, caller: Caller, client: str | None = None) -> list[_Bucket]:
+def _buckets(rules: Rules, target: Target, caller: Caller, client: str | None = None) -> list[_Bucket]:
     """All buckets that requests of a caller are charged to, each as the requests of the highest priority find it."""
-    per_endpoint = {limit.name for limit in rules.limits if limit.per_endpoint}
+    limits = {limit.name: limit for limit in rules.limits}
     found: dict[bytes, _Bucket] = {}
     for endpoint in rules.endpoints.values():
         for demand in rules.demands(endpoint, caller):
-            at = endpoint.name if live_name(demand.charge.limit) in per_endpoint else None
+            limit = limits.get(live_name(demand.charge.limit))
+            at = endpoint.name if limit is not None and limit.per_endpoint else None
+            shared = limit is not None and not target.changes(limit.holder)
             known = found.get(demand.key)
             if known is not None and known.demand.charge.ceiling > demand.charge.ceiling:
                 continue
-            found[demand.key] = _Bucket(demand, at, holder_of(demand.key) is None, client)
+            found[demand.key] = _Bucket(demand, at, shared, client)
     return list(found.values())
 
 

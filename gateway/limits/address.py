@@ -76,8 +76,10 @@ def belongs(address: Address | Unix | None, networks: Sequence[Network | Unix]) 
 
 
 @lru_cache(maxsize=4096)
-def group(address: Address | Unix) -> str:
+def group(address: Address | Unix, ipv4_bits: int = 32, ipv6_bits: int = _OF_CLIENT) -> str:
     """The name under which an address is limited: an IPv4 address is one client, and so is an IPv6 /64.
+
+    With fewer bits, it is the name of the network around it.
 
     All clients on Unix sockets are one.
 
@@ -89,8 +91,8 @@ def group(address: Address | Unix) -> str:
         return address
     ipv4 = as_ipv4(address)
     if ipv4 is not None:
-        return str(ipv4)
-    return f"{IPv6Address(int(address) >> 64 << 64)}/{_OF_CLIENT}"
+        return name_clients(IPv4Network((int(ipv4) >> 32 - ipv4_bits << 32 - ipv4_bits, ipv4_bits)))
+    return str(IPv6Network((int(address) >> 128 - ipv6_bits << 128 - ipv6_bits, ipv6_bits)))
 
 
 def is_mapped(network: Network) -> bool:

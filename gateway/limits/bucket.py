@@ -133,7 +133,7 @@ class Charge(NamedTuple):
         ceiling: The largest debt with which the bucket can pay: its capacity, less what is kept for requests that
             matter more.
         failure_policy: What becomes of the limit while Redis is unavailable.
-        reserve: The part of the bucket that is kept for them, from 0 to below 1.
+        reserve: The part of the bucket that is kept for them, from 0 to 1.
         tells: Whether the upstream is told when this bucket cannot pay. Only of one that does not refuse.
     """
 
@@ -177,6 +177,18 @@ class Charge(NamedTuple):
     def with_cost(self, cost: int) -> "Charge":
         """The same charge with another cost, in tokens."""
         return self._changed(self.quota, cost)
+
+    def closed(self) -> "Charge":
+        """The same charge on a bucket from which nobody may take anything, so that it refuses whatever a request costs.
+
+        The law of a reserve: of all there is.
+        """
+        return self._replace(cost=max(self.cost, 1), due=max(self.due, self.quota.interval), ceiling=0, reserve=1.0)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing may be taken, see `closed`."""
+        return self.ceiling == 0
 
     def _changed(self, quota: Quota, cost: int) -> "Charge":
         return self.of(

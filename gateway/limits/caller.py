@@ -1,6 +1,8 @@
 """`Caller`: whom a request is charged to."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from gateway.limits.address import Address, Unix
 
@@ -9,6 +11,13 @@ CLIENT_ADDRESS = "client_address"
 
 GIVEN = "given"
 """The source of a caller whom an operator or a service names."""
+
+
+MISSING = b""
+"""The digest of a holder whom a caller is not, because an attribute is missing. Nobody else has it."""
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""No attributes, or no digests."""
 
 
 class Caller(NamedTuple):
@@ -20,17 +29,19 @@ class Caller(NamedTuple):
         digest: The id as a keyed hash, 32 hex digits, for keys and logs.
         tier: The user's tier; None if the source does not name one.
         address: The client's address; None if it is unknown.
-        address_digest: The address, as it is limited (see `group`), as a keyed hash; None unless the caller is known by
-            it, or it was asked for.
+        digests: By the names of holders of buckets, what stands for the caller: keyed hashes like the other, of those
+            that were asked for. `MISSING` if an attribute is missing; not there if it is not known whether it is.
         source: What identified the caller: the kind of a source, `CLIENT_ADDRESS` or `GIVEN`.
+        attributes: Verified attributes in the clear, to be kept out of logs, keys and labels, too.
     """
 
     id: str
     digest: bytes
     tier: str | None = None
     address: Address | Unix | None = None
-    address_digest: bytes | None = None
+    digests: Mapping[str, bytes] = NOTHING
     source: str = CLIENT_ADDRESS
+    attributes: Mapping[str, str] = NOTHING
 
     def __repr__(self) -> str:
         return f"Caller(digest={self.digest!r}, tier={self.tier!r})"

@@ -5,8 +5,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from gateway.limits.bucket import Charge, Quota
+from gateway.limits.caller import MISSING
 from gateway.limits.endpoint import Endpoint
-from gateway.limits.limit import Candidate, Limit, Over, candidate_name
+from gateway.limits.limit import Candidate, Limit, Missing, Over, candidate_name
 from gateway.limits.priority import Priority, priority_of
 
 
@@ -28,10 +29,11 @@ class CompiledLimit(NamedTuple):
     Attributes:
         limit: The limit.
         key: The bucket's key; if it has a holder, the holder's digest is appended.
-        holder: Whose bucket it is, see `Limit.holder`.
+        holder: The name of whose bucket it is, see `Limit.holder`.
         charge: What a request costs.
         tiers: What it costs users in a tier.
         shadow: The same for callers whom the limit does not refuse; None if it treats all alike.
+        missing: What callers are charged who lack an attribute; None for nothing.
         tells_callers_apart: Whether anybody is exempt, or `shadow` has to be looked at.
     """
 
@@ -41,6 +43,7 @@ class CompiledLimit(NamedTuple):
     charge: Charge
     tiers: dict[str, Charge]
     shadow: Prices | None
+    missing: Charge | None
     tells_callers_apart: bool
 
 
@@ -76,16 +79,26 @@ class LimitCompiler:
 
     def _make(self, cost: int, priority: Priority | None) -> list[CompiledLimit]:
         limit, candidate = self._limit, self._limit.candidate
-        has_exempt = bool(limit.exempt.users or limit.exempt.networks)
+        has_exempt = bool(limit.exempt)
+        holder = limit.holder.name if limit.holder else None
         tells = limit.over is Over.TELL
         live = self._prices(limit.name, limit, cost, priority, enforced=limit.refuses, tells=tells)
         shadow = self._prices(limit.name, limit, cost, priority) if limit.is_partial else None
-        compiled = [CompiledLimit(limit, self._key("*"), limit.holder, *live, shadow, has_exempt or limit.is_partial)]
+        # Those who lack an attribute are not a share of callers, so a limit that refuses a share counts them only.
+        missing = self._if_missing((shadow or live).charge)
+        tells_apart = has_exempt or limit.is_partial
+        compiled = [CompiledLimit(limit, self._key("*"), holder, *live, shadow, missing, tells_apart)]
         if candidate is not None:
             prices = self._prices(candidate_name(limit.name), candidate, cost, priority)
             key = self._candidate_key("*")
-            compiled.append(CompiledLimit(limit, key, limit.holder, *prices, None, has_exempt))
+            missing = self._if_missing(prices.charge)
+            compiled.append(CompiledLimit(limit, key, holder, *prices, None, missing, has_exempt))
         return compiled
+
+    def _if_missing(self, charge: Charge) -> Charge | None:
+        if self._limit.if_missing is Missing.SKIP:
+            return None
+        return charge if self._limit.if_missing is Missing.SHARED else charge.closed()
 
     def _prices(
         self,
@@ -113,10 +126,10 @@ class LimitCompiler:
         return f"{self._name}+candidate:{endpoint}:{'' if self._limit.holder else '*'}".encode()
 
 
-def holder_of(key: bytes) -> bytes | None:
-    """The digest of whoever has the bucket with this key to themselves; None if all callers share it."""
-    holder = key.rpartition(b":")[2]
-    return None if holder == b"*" else holder
+def digest_in(key: bytes) -> bytes | None:
+    """The digest of whoever has the bucket with this key to themselves; None if it is for all, or all without one."""
+    digest = key.rpartition(b":")[2]
+    return None if digest in (b"*", MISSING) else digest
 
 
 def _quoted(name: str) -> str:

@@ -1,16 +1,17 @@
 """`Explanation`: which rules apply to a request, and why; a value that takes nothing from any bucket."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gateway.limits.address import Address
 from gateway.limits.bucket import Demand, quota_fields
-from gateway.limits.caller import Caller
-from gateway.limits.compiled_limit import holder_of
+from gateway.limits.caller import MISSING, Caller
+from gateway.limits.compiled_limit import digest_in
 from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
+from gateway.limits.holder import USER, document_of
 from gateway.limits.identification import Attempt
 from gateway.limits.limit import Limit, format_share, is_candidate, live_name
 from gateway.limits.override import BLOCKED, Override
@@ -35,6 +36,7 @@ class Question:
         address: Of the other end of the connection; None if it is unknown.
         user: Whose request it is, whatever the headers say; None for whom the headers identify.
         tier: The tier of that user.
+        attributes: All attributes of that user, by name; none if they are not known.
         token: A caller's token, which is sent as the settings say.
 
     Raises:
@@ -48,6 +50,7 @@ class Question:
     address: Address | None = None
     user: str | None = field(default=None, repr=False)
     tier: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
     token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -92,6 +95,7 @@ class Explanation:
         priority: How much the request matters.
         overrides: What is set for the caller's user id and address, and what blocks them.
         exempt: Names of the limits from which the caller is exempt.
+        left_out: Names of limits that may count the request, but it is not known whose bucket.
         demands: The buckets, and what the request is charged.
         limits: By name, those of the rules.
     """
@@ -105,6 +109,7 @@ class Explanation:
     priority: Priority
     overrides: tuple[Override, ...]
     exempt: tuple[str, ...]
+    left_out: tuple[str, ...]
     demands: tuple[Demand, ...]
     limits: dict[str, Limit]
 
@@ -130,8 +135,18 @@ def explain(
         priority=rules.priority(endpoint, tier),
         overrides=rules.overrides_of(endpoint.name, caller),
         exempt=tuple(rules.exempt(endpoint, caller)),
+        left_out=_left_out(rules, endpoint, caller),
         demands=tuple(rules.demands(endpoint, caller)),
         limits={limit.name: limit for limit in rules.limits},
+    )
+
+
+def _left_out(rules: Rules, endpoint: Endpoint, caller: Caller) -> tuple[str, ...]:
+    known = {USER, *caller.digests}
+    return tuple(
+        limit.name
+        for limit in rules.limits
+        if limit.applies_to(endpoint.name) and limit.holder is not None and limit.holder.name not in known
     )
 
 
@@ -151,11 +166,13 @@ def as_document(explained: Explanation | Unserved) -> dict[str, Any]:
             "caller": caller.digest.decode(),
             "source": caller.source,
             "tier": explained.tier,
+            "attributes": dict(caller.attributes),
             "attempts": [each._asdict() for each in explained.attempts],
         },
         "priority": explained.priority.value,
         "overrides": [_override(each) for each in explained.overrides],
         "exempt_from": list(explained.exempt),
+        "left_out": list(explained.left_out),
         "blocked": any(demand.charge.limit == BLOCKED for demand in explained.demands),
         "buckets": _buckets(explained, explained.demands),
     }
@@ -182,15 +199,29 @@ def _override(override: Override) -> dict[str, Any]:
     }
 
 
+def _is_shared(limit: Limit, key: bytes) -> bool:
+    """Whether a limit's bucket with this key is charged for other callers, too."""
+    return limit.holder is None or limit.holder.is_shared or digest_in(key) is None
+
+
+def _missing(explained: Explanation, limit: str, key: bytes) -> list[str]:
+    """The attributes that the caller lacks, which says to which bucket a request is charged, or that it is refused."""
+    holder = explained.limits[live_name(limit)].holder
+    if holder is None or not key.endswith(b":" + MISSING):
+        return []
+    return [name for name in holder.attributes if name not in explained.caller.attributes]
+
+
 def _buckets(explained: Explanation, demands: Sequence[Demand]) -> list[dict[str, Any]]:
     return [
         {
             "limit": charge.limit,
-            "per": list(explained.limits[live_name(charge.limit)].per),
-            "shared": holder_of(key) is None,
+            "per": document_of(explained.limits[live_name(charge.limit)].per),
+            "shared": _is_shared(explained.limits[live_name(charge.limit)], key),
             **quota_fields(charge.quota),
             "cost": charge.cost,
-            "reserve": format_part(charge.reserve),
+            "reserve": format_part(0.0 if charge.is_closed else charge.reserve),
+            "missing": _missing(explained, charge.limit, key),
             "payable": charge.due <= charge.ceiling,
             "enforced": charge.enforced,
             "over": "tell" if charge.tells else "refuse",

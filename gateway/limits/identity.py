@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from gateway.limits.address import Address, Network, Unix, belongs, group
-from gateway.limits.caller import GIVEN, Caller
+from gateway.limits.caller import GIVEN, MISSING, NOTHING, Caller
 from gateway.limits.forwarded_for import find_client
+from gateway.limits.holder import ADDRESS, BY_ADDRESS, USER, Holder
 from gateway.limits.identity_source import (
     REASONS,
     ApiKey,
@@ -42,6 +43,11 @@ def unreported(_rejection: Rejection) -> None:
     """Tell nobody what was not accepted."""
 
 
+_ATTRIBUTES = "attributes"
+_KINDS = (USER, ADDRESS, _ATTRIBUTES)
+_NOBODY = Claim("")
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Finds whom to charge.
@@ -65,19 +71,24 @@ class Identity:
     def __post_init__(self) -> None:
         if len(self.hash_key) > blake2b.MAX_KEY_SIZE:
             raise ValueError(f"a hash key has at most {blake2b.MAX_KEY_SIZE} bytes, this one has {len(self.hash_key)}")
-        kinds = {kind: blake2b(digest_size=16, key=self.hash_key, person=kind.encode()) for kind in ("user", "address")}
+        kinds = {kind: blake2b(digest_size=16, key=self.hash_key, person=kind.encode()) for kind in _KINDS}
         object.__setattr__(self, "_hashes", kinds)
+
+    @property
+    def attributes(self) -> frozenset[str]:
+        """Names of all attributes that a source may find."""
+        return frozenset(name for source in self.sources for name in source.attributes)
 
     def trusts(self, peer: Address | Unix | None) -> bool:
         """Whether the other end of a connection is a trusted proxy; an unknown one is not."""
         return belongs(peer, self.trusted_proxies)
 
-    def identify(self, sender: Sender, *, locate: bool = False) -> Caller:
+    def identify(self, sender: Sender, holders: Sequence[Holder] = ()) -> Caller:
         """Whom to charge. Never fails.
 
         Args:
             sender: Who sent the request.
-            locate: Also hash the address of a caller who is known by something else.
+            holders: Of buckets, other than users: what stands for the caller among each of them is hashed, too.
         """
         address = sender.peer
         if forwarded_for := sender.headers.getall("X-Forwarded-For", ()):
@@ -95,20 +106,22 @@ class Identity:
             if isinstance(found, Claim):
                 if rejections:
                     self._report(rejections, accepted=source.reads)
-                located = self._located(address) if locate else None
-                return Caller(found.user, self.digest("user", found.user), found.tier, address, located, source.kind)
+                digests = self._digests(holders, found, address) if holders else NOTHING
+                digest = self.digest(USER, found.user)
+                return Caller(found.user, digest, found.tier, address, digests, source.kind, found.attributes)
             if found is not None:
                 rejections.append((source.reads, found))
         if rejections:
             self._report(rejections)
-        return self.client(address)
+        return self.client(address, holders)
 
     def report_repeated(self, headers: Headers) -> None:
         """Report the headers that name a caller and that a request has more than once, which is not served."""
         read: dict[str, str] = {}
         for source in self.sources:
-            if isinstance(source, TrustedHeader) and source.tier_header:
-                read[source.tier_header] = source.kind
+            if isinstance(source, TrustedHeader):
+                more = (source.tier_header, *source.attributes.values())
+                read |= {header: source.kind for header in more if header}
             if isinstance(source, TrustedHeader | BearerToken | ApiKey):
                 read[source.header] = source.kind
         for header, kind in read.items():
@@ -130,20 +143,65 @@ class Identity:
         for rejection in worst.values():
             self.report(rejection)
 
-    def user(self, user: str, tier: str | None = None, address: Address | Unix | None = None) -> Caller:
-        """The caller with a verified user id."""
-        return Caller(user, self.digest("user", user), tier, address, source=GIVEN)
+    def user(
+        self,
+        user: str,
+        tier: str | None = None,
+        *,
+        address: Address | Unix | None = None,
+        attributes: Mapping[str, str] | None = None,
+        holders: Sequence[Holder] = (),
+    ) -> Caller:
+        """The caller with a verified user id.
 
-    def client(self, address: Address | Unix | None) -> Caller:
-        """The caller who is known by their address only. All whose address is unknown are one."""
-        digest = self._located(address)
-        return Caller("", digest, None, address, digest)
+        Args:
+            user: The id.
+            tier: The tier.
+            address: The client's address; None if it is not known.
+            attributes: All attributes; None if they are not known.
+            holders: As for `identify`; those that are told apart by what is not known are left out.
+        """
+        claim = Claim(user, tier, attributes or NOTHING)
+        known = [each for each in holders if (attributes if each.prefixes is None else address) is not None]
+        digests = self._digests(known, claim, address)
+        return Caller(user, self.digest(USER, user), tier, address, digests, GIVEN, claim.attributes)
 
-    def _located(self, address: Address | Unix | None) -> bytes:
-        return self.digest("address", group(address) if address is not None else "unknown")
+    def client(self, address: Address | Unix | None, holders: Sequence[Holder] = ()) -> Caller:
+        """The caller who is known by their address only. All whose address is unknown are one.
+
+        Args:
+            address: The address.
+            holders: As for `identify`.
+        """
+        digests = self._digests((BY_ADDRESS, *holders), _NOBODY, address)
+        return Caller("", digests[ADDRESS], None, address, digests)
+
+    def _digests(self, holders: Sequence[Holder], claim: Claim, address: Address | Unix | None) -> dict[str, bytes]:
+        """What stands for a caller among holders of buckets, by their names."""
+        found: dict[str, bytes] = {}
+        for holder in holders:
+            if holder.prefixes is not None:
+                network = "unknown" if address is None else group(address, *holder.prefixes)
+                found[holder.name] = self.digest(ADDRESS, network)
+            elif claim.attributes.keys() >= set(holder.attributes):
+                found[holder.name] = self.digest_of(holder, {**claim.attributes, USER: claim.user})
+            else:
+                found[holder.name] = MISSING
+        return found
 
     def digest(self, kind: str, name: str) -> bytes:
         """The keyed hash of a ``user`` or an ``address``, 32 hex digits. Those of the two kinds differ."""
         digest = self._hashes[kind].copy()
         digest.update(name.encode(errors="surrogatepass"))  # encodes any str, and no two to the same bytes
         return digest.hexdigest().encode()
+
+    def digest_of(self, holder: Holder, values: Mapping[str, str]) -> bytes:
+        """The same of a holder who is told apart by attributes, and perhaps by the user id.
+
+        Args:
+            holder: The holder.
+            values: Of all its attributes, and the id under the name ``user``.
+        """
+        parts = [(name, values[name]) for name in (*holder.attributes, *[USER] * holder.user)]
+        # With the lengths, no value can be taken for the end of one part and the start of the next.
+        return self.digest(_ATTRIBUTES, "".join(f"{name}={len(value)}:{value}" for name, value in parts))

@@ -1,12 +1,13 @@
 """`IdentitySource`: finds a user id in a request: a header of a trusted proxy, a verified JWT, a known API key."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from gateway.limits.address import Address, Unix
+from gateway.limits.caller import NOTHING
 
 _EXACT = 2.0**53
 """A float below it that is a whole number has the digits that were sent."""
@@ -60,10 +61,11 @@ class Sender(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a source found: a user id and, maybe, a tier."""
+    """What a source found: a user id and, maybe, a tier and attributes."""
 
     user: str
     tier: str | None = None
+    attributes: Mapping[str, str] = NOTHING
 
 
 _OF_TOKENS = (
@@ -110,6 +112,10 @@ class IdentitySource(Protocol):
     def reads(self) -> str:
         """What it reads: the name of a header, ``cookie NAME``, or ``client certificate``."""
 
+    @property
+    def attributes(self) -> Collection[str]:
+        """Names of the attributes that it may find."""
+
     def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
         """The claim that this source found and believes; why it does not believe it; None if there is nothing."""
 
@@ -119,12 +125,18 @@ class TrustedHeader:
     """A header set by a trusted proxy; from any other peer it is ignored.
 
     A header that occurs twice is ignored as well, because somebody added to what the proxy wrote.
+
+    Attributes:
+        header: The header that holds the user id.
+        tier_header: The one that holds the tier; None if there is none.
+        attributes: By the names of attributes, the headers that hold them.
     """
 
     kind: ClassVar[str] = "trusted_header"
 
     header: str
     tier_header: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reads(self) -> str:
@@ -141,7 +153,11 @@ class TrustedHeader:
         user = values[0].strip(" \t") if len(values) == 1 else ""
         if not user:
             return None
-        return Claim(user, _single(sender.headers, self.tier_header) if self.tier_header else None)
+        tier = _single(sender.headers, self.tier_header) if self.tier_header else None
+        if not self.attributes:
+            return Claim(user, tier)
+        found = {name: _single(sender.headers, header) for name, header in self.attributes.items()}
+        return Claim(user, tier, {name: value for name, value in found.items() if value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +171,7 @@ class BearerToken:
         header: Name of the header.
         bearer: Whether the word Bearer stands before the token.
         cookie: Name of the cookie that holds the token; None if it has a header of its own.
+        attributes: By the names of attributes, the claims that hold them, named in the same way.
     """
 
     kind: ClassVar[str] = "jwt"
@@ -165,6 +182,7 @@ class BearerToken:
     header: str
     bearer: bool = True
     cookie: str | None = None
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def reads(self) -> str:
@@ -207,7 +225,12 @@ class BearerToken:
         if user is None:
             what = "is missing, empty, or neither a text nor a whole number"
             return Rejection("jwt", "no_user", f"the claim {'.'.join(self.claim)} {what}")
-        return Claim(user, _name_in(claims, self.tier_claim) if self.tier_claim else None)
+        tier = _name_in(claims, self.tier_claim) if self.tier_claim else None
+        return Claim(user, tier, self._attributes_in(claims) if self.attributes else NOTHING)
+
+    def _attributes_in(self, claims: Mapping[str, object]) -> dict[str, str]:
+        found = {name: _name_in(claims, claim) for name, claim in self.attributes.items()}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def _name_in(claims: Mapping[str, object], path: tuple[str, ...]) -> str | None:
@@ -241,6 +264,11 @@ class ApiKey:
         """Name of the header."""
         return self.header
 
+    @property
+    def attributes(self) -> Collection[str]:
+        """Names of all attributes that some holder has."""
+        return {name for holder in self.holders.values() for name in holder.attributes}
+
     def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
         key = _single(sender.headers, self.header)
         if not key:
@@ -259,6 +287,7 @@ class ClientCertificate:
 
     kind: ClassVar[str] = "client_certificate"
     reads: ClassVar[str] = "client certificate"
+    attributes: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["uri", "dns", "subject"]
 

@@ -7,11 +7,9 @@ from enum import Enum
 from gateway.limits.address import Network, belongs
 from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.caller import Caller
+from gateway.limits.holder import ENDPOINT, Holder, Part
 from gateway.limits.priority import NO_RESERVE, Reserve
 from gateway.limits.schedule import Scheduled, in_force
-
-USER, ADDRESS, ENDPOINT = "user", "address", "endpoint"
-"""Of what a limit may have a bucket each, see `Limit.per`."""
 
 _CANDIDATE = " (candidate)"
 _SHARE_DIGITS, _SHARES = 8, 2**32
@@ -24,10 +22,29 @@ class Exemption:
 
     users: frozenset[str] = field(default=frozenset(), repr=False)
     networks: tuple[Network, ...] = ()
+    attributes: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.users or self.networks or self.attributes)
 
     def covers(self, caller: Caller) -> bool:
-        """Whether the caller is exempt, by user id or by address."""
-        return (caller.id != "" and caller.id in self.users) or belongs(caller.address, self.networks)
+        """Whether the caller is exempt, by user id, by address or by an attribute."""
+        return (
+            (caller.id != "" and caller.id in self.users)
+            or belongs(caller.address, self.networks)
+            or not self.attributes.isdisjoint(caller.attributes.items())
+        )
+
+
+class Missing(Enum):
+    """What a limit per attribute does with requests whose caller lacks it: the setting `if_missing`."""
+
+    SKIP = "skip"
+    """It does not count them."""
+    REFUSE = "refuse"
+    """It refuses them, as if they were over it."""
+    SHARED = "shared"
+    """All of them share one bucket."""
 
 
 class Over(Enum):
@@ -58,14 +75,15 @@ class Limit:
 
     Attributes:
         name: Unique; a metric label, and part of its buckets' keys.
-        per: Of what it has a bucket each: of each `USER` or each client's `ADDRESS`, and of each `ENDPOINT`, or of
-            each pair of them. Empty for one bucket for all.
+        per: Of what it has a bucket each: ``user``, ``address``, a network as `Prefixes`, attributes of callers,
+            ``endpoint``, or what each combination of them stands for. Empty for one bucket for all.
         quota: Rate and burst, or how much in each period of a calendar.
         endpoints: Names of the endpoints it applies to; empty for all, the default endpoint included.
         tiers: Quotas of users in a tier, by the tier's name; users in none of these tiers get `quota`. All have the
             same calendar, or none has.
         enforce: The share of callers whom it refuses, 0 to 1. It counts the others, and never refuses them; with 0 it
             is a shadow limit.
+        if_missing: What it does with requests whose caller lacks an attribute that it is per.
         over: What it does with requests that are over it. With `TELL` it is enforced for all callers, and refuses none.
         candidate: What it might be instead; of a calendar quota, another by the same calendar.
         exempt: To whom it does not apply.
@@ -75,7 +93,7 @@ class Limit:
     """
 
     name: str
-    per: tuple[str, ...]
+    per: tuple[Part, ...]
     quota: Quota
     endpoints: frozenset[str] = frozenset()
     tiers: Mapping[str, Quota] = field(default_factory=dict)
@@ -86,11 +104,12 @@ class Limit:
     reserve: Reserve = NO_RESERVE
     schedule: tuple[Scheduled, ...] = ()
     over: Over = Over.REFUSE
+    if_missing: Missing = Missing.SKIP
 
     @property
-    def holder(self) -> str | None:
-        """Who has a bucket to themselves: `USER` or `ADDRESS`; None if all callers share one."""
-        return next((each for each in self.per if each != ENDPOINT), None)
+    def holder(self) -> Holder | None:
+        """Who has a bucket to themselves; None if all callers share one."""
+        return Holder.of(self.per)
 
     @property
     def per_endpoint(self) -> bool:

@@ -6,7 +6,8 @@ from enum import Enum
 
 from gateway.limits.address import Network
 from gateway.limits.bucket import Charge, Demand, Quota
-from gateway.limits.caller import Caller
+from gateway.limits.caller import MISSING, Caller
+from gateway.limits.holder import Holder
 from gateway.limits.limit import live_name
 from gateway.limits.network_map import NetworkMap
 from gateway.limits.rate import Rate
@@ -14,8 +15,7 @@ from gateway.limits.rate import Rate
 BLOCKED = "(blocked)"
 """The limit that a blocked caller exceeds. No limit in the rules can have this name."""
 
-_UNPAYABLE = Charge.of(BLOCKED, Quota(Rate(1, 1), 1), 2)
-"""More than its bucket ever holds."""
+_CLOSED = Charge.of(BLOCKED, Quota(Rate(1, 1), 1)).closed()
 
 
 class Effect(Enum):
@@ -59,8 +59,8 @@ class Override:
         """Whether it applies to requests to `endpoint`."""
         return not self.endpoints or endpoint in self.endpoints
 
-    def change(self, demands: Sequence[Demand], digest: bytes) -> list[Demand]:
-        """A request's demands, with this quota in the buckets of the holder with this digest.
+    def change(self, demands: Sequence[Demand], digests: tuple[bytes, ...]) -> list[Demand]:
+        """A request's demands, with this quota in the buckets of the holders with these digests.
 
         A candidate's buckets get it as well: it would apply if the candidate were the limit.
         """
@@ -68,7 +68,7 @@ class Override:
             Demand(key, charge.with_quota(self.quota.with_calendar_of(charge.quota)))
             if self.quota
             and self.quota.unit == charge.quota.unit
-            and key.endswith(digest)
+            and key.endswith(digests)
             and (not self.limits or live_name(charge.limit) in self.limits)
             else Demand(key, charge)
             for key, charge in demands
@@ -82,10 +82,15 @@ class Overrides:
     Attributes:
         users: By the digests of users.
         networks: By networks of clients, see `parse_clients`.
+        attributes: By the digests of those whom attributes tell apart, such as organizations.
     """
 
     users: Mapping[bytes, Override] = field(default_factory=dict)
     networks: Mapping[Network, Override] = field(default_factory=dict)
+    attributes: Mapping[Holder, Mapping[bytes, Override]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.users or self.networks or self.attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +100,21 @@ class Block:
     Attributes:
         users: Their ids.
         networks: Networks of clients, see `parse_clients`.
+        attributes: Names and values of callers' attributes.
     """
 
     users: frozenset[str] = field(default=frozenset(), repr=False)
     networks: tuple[Network, ...] = ()
+    attributes: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.users or self.networks or self.attributes)
 
 
 _BLOCKED = Override(Effect.BLOCK, 2**63, "the rules block it")
+
+
+_OfNetwork = tuple[Override, Network]
 
 
 class OverrideIndex:
@@ -112,14 +125,15 @@ class OverrideIndex:
         block: Whom the rule files block.
     """
 
-    __slots__ = ("_blocked", "_networks", "_users")
+    __slots__ = ("_attributes", "_block", "_networks", "_users")
 
     def __init__(self, overrides: Overrides, block: Block) -> None:
-        networks: dict[Network, tuple[Override, ...]] = dict.fromkeys(block.networks, (_BLOCKED,))
+        networks: dict[Network, tuple[_OfNetwork, ...]] = {each: ((_BLOCKED, each),) for each in block.networks}
         for network, override in overrides.networks.items():
-            networks[network] = (override, *networks.get(network, ()))
+            networks[network] = ((override, network), *networks.get(network, ()))
         self._users = overrides.users
-        self._blocked = block.users
+        self._attributes = [(holder.name, by_digest) for holder, by_digest in overrides.attributes.items()]
+        self._block = block
         self._networks = NetworkMap(networks)
 
     def of_user(self, endpoint: str, caller: Caller) -> Override | None:
@@ -127,17 +141,29 @@ class OverrideIndex:
         override = self._users.get(caller.digest)
         if override is not None and override.covers(endpoint):
             return override
-        return _BLOCKED if caller.id and caller.id in self._blocked else None
+        return _BLOCKED if caller.id and caller.id in self._block.users else None
 
-    def of_address(self, endpoint: str, caller: Caller) -> Override | None:
-        """What is set for the longest prefix that covers the caller's address, at an endpoint."""
+    def of_attributes(self, endpoint: str, caller: Caller) -> list[tuple[Override, bytes]]:
+        """What is set for those whom the caller's attributes name, at an endpoint, with the digest of each."""
+        found = []
+        for name, by_digest in self._attributes:
+            digest = caller.digests.get(name, MISSING)
+            override = by_digest.get(digest)
+            if override is not None and override.covers(endpoint):
+                found.append((override, digest))
+        if not self._block.attributes.isdisjoint(caller.attributes.items()):
+            found.append((_BLOCKED, caller.digest))
+        return found
+
+    def of_address(self, endpoint: str, caller: Caller) -> tuple[Override, Network] | None:
+        """What is set for the longest prefix that covers the caller's address, at an endpoint, and that network."""
         for overrides in self._networks.matching(caller.address):
-            for override in overrides:
-                if override.covers(endpoint):
-                    return override
+            for found in overrides:
+                if found[0].covers(endpoint):
+                    return found
         return None
 
 
 def blocked(digest: bytes) -> list[Demand]:
     """The demands of a request whose user or address, with this digest, is blocked."""
-    return [Demand(BLOCKED.encode() + b":" + digest, _UNPAYABLE)]
+    return [Demand(BLOCKED.encode() + b":" + digest, _CLOSED)]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.limits.bucket import Charge, Decision, Demand
-from gateway.limits.override import BLOCKED
 
 
 class Remaining(NamedTuple):
@@ -28,8 +27,7 @@ def remaining_in(demands: Sequence[Demand], decision: Decision) -> list[Remainin
         owed = decision.owed[position]
         if decision.allowed and position not in decision.refused:
             owed += charge.due
-        left = 0 if charge.limit == BLOCKED else charge.left(owed)
-        buckets.append(Remaining(charge, left, charge.quota.full_at(owed, decision.now)))
+        buckets.append(Remaining(charge, charge.left(owed), charge.quota.full_at(owed, decision.now)))
     return buckets
 
 
@@ -40,5 +38,5 @@ def tightest(buckets: Sequence[Remaining]) -> Remaining | None:
 
 
 def with_weight(demands: Sequence[Demand], cost: int) -> list[Demand]:
-    """The same demands with another cost, in tokens; 0 reads the buckets without charging them. A block stays."""
-    return [Demand(key, charge if charge.limit == BLOCKED else charge.with_cost(cost)) for key, charge in demands]
+    """The same demands with another cost, in tokens; 0 reads the buckets without charging them. A closed one stays."""
+    return [Demand(key, charge if charge.is_closed else charge.with_cost(cost)) for key, charge in demands]

@@ -9,7 +9,8 @@ from gateway.limits.caller import Caller
 from gateway.limits.compiled_limit import CompiledLimit, LimitCompiler
 from gateway.limits.condition import NO_FIELDS, RequestFields
 from gateway.limits.endpoint import DEFAULT, Endpoint
-from gateway.limits.limit import ADDRESS, USER, Limit
+from gateway.limits.holder import BY_ADDRESS, USER
+from gateway.limits.limit import Limit
 from gateway.limits.override import Block, Effect, Override, OverrideIndex, Overrides, blocked
 from gateway.limits.path import PathPolicy
 from gateway.limits.priority import Priority, priority_of
@@ -43,7 +44,7 @@ class Rules:
         has_overrides: Whether anything is set, or anybody is blocked.
         has_quotas: Whether a limit has a calendar quota.
         tiers: Names of the tiers that some limit knows.
-        locates: Whether the addresses of callers have to be hashed, see `Identity.identify`.
+        holders: Of buckets and overrides, other than users: what `Identity.identify` needs to know.
     """
 
     __slots__ = (
@@ -57,9 +58,9 @@ class Rules:
         "exempting",
         "has_overrides",
         "has_quotas",
+        "holders",
         "in_force",
         "limits",
-        "locates",
         "overrides",
         "paths",
         "priorities",
@@ -81,7 +82,7 @@ class Rules:
         self.endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self.default = self.endpoints.setdefault(DEFAULT, Endpoint(DEFAULT))
         self.limits = tuple(limits)
-        self.exempting = tuple(limit for limit in self.limits if limit.exempt.users or limit.exempt.networks)
+        self.exempting = tuple(limit for limit in self.limits if limit.exempt)
         self.has_quotas = any(limit.quota.calendar is not None for limit in self.limits)
         quotas = [each for limit in self.limits for each in (limit, limit.candidate) if each is not None]
         self.priorities = dict(priorities or {})
@@ -162,43 +163,64 @@ class Rules:
 
     def _apply(self, overrides: Overrides) -> None:
         self.overrides = overrides
-        by_address = bool(overrides.networks or self.block.networks)
-        by_user = bool(overrides.users or self.block.users)
-        self.has_overrides = by_address or by_user
+        self.has_overrides = bool(overrides or self.block)
         self._in_force = OverrideIndex(overrides, self.block) if self.has_overrides else None
-        self.locates = by_address or any(limit.holder == ADDRESS for limit in self.limits)
+        wanted = [limit.holder for limit in self.limits]
+        if overrides.networks or self.block.networks:
+            wanted.append(BY_ADDRESS)
+        wanted += overrides.attributes
+        self.holders = tuple(dict.fromkeys(each for each in wanted if each is not None and each.name != USER))
 
     def demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
         """The buckets that a request is charged to, and how much each. Empty if no limit applies.
 
-        Limits per address do not apply to a caller whose address was not hashed, see `Caller.address_digest`.
+        Limits do not apply to a caller of whom it is not known who their holder is, see `Caller.digests`.
         """
         if self._in_force is None:
             return self._demands(endpoint, caller)
-        address = self._in_force.of_address(endpoint.name, caller)
-        user = self._in_force.of_user(endpoint.name, caller)
-        holder = caller.address_digest or caller.digest
-        if address is not None and address.effect is Effect.BLOCK:
-            return blocked(holder)
-        if user is not None and user.effect is Effect.BLOCK:
+        found = self._found(endpoint.name, caller)
+        if any(override.effect is Effect.BLOCK for override, _ in found):
             return blocked(caller.digest)
-        if any(each is not None and each.effect is Effect.EXEMPT for each in (address, user)):
+        if any(override.effect is Effect.EXEMPT for override, _ in found):
             return []
         demands = self._demands(endpoint, caller._replace(tier=self.tier_of(endpoint.name, caller)))
+        for override, digests in reversed(found):
+            demands = override.change(demands, digests)
+        return demands
+
+    def _found(self, endpoint: str, caller: Caller) -> list[tuple[Override, tuple[bytes, ...]]]:
+        """What is set for a caller at an endpoint: for the user, the attributes, the address.
+
+        Each comes with the digests of the holders whose buckets it changes.
+        """
+        if self._in_force is None:
+            return []
+        found: list[tuple[Override, tuple[bytes, ...]]] = []
+        found += [(override, (digest,)) for override, digest in self._in_force.of_attributes(endpoint, caller)]
+        user, address = self._in_force.of_user(endpoint, caller), self._in_force.of_address(endpoint, caller)
         if user is not None:
-            demands = user.change(demands, caller.digest)
-        return demands if address is None else address.change(demands, holder)
+            found.insert(0, (user, (caller.digest,)))
+        if address is not None:
+            override, network = address
+            within = [each.name for each in self.holders if each.lies_in(network)]
+            found.append((override, tuple(caller.digests[name] for name in within if name in caller.digests)))
+        return found
 
     def tier_of(self, endpoint: str, caller: Caller) -> str | None:
         """The tier that counts for a caller at an endpoint: that of an override, or else the caller's own.
 
-        That of an address counts for callers who are known by nothing else.
+        That of the user comes first, then that of an attribute. That of an address counts for callers who are known by
+        nothing else.
         """
         if self._in_force is None:
             return caller.tier
-        find = self._in_force.of_user if caller.id else self._in_force.of_address
-        override = find(endpoint, caller)
-        return caller.tier if override is None or override.tier is None else override.tier
+        if caller.id:
+            overrides = [self._in_force.of_user(endpoint, caller)]
+            overrides += [override for override, _ in self._in_force.of_attributes(endpoint, caller)]
+        else:
+            address = self._in_force.of_address(endpoint, caller)
+            overrides = [address[0] if address else None]
+        return next((each.tier for each in overrides if each is not None and each.tier is not None), caller.tier)
 
     def priority(self, endpoint: Endpoint, tier: str | None) -> Priority:
         """How much a request to an endpoint matters, whose caller is in a tier."""
@@ -209,11 +231,8 @@ class Rules:
         return caller.tier if caller.tier is not None and caller.tier in self.tiers else ""
 
     def overrides_of(self, endpoint: str, caller: Caller) -> tuple[Override, ...]:
-        """What is set for a caller's user id, and for the address, at an endpoint; also what blocks them."""
-        if self._in_force is None:
-            return ()
-        found = (self._in_force.of_user(endpoint, caller), self._in_force.of_address(endpoint, caller))
-        return tuple(override for override in found if override is not None)
+        """What is set for a caller's user id, attributes and address, at an endpoint; also what blocks them."""
+        return tuple(override for override, _ in self._found(endpoint, caller))
 
     def exempt(self, endpoint: Endpoint, caller: Caller) -> list[str]:
         """The names of the limits that would apply to a request if its caller were not exempt."""
@@ -223,12 +242,14 @@ class Rules:
 
     def _demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
         demands = []
-        for limit, key, holder, charge, tiers, shadow, tells_callers_apart in self._compiled[endpoint.name]:
+        for limit, key, holder, charge, tiers, shadow, missing, tells_callers_apart in self._compiled[endpoint.name]:
             if tells_callers_apart and limit.exempt.covers(caller):
                 continue
             if holder is not None:
-                digest = caller.digest if holder == USER else caller.address_digest
-                if digest is None:
+                digest = caller.digest if holder == USER else caller.digests.get(holder)
+                if not digest:
+                    if digest is not None and missing is not None:
+                        demands.append(Demand(key, missing))
                     continue
                 key += digest  # noqa: PLW2901 - each compiled key is the head of many
                 if tells_callers_apart and shadow is not None and not limit.enforces(digest):

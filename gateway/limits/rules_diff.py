@@ -6,6 +6,7 @@ from gateway.limits.address import name_clients
 from gateway.limits.bucket import quota_fields
 from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
+from gateway.limits.holder import document_of
 from gateway.limits.limit import Candidate, Limit, format_share
 from gateway.limits.override import Block
 from gateway.limits.priority import Reserve, format_part
@@ -114,10 +115,11 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
 
 def _limit(limit: Limit) -> dict[str, Any]:
     return {
-        "per": list(limit.per),
+        "per": document_of(limit.per),
         **dict.fromkeys(_QUOTA_FIELDS),
         **quota_fields(limit.quota),
         **({} if limit.quota.calendar else {"rate": limit.quota.rate}),  # equal however it is written
+        "if_missing": limit.if_missing.value if limit.holder and limit.holder.attributes else None,
         "endpoints": sorted(limit.endpoints),
         "tiers": dict(sorted(limit.tiers.items())),
         "enforce": limit.enforce,

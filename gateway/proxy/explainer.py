@@ -73,11 +73,13 @@ class Explainer:
         return explain(rules, endpoint, request, *self._identify(rules, sender, question))
 
     def _identify(self, rules: Rules, sender: Sender, question: Question) -> tuple[Caller, tuple[Attempt, ...]]:
-        caller = self._identity.identify(sender, locate=rules.locates)
+        caller = self._identity.identify(sender, rules.holders)
         if question.user is None:
             return caller, attempts(self._identity, sender)
-        user = self._identity.user(question.user, question.tier, caller.address)
-        return user._replace(address_digest=caller.address_digest if rules.locates else None), ()
+        attributes, holders = question.attributes or None, rules.holders
+        user = self._identity.user(question.user, question.tier, attributes=attributes, holders=holders)
+        located = {each.name: caller.digests[each.name] for each in holders if each.prefixes is not None}
+        return user._replace(address=caller.address, digests={**user.digests, **located}), ()
 
     def _token_line(self, token: str | None) -> str:
         jwt = self._jwt

@@ -93,9 +93,7 @@ class Proxy:
         endpoint = rules.match(head.method, head.target.host, head.target.path, head)
         if isinstance(endpoint, Unmatched):
             return self._reject(exchange, BadRequest.of(endpoint), began)
-        caller = self._identity.identify(
-            Sender(peer.address, peer.trusted, headers, peer.certificate), locate=rules.locates
-        )
+        caller = self._identity.identify(Sender(peer.address, peer.trusted, headers, peer.certificate), rules.holders)
         tier, max_body = rules.known_tier(caller), endpoint.max_body or client.intake.max_body
         if head.length is not None and head.length > max_body:
             outcome = Outcome.BAD_REQUEST
@@ -138,7 +136,7 @@ class Proxy:
     ) -> None:  # fmt: skip
         record = AccessRecord(
             exchange.id, endpoint, method, caller.digest, outcome, exchange.status,
-            perf_counter() - began, exchange.reason, exchange.over, caller.source, tier, caller.address_digest,
+            perf_counter() - began, exchange.reason, exchange.over, caller.source, tier, caller.digests,
         )  # fmt: skip
         self._observer.served(record)
 

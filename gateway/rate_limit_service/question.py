@@ -7,10 +7,10 @@ value of each key is; keys that it does not name are ignored.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from gateway.limits.address import parse_address, parse_clients
+from gateway.limits.address import Address, parse_address, parse_clients
 from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
-from gateway.limits.compiled_limit import holder_of
+from gateway.limits.compiled_limit import digest_in
 from gateway.limits.condition import GivenFields
 from gateway.limits.endpoint import DEFAULT, METHODS, Endpoint
 from gateway.limits.identity import Identity
@@ -37,7 +37,7 @@ class Question(NamedTuple):
     def demands(self, rules: Rules) -> list[Demand]:
         """The buckets to charge."""
         demands = rules.demands(self.endpoint, self.caller)
-        return demands if self.names_caller else [each for each in demands if holder_of(each.key) is None]
+        return demands if self.names_caller else [each for each in demands if digest_in(each.key) is None]
 
 
 def read_question(
@@ -62,12 +62,12 @@ def read_question(
     endpoint = _endpoint(values, rules)
     if not isinstance(endpoint, Endpoint):
         return endpoint
-    address = _address(values.get("address", ""), identity)
+    address = _address(values.get("address", ""))
     user = values.get("user")
     if user:
-        caller = identity.user(user, values.get("tier"), address.address)
-        return Question(endpoint, caller._replace(address_digest=address.address_digest), names_caller=True)
-    return Question(endpoint, address, names_caller=address.address is not None)
+        caller = identity.user(user, values.get("tier"), address=address, holders=rules.holders)
+        return Question(endpoint, caller, names_caller=True)
+    return Question(endpoint, identity.client(address, rules.holders), names_caller=address is not None)
 
 
 def _endpoint(values: Mapping[DescriptorPart, str], rules: Rules) -> Endpoint | BadRequest:
@@ -86,12 +86,12 @@ def _endpoint(values: Mapping[DescriptorPart, str], rules: Rules) -> Endpoint | 
     return BadRequest.of(found) if isinstance(found, Unmatched) else found
 
 
-def _address(text: str, identity: Identity) -> Caller:
-    """The client with an address, which may have a mask or a port; one whose address is unknown if there is none."""
+def _address(text: str) -> Address | None:
+    """An address, which may have a mask or a port; None if there is none."""
     address = parse_address(text)
     if address is None and "/" in text:
         try:
-            address = parse_clients(text).network_address
+            return parse_clients(text).network_address
         except ValueError:
-            return identity.client(None)
-    return identity.client(address)
+            return None
+    return address

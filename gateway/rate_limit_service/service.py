@@ -142,7 +142,7 @@ class RateLimitService:
         status = HTTPStatus.OK if outcome is Outcome.ALLOWED else HTTPStatus.TOO_MANY_REQUESTS
         record = AccessRecord(
             self._ids.new(), endpoint, "POST", caller.digest, outcome, status, perf_counter() - began, reason, over,
-            caller.source, rules.known_tier(caller), caller.address_digest,
+            caller.source, rules.known_tier(caller), caller.digests,
         )  # fmt: skip
         self._observer.served(record)
 

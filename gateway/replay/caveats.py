@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from gateway.limits.holder import ADDRESS, USER
+from gateway.limits.limit import Limit
 from gateway.limits.rules import Rules
 from gateway.replay.comparison import Comparison
 from gateway.replay.log_reader import AccessLogs
@@ -79,8 +81,15 @@ def _of_own_log(unknown: set[str], rules: tuple[Rules, Rules], settings: Setting
         yield f"Endpoints of the log that some rules do not have count as the default endpoint: {_few(unknown)}."
     if tiers := after.tiers - before.tiers:
         yield f"The gateway logs only tiers that its limits name, so nobody may be in a new one: {_few(tiers)}."
+    if networks := {limit.name for each in rules for limit in each.limits if _is_new(limit, before)}:
+        yield (
+            "The gateway's log says who a caller is for limits per network or attribute only if its rules needed it "
+            f"then, so these may count too little: {_few(networks)}."
+        )
     if any(each.block.networks or any(limit.exempt.networks for limit in each.limits) for each in rules):
         yield "The gateway's log has no addresses, so networks that are exempt or blocked are not recognized."
+    if any(each.block.attributes or any(limit.exempt.attributes for limit in each.limits) for each in rules):
+        yield "The gateway's log has no attributes, so those that are exempt or blocked are not recognized."
     if any(users_of(each) for each in rules):
         yield (
             "Users that are exempt or blocked are recognized if the log was written with the hash key in the settings."
@@ -93,6 +102,10 @@ def _of_web_log(logs: AccessLogs, rules: tuple[Rules, Rules]) -> Iterable[str]:
         "Callers are told apart by the user in the log, or else by the address: tokens and API keys are not in it. "
         "Clients behind one address (NAT, a proxy, a load balancer) count as one."
     )
+    if named := sorted(
+        {limit.name for each in rules for limit in each.limits if limit.holder and limit.holder.attributes}
+    ):
+        yield f"The log has no attributes, so limits per attribute count nothing: {_few(named)}."
     if "tier" not in found and any(each.tiers for each in rules):
         yield "The log has no tiers, so nobody is in one; --pattern can say where they are."
     if "host" not in found and any(endpoint.host for each in rules for endpoint in each.endpoints.values()):
@@ -103,6 +116,12 @@ def _of_web_log(logs: AccessLogs, rules: tuple[Rules, Rules]) -> Iterable[str]:
         "The log has whole seconds: the requests of a second are spread evenly over it. nginx logs when a request "
         "ended, not when it began."
     )
+
+
+def _is_new(limit: Limit, before: Rules) -> bool:
+    """Whether a limit is per network or attribute, and nothing was in the rules before."""
+    holder = limit.holder
+    return holder is not None and holder.name not in {USER, ADDRESS, *(each.name for each in before.holders)}
 
 
 def users_of(rules: Rules) -> frozenset[str]:

@@ -6,12 +6,13 @@ not printable ASCII are escaped, as ``\"`` or ``\xhh``.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 
 from gateway.limits.address import parse_address
 from gateway.limits.caller import Caller
+from gateway.limits.holder import Holder
 from gateway.limits.identity import Identity
 from gateway.limits.rate import MICROSECONDS
 from gateway.proxy.bad_request import BadRequest
@@ -38,13 +39,17 @@ class CombinedLog:
     Args:
         identity: Hashes callers.
         pattern: Is searched for in each line. Its groups, which are some of `GROUPS`, replace what the format has.
+        holders: Of the buckets of the rules. Who has none but by attributes stays unknown: they are not in such a log.
     """
 
     __slots__ = ("_find_caller", "_find_target", "_moment", "_pattern", "_time")
 
-    def __init__(self, identity: Identity, pattern: re.Pattern[str] | None = None) -> None:
+    def __init__(
+        self, identity: Identity, pattern: re.Pattern[str] | None = None, holders: Iterable[Holder] = ()
+    ) -> None:
         self._pattern = pattern
-        self._find_caller = lru_cache(maxsize=_CACHED)(_Callers(identity).find)
+        callers = _Callers(identity, [each for each in holders if each.prefixes is not None])
+        self._find_caller = lru_cache(maxsize=_CACHED)(callers.find)
         self._find_target = lru_cache(maxsize=_CACHED)(_subject)
         self._time, self._moment = "", 0
 
@@ -77,10 +82,12 @@ class _Callers:
 
     Args:
         identity: Hashes callers.
+        holders: Of buckets, who are told apart by address.
     """
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, holders: Sequence[Holder]) -> None:
         self._identity = identity
+        self._holders = holders
 
     def find(self, who: str, found: tuple[tuple[str, str | None], ...]) -> tuple[Caller, str, str]:
         """The caller, a name for people, and the host that was asked for, if it is known.
@@ -99,14 +106,14 @@ class _Callers:
         user = given["user"] if "user" in given else _value(words[2])
         named = given.get("host") or host
         host = (parse_host(named) or "") if named else ""
-        client = self._identity.client(parse_address(address))
+        client = self._identity.client(parse_address(address), self._holders)
         if client.address is None:  # a name that the server looked up, or a Unix socket
             digest = self._identity.digest("address", address)
-            client = client._replace(digest=digest, address_digest=digest)
+            client = client._replace(digest=digest, digests=dict.fromkeys(client.digests, digest))
         if not user:
             return client, address, host
-        caller = self._identity.user(user, given.get("tier") or None, client.address)
-        return caller._replace(address_digest=client.address_digest), user, host
+        caller = self._identity.user(user, given.get("tier") or None, address=client.address)
+        return caller._replace(digests=client.digests), user, host
 
 
 def _value(text: str | None) -> str:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from gateway.limits.caller import CLIENT_ADDRESS, Caller
+from gateway.limits.holder import ADDRESS
 from gateway.limits.identity import Identity
 from gateway.limits.rate import MICROSECONDS
 from gateway.replay.request import BadLineError, LoggedRequest
@@ -64,9 +65,10 @@ class GatewayLog:
         if not endpoint:
             return LoggedRequest(time, _MILLISECOND, None, _UNKNOWN, "", refused)
         known = entry.get("caller"), entry.get("source", ""), entry.get("tier", ""), entry.get("address", "")
-        if not all(isinstance(each, str) for each in known):
+        holders = entry.get("holders", {})
+        if not all(isinstance(each, str) for each in known) or not isinstance(holders, dict):
             raise BadLineError("it does not say who the caller is")
-        caller = self._find_caller(*known)
+        caller = self._find_caller(*known, *(holders.items() if holders else ()))
         return LoggedRequest(time, _MILLISECOND, endpoint, caller, caller.id or caller.digest.decode(), refused)
 
     def _time(self, text: object) -> int:
@@ -80,12 +82,16 @@ class GatewayLog:
             self._second = text[:19]
         return self._seconds + int(text[20:23]) * _MILLISECOND
 
-    def _caller(self, digest: str, source: str, tier: str, address: str) -> Caller:
-        if not all(_DIGEST.fullmatch(each) for each in (digest, address or digest)):
+    def _caller(self, digest: str, source: str, tier: str, address: str, *holders: tuple[str, object]) -> Caller:
+        known = {name: each for name, each in holders if isinstance(each, str)}
+        if not all(_DIGEST.fullmatch(each or digest) for each in (digest, address, *known.values())):
             raise BadLineError("its caller is not a hash of 32 hex digits")
         located = address or (digest if source == CLIENT_ADDRESS else "")
         user = "" if source == CLIENT_ADDRESS else self._users.get(digest, "")
-        return Caller(user, digest.encode(), tier or None, None, located.encode() or None, source)
+        digests = ({ADDRESS: located} if located else {}) | known
+        return Caller(
+            user, digest.encode(), tier or None, None, {name: each.encode() for name, each in digests.items()}, source
+        )
 
 
 _UNKNOWN = Caller("", b"", source="")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from time import monotonic
 
 from gateway.config.diagnostic import Diagnostic
-from gateway.config.rule_test import Expectation, GivenCaller, RuleTest, Step
+from gateway.config.given_caller import GivenCaller
+from gateway.config.rule_test import Expectation, RuleTest, Step
 from gateway.limiter.verdict import OverLimits
 from gateway.limits.bucket import Charge, Decision, Demand, State, take
 from gateway.limits.caller import Caller
@@ -149,12 +150,12 @@ class _Run:
                 raise _MismatchError(step.failure("request", why))
 
     def _caller(self, given: GivenCaller) -> Caller:
-        """The caller, with the address hashed, too, for limits per address."""
-        client = self._identity.client(given.address)
+        holders = self._rules.holders
         if given.user is None:
-            return client
-        user = self._identity.user(given.user, given.tier, given.address)
-        return user._replace(address_digest=client.address_digest)
+            return self._identity.client(given.address, holders)
+        return self._identity.user(
+            given.user, given.tier, address=given.address, attributes=given.attributes, holders=holders
+        )
 
 
 def _decide(demands: Sequence[Demand], buckets: dict[bytes, State], now: int) -> Decision:
@@ -195,6 +196,8 @@ def _why(demands: Sequence[Demand], decision: Decision) -> list[str]:
             continue
         if charge.limit == BLOCKED:
             reasons.append("a block")
+        elif charge.is_closed:
+            reasons.append(f"{charge.limit} (the caller lacks an attribute that it is per)")
         elif payable_at is None:
             most = "burst" if charge.quota.calendar is None else "quota"
             holds = f"{most} {charge.quota.burst}{_kept(charge)}"

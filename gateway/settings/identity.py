@@ -1,5 +1,6 @@
 """`IdentityPolicy`: how callers are identified."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.limits.address import Network, Unix
@@ -21,6 +22,8 @@ class Jwt:
         bearer: Whether the word Bearer stands before it there; `false`: the header holds nothing but the token.
         cookie: The cookie that holds the token, instead of a header of its own. One that a request has twice is not
             believed.
+        attributes: Claims that say more of the caller, named in the same way, by the names that limits have for it:
+            `{org: org_id, team: team.id}`.
     """
 
     policy: TokenPolicy
@@ -29,6 +32,7 @@ class Jwt:
     header: str = "Authorization"
     bearer: bool = True
     cookie: str | None = None
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +53,8 @@ class IdentityPolicy:
     trusted_proxies: tuple[Network | Unix, ...] = ()
     proxy_headers: tuple[str, ...] = ()
     hash_key: bytes = field(default=b"", repr=False)
+
+    @property
+    def attributes(self) -> Sequence[Collection[str]]:
+        """Names of the attributes that each source may find."""
+        return [source.attributes for source in self.sources]

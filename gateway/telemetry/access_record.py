@@ -1,8 +1,10 @@
 """`AccessRecord`: what is known of a request that has ended; metrics count it, and the access log may show it."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from gateway.limiter.verdict import Outcome, OverLimits
+from gateway.limits.caller import NOTHING
 
 
 class AccessRecord(NamedTuple):
@@ -20,7 +22,7 @@ class AccessRecord(NamedTuple):
         over: The limits that it was over; None if it was over none.
         source: What identified the caller, see `Caller.source`; empty if there is no endpoint.
         tier: The caller's tier, if a limit names it; else empty. Any other name is the client's own text.
-        address: The keyed digest of the client's address, if some rule needs it; None if none does.
+        digests: Of the client's address, of attributes and so on, as far as some rule needs them, see `Caller.digests`.
     """
 
     request_id: str
@@ -34,4 +36,4 @@ class AccessRecord(NamedTuple):
     over: OverLimits | None = None
     source: str = ""
     tier: str = ""
-    address: bytes | None = None
+    digests: Mapping[str, bytes] = NOTHING

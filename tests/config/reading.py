@@ -73,3 +73,10 @@ def flag_problems(flags: Flags) -> list[str]:
     with pytest.raises(ConfigError) as error:
         load(None, flags)
     return [str(problem) for problem in error.value.problems]
+
+
+def problems_of(config: Path) -> list[str]:
+    """What is wrong with a `gateway.yaml` and the rules that it names."""
+    with pytest.raises(ConfigError) as error:
+        load(config)
+    return [str(each) for each in error.value.problems]

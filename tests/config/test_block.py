@@ -27,7 +27,7 @@ def test_networks_and_users_are_read_in_the_form_in_which_limits_know_them(tmp_p
 @pytest.mark.parametrize(
     ("block", "problem"),
     [
-        ("{}", "1:8: block: this blocks nobody; list 'networks' or 'users'"),
+        ("{}", "1:8: block: this blocks nobody; list 'networks', 'users' or 'attributes'"),
         ("{networks: []}", "1:19: block.networks: the list is empty"),
         ("{users: []}", "1:16: block.users: the list is empty"),
         (
@@ -52,7 +52,10 @@ def test_networks_and_users_are_read_in_the_form_in_which_limits_know_them(tmp_p
         ),
         (
             "{user: [bob]}",
-            "1:9: block.user: unknown key 'user'; the keys here are networks, users (did you mean 'users'?)",
+            (
+                "1:9: block.user: unknown key 'user'; the keys here are attributes, networks, users (did you mean "
+                "'users'?)"
+            ),
         ),
     ],
 )

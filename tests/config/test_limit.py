@@ -48,13 +48,16 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         (
             "{name: a, per: users, rate: 1/s}",
             (
-                "2:25: limits[0].per: 'users' is not one of the options; write user, address, endpoint or all "
-                "(did you mean 'user'?)"
+                "2:25: limits[0].per: 'users' is neither user, address, endpoint nor the name of an attribute of a "
+                "source in 'identity'; there are no attributes (did you mean 'user'?)"
             ),
         ),
         ("{name: a, per: [], rate: 1/s}", "2:25: limits[0].per: the list is empty"),
         ("{name: a, per: [user, user], rate: 1/s}", "2:32: limits[0].per[1]: duplicate item in this list"),
-        ("{name: a, per: {user: 1}, rate: 1/s}", "2:25: limits[0].per: expected a list, found a mapping"),
+        (
+            "{name: a, per: {user: 1}, rate: 1/s}",
+            "2:25: limits[0].per: a mapping here is that of a network: {network: {ipv4: 24, ipv6: 48}}",
+        ),
         (
             "{name: a, per: user, rate: 10/fortnight}",
             f"2:37: limits[0].rate: '10/fortnight' is not a rate, because 'fortnight' {UNIT}",
@@ -144,7 +147,10 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         ),
         (
             "{name: a, per: address, rate: 1/s, candidate: {rate: 2/s, tiers: {gold: {rate: 1/s}}}}",
-            "2:56: limits[0].candidate: a candidate has the same buckets as its limit; tiers need per: user",
+            (
+                "2:56: limits[0].candidate: a candidate has the same buckets as its limit; tiers need per: user, or "
+                "an attribute such as org"
+            ),
         ),
         (
             "{name: a, per: user, rate: 1/s, when_redis_is_down: open}",
@@ -160,7 +166,7 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         ("{name: a, per: user, rate: 1/s, endpoints: []}", "2:53: limits[0].endpoints: the list is empty"),
         (
             "{name: a, per: [all], rate: 1/s}",
-            "2:26: limits[0].per[0]: 'all' is not one of the options; write user, address or endpoint",
+            "2:26: limits[0].per[0]: 'all' stands alone: one bucket for all that the limit counts",
         ),
         (
             "{name: a, per: all, rate: 1/s, enforce: 10%}",
@@ -171,25 +177,37 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         ),
         (
             "{name: a, per: all, rate: 1/s, tiers: {gold: {rate: 2/s}}}",
-            "2:48: limits[0].tiers: a bucket that all users share has one size; tiers need per: user",
+            (
+                "2:48: limits[0].tiers: a bucket that all users share has one size; tiers need per: user, or an "
+                "attribute such as org"
+            ),
         ),
         (
             "{name: a, per: all, rate: 1/s, candidate: {rate: 2/s, tiers: {gold: {rate: 1/s}}}}",
-            "2:52: limits[0].candidate: a candidate has the same buckets as its limit; tiers need per: user",
+            (
+                "2:52: limits[0].candidate: a candidate has the same buckets as its limit; tiers need per: user, or "
+                "an attribute such as org"
+            ),
         ),
         (
             "{name: a, per: endpoint, rate: 1/s, tiers: {gold: {rate: 2/s}}}",
-            "2:53: limits[0].tiers: a bucket that all users share has one size; tiers need per: user",
+            (
+                "2:53: limits[0].tiers: a bucket that all users share has one size; tiers need per: user, or an "
+                "attribute such as org"
+            ),
         ),
         (
             "{name: a, per: [address, endpoint], rate: 1/s, tiers: {gold: {rate: 2/s}}}",
-            "2:64: limits[0].tiers: a bucket that users of one address share has one size; tiers need per: user",
+            (
+                "2:64: limits[0].tiers: a bucket that users of one address share has one size; tiers need per: user, "
+                "or an attribute such as org"
+            ),
         ),
         (
             "{name: a, per: [user, address], rate: 1/s}",
             (
-                "2:25: limits[0].per: a limit is per user or per address, not both; write one of each, and a request "
-                "has to pay both"
+                "2:25: limits[0].per: an address or a network stands with 'endpoint' only; write two limits, and a "
+                "request has to pay both"
             ),
         ),
         (
@@ -199,8 +217,8 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         (
             "{name: a, per: adress, rate: 1/s}",
             (
-                "2:25: limits[0].per: 'adress' is not one of the options; write user, address, endpoint or all "
-                "(did you mean 'address'?)"
+                "2:25: limits[0].per: 'adress' is neither user, address, endpoint nor the name of an attribute of a "
+                "source in 'identity'; there are no attributes (did you mean 'address'?)"
             ),
         ),
         (
@@ -224,7 +242,7 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         (
             "{name: a, per: user, rate: 1/s, exempt: {user: [bob]}}",
             (
-                "2:51: limits[0].exempt.user: unknown key 'user'; the keys here are networks, users "
+                "2:51: limits[0].exempt.user: unknown key 'user'; the keys here are attributes, networks, users "
                 "(did you mean 'users'?)"
             ),
         ),
@@ -306,7 +324,7 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
             "{name: a, per: user, rate: 1/s, endpoint: [default]}",
             (
                 "2:42: limits[0].endpoint: unknown key 'endpoint'; the keys here are burst, candidate, endpoints, "
-                "enforce, exempt, from_day, name, over, per, quota, rate, reserve, schedule, tiers, "
+                "enforce, exempt, from_day, if_missing, name, over, per, quota, rate, reserve, schedule, tiers, "
                 "when_redis_is_down, zone "
                 "(did you mean 'endpoints'?)"
             ),

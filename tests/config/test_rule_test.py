@@ -6,8 +6,9 @@ import pytest
 
 from gateway.config.diagnostic import ConfigError
 from gateway.config.flags import Flags
+from gateway.config.given_caller import GivenCaller
 from gateway.config.loader import load
-from gateway.config.rule_test import MAX_REQUESTS, Expectation, GivenCaller, RuleTest, load_rule_tests
+from gateway.config.rule_test import MAX_REQUESTS, Expectation, RuleTest, load_rule_tests
 from tests.config.reading import UPSTREAMS
 
 RULES = """\

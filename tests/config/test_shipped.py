@@ -10,11 +10,12 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway.config.exemption import EXEMPT
 from gateway.config.flags import Flags
 from gateway.config.gateway_file import GATEWAY
 from gateway.config.identity import SOURCES
-from gateway.config.limit import EXEMPT
 from gateway.config.loader import load
+from gateway.config.per import PREFIXES
 from gateway.config.rule_test import load_rule_tests
 from gateway.config.rulebook import RULES
 from gateway.config.token_key import KEY
@@ -30,7 +31,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 HIDDEN = re.compile(r"^( *)#(?! [^ ]|$)(.*)$", re.MULTILINE)
 """A setting in comments, as `gateway.yaml` explains; everything else behind a # is prose."""
 LINE = re.compile(r"^( *(?:- )?)([a-z_0-9]+):")
-FREE = {"upstreams", "tiers", "headers", "query", "response_headers", "descriptors"}
+FREE = {"upstreams", "tiers", "headers", "query", "attributes", "response_headers", "descriptors"}
 """Mappings whose keys are names that the operator chooses."""
 
 TABLES: dict[str, Mapping[str, object]] = {
@@ -38,6 +39,7 @@ TABLES: dict[str, Mapping[str, object]] = {
     "identity.sources": SOURCES,
     "identity.sources.jwt.keys": KEY.keys,
     "exempt": EXEMPT.keys,
+    "limits.per": {"network": PREFIXES},
     **{
         section.path.replace("NAME", "*"): section.keys
         for section in (*sections_in(GATEWAY), *sections_in(RULES))

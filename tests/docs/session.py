@@ -115,9 +115,10 @@ class Session:
         else:
             gateway = self._folder / "gateway.yaml"
             rules = str(path.parent if path.parent.name == "rules" else path)
-            known = gateway.is_file() and "upstreams:" in gateway.read_text()
+            is_there = gateway.is_file()
+            known = is_there and "upstreams:" in gateway.read_text()
             flags = Flags(upstream=None if known else "http://127.0.0.1:9000", rules=rules)
-            verdict = _verdict(gateway if known else None, flags)
+            verdict = _verdict(gateway if is_there else None, flags)
         assert verdict[0] == file.verdict, f"{block}: {verdict}"
 
     def _rules_that_are_there(self) -> Path:

@@ -192,7 +192,9 @@ BAD = [
     ("rules", "limits: [{name: a, rate: 1/s}]\n"),
     ("rules", "limits: [{name: a, per: user}]\n"),
     ("rules", "limits: [{name: Everyone, per: user, rate: 1/s}]\n"),
-    ("rules", "limits: [{name: a, per: users, rate: 1/s}]\n"),
+    ("rules", "limits: [{name: a, per: {network: {ipv4: 24}}, rate: 1/s}]\n"),
+    ("rules", "limits: [{name: a, per: Org, rate: 1/s}]\n"),
+    ("rules", "limits: [{name: a, per: user, if_missing: allow, rate: 1/s}]\n"),
     ("rules", "limits: [{name: a, per: [], rate: 1/s}]\n"),
     ("rules", "limits: [{name: a, per: [user, user], rate: 1/s}]\n"),
     ("rules", "limits: [{name: a, per: user, rate: 10/fortnight}]\n"),
@@ -256,6 +258,8 @@ BAD = [
 ]
 
 ONLY_THE_LOADER_SEES = [
+    ("rules", "limits: [{name: a, per: users, rate: 1/s}]\n"),
+    ("rules", "limits: [{name: a, per: org, rate: 1/s}]\n"),
     ("rule_tests", "tests: []\n"),
     ("rule_tests", rule_test("request: GET /")),
     ("rule_tests", rule_test("request: GET /, expect: refused, by: b")),

@@ -40,7 +40,7 @@ def rules(*bursts: int) -> Rules:
 
 def demands(book: Rules, user: str, address: str, endpoint: Endpoint) -> Sequence[Demand]:
     headers = CIMultiDict({"X-User-Id": user} if user else {})
-    caller = IDENTITY.identify(Sender(ip_address(address), trusted=True, headers=headers), locate=book.locates)
+    caller = IDENTITY.identify(Sender(ip_address(address), trusted=True, headers=headers), book.holders)
     return book.demands(endpoint, caller)
 
 

@@ -460,7 +460,7 @@ def test_no_repr_tells_a_secret() -> None:
     shown = repr(
         [
             make_identity(hash_key=secret.encode()),
-            make_identity().user(secret, "pro", ip_address("203.0.113.9")),
+            make_identity().user(secret, "pro", address=ip_address("203.0.113.9")),
             Caller(secret, b"digest"),
             ApiKey({secret: Claim(secret)}),
             bearer_token(lambda _: {"sub": secret}),

@@ -11,6 +11,7 @@ from gateway.limits.address import Address, Network, as_ipv4, group, parse_clien
 from gateway.limits.bucket import Demand, Quota
 from gateway.limits.caller import Caller
 from gateway.limits.endpoint import Endpoint, Template
+from gateway.limits.holder import BY_ADDRESS
 from gateway.limits.identity import Identity
 from gateway.limits.limit import Limit
 from gateway.limits.network_map import NetworkMap
@@ -39,7 +40,7 @@ BLOCK, EXEMPT, RATE = set_to(Effect.BLOCK), set_to(Effect.EXEMPT), set_to(Effect
 
 def user(name: str, address: str) -> Caller:
     client = IDENTITY.client(ip_address(address))
-    return IDENTITY.user(name, None, client.address)._replace(address_digest=client.digest)
+    return IDENTITY.user(name, address=client.address, holders=(BY_ADDRESS,))
 
 
 def client(address: str) -> Caller:
@@ -61,7 +62,7 @@ def is_blocked(book: Rules, caller: Caller, endpoint: Endpoint = ORDERS) -> bool
     demands = book.demands(endpoint, caller)
     blocked = [charge for _, charge in demands if charge.limit == BLOCKED]
     assert len(blocked) in {0, len(demands)}
-    return any(charge.due > charge.quota.capacity for charge in blocked)
+    return any(charge.due > charge.ceiling for charge in blocked)
 
 
 def test_a_blocked_address_is_refused_whichever_identity_it_carries() -> None:
@@ -120,10 +121,10 @@ def test_the_rules_block_a_user_until_an_override_says_otherwise() -> None:
 
 def test_without_overrides_and_blocks_no_address_is_looked_up() -> None:
     assert not RULES.has_overrides
-    assert RULES.locates  # because of its limits
+    assert BY_ADDRESS in RULES.holders  # because of its limits
     plain = Rules([ORDERS], [Limit("user", ("user",), QUOTA)])
-    assert not plain.locates
-    assert plain.with_overrides(Overrides(networks={parse_clients("192.0.2.1"): BLOCK})).locates
+    assert BY_ADDRESS not in plain.holders
+    assert BY_ADDRESS in plain.with_overrides(Overrides(networks={parse_clients("192.0.2.1"): BLOCK})).holders
 
 
 bits = st.sampled_from([0, 1, 2**31, 2**32 - 1, 0xC6336407, 0x64FF9B << 8]) | st.integers(0, 2**32 - 1)

@@ -20,8 +20,8 @@ from tests.kit.identity import make_identity
 QUOTA = Quota(Rate(100, 60), 20)
 LARGE = Quota(Rate(1_000, 60), 200)
 IDENTITY = make_identity(hash_key=b"secret")
-ALICE = IDENTITY.user("alice", "pro", ip_address("192.0.2.1"))
-BOB = IDENTITY.user("bob", None, ip_address("10.0.0.7"))
+ALICE = IDENTITY.user("alice", "pro", address=ip_address("192.0.2.1"))
+BOB = IDENTITY.user("bob", address=ip_address("10.0.0.7"))
 ORDERS = Endpoint("orders", Template.parse("/orders"))
 SEARCH = Endpoint("search", Template.parse("/search"), cost=5)
 
@@ -94,7 +94,8 @@ def test_no_two_buckets_share_a_key(one: Case, other: Case) -> None:
         entry = Endpoint(endpoint)
         rules = Rules([entry], [limit(name, per=holder + ("endpoint",) * per_endpoint)])
         # Users and addresses of the same name: the digests of the two kinds differ.
-        return keys(rules, entry, IDENTITY.user(user)._replace(address_digest=IDENTITY.digest("address", user)))[0]
+        digests = {"address": IDENTITY.digest("address", user)}
+        return keys(rules, entry, IDENTITY.user(user)._replace(digests=digests))[0]
 
     assert (key(one) == key(other)) == (bucket(one) == bucket(other))
 

@@ -238,6 +238,7 @@ async def test_an_error_that_nobody_foresaw_is_a_500_and_told_once() -> None:
     class Broken:
         kind: ClassVar[str] = "trusted_header"
         reads = "X-User-Id"
+        attributes = ()
 
         def __call__(self, _: Sender) -> Claim | None:
             raise error

@@ -9,7 +9,8 @@ import pytest
 
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.limit import ADDRESS, ENDPOINT, USER, Limit, Over
+from gateway.limits.holder import ADDRESS, ENDPOINT, USER
+from gateway.limits.limit import Limit, Over
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.rate_limit_service.messages import METHOD, OK, OVER_LIMIT, Request, Response

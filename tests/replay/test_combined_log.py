@@ -26,7 +26,7 @@ def test_apaches_own_example_of_the_common_format() -> None:
     assert request.time == TIME
     assert request.subject == RequestLine("GET", "", "/apache_pb.gif")
     assert (request.name, request.caller.digest) == ("frank", IDENTITY.digest("user", "frank"))
-    assert request.caller.address_digest == IDENTITY.digest("address", "127.0.0.1")
+    assert request.caller.digests["address"] == IDENTITY.digest("address", "127.0.0.1")
     assert not request.refused
 
 
@@ -58,7 +58,7 @@ def test_a_pattern_says_where_the_caller_stands() -> None:
     pattern = r'"curl" (?P<host>\S+) (?P<address>\S+) "(?P<user>[^"]*)" (?P<tier>\S+)$'
     request = read(line, pattern)
     assert (request.caller.id, request.caller.tier) == ("ana", "gold")
-    assert request.caller.address_digest == IDENTITY.digest("address", "192.0.2.7")
+    assert request.caller.digests["address"] == IDENTITY.digest("address", "192.0.2.7")
     assert request.subject == RequestLine("GET", "api.example", "/")
     assert read(line.replace('"ana"', '"-"'), pattern).name == "192.0.2.7"
     assert read(line, "no match(?P<user>)").name == "10.0.0.1"

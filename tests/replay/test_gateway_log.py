@@ -20,7 +20,7 @@ IDENTITY = Identity((), (), b"key")
 LOG = GatewayLog(IDENTITY, ["ana"])
 ANA = IDENTITY.digest("user", "ana")
 RECORD = AccessRecord(
-    "7f-1", "orders", "GET", ANA, Outcome.REFUSED, 429, 2.5, source="jwt", tier="gold", address=b"1" * 32
+    "7f-1", "orders", "GET", ANA, Outcome.REFUSED, 429, 2.5, source="jwt", tier="gold", digests={"address": b"1" * 32}
 )
 
 
@@ -39,10 +39,10 @@ def test_the_caller_is_known_by_hash_and_a_user_whom_the_rules_name_by_id() -> N
     request = LOG.parse(line())
     assert request is not None
     caller = request.caller
-    assert (caller.id, caller.digest, caller.tier, caller.address_digest) == ("ana", ANA, "gold", b"1" * 32)
-    other = LOG.parse(line(RECORD._replace(caller=b"2" * 32, source="client_address", address=b"2" * 32)))
+    assert (caller.id, caller.digest, caller.tier, caller.digests["address"]) == ("ana", ANA, "gold", b"1" * 32)
+    other = LOG.parse(line(RECORD._replace(caller=b"2" * 32, source="client_address", digests={"address": b"2" * 32})))
     assert other is not None
-    assert (other.name, other.caller.id, other.caller.address_digest) == ("2" * 32, "", b"2" * 32)
+    assert (other.name, other.caller.id, other.caller.digests["address"]) == ("2" * 32, "", b"2" * 32)
 
 
 def test_a_request_that_had_no_endpoint_would_not_be_served() -> None:

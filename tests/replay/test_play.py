@@ -41,7 +41,7 @@ CLIENT = IDENTITY.client(None)
 CALLERS = [
     CLIENT,
     *(
-        IDENTITY.user(user, tier)._replace(address_digest=CLIENT.address_digest)
+        IDENTITY.user(user, tier)._replace(digests=CLIENT.digests)
         for user, tier in (("ana", None), ("bob", "gold"), ("mallory", None))
     ),
 ]

@@ -167,8 +167,9 @@ def test_a_value_that_json_cannot_represent_becomes_text(log_format: LogFormat, 
 
 
 def test_the_access_line_says_what_a_limit_needs_to_know_of_a_caller() -> None:
-    known = REQUEST._replace(source="jwt", tier="gold", address=b"1e" * 16)
+    known = REQUEST._replace(source="jwt", tier="gold", digests={"address": b"1e" * 16, "org": b"2f" * 16, "team": b""})
     line = json.loads(JsonFormat(ORIGIN).access(1_700_000_000.0, known))
     assert (line["source"], line["tier"], line["address"]) == ("jwt", "gold", "1e" * 16)
-    alone = REQUEST._replace(source="client_address", address=REQUEST.caller)
+    assert line["holders"] == {"org": "2f" * 16, "team": ""}
+    alone = REQUEST._replace(source="client_address", digests={"address": REQUEST.caller})
     assert "address" not in json.loads(JsonFormat(ORIGIN).access(1_700_000_000.0, alone))

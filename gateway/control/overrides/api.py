@@ -66,7 +66,7 @@ class OverridesApi:
 
     async def _set(self, request: web.Request) -> web.Response:
         actor = await authorize(request, self._guard, Scope.WRITE_LIMITS)
-        target = target_in_path(request)
+        target = target_in_path(request, self._identity)
         override = read_override(await read_json_body(request), target, self._book.current, now())
         record = OverrideRecord(target, override, actor.subject, timestamp())
         is_new = await self._overrides.put(target.digest(self._identity), record, actor)

@@ -3,10 +3,16 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import TypeVar
 
 from gateway.control.overrides.model import OverrideRecord, RecordReader, target_of
+from gateway.control.target import ATTRIBUTES
 from gateway.limits.address import Network
+from gateway.limits.holder import Holder
 from gateway.limits.override import Override, Overrides
+
+T = TypeVar("T")
 
 _AT_A_TIME = 50
 """Overrides that are parsed before requests get their turn: a few milliseconds' work at most."""
@@ -49,7 +55,7 @@ class KnownOverrides:
             report: Is told of unreadable ones.
         """
         whole = dict(self.texts)
-        users, networks = dict(self.in_force.users), dict(self.in_force.networks)
+        maps = _Maps.of(self.in_force)
         expired = set(self.expired)
         reader = RecordReader()
         for place, (digest, text) in enumerate([*((digest, b"") for digest in removed), *texts.items()]):
@@ -59,46 +65,90 @@ class KnownOverrides:
             if text and record is None and digest in whole:
                 whole[digest] = text
                 continue
-            _forget(digest, whole.pop(digest, None), users, networks)
+            maps.forget(digest, whole.pop(digest, None))
             expired.discard(digest)
             if text:
                 whole[digest] = text
             if record is not None and record.override.expires_at <= now:
                 expired.add(digest)
             elif record is not None:
-                _put(digest, record, users, networks)
-        return _of(whole, users, networks, expired)
+                maps.put(digest, record)
+        return _of(whole, maps.overrides(), expired)
 
     def at(self, now: int) -> "KnownOverrides":
         """These at an instant: others may have expired."""
         if now < self.expires_at:
             return self
-        users = {digest: each for digest, each in self.in_force.users.items() if each.expires_at > now}
-        networks = {network: each for network, each in self.in_force.networks.items() if each.expires_at > now}
-        expired = set(self.expired) | (self.in_force.users.keys() - users.keys())
-        gone = self.in_force.networks.keys() - networks.keys()
+        before = self.in_force
+        users, networks = _lasting(before.users, now), _lasting(before.networks, now)
+        attributes = {holder: _lasting(some, now) for holder, some in before.attributes.items()}
+        expired = set(self.expired) | (before.users.keys() - users.keys())
+        for holder, some in before.attributes.items():
+            expired |= some.keys() - attributes[holder].keys()
+        gone = before.networks.keys() - networks.keys()
         if gone:
             expired |= {digest for digest, text in self.texts.items() if _network(text) in gone}
-        return _of(self.texts, users, networks, expired)
+        return _of(self.texts, Overrides(users, networks, _without_empty(attributes)), expired)
 
     def without(self, digests: Collection[bytes]) -> "KnownOverrides":
         """These without some that have expired."""
         texts = dict(self.texts)
         for digest in digests:
             texts.pop(digest, None)
-        return _of(
-            texts, self.in_force.users, self.in_force.networks, [each for each in self.expired if each not in digests]
-        )
+        return _of(texts, self.in_force, [each for each in self.expired if each not in digests])
 
 
-def _of(
-    texts: Mapping[bytes, bytes],
-    users: Mapping[bytes, Override],
-    networks: Mapping[Network, Override],
-    expired: Collection[bytes],
-) -> KnownOverrides:
-    ends = [min((each.expires_at for each in some.values()), default=NEVER) for some in (users, networks)]
-    return KnownOverrides(texts, Overrides(users, networks), min(ends), tuple(expired))
+def _of(texts: Mapping[bytes, bytes], in_force: Overrides, expired: Collection[bytes]) -> KnownOverrides:
+    by_attribute = (some.values() for some in in_force.attributes.values())
+    every = chain(in_force.users.values(), in_force.networks.values(), *by_attribute)
+    ends = min((each.expires_at for each in every), default=NEVER)
+    return KnownOverrides(texts, in_force, ends, tuple(expired))
+
+
+def _lasting(some: Mapping[T, Override], now: int) -> dict[T, Override]:
+    return {name: each for name, each in some.items() if each.expires_at > now}
+
+
+def _without_empty(attributes: Mapping[Holder, Mapping[bytes, Override]]) -> dict[Holder, Mapping[bytes, Override]]:
+    return {holder: some for holder, some in attributes.items() if some}
+
+
+class _Maps:
+    """`Overrides` that change."""
+
+    def __init__(
+        self,
+        users: dict[bytes, Override],
+        networks: dict[Network, Override],
+        attributes: dict[Holder, dict[bytes, Override]],
+    ) -> None:
+        self._users = users
+        self._networks = networks
+        self._attributes = attributes
+
+    @classmethod
+    def of(cls, known: Overrides) -> "_Maps":
+        attributes = {holder: dict(by_digest) for holder, by_digest in known.attributes.items()}
+        return cls(dict(known.users), dict(known.networks), attributes)
+
+    def overrides(self) -> Overrides:
+        return Overrides(self._users, self._networks, _without_empty(self._attributes))
+
+    def put(self, digest: bytes, record: OverrideRecord) -> None:
+        clients = record.target.clients
+        if clients is not None:
+            self._networks[clients] = record.override
+        elif record.target.kind == ATTRIBUTES:
+            self._attributes.setdefault(record.target.holder, {})[digest] = record.override
+        else:
+            self._users[digest] = record.override
+
+    def forget(self, digest: bytes, text: bytes | None) -> None:
+        for by_digest in (self._users, *self._attributes.values()):
+            by_digest.pop(digest, None)
+        clients = _network(text) if text else None
+        if clients is not None:
+            self._networks.pop(clients, None)
 
 
 def _read(reader: RecordReader, digest: bytes, text: bytes, report: ReportUnreadable) -> OverrideRecord | None:
@@ -108,23 +158,6 @@ def _read(reader: RecordReader, digest: bytes, text: bytes, report: ReportUnread
     except Exception as error:  # noqa: BLE001 - it must not keep the others from being in force
         report(digest, error)
         return None
-
-
-def _put(
-    digest: bytes, record: OverrideRecord, users: dict[bytes, Override], networks: dict[Network, Override]
-) -> None:
-    clients = record.target.clients
-    if clients is None:
-        users[digest] = record.override
-    else:
-        networks[clients] = record.override
-
-
-def _forget(digest: bytes, text: bytes | None, users: dict[bytes, Override], networks: dict[Network, Override]) -> None:
-    users.pop(digest, None)
-    clients = _network(text) if text else None
-    if clients is not None:
-        networks.pop(clients, None)
 
 
 def _network(text: bytes) -> Network | None:

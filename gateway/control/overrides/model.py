@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from gateway.auth.timestamps import format_timestamp, parse_timestamp
 from gateway.control.errors import InvalidObjectError
 from gateway.control.json_object import JsonObject
-from gateway.control.target import ADDRESS, USER, Target
+from gateway.control.target import KINDS, Target
 from gateway.limits.bucket import Quota
 from gateway.limits.calendar import UTC_ZONE, Calendar, CalendarRate, parse_amount
+from gateway.limits.holder import BY_ADDRESS, USER, name_part
 from gateway.limits.limit import Limit
 from gateway.limits.override import Effect, Override
 from gateway.limits.rate import Rate
@@ -20,14 +21,6 @@ from gateway.limits.rules import Rules
 _MAX_DURATION = 366 * 86_400_000_000
 """Microseconds that an override may last."""
 
-_SHARED = {
-    (None, False): "is one limit for all callers, which no override changes; change it in the rules",
-    (None, True): "is a limit per endpoint, shared by all callers, which no override changes; change it in the rules",
-    (ADDRESS, False): "is a limit per address; change it with an override of an address",
-    (ADDRESS, True): "is a limit per address and endpoint; change it with an override of an address",
-}
-"""Limits that an override cannot name: who has a bucket, and whether each endpoint has."""
-
 _MAX_KNOWN = 10_000
 """Different overrides that a reader remembers: most have something in common with others."""
 
@@ -35,13 +28,10 @@ _MAX_BURST = 1_000_000_000
 
 _EFFECTS = tuple(each.value for each in Effect)
 
-_KINDS = {b"user": USER, b"address": ADDRESS}
+_KINDS = {kind.encode(): kind for kind in KINDS}
 
-_FIRST = re.compile(rb'\{"(user|address)":("(?:[^"\\]|\\.)*"),')
+_FIRST = re.compile(rb'\{"(user|address|attributes)":("(?:[^"\\]|\\.)*"),')
 """The first member of a record, which is its target."""
-
-_HOLDERS = {USER: {USER}, ADDRESS: {USER, ADDRESS}}
-"""Who holds the buckets that an override changes. Of a client's, those per user count who has no other name."""
 
 
 class OverrideRecord(NamedTuple):
@@ -60,8 +50,12 @@ class OverrideRecord(NamedTuple):
     set_at: str
 
     def document(self) -> dict[str, Any]:
-        """All of it, for responses and the store."""
-        return {self.target.kind: self.target.name, **self.change(), "set_by": self.set_by, "set_at": self.set_at}
+        """All of it, for responses."""
+        return {**self.target.document(), **self.change(), "set_by": self.set_by, "set_at": self.set_at}
+
+    def members(self) -> dict[str, Any]:
+        """The same for the store and for files, with a target's name in one word."""
+        return {**self.document(), self.target.kind: self.target.name}
 
     def change(self) -> dict[str, Any]:
         """What the audit log records of it: all but whose it is."""
@@ -82,7 +76,7 @@ class OverrideRecord(NamedTuple):
 
     def text(self) -> bytes:
         """As it is stored: the target first, then what it may have in common with other records."""
-        return json.dumps(self.document(), separators=(",", ":")).encode()
+        return json.dumps(self.members(), separators=(",", ":")).encode()
 
 
 class RecordReader:
@@ -173,12 +167,12 @@ def _check(body: JsonObject, target: Target, rules: Rules, now: int) -> None:
             body.refuse(name, f"must be names of {name} in the rules")
 
     known("endpoints", rules.endpoints.keys())
-    own = {limit.name: limit for limit in rules.limits if limit.holder in _HOLDERS[target.kind]}
+    own = {limit.name: limit for limit in rules.limits if target.changes(limit.holder)}
     if "limits" in body:
         known("limits", {limit.name for limit in rules.limits})
         for limit in rules.limits:
             if limit.name in body.strings("limits") and limit.name not in own:
-                body.refuse("limits", f"{limit.name} {_SHARED[limit.holder, limit.per_endpoint]}")
+                body.refuse("limits", f"{limit.name} {_why_not(limit)}")
     if "tier" in body:
         tier = body.string("tier", 64)
         if tier and tier not in rules.tiers:
@@ -189,6 +183,21 @@ def _check(body: JsonObject, target: Target, rules: Rules, now: int) -> None:
     expires_at = _expiry(body)
     if expires_at is not None and not now < expires_at <= now + _MAX_DURATION:
         body.refuse("expires_at", "must be in the future, at most 366 days from now")
+
+
+def _why_not(limit: Limit) -> str:
+    """Why an override cannot name a limit, in words that go on from its name."""
+    holder = limit.holder
+    if holder is None:
+        shared = "a limit per endpoint, shared by all callers," if limit.per_endpoint else "one limit for all callers,"
+        return f"is {shared} which no override changes; change it in the rules"
+    per = " and ".join(name_part(part) for part in limit.per)
+    if holder.prefixes is not None:
+        whose = "an address" if holder == BY_ADDRESS else "a network of this size or larger"
+    else:
+        names = [f"{name}/..." for name in (*holder.attributes, *[USER] * holder.user)]
+        whose = "a user" if holder.name == USER else "/".join(names)
+    return f"is a limit per {per}; change it with an override of {whose}"
 
 
 def _of_the_same_form(body: JsonObject, own: Mapping[str, Limit]) -> dict[str, Limit]:

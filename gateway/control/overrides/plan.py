@@ -15,7 +15,8 @@ from gateway.control.json_object import JsonObject
 from gateway.control.overrides.csv_file import CsvError, Row, format_row, read_rows
 from gateway.control.overrides.known import NEVER
 from gateway.control.overrides.model import OverrideRecord, RecordReader, parse_override, read_override
-from gateway.control.target import KINDS, USER, Target, address_in, parse_target
+from gateway.control.target import ATTRIBUTES, KINDS, Target, address_in, parse_target, unknown_attribute
+from gateway.limits.holder import USER
 from gateway.limits.identity import Identity
 from gateway.limits.override import Override
 from gateway.limits.rules import Rules
@@ -235,7 +236,13 @@ class PlanReader:
         """The override in a row; with a target, it has to fit the rules."""
         if target is not None and target.kind == USER and address_in(target.name) is not None:
             return [(USER, "is an address, not a user id; put it into the column address")]
-        key = (target.kind if target else "", *(each for pair in cells.items() for each in pair))
+        if target is not None and (name := unknown_attribute(target, self._identity)) is not None:
+            return [(ATTRIBUTES, f"no identity source names the attribute {name}")]
+        # What fits the rules depends on whose buckets there are, and not on the names.
+        key = (
+            f"{target.kind} {target.holder.name}" if target else "",
+            *(each for pair in cells.items() for each in pair),
+        )
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= _MAX_KNOWN:
@@ -298,7 +305,7 @@ async def format_plan(records: Iterable[OverrideRecord]) -> bytes:
 
 
 def _cells(record: OverrideRecord) -> Iterator[str]:
-    document = record.document()
+    document = record.members()
     for name in COLUMNS:
         value = document.get(name, "")
         yield " ".join(value) if name in _LISTS else str(value)

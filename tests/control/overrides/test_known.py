@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from gateway.control.overrides.known import NEVER, KnownOverrides
 from gateway.control.overrides.model import OverrideRecord
-from gateway.control.target import ADDRESS, USER, Target
+from gateway.control.target import ATTRIBUTES, Target
+from gateway.limits.holder import ADDRESS, USER
 from gateway.limits.override import Effect, Override
 
-USERS = [(USER, "ana"), (USER, 'b "o" b\\'), (ADDRESS, "192.0.2.1"), (ADDRESS, "198.51.100.0/24")]
+USERS = [(USER, "ana"), (USER, 'b "o" b\\'), (ADDRESS, "192.0.2.1"), (ADDRESS, "198.51.100.0/24"),
+    (ATTRIBUTES, "org/acme"), (ATTRIBUTES, "org/a%2Fb%22/team/blue"), (ATTRIBUTES, "org/acme/user/ana"),
+]  # fmt: skip
 TARGETS = st.sampled_from(USERS)
 TEXTS = st.builds(
     lambda target, effect, end: (target, effect, end),
@@ -35,7 +38,10 @@ def unexpected(_digest: bytes, error: Exception) -> None:
 
 
 def in_force(known: KnownOverrides) -> dict[Any, Override]:
-    return {**known.in_force.users, **known.in_force.networks}
+    attributes = {
+        (holder, name): each for holder, some in known.in_force.attributes.items() for name, each in some.items()
+    }
+    return {**known.in_force.users, **known.in_force.networks, **attributes}
 
 
 @given(CHANGES, st.integers(1, 9))

@@ -1,6 +1,7 @@
 """A file of overrides: a round trip changes nothing, every error has its place, and what differs is counted."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ from gateway.control.errors import InvalidPlanError
 from gateway.control.overrides.listing import list_overrides
 from gateway.control.overrides.model import OverrideRecord
 from gateway.control.overrides.plan import Plan, PlanReader, format_plan
-from gateway.control.target import ADDRESS, USER, Target
+from gateway.control.target import Target
 from gateway.limits.bucket import Quota
 from gateway.limits.calendar import MONTH, UTC_ZONE, Calendar, CalendarRate
+from gateway.limits.holder import ADDRESS, USER
+from gateway.limits.identity_source import TrustedHeader
 from gateway.limits.override import Effect, Override
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
@@ -24,13 +27,16 @@ from tests.control.running import ENDPOINTS, limit, settings
 
 NOW = 1_900_000_000_000_000
 SOON = format_timestamp(NOW + 3_600_000_000)
-IDENTITY = build_identity(settings().identity, 65_536, KeyRings(), print)
+SOURCE = TrustedHeader("X-User-Id", attributes={"org": "X-Org", "team": "X-Team"})
+IDENTITY = build_identity(replace(settings().identity, sources=(SOURCE,)), 65_536, KeyRings(), print)
 RULES = Rules(ENDPOINTS, (limit("each", 10, tiers={"gold": Quota(Rate(1, 1), 20)}), limit("all", 9, per=())))
 HEADER = "user,address,effect,rate,burst,limits,endpoints,tier,reason,expires_at\n"
 
 USERS = st.text(min_size=1, max_size=5).filter(str.isprintable) | st.text(st.sampled_from('a,"\r\n é'), min_size=1)
-TARGETS = st.builds(Target, st.just(USER), USERS) | st.builds(
-    Target, st.just(ADDRESS), st.sampled_from(["192.0.2.1", "198.51.100.0/24", "2001:db8::/64"])
+TARGETS = st.one_of(
+    st.builds(Target, st.just(USER), USERS),
+    st.builds(Target, st.just(ADDRESS), st.sampled_from(["192.0.2.1", "198.51.100.0/24", "2001:db8::/64"])),
+    st.builds(Target.of_attributes, st.dictionaries(st.sampled_from(["org", "team"]), USERS, min_size=1)),
 )
 NAMES = st.frozensets(st.sampled_from(["a", "b-c", "d_e"]))
 QUOTAS = st.one_of(
@@ -112,9 +118,9 @@ def test_all_errors_are_found_at_once_with_their_places() -> None:
     assert errors(text) == [
         "2:12: rate: 'fast' is not a rate; write tokens/period, as in 100/minute, 50/s or 10/15s",
         "2:17: burst: must be an integer from 1 to 1000000000",
-        "3:1: this row must have exactly one of user, address",
+        "3:1: this row must have exactly one of user, address, attributes",
         "3:10: burst: is not for this effect; leave it empty",
-        "4:1: this row must have exactly one of user, address",
+        "4:1: this row must have exactly one of user, address, attributes",
         "6:13: rate: is not for this effect; leave it empty",
         "6:21: reason: is required",
         "7:1: this row has 2 cells, and the header has 10",
@@ -132,9 +138,10 @@ def test_all_errors_are_found_at_once_with_their_places() -> None:
     ("text", "said"),
     [
         ("", ["1:1: the column effect is missing", "1:1: the column reason is missing",
-              "1:1: the column expires_at is missing", "1:1: there is no column for the target: user or address"]),
+              "1:1: the column expires_at is missing",
+              "1:1: there is no column for the target: user or address or attributes"]),
         ("user,user,effect,reason,expires_at", ["1:6: the column user is there twice"]),
-        ("user,effect,reason,expires_at,who,rate x\n,,", ["1:31: unknown column 'who'; known are user, address, effect",
+        ("user,effect,reason,expires_at,who,rate x\n,,", ["1:31: unknown column 'who'; known are user, address, attrib",
                                                           "1:35: unknown column 'rate x'; known are user"]),
         ('user,effect,reason,expires_at\nana,"block"x,', ["2:1: not CSV: ',' expected after '\"'"]),
     ],
@@ -157,3 +164,12 @@ def test_an_override_that_a_newer_version_has_stored_is_shown_as_such() -> None:
     shown: Any = plan.document()
     assert shown["changed"]["first"][0]["before"] is None
     assert shown["removed"] == {"count": 1, "first": [{"unreadable": True}]}
+
+
+def test_attributes_that_no_caller_has_are_refused() -> None:
+    header = "attributes,effect,reason,expires_at\n"
+    assert errors(f"{header}orgg/acme,block,why,{SOON}\norg,block,why,{SOON}\n") == [
+        "2:1: attributes: no identity source names the attribute orgg",
+        "3:1: attributes: must be attributes, as in org/acme or org/acme/team/blue, with %2F for a slash in a value",
+    ]
+    assert read(f"{header}org/acme,block,why,{SOON}\n").added.count == 1
