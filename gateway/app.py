@@ -275,7 +275,7 @@ class Worker:
         metrics = Metrics(self._counters, index, context.workers, context.cause)
         rules = self._book.current
         metrics.build(__version__, platform.python_version())
-        metrics.certificates(self._certificates.current.expiries_by_name())
+        metrics.certificates(self._certificates.current.expiries)
         metrics.upstreams(self._settings.upstreams, [reason.value for reason in FailureReason])
         metrics.rules(rules.revision, rules.endpoints, rules.limits)
         metrics.expect_bad_requests(each.reason for each in BadRequest)
@@ -319,7 +319,7 @@ class Worker:
                     server.end_certified()
             contexts = certificates.contexts
             forwarder.use(certificates)
-            metrics.certificates(certificates.expiries_by_name())
+            metrics.certificates(certificates.expiries)
 
         return follow
 

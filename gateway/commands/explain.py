@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 from pathlib import Path
+from ssl import PEM_FOOTER, PEM_HEADER, DER_cert_to_PEM_cert, PEM_cert_to_DER_cert
 from time import time_ns
 from typing import Any
 
@@ -55,6 +56,9 @@ def add_commands(commands: Any) -> None:
         "--token-file", dest="caller_token", metavar="FILE", type=Path, help="send the caller's token in this file"
     )
     explain.add_argument(
+        "--certificate", metavar="FILE", type=Path, help="connect with the client certificate in this file, in PEM"
+    )
+    explain.add_argument(
         "--address", metavar="IP", type=_address, help="where the connection comes from (default: unknown)"
     )
     explain.add_argument("--rules", metavar="FILE", help="rule file or folder, in place of the settings' own")
@@ -101,6 +105,7 @@ def _body(options: argparse.Namespace, question: Question) -> dict[str, Any]:
         "headers": [f"{name}: {value}" for name, value in question.headers] or None,
         "address": str(options.address) if options.address else None,
         "token": question.token,
+        "certificate": question.certificate and DER_cert_to_PEM_cert(question.certificate),
     }
     return {name: value for name, value in body.items() if value is not None}
 
@@ -115,9 +120,10 @@ def _question(options: argparse.Namespace) -> Question:
         raise ExplainError("--attribute needs --user; without it, the headers say who the caller is")
     headers = tuple(map(_header, options.header))
     token = None if options.caller_token is None else _token(options.caller_token)
+    certificate = None if options.certificate is None else _certificate(options.certificate)
     who = options.user, options.tier, dict(options.attribute)
     try:
-        return Question(method, target.strip(), headers, options.address, *who, token)
+        return Question(method, target.strip(), headers, options.address, *who, token, certificate)
     except ValueError as error:
         raise ExplainError(f"this is not a request: {error}") from None
 
@@ -153,6 +159,17 @@ def _token(path: Path) -> str:
     if not token:
         raise ExplainError(f"--token-file {path} is empty")
     return token
+
+
+def _certificate(path: Path) -> bytes:
+    """The first certificate of a file, in DER."""
+    try:
+        text = path.read_text()
+        return PEM_cert_to_DER_cert(text[text.index(PEM_HEADER) : text.index(PEM_FOOTER) + len(PEM_FOOTER)])
+    except OSError as error:
+        raise ExplainError(f"--certificate {path} cannot be read: {error.strerror}") from error
+    except ValueError:
+        raise ExplainError(f"--certificate {path} holds no certificate in PEM") from None
 
 
 def _lines(document: dict[str, Any]) -> list[str]:

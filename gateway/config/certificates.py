@@ -4,6 +4,7 @@ They are made when the gateway starts, before it forks, and again at each reload
 the next reload on, in every worker or in none.
 """
 
+import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from ssl import SSLContext
 
-from cryptography.x509 import load_pem_x509_certificates
+from cryptography.x509 import load_pem_x509_certificates, load_pem_x509_crl
 
 from gateway.config.diagnostic import ConfigError, Diagnostic
 from gateway.settings.gateway import CONTROL, PUBLIC, Settings
@@ -25,6 +26,7 @@ Name = str | Tls
 _NO_AUTHORITY = "this file holds no certificate in PEM; it should start with -----BEGIN CERTIFICATE-----"
 _LIST = b"-----BEGIN X509 CRL-----"
 """How a list of revoked certificates begins (RFC 7468 section 6)."""
+_LISTS = re.compile(_LIST + b".*?-----END X509 CRL-----", re.DOTALL)
 _OTHER_KEY = "this is the key of another certificate"
 _NO_PAIR = (
     "this is not a certificate in PEM followed by its chain, or 'key' is not its private key in PEM, without a password"
@@ -52,13 +54,14 @@ class Certificates:
     Attributes:
         contexts: By name.
         digests: Of what the files held of which each was made.
-        expiries: When the certificates that the gateway presents expire, in seconds since 1970: the first of each file,
-            chain included. A file that cannot be read this way has none.
+        expiries: When what is in the files expires, in seconds since 1970, by the name that operators have for it: the
+            first certificate of those that the gateway presents, chain included, and the first revocation list of a
+            `client_ca`, without which no client is let in. A file that cannot be read this way has none.
     """
 
     contexts: Mapping[Name, SSLContext]
     digests: Mapping[Name, str]
-    expiries: Mapping[Name, float] = field(default_factory=dict)
+    expiries: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -69,10 +72,6 @@ class Certificates:
         """What has other certificates than before, as operators name it."""
         changed = {name for name, digest in self.digests.items() if before.digests.get(name) != digest}
         return sorted(map(_name_of, changed))
-
-    def expiries_by_name(self) -> dict[str, float]:
-        """When certificates expire, by the name that operators have for them."""
-        return {_name_of(name): expiry for name, expiry in self.expiries.items()}
 
 
 def load_certificates(settings: Settings, before: Certificates | None = None) -> Certificates:
@@ -87,7 +86,7 @@ def load_certificates(settings: Settings, before: Certificates | None = None) ->
     """
     contexts: dict[Name, SSLContext] = {}
     digests: dict[Name, str] = {}
-    expiries: dict[Name, float] = {}
+    expiries: dict[str, float] = {}
     problems: list[Diagnostic] = []
     for name, places, files, make in _wanted(settings):
         try:
@@ -98,8 +97,9 @@ def load_certificates(settings: Settings, before: Certificates | None = None) ->
                 contexts[name] = make()
                 _check_unchanged(files, digest)
             digests[name] = digest
-            if "certificate" in files and (expiry := _expiry(files["certificate"])) is not None:
-                expiries[name] = expiry
+            for known, file in ((_name_of(name), "certificate"), (str(files.get("client_ca")), "client_ca")):
+                if file in files and (expiry := _EXPIRY[file](files[file])) is not None:
+                    expiries[known] = expiry
         except UnusableFileError as error:
             problems.append(Diagnostic(str(files[error.key]), 0, 0, places[error.key], error.why))
     if problems:
@@ -225,6 +225,18 @@ def _expiry(file: Path) -> float | None:
     except (OSError, ValueError):
         return None
     return min(each.not_valid_after_utc.timestamp() for each in certificates)
+
+
+def _first_update(file: Path) -> float | None:
+    """When the first revocation list of a file has to be replaced; None if there is none, or it is unknown."""
+    try:
+        lists = [load_pem_x509_crl(each) for each in _LISTS.findall(file.read_bytes())]
+    except (OSError, ValueError):
+        return None
+    return min((each.next_update_utc.timestamp() for each in lists if each.next_update_utc is not None), default=None)
+
+
+_EXPIRY: Mapping[str, Callable[[Path], float | None]] = {"certificate": _expiry, "client_ca": _first_update}
 
 
 def _places(section: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from ssl import PEM_cert_to_DER_cert
 from typing import Any
 
 from aiohttp import web
@@ -26,7 +27,7 @@ from gateway.limits.rules import RuleBook, Rules
 Explain = Callable[[Rules, Question, asyncio.AbstractEventLoop], Explanation | Unserved]
 """Explains a request under rules, as the proxy would serve it."""
 
-_MAX_REQUEST, _MAX_TOKEN, _MAX_HEADER = 4096, 8192, 2048
+_MAX_REQUEST, _MAX_TOKEN, _MAX_HEADER, _MAX_CERTIFICATE = 4096, 8192, 2048, 16_384
 """Characters."""
 
 _MAX_HEADERS = 20
@@ -118,6 +119,7 @@ def _question(body: JsonObject, user: str | None, tier: str | None, attributes: 
     if "address" in body and address is None:
         body.refuse("address", "must be an IP address")
     token = body.string("token", _MAX_TOKEN) if "token" in body else None
+    certificate = _certificate(body)
     if not all(colon for _, colon, _ in headers):
         body.refuse("headers", "must be headers such as X-Plan: gold")
     if method and not space:
@@ -126,7 +128,19 @@ def _question(body: JsonObject, user: str | None, tier: str | None, attributes: 
         return None
     fields = tuple((name, value.strip()) for name, _, value in headers)
     try:
-        return Question(method, target, fields, address, user, tier, attributes, token)
+        return Question(method, target, fields, address, user, tier, attributes, token, certificate)
     except ValueError as error:
         body.refuse("request", str(error))
+        return None
+
+
+def _certificate(body: JsonObject) -> bytes | None:
+    """The client's certificate in DER; None if there is none, or it is noted as an error."""
+    text = body.string("certificate", _MAX_CERTIFICATE) if "certificate" in body else ""
+    if not text:
+        return None
+    try:
+        return PEM_cert_to_DER_cert(text)
+    except ValueError:
+        body.refuse("certificate", "must be a certificate in PEM")
         return None

@@ -38,6 +38,7 @@ class Question:
         tier: The tier of that user.
         attributes: All attributes of that user, by name; none if they are not known.
         token: A caller's token, which is sent as the settings say.
+        certificate: The client's certificate, in DER.
 
     Raises:
         ValueError: it is not one request, because something has a line break or a space too many; or the user id is
@@ -52,6 +53,7 @@ class Question:
     tier: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
     token: str | None = field(default=None, repr=False)
+    certificate: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not _METHOD.fullmatch(self.method):

@@ -19,6 +19,7 @@ from gateway.limits.runners_up import Request, unreadable
 from gateway.limits.unmatched import Unmatched
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import Client
+from gateway.proxy.client_certificate import read_certificate
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.peer import Peer
 from gateway.proxy.request import RequestReader
@@ -69,7 +70,8 @@ class Explainer:
         if head.length is not None and head.length > (endpoint.max_body or self._intake.max_body):
             return _unserved(BadRequest.LARGE_BODY)
         peer = exchange.client.peer
-        sender = Sender(peer.address, peer.trusted, exchange.message.headers)
+        certificate = None if question.certificate is None else read_certificate(question.certificate)
+        sender = Sender(peer.address, peer.trusted, exchange.message.headers, certificate)
         return explain(rules, endpoint, request, *self._identify(rules, sender, question))
 
     def _identify(self, rules: Rules, sender: Sender, question: Question) -> tuple[Caller, tuple[Attempt, ...]]:

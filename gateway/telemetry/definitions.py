@@ -158,7 +158,8 @@ LIMIT_BURST = _gauge(
 RULES_LOADED = _gauge("gateway_rules_loaded_timestamp_seconds", "Unix time at which the active rules were loaded.")
 CERTIFICATE_EXPIRY = _gauge(
     "gateway_certificate_expiry_timestamp_seconds",
-    "Unix time at which a certificate of a listener, or one for an upstream, expires; of a chain, the first.",
+    "Unix time at which a certificate of a listener, one for an upstream, or a revocation list in client_ca expires: "
+    "the first, if there are several.",
     "certificate",
 )
 JWKS_FETCHED = _gauge(

@@ -7,9 +7,12 @@ from typing import Any
 
 import jwt
 import pytest
+import trustme
 
 from gateway.commands.cli import main
+from tests.config.reading import write_certificates
 from tests.kit.identity import make_identity
+from tests.proxy.keys import Clients
 
 SECRET = "0123456789abcdef0123456789abcdef"
 RULES = """\
@@ -41,7 +44,9 @@ identity:
         tier_claim: plan
         keys: [{{kid: one, algorithm: HS256, secret_env: TOKEN_KEY}}]
     - api_key: {{header: X-Api-Key, keys: [{{user: robot, tier: gold, sha256: {"0" * 64}}}]}}
+    - client_certificate: {{name: uri}}
     - client_address
+listen: {{tls: {{certificate: server.pem, key: server.pem, client_ca: server.pem}}}}
 """
 
 
@@ -52,6 +57,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TOKEN_KEY", SECRET)
     (tmp_path / "rules.yaml").write_text(RULES)
     (tmp_path / "gateway.yaml").write_text(SETTINGS)
+    write_certificates(tmp_path, "server.pem")
     return tmp_path
 
 
@@ -150,10 +156,29 @@ def test_each_source_says_what_it_read_or_why_it_did_not_know_the_caller(capsys:
         ("trusted_header", False, "X-User-Id came from a peer that is not trusted"),
         ("jwt", False, "Authorization has another scheme than Bearer"),
         ("api_key", False, "the key in X-Api-Key is unknown"),
+        ("client_certificate", False, "the connection has no client certificate"),
     ]
     nothing = explained(capsys, "GET /", "--address", "10.0.0.1", "--header", "X-Forwarded-For: 198.51.100.7")
     assert nothing["caller"]["address"] == "198.51.100.7"
     assert nothing["caller"]["attempts"][0]["why"] == "the request has no X-User-Id"
+
+
+def test_a_client_certificate_names_the_user(folder: Path, capsys: Printed) -> None:
+    clients = Clients(trustme.CA())
+    clients.issue(folder / "client.pem", uris=["spiffe://example.test/billing"])
+    caller = explained(capsys, "GET /", "--certificate", "client.pem")["caller"]
+    assert (caller["user"], caller["source"]) == ("spiffe://example.test/billing", "client_certificate")
+    assert caller["attempts"][-1] == {
+        "source": "client_certificate",
+        "reads": "client certificate",
+        "identified": True,
+        "why": "its name of kind uri names the user",
+    }
+    clients.issue(folder / "client.pem", hosts=["billing.test"])
+    caller = explained(capsys, "GET /", "--certificate", "client.pem")["caller"]
+    assert caller["attempts"][-1]["why"] == "the client's certificate has no name of kind uri"
+    caller = explained(capsys, "GET /")["caller"]
+    assert caller["attempts"][-1]["why"] == "the connection has no client certificate"
 
 
 @pytest.mark.parametrize(
@@ -220,6 +245,8 @@ def test_a_request_that_is_not_served_has_the_reason_of_the_access_log(
         (["GET /", "--tier", "gold"], "--tier needs --user"),
         (["GET /", "--user", ""], "a user id is not empty"),
         (["GET /", "--token-file", "nothing"], "nothing cannot be read: No such file"),
+        (["GET /", "--certificate", "nothing"], "nothing cannot be read: No such file"),
+        (["GET /", "--certificate", "rules.yaml"], "rules.yaml holds no certificate in PEM"),
         (["GET /", "--token-file", "."], "cannot be read: Is a directory"),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from gateway.auth.timestamps import format_timestamp, now
 from gateway.limits.bucket import Quota
@@ -134,6 +135,12 @@ async def test_without_redis_it_says_so() -> None:
         ({"request": "GET /\ud800"}, "#/request"),
         ({"request": "GET /", "address": "10.0.0.0/8"}, "#/address"),
         ({"request": "GET /", "tier": "gold"}, "#/tier"),
+        ({"request": "GET /", "certificate": "nonsense"}, "#/certificate"),
+        ({"request": "GET /", "certificate": ""}, "#/certificate"),
+        (
+            {"request": "GET /", "certificate": "-----BEGIN CERTIFICATE-----\né\n-----END CERTIFICATE-----\n"},
+            "#/certificate",
+        ),
         ({"request": "GET /", "usr": "ana"}, "#/usr"),
     ],
 )
@@ -143,6 +150,12 @@ async def test_a_body_that_is_no_question_is_rejected(body: dict[str, Any], poin
     assert answer.status == 400, answer
     found = [each["pointer"] for each in answer.body.get("errors", ())]
     assert found == [pointer] or "strict JSON" in answer.body["detail"], answer.body
+
+
+async def test_a_question_may_have_a_client_certificate() -> None:
+    async with gateway(limit("each", 4)) as running:
+        document = await explained(running, certificate=trustme.CA().cert_pem.bytes().decode())
+    assert document["caller"]["source"] == "client_address", "no source asks for one"
 
 
 async def test_it_needs_the_scope_to_read_limits() -> None:

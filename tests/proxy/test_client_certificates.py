@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from time import time
@@ -15,14 +16,16 @@ import trustme
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import gateway.proxy.acceptor
-from gateway.config.certificates import UnusableFileError, listener_context
+from gateway.config.certificates import UnusableFileError, listener_context, load_certificates
 from gateway.limits.bucket import Quota
 from gateway.limits.identity import unreported
 from gateway.limits.identity_source import Certificate, ClientCertificate, Rejection
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
 from gateway.proxy.client_certificate import read_certificate
-from gateway.settings.listener import Tls
+from gateway.settings.gateway import Settings
+from gateway.settings.listener import Listener, Tls
+from gateway.settings.url import Origin
 from tests.kit.identity import make_identity
 from tests.proxy.keys import Clients, Keys
 from tests.proxy.running import Running, proxy
@@ -249,3 +252,13 @@ def test_authorities_that_cannot_be_used_are_told(keys: Keys, tmp_path: Path, cl
         with pytest.raises(UnusableFileError, match="this file holds no certificate in PEM") as error:
             listener_context(Tls(keys.certificate, keys.key, file))
         assert error.value.key == "client_ca"
+
+
+def test_what_a_file_expires_with_is_known(keys: Keys, tmp_path: Path, clients: Clients) -> None:
+    ca, later = tmp_path / "ca.pem", clients.revoke()
+    listener = Listener(tls=Tls(keys.certificate, keys.key, ca))
+    settings = replace(Settings.of_one(Origin("http", "127.0.0.1", 9)), listen=(listener,))
+    ca.write_bytes(clients.certificate)
+    assert load_certificates(settings).expiries.keys() == {str(keys.certificate)}
+    ca.write_bytes(clients.certificate + later)
+    assert 3500 < load_certificates(settings).expiries[str(ca)] - time() <= 3600
