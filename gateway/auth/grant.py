@@ -10,6 +10,8 @@ class Scope(Enum):
 
     CHECK = "check"
     """Ask for a decision, and be charged for it."""
+    CHECK_CALLER = "check:caller"
+    """Say in such a question who the caller is: tier, attributes, address."""
     READ_LIMITS = "limits:read"
     """See rules, overrides and what a user has left."""
     WRITE_LIMITS = "limits:write"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -13,30 +14,45 @@ from gateway.control.http.request import address_of, authorize, read_json_body
 from gateway.control.json_object import JsonObject
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome, Verdict
-from gateway.limits.address import Network, Unix, belongs, is_one_client, parse_clients
+from gateway.limits.address import Network, Unix, belongs, is_one_client, parse_address, parse_clients
 from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
 from gateway.limits.condition import GivenFields
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
-from gateway.limits.remaining import remaining_in, tightest, with_weight
+from gateway.limits.joint import join
+from gateway.limits.remaining import Remaining, remaining_in, tightest, with_weight
 from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.unmatched import Unmatched
 
 MAX_WEIGHT = 1_000_000_000
 """The largest weight; also what remains for a user whom nothing limits."""
 
+MAX_ITEMS = 50
+
+_VOUCHED = ("tier", "attributes", "address")
+"""Members that say of a caller what only an identity source knows otherwise."""
+
 _REQUEST = re.compile(r"([A-Z]{1,32}) (/[^?\x00-\x20\x7f]*)(?:\?([^\x00-\x20\x7f]*))?", re.ASCII)
+
+
+class _Item(NamedTuple):
+    """What is asked about."""
+
+    endpoint: Endpoint
+    caller: Caller
+    demands: list[Demand]
+    weight: int
 
 
 class CheckLimitApi:
     """Decides by the same rules, on the same buckets and through the same limiter as the proxy.
 
     Args:
-        guard: Admits callers with scope ``check``.
-        open_to: Networks, and perhaps Unix sockets, whose callers need no token.
+        guard: Admits callers with scope ``check``, and with ``check:caller`` if they vouch for more than a user id.
+        open_to: Networks, and perhaps Unix sockets, whose callers need no token to ask about a user id.
         book: The rules in force.
-        identity: Makes a caller of a user id.
+        identity: Makes callers.
         limiter: Decides.
         report: Reports each decision.
     """
@@ -64,29 +80,63 @@ class CheckLimitApi:
         if not belongs(address_of(request), self._open_to):
             await authorize(request, self._guard, Scope.CHECK)
         body = await read_json_body(request)
-        caller = self._caller(body)
-        weight = body.integer("weight", 0, MAX_WEIGHT)
+        asked = body.objects("items", MAX_ITEMS) if "items" in body else [body]
+        if any(name in each for each in asked for name in _VOUCHED):
+            await authorize(request, self._guard, Scope.CHECK_CALLER)
         rules = self._book.current
-        endpoint = _endpoint(rules, body)
+        items = [item for each in asked if (item := self._read(rules, each)) is not None]
         body.close()
-        assert endpoint is not None  # noqa: S101 - else `close` has raised
-        demands = with_weight(rules.demands(endpoint, caller), weight)
-        verdict = await self._limiter.check(demands)
-        if demands and weight:
-            self._report(endpoint.name, caller, demands, verdict)
-        return _response(demands, verdict)
+        joint = join([item.demands for item in items])
+        verdict = await self._limiter.check(joint.demands)
+        parts = [verdict._replace(decision=joint.part(number, verdict.decision)) for number in range(len(items))]
+        for item, part in zip(items, parts, strict=True):
+            if item.demands and item.weight:
+                self._report(item.endpoint.name, item.caller, item.demands, part)
+        left = [] if verdict.outcome is Outcome.UNAVAILABLE else remaining_in(joint.demands, verdict.decision)
+        shown = [_shown([left[place] for place in places] if left else [], verdict) for places in joint.positions]
+        if "items" not in body:
+            return web.json_response({"allowed": verdict.allowed, **shown[0]})
+        could_pay = [_could_pay(item.demands, part) for item, part in zip(items, parts, strict=True)]
+        listed = [{"allowed": could, **each} for could, each in zip(could_pay, shown, strict=True)]
+        return web.json_response({"allowed": verdict.allowed, "items": listed})
 
-    def _caller(self, body: JsonObject) -> Caller:
-        """The user of a body, or the client without a user id who is known by an address: ``address/198.51.100.7``."""
+    def _read(self, rules: Rules, body: JsonObject) -> _Item | None:
+        """What a question or one of its items asks about. None is noted as an error."""
+        caller = self._caller(rules, body)
+        weight = body.integer("weight", 0, MAX_WEIGHT)
+        endpoint = _endpoint(rules, body)
+        body.note_unknown()
+        if endpoint is None or body.has_errors:
+            return None
+        return _Item(endpoint, caller, with_weight(rules.demands(endpoint, caller), weight), weight)
+
+    def _caller(self, rules: Rules, body: JsonObject) -> Caller:
+        """The caller of whom a service says this.
+
+        With a user id alone, nothing else is known. A client without one is known by ``address``, or by a user id such
+        as ``address/198.51.100.7``.
+        """
+        address = parse_address(body.string("address", 45)) if "address" in body else None
+        if "address" in body and address is None:
+            body.refuse("address", "must be an IP address")
+        tier = body.string("tier", 64) if "tier" in body else None
+        attributes = body.texts("attributes") if "attributes" in body else None
+        for name in sorted((attributes or {}).keys() - self._identity.attributes):
+            body.refuse("attributes", f"no identity source names {name[:64]}")
+        if "address" in body and "user_id" not in body:
+            for name in ("tier", "attributes"):
+                if name in body:
+                    body.refuse(name, "needs user_id: a client without one has none")
+            return self._identity.client(address, rules.holders)
         user = body.string("user_id")
         kind, _, name = user.partition("/")
-        if kind == "address":
+        if kind == "address" and not any(each in body for each in _VOUCHED):
             with suppress(ValueError):
                 clients = parse_clients(name)
                 if not is_one_client(clients):
                     body.refuse("user_id", "must be one address, as in address/198.51.100.7")
-                return self._identity.client(clients.network_address)
-        return self._identity.user(user)
+                return self._identity.client(clients.network_address, rules.holders)
+        return self._identity.user(user, tier, address=address, attributes=attributes, holders=rules.holders)
 
 
 def _endpoint(rules: Rules, body: JsonObject) -> Endpoint | None:
@@ -109,12 +159,18 @@ def _endpoint(rules: Rules, body: JsonObject) -> Endpoint | None:
     return found
 
 
-def _response(demands: Sequence[Demand], verdict: Verdict) -> web.Response:
+def _shown(buckets: Sequence[Remaining], verdict: Verdict) -> dict[str, Any]:
+    """What is left in the tightest bucket, and when it is full again."""
     remaining, reset_at = MAX_WEIGHT, verdict.decision.now or now()
     if verdict.outcome is Outcome.UNAVAILABLE:
         remaining = 0
-    elif (bucket := tightest(remaining_in(demands, verdict.decision))) is not None:
+    elif (bucket := tightest(buckets)) is not None:
         remaining, reset_at = bucket.remaining, bucket.full_at
-    return web.json_response(
-        {"allowed": verdict.allowed, "remaining": remaining, "reset_at": format_timestamp(reset_at)}
-    )
+    return {"remaining": remaining, "reset_at": format_timestamp(reset_at)}
+
+
+def _could_pay(demands: Sequence[Demand], verdict: Verdict) -> bool:
+    """Whether all buckets of an item that refuse could pay, for it and the others that are charged to them."""
+    if verdict.allowed or verdict.outcome is Outcome.UNAVAILABLE:
+        return verdict.allowed
+    return not any(demands[position].charge.enforced for position in verdict.decision.refused)

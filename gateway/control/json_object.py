@@ -12,12 +12,15 @@ class JsonObject:
 
     Args:
         members: By name.
+        path: Where it is, as a JSON pointer (RFC 6901).
+        errors: Where errors are noted, of an object within another.
     """
 
-    def __init__(self, members: dict[str, Any]) -> None:
+    def __init__(self, members: dict[str, Any], path: str = "#", errors: list[dict[str, str]] | None = None) -> None:
         self._members = members
+        self._path = path
         self._known: set[str] = set()
-        self._errors: list[dict[str, str]] = []
+        self._errors: list[dict[str, str]] = [] if errors is None else errors
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
@@ -29,7 +32,7 @@ class JsonObject:
 
     def refuse(self, name: str, expected: str) -> None:
         """Note what was expected of a member."""
-        self._errors.append({"pointer": f"#/{name}", "detail": expected})
+        self._errors.append({"pointer": f"{self._path}/{name}", "detail": expected})
 
     def required(self, name: str) -> Any:
         """A member of any type; None if it is missing, which is an error."""
@@ -82,19 +85,39 @@ class JsonObject:
         return tuple(value)
 
     def texts(self, name: str, max_length: int = 256, most: int = 16) -> dict[str, str]:
-        """An object whose members are strings that are not empty; empty only if it is missing, which is allowed."""
+        """An object whose members are strings that are not empty; empty as well if it is missing, which is allowed."""
         if name not in self:
             self._known.add(name)
             return {}
         value = self.required(name)
         if (
             not isinstance(value, dict)
-            or not 0 < len(value) <= most
+            or not len(value) <= most
             or not all(isinstance(each, str) and 0 < len(each) <= max_length for each in value.values())
         ):
-            self.refuse(name, f"must be an object of 1 to {most} strings of 1 to {max_length} characters")
+            self.refuse(name, f"must be an object of up to {most} strings of 1 to {max_length} characters")
             return {}
         return value
+
+    def objects(self, name: str, most: int) -> list["JsonObject"]:
+        """A list of objects that is not empty; empty only if it is no such list, which is an error.
+
+        What is wrong with them is noted here. Each has to be closed by `note_unknown`.
+        """
+        value = self.required(name)
+        is_list = isinstance(value, list) and 0 < len(value) <= most
+        if not is_list or not all(isinstance(each, dict) for each in value):
+            if name in self:
+                self.refuse(name, f"must be a list of 1 to {most} objects")
+            return []
+        path = f"{self._path}/{name}"
+        return [JsonObject(each, f"{path}/{place}", self._errors) for place, each in enumerate(value)]
+
+    def note_unknown(self) -> None:
+        """Note members that nobody has read."""
+        for name in sorted(set(self._members) - self._known):
+            self.refuse(name[:64], "unknown member")
+            self._known.add(name)
 
     def close(self) -> None:
         """Finish reading.
@@ -102,7 +125,6 @@ class JsonObject:
         Raises:
             InvalidObjectError: something is wrong, or there is a member that nobody read.
         """
-        for name in sorted(set(self._members) - self._known):
-            self.refuse(name[:64], "unknown member")
+        self.note_unknown()
         if self._errors:
             raise InvalidObjectError(self._errors[:_MAX_ERRORS])

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-ScopeName = Literal["check", "limits:read", "limits:write", "reload", "audit:read", "bypass"]
+ScopeName = Literal["check", "check:caller", "limits:read", "limits:write", "reload", "audit:read", "bypass"]
 
 Algorithm = Literal[
     "HS256", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",

@@ -1,18 +1,26 @@
 """check-limit: the proxy's own decision, and what is said to a question that is put badly."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
+from gateway.limits.bucket import Quota
 from gateway.limits.condition import QUERY, Condition
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.limit import Over
+from gateway.limits.holder import Prefixes
+from gateway.limits.identity_source import TrustedHeader
+from gateway.limits.limit import Exemption, Limit, Missing, Over
 from gateway.limits.priority import Priority, Reserve
+from gateway.limits.rate import Rate
+from gateway.limits.rules import Rules
 from tests.auth.keys import token
-from tests.control.running import CHECK, gateway, limit
+from tests.control.running import CHECK, ENDPOINTS, Running, gateway, limit, settings, worker
 from tests.redis_server import oldest_and_newest, redis_server
 from tests.set_clock import off_by
 from tests.wire import ask, get, upstream
@@ -267,3 +275,109 @@ async def test_what_is_kept_for_others_is_kept_from_the_endpoint_that_is_named()
         assert not (await running.check("alice", "export", 1))["allowed"]
         assert (await running.check("alice", "export", 0))["allowed"]
         assert (await running.check("alice", "default", 1))["remaining"] == 2
+
+
+VOUCHING = token("check check:caller")
+ORG = limit("org", 4, per=("org",), if_missing=Missing.SKIP)
+
+
+@asynccontextmanager
+async def knowing(*limits: Limit, store: str | None = None) -> AsyncIterator[Running]:
+    """A gateway that knows organizations."""
+    source = TrustedHeader("X-User-Id", "X-User-Tier", {"org": "X-Org"})
+    made = settings(store=store)
+    made = replace(made, identity=replace(made.identity, sources=(source,)))
+    async with worker(made, Rules(ENDPOINTS, limits)) as running:
+        yield running
+
+
+async def ask_for(running: Running, bearer: str = VOUCHING, **question: Any) -> Any:
+    return await running.call("POST", PATH, question, token=bearer)
+
+
+async def test_what_a_service_says_of_a_caller_counts_as_what_the_proxy_finds() -> None:
+    limits = (
+        limit("each", 3, tiers={"gold": Quota(Rate(1, 86_400), 30)}),
+        ORG,
+        limit("net", 5, per=(Prefixes(24, 48),)),
+        limit("inside", 1, exempt=Exemption(networks=(ip_network("10.0.0.0/8"),))),
+    )
+    async with knowing(*limits[:3]) as running:
+        gold = await ask_for(running, user_id="ana", endpoint="order", weight=1, tier="gold")
+        assert gold.body["remaining"] == 29
+        org = await ask_for(running, user_id="bob", endpoint="order", weight=3, attributes={"org": "acme"})
+        assert (org.body["allowed"], org.body["remaining"]) == (True, 0)
+        other = await ask_for(running, user_id="cleo", endpoint="order", weight=2, attributes={"org": "acme"})
+        assert (other.body["allowed"], other.body["remaining"]) == (False, 1)
+        assert (await ask_for(running, user_id="cleo", endpoint="order", weight=2, attributes={})).body["allowed"]
+        net = [await ask_for(running, address=f"203.0.113.{each}", endpoint="order", weight=1) for each in range(6)]
+        assert [each.body["allowed"] for each in net] == [True] * 5 + [False]
+    async with knowing(limits[3]) as running:
+        known = [
+            await ask_for(running, user_id="ana", endpoint="order", weight=5, address=address)
+            for address in ("10.1.2.3", "192.0.2.1")
+        ]
+        assert [each.body["allowed"] for each in known] == [True, False]
+
+
+@pytest.mark.parametrize("member", [{"tier": "gold"}, {"attributes": {"org": "acme"}}, {"address": "192.0.2.1"}])
+async def test_whoever_vouches_for_a_caller_needs_a_scope_of_its_own(member: dict[str, Any]) -> None:
+    async with knowing(ORG) as running:
+        for question in (GOOD | member, {"items": [GOOD, GOOD | member]}):
+            assert (await running.call("POST", PATH, question, token=CHECK)).status == 403
+            assert (await running.call("POST", PATH, question, token=VOUCHING)).status == 200
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "redis"])
+async def test_items_are_charged_together_or_not_at_all(shared: bool) -> None:
+    async with redis_server() as redis:
+        limits = limit("each", 10), limit("create", 3, per=("endpoint",), endpoints=frozenset({"create"}))
+        async with knowing(*limits, store=redis.url if shared else None) as running:
+
+            async def both(orders: int, creations: int) -> Any:
+                items = [GOOD | {"weight": orders}, GOOD | {"endpoint": "create", "weight": creations}]
+                return (await ask_for(running, CHECK, items=items)).body
+
+            first = await both(4, 2)
+            assert first["allowed"]
+            assert [(each["allowed"], each["remaining"]) for each in first["items"]] == [(True, 4), (True, 1)]
+            second = await both(1, 2)
+            assert not second["allowed"]
+            assert [(each["allowed"], each["remaining"]) for each in second["items"]] == [(True, 4), (False, 1)]
+            third = await both(4, 1)  # the user's bucket would have to pay for both
+            assert [each["allowed"] for each in third["items"]] == [False, False]
+            assert (await running.check("alice", "order", 4))["allowed"]  # nothing was taken
+
+
+@pytest.mark.parametrize(
+    ("question", "pointer", "said"),
+    [
+        ({"items": []}, "#/items", "must be a list of 1 to 50 objects"),
+        ({"items": [GOOD] * 51}, "#/items", "must be a list of 1 to 50 objects"),
+        ({"items": [GOOD], "weight": 1}, "#/weight", "unknown member"),
+        ({"items": [GOOD, GOOD | {"wieght": 1}]}, "#/items/1/wieght", "unknown member"),
+        ({"items": [GOOD | {"endpoint": "nowhere"}]}, "#/items/0/endpoint", "no endpoint in the rules"),
+        ({"items": [{"endpoint": "order", "weight": 1}]}, "#/items/0/user_id", "this member is required"),
+        (GOOD | {"address": "10.0.0.0/8"}, "#/address", "must be an IP address"),
+        (GOOD | {"attributes": {"orgg": "acme"}}, "#/attributes", "no identity source names orgg"),
+        (GOOD | {"attributes": {"org": ["acme"]}}, "#/attributes", "must be an object of up to 16 strings"),
+        ({"address": "192.0.2.1", "tier": "gold", "endpoint": "order", "weight": 1}, "#/tier", "needs user_id"),
+    ],
+)
+async def test_a_question_that_cannot_be_answered_says_where_and_why(
+    question: dict[str, Any], pointer: str, said: str
+) -> None:
+    async with knowing(ORG) as running:
+        answer = await running.call("POST", PATH, question, token=VOUCHING)
+    assert answer.status == 400
+    (error,) = answer.body["errors"]
+    assert error["pointer"] == pointer
+    assert said in error["detail"]
+
+
+async def test_items_are_unavailable_together_when_a_limit_says_so() -> None:
+    async with redis_server() as redis, knowing(limit("each", 9, outage="refuse"), store=redis.url) as running:
+        redis.kill()
+        answer = (await ask_for(running, CHECK, items=[GOOD, GOOD])).body
+    assert not answer["allowed"]
+    assert [(each["allowed"], each["remaining"]) for each in answer["items"]] == [(False, 0)] * 2
