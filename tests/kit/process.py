@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -45,7 +45,8 @@ class Process:
             yield started
         finally:
             if process.returncode is None:
-                started.kill()
+                with suppress(ProcessLookupError):  # it has just ended, and asyncio has yet to hear of it
+                    started.kill()
             await process.wait()
             await started._reading
 
