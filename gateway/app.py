@@ -58,7 +58,7 @@ from gateway.telemetry.shared_memory import SharedCounters
 from gateway.telemetry.stdlib_handler import StdlibHandler
 from gateway.tracing.traced import TracedForwarder, TracingObserver, open_tracer
 
-if TYPE_CHECKING:  # h2 and protobuf are an extra
+if TYPE_CHECKING:  # hpack and protobuf are an extra
     from gateway.rate_limit_service.server import GrpcServer
 
 

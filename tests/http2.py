@@ -1,7 +1,7 @@
 """HTTP/2 without TLS: a client that says exactly what it means to say, and a gRPC service that says OK."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -55,13 +55,13 @@ class Http2Client:
         finally:
             client._writer.transport.abort()
 
-    def start(self, method: str, path: str, headers: Headers = (), body: bytes = b"") -> int:
-        """Send a request. Returns its stream."""
+    def start(self, method: str, path: str, headers: Headers = (), body: bytes = b"", *, ends: bool = True) -> int:
+        """Send a request, or only its beginning. Returns its stream."""
         stream = self.http2.get_next_available_stream_id()
         pseudo = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "api.example")]
-        self.http2.send_headers(stream, [*pseudo, *headers], end_stream=not body)
+        self.http2.send_headers(stream, [*pseudo, *headers], end_stream=ends and not body)
         if body:
-            self.http2.send_data(stream, body, end_stream=True)
+            self.http2.send_data(stream, body, end_stream=ends)
         self._replies[stream] = Reply()
         self._writer.write(self.http2.data_to_send())
         return stream
@@ -75,6 +75,12 @@ class Http2Client:
             while not self._replies[stream].ended:
                 await self._read()
         return self._replies[stream]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Read until a condition holds."""
+        async with asyncio.timeout(DEADLINE):
+            while not condition():
+                await self._read()
 
     async def goes_away(self) -> None:
         """Wait until the server says that the connection is to end."""

@@ -84,4 +84,56 @@ PLAIN_AIOHTTP = Peer(
     version=(PYTHON, "-c", "import aiohttp; print(aiohttp.__version__)"),
 )
 
+_DOOR = (PYTHON, "-m", "gateway", "serve", "--config", "@folder@/gateway_door.yaml")
+_DOOR_FILES = ("gateway_door.yaml", "rules.yaml")
+DOOR = replace(
+    GATEWAY,
+    name="the door alone",
+    files=_DOOR_FILES,
+    commands=(_DOOR,),
+    values={"door": "ext_authz: {listen: 127.0.0.1:@port@, from: [127.0.0.1]}"},
+)
+ENVOY_DOOR = replace(
+    ENVOY,
+    name="Envoy + ext_authz",
+    files=("envoy_door.yaml", *_DOOR_FILES),
+    commands=(
+        _DOOR,
+        ("envoy", "-c", "@folder@/envoy_door.yaml", "--concurrency", "1", "--disable-hot-restart", "-l", "error"),
+    ),
+    values={"door": "ext_authz: {listen: 127.0.0.1:@spare@, from: [127.0.0.1]}"},
+    redis=True,
+)
+ENVOY_RATE_LIMIT_DOOR = replace(
+    ENVOY_DOOR,
+    name="Envoy + rate_limit",
+    files=("envoy_ratelimit.yaml", *_DOOR_FILES),
+    commands=(
+        _DOOR,
+        ("envoy", "-c", "@folder@/envoy_ratelimit.yaml", "--concurrency", "1", "--disable-hot-restart", "-l", "error"),
+    ),
+    values={
+        "door": "rate_limit: {listen: 127.0.0.1:@spare@, from: [127.0.0.1], "
+        "descriptors: {user: user, endpoint: endpoint}}"
+    },
+)
+NGINX_DOOR = replace(
+    NGINX,
+    name="nginx + forward_auth",
+    files=("nginx.conf", *_DOOR_FILES),
+    commands=(_DOOR, ("nginx", "-c", "@folder@/nginx.conf")),
+    values={
+        "door": "forward_auth: {listen: 127.0.0.1:@spare@, from: [127.0.0.1], refuse_with: 403}",
+        "http": "upstream door { server 127.0.0.1:@spare@; keepalive 256; keepalive_requests 1000000000; }",
+        "limit": "auth_request /_may_pass; location = /_may_pass { auth_request off; internal; "
+        "proxy_pass http://door/; proxy_http_version 1.1; proxy_set_header Connection ''; "
+        "proxy_pass_request_body off; proxy_set_header Content-Length ''; "
+        "proxy_set_header X-Forwarded-Method $request_method; proxy_set_header X-Forwarded-Uri $request_uri; "
+        "proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Forwarded-For $remote_addr; }",
+    },
+    redis=True,
+)
+
 PEERS = (GATEWAY, NGINX, NGINX_LUA, ENVOY, ENVOY_RATELIMIT, HAPROXY, FASTIFY, PLAIN_AIOHTTP)
+DOORS = (GATEWAY, DOOR, NGINX_DOOR, ENVOY_DOOR, ENVOY_RATE_LIMIT_DOOR, ENVOY_RATELIMIT, NGINX)
+"""Ways to have the gateway decide, and what they are compared with."""

@@ -75,7 +75,7 @@ _descriptors = Value(
 
 
 def _check_rate_limit(entries: Entries) -> None:
-    if find_spec("h2") is None or find_spec("google.protobuf") is None:
+    if find_spec("hpack") is None or find_spec("google.protobuf") is None:
         entries.node.refuse(
             "rate_limit needs packages that are not installed: install the extra grpc, see docs/installing.md"
         )

@@ -83,9 +83,9 @@ def _close_after_body(handle: Handle) -> Handle:
     would be taken for the body.
     """
 
-    async def closing(exchange: Exchange) -> object:
+    def closing(exchange: Exchange) -> Awaitable[object]:
         if exchange.body is not EMPTY_PAYLOAD:
             exchange.keep_alive = False
-        return await handle(exchange)
+        return handle(exchange)
 
     return closing

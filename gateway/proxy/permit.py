@@ -17,6 +17,9 @@ _TELLS: Mapping[Known, Callable[[Allowed], str]] = {
     "endpoint": lambda allowed: allowed.endpoint.name,
 }
 
+_HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{OVER_LIMIT_HEADER}: "
+_PLAIN = Response(HTTPStatus.OK, f"{_HEAD}\r\n".encode(), b"")
+
 
 class Permit:
     """Responds with 200, without a body, and with headers for the upstream.
@@ -31,13 +34,14 @@ class Permit:
     __slots__ = ("_tell",)
 
     def __init__(self, headers: Mapping[str, Known]) -> None:
-        self._tell = [(name, _TELLS[known]) for name, known in headers.items()]
+        self._tell = [(f"{name}: ", _TELLS[known]) for name, known in headers.items()]
 
     async def forward(self, exchange: Exchange, allowed: Allowed) -> Outcome:
         """Respond to a request that may pass."""
-        lines = [f"{name}: {tell(allowed)}\r\n" for name, tell in self._tell]
-        told = exchange.over.told if exchange.over is not None else ()
-        lines.append(f"{OVER_LIMIT_HEADER}: {', '.join(told)}\r\n")
-        head = f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{''.join(lines)}"
-        exchange.respond(Response(HTTPStatus.OK, head.encode(), b""))
+        if not self._tell and exchange.over is None:
+            exchange.respond(_PLAIN)
+        else:
+            told = ", ".join(exchange.over.told) if exchange.over is not None else ""
+            lines = [name + tell(allowed) for name, tell in self._tell]
+            exchange.respond(Response(HTTPStatus.OK, "\r\n".join([_HEAD + told, *lines, ""]).encode(), b""))
         return Outcome.ALLOWED

@@ -1,68 +1,47 @@
 """`GrpcConnection`: a connection of HTTP/2 on which unary gRPC calls come in.
 
-h2 reads and writes the protocol (RFC 9113); what is sent within it is gRPC over HTTP/2: one message each way, behind
-five bytes that say whether it is compressed and how long it is, and a status in the trailers.
+A call is one message each way, and a status in the trailers of the response.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from enum import IntEnum
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    Event,
-    RemoteSettingsChanged,
-    RequestReceived,
-    StreamEnded,
-    StreamReset,
-    WindowUpdated,
-)
-from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
-from hyperframe.frame import GoAwayFrame
+from gateway.rate_limit_service import http2
+from gateway.rate_limit_service.grpc_message import MAX_FRAMED, GrpcError, GrpcStatus, frame_message, read_message
+from gateway.rate_limit_service.header_reader import HeaderReader
+from gateway.rate_limit_service.http2 import ErrorCode, Frame, FrameReader, Http2Error
 
-_MAX_MESSAGE = 65_536
-"""Bytes of a request's message."""
+_MAX_HEADERS = 65_536
+"""Bytes of a request's headers."""
 
 _MAX_CALLS = 1_000
-"""Calls in flight on a connection."""
-
-_PREFIX = 5
-"""Bytes in front of a message."""
+"""Calls in flight on a connection, those that the client has given up included."""
 
 _LAST_WAIT = 1.0
 """Seconds in which calls that are on their way arrive when the connection is to end."""
 
-_EVERY_STREAM = 2**31 - 1
+_REPLENISH = 32_768
+"""Bytes after which the client is told that it may send as many again."""
 
-
-class GrpcStatus(IntEnum):
-    """The status codes of gRPC that are used."""
-
-    OK = 0
-    INVALID_ARGUMENT = 3
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-
-
-class GrpcError(Exception):
-    """A call fails with a status other than OK.
-
-    Args:
-        status: The status.
-        text: Why, for whoever operates the client; printable ASCII.
-    """
-
-    def __init__(self, status: GrpcStatus, text: str) -> None:
-        super().__init__(text)
-        self.status = status
+_HEAD = http2.encode_headers((b":status", b"200"), (b"content-type", b"application/grpc"))
+_TRAILERS = http2.encode_headers((b"grpc-status", b"0"))
 
 
 Call = Callable[[str, bytes], Awaitable[bytes]]
 """Carries out a call: from the path of its method and the message to the response's message; raises `GrpcError`."""
+
+
+class _Stream:
+    """A call that the client has not been answered."""
+
+    __slots__ = ("body", "ended", "path", "response", "window")
+
+    def __init__(self, path: str, window: int) -> None:
+        self.path = path
+        self.window = window
+        self.body = b""
+        self.ended = False
+        self.response: bytes | None = None
 
 
 class GrpcConnection(asyncio.Protocol):
@@ -87,18 +66,28 @@ class GrpcConnection(asyncio.Protocol):
         self._opened = opened
         self._closed = closed
         self._loop = asyncio.get_running_loop()
-        self._http2 = H2Connection(H2Configuration(client_side=False))
-        self._http2.local_settings = Settings(
-            client=False, initial_values={SettingCodes.MAX_CONCURRENT_STREAMS: _MAX_CALLS}
-        )
+        self._reader = FrameReader()
+        self._headers = HeaderReader(_MAX_HEADERS)
         self._transport: asyncio.Transport | None = None
-        self._open: set[int] = set()  # the streams on which a response is waited for
-        self._paths: dict[int, str] = {}
-        self._bodies: dict[int, bytearray] = {}
-        self._waiting: dict[int, bytes] = {}  # responses for which there was no window yet
+        self._streams: dict[int, _Stream] = {}
+        self._last = 0  # the last stream that the client has opened
+        self._block: tuple[Frame, bytes] | None = None  # headers that CONTINUATION frames complete
+        self._window = self._stream_window = http2.INITIAL_WINDOW
+        self._received = 0
         self._calls: set[asyncio.Task[None]] = set()
-        self._flushing = False
+        self._out: list[bytes] = []
         self._draining = False
+        self._takers = {
+            http2.DATA: self._take_data,
+            http2.HEADERS: self._take_head,
+            http2.RST_STREAM: self._take_reset,
+            http2.SETTINGS: self._take_settings,
+            http2.PUSH_PROMISE: _refuse,
+            http2.PING: self._take_ping,
+            http2.GOAWAY: self._take_goaway,
+            http2.WINDOW_UPDATE: self._take_window_update,
+            http2.CONTINUATION: _refuse,
+        }
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # it is one
         """Begin, if the peer is admitted."""
@@ -106,118 +95,210 @@ class GrpcConnection(asyncio.Protocol):
             transport.close()
             return
         self._transport = transport
-        self._http2.initiate_connection()
-        self._flush()
+        transport.write(http2.encode_settings(_MAX_CALLS, _MAX_HEADERS))
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """The connection is closed, by either side."""
         if self._transport is not None:
             self._transport = None
-            self._open.clear()
+            self._streams.clear()
             self._closed(self)
-            for call in self._calls:
-                call.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         if self._transport is None:
             return
         try:
-            for event in self._http2.receive_data(data):
-                self._handle(event)
-        except ProtocolError:
-            self._flush()  # h2 has written why
-            self._end()
+            for frame in self._reader.read(data):
+                self._handle(frame)
+        except Http2Error as error:
+            self._send(
+                http2.encode_frame(http2.GOAWAY, 0, 0, self._last.to_bytes(4, "big") + error.code.to_bytes(4, "big"))
+            )
+            self._flush()
+            self._transport.close()
             return
-        self._flush()
+        if self._received >= _REPLENISH:
+            self._send(http2.encode_frame(http2.WINDOW_UPDATE, 0, 0, self._received.to_bytes(4, "big")))
+            self._received = 0
 
-    def _handle(self, event: Event) -> None:
-        if isinstance(event, RequestReceived):
-            stream = event.stream_id
-            self._open.add(stream)
-            self._paths[stream] = dict(event.headers).get(b":path", b"").decode(errors="replace")
-            self._bodies[stream] = bytearray()
-        elif isinstance(event, DataReceived):
-            self._http2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            begun = self._bodies.get(event.stream_id)
-            if begun is not None and len(begun) <= _MAX_MESSAGE + _PREFIX:
-                begun += event.data
-        elif isinstance(event, StreamEnded) and event.stream_id in self._paths:
-            path, body = self._paths.pop(event.stream_id), bytes(self._bodies.pop(event.stream_id))
-            task = self._loop.create_task(self._carry_out(event.stream_id, path, body))
-            self._calls.add(task)
-            task.add_done_callback(self._forget)
-        elif isinstance(event, StreamReset):
-            self._open.discard(event.stream_id)
-            for streams in (self._paths, self._bodies, self._waiting):
-                streams.pop(event.stream_id, None)
-        elif isinstance(event, WindowUpdated | RemoteSettingsChanged):
-            for stream, response in list(self._waiting.items()):
-                self._respond(stream, response)
-        elif isinstance(event, ConnectionTerminated):
-            self._draining = True
+    # Frames.
+
+    def _handle(self, frame: Frame) -> None:
+        if self._block is not None:
+            self._continue(frame)
+        elif (take := self._takers.get(frame.kind)) is not None:
+            take(frame)
+
+    def _take_head(self, frame: Frame) -> None:
+        if frame.flags & http2.END_HEADERS:
+            self._take_headers(frame, http2.content_of(frame))
+        else:
+            self._block = frame, http2.content_of(frame)
+
+    def _continue(self, frame: Frame) -> None:
+        """Headers go on."""
+        assert self._block is not None  # noqa: S101 - the caller has looked
+        first, block = self._block
+        _check(frame.kind == http2.CONTINUATION and frame.stream == first.stream)
+        block += frame.payload
+        _check(len(block) <= _MAX_HEADERS, ErrorCode.ENHANCE_YOUR_CALM)
+        self._block = first, block
+        if frame.flags & http2.END_HEADERS:
+            self._block = None
+            self._take_headers(first, block)
+
+    def _take_headers(self, frame: Frame, block: bytes) -> None:
+        """A call begins, or its trailers end it."""
+        stream, ends = frame.stream, bool(frame.flags & http2.END_STREAM)
+        path = self._headers.path(block)  # whatever becomes of it: later blocks refer to this one
+        known = self._streams.get(stream)
+        if known is not None:
+            _check(ends and not known.ended)
+        else:
+            _check(stream % 2 == 1)
+            _check(stream > self._last, ErrorCode.STREAM_CLOSED)
+            self._last = stream
+            if len(self._calls) >= _MAX_CALLS or len(self._streams) >= _MAX_CALLS:
+                code = ErrorCode.REFUSED_STREAM.to_bytes(4, "big")
+                self._send(http2.encode_frame(http2.RST_STREAM, 0, stream, code))
+                return
+            known = self._streams[stream] = _Stream(path, self._stream_window)
+        if ends:
+            self._begin(stream, known)
+
+    def _take_data(self, frame: Frame) -> None:
+        stream = frame.stream
+        _check(0 < stream <= self._last)
+        self._received += len(frame.payload)
+        known = self._streams.get(stream)
+        if known is None:
+            return  # it was refused, or given up
+        _check(not known.ended, ErrorCode.STREAM_CLOSED)
+        content = http2.content_of(frame)
+        if len(known.body) <= MAX_FRAMED:
+            known.body += content
+        if frame.flags & http2.END_STREAM:
+            self._begin(stream, known)
+        elif frame.payload:
+            self._send(http2.encode_frame(http2.WINDOW_UPDATE, 0, stream, len(frame.payload).to_bytes(4, "big")))
+
+    def _take_settings(self, frame: Frame) -> None:
+        _check(frame.stream == 0)
+        if frame.flags & http2.ACK:
+            return
+        window = http2.read_initial_window(frame.payload)
+        if window is not None:
+            added, self._stream_window = window - self._stream_window, window
+            for known in self._streams.values():
+                known.window += added
+        self._send(http2.encode_frame(http2.SETTINGS, http2.ACK, 0))
+        self._send_waiting()
+
+    def _take_window_update(self, frame: Frame) -> None:
+        """The client takes so many bytes more."""
+        _check(len(frame.payload) == 4, ErrorCode.FRAME_SIZE_ERROR)  # noqa: PLR2004 - a number of 32 bits
+        added = int.from_bytes(frame.payload, "big") & http2.MAX_WINDOW
+        _check(added > 0 and frame.stream <= self._last)
+        known = self._streams.get(frame.stream)
+        if frame.stream == 0:
+            self._window += added
+            _check(self._window <= http2.MAX_WINDOW, ErrorCode.FLOW_CONTROL_ERROR)
+        elif known is not None:
+            known.window += added
+            _check(known.window <= http2.MAX_WINDOW, ErrorCode.FLOW_CONTROL_ERROR)
+        self._send_waiting()
+
+    def _take_ping(self, frame: Frame) -> None:
+        _check(len(frame.payload) == 8, ErrorCode.FRAME_SIZE_ERROR)  # noqa: PLR2004 - any eight bytes
+        _check(frame.stream == 0)
+        if not frame.flags & http2.ACK:
+            self._send(http2.encode_frame(http2.PING, http2.ACK, 0, frame.payload))
+
+    def _take_reset(self, frame: Frame) -> None:
+        """The client gives up a call. It is carried out all the same, and counts until then."""
+        _check(0 < frame.stream <= self._last)
+        self._streams.pop(frame.stream, None)
+
+    def _take_goaway(self, _frame: Frame) -> None:
+        """The client makes no more calls."""
+        self._draining = True
+        self._end_if_drained()
+
+    # Calls.
+
+    def _begin(self, number: int, stream: _Stream) -> None:
+        stream.ended = True
+        task = self._loop.create_task(self._carry_out(number, stream))
+        self._calls.add(task)
+        task.add_done_callback(self._forget)
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
         self._calls.discard(task)
-        self._end_if_drained()
+        if self._draining:
+            self._end_if_drained()
 
-    async def _carry_out(self, stream: int, path: str, body: bytes) -> None:
+    async def _carry_out(self, number: int, stream: _Stream) -> None:
         try:
-            response = await self._call(path, _message_of(body))
+            response = await self._call(stream.path, read_message(stream.body))
         except GrpcError as error:
-            self._send_status(stream, error.status, str(error))
+            self._fail(number, error.status, str(error))
         except Exception as error:  # noqa: BLE001 - the connection goes on with the next call
             self._failed(error)
-            self._send_status(stream, GrpcStatus.INTERNAL, "an unexpected error, which is in the gateway's log")
+            self._fail(number, GrpcStatus.INTERNAL, "an unexpected error, which is in the gateway's log")
         else:
-            self._respond(stream, b"\0" + len(response).to_bytes(4, "big") + response)
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+            stream.response = frame_message(response)
+            self._respond(number, stream)
 
-    def _respond(self, stream: int, framed: bytes) -> None:
+    def _respond(self, number: int, stream: _Stream) -> None:
         """Send a response, as soon as the client takes so much; it is one frame."""
-        if stream not in self._open:
+        response = stream.response
+        if response is None or number not in self._streams or min(self._window, stream.window) < len(response):
             return
-        if self._http2.local_flow_control_window(stream) < len(framed):
-            self._waiting[stream] = framed
-            return
-        self._waiting.pop(stream, None)
-        self._open.discard(stream)
-        self._http2.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
-        self._http2.send_data(stream, framed)
-        self._http2.send_headers(stream, [("grpc-status", "0")], end_stream=True)
+        del self._streams[number]
+        self._window -= len(response)
+        self._send(
+            http2.encode_frame(http2.HEADERS, http2.END_HEADERS, number, _HEAD)
+            + http2.encode_frame(http2.DATA, 0, number, response)
+            + http2.encode_frame(http2.HEADERS, http2.END_HEADERS | http2.END_STREAM, number, _TRAILERS)
+        )
 
-    def _send_status(self, stream: int, status: GrpcStatus, text: str) -> None:
-        if stream in self._open:
-            self._open.discard(stream)
-            head = [(":status", "200"), ("content-type", "application/grpc")]
-            trailers = [("grpc-status", str(int(status))), ("grpc-message", text)]
-            self._http2.send_headers(stream, [*head, *trailers], end_stream=True)
+    def _send_waiting(self) -> None:
+        for number, stream in list(self._streams.items()):
+            self._respond(number, stream)
+
+    def _fail(self, number: int, status: GrpcStatus, text: str) -> None:
+        if self._streams.pop(number, None) is not None:
+            why = http2.encode_headers((b"grpc-status", b"%d" % status), (b"grpc-message", text.encode()))
+            flags = http2.END_HEADERS | http2.END_STREAM
+            self._send(http2.encode_frame(http2.HEADERS, flags, number, _HEAD + why))
+
+    def _send(self, data: bytes) -> None:
+        """Write at the end of this iteration of the event loop, with all else that is written in it."""
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(data)
 
     def _flush(self) -> None:
-        self._flushing = False
-        if self._transport is not None and (data := self._http2.data_to_send()):
-            self._transport.write(data)
+        if self._transport is not None and self._out:
+            self._transport.write(b"".join(self._out))
+        self._out.clear()
 
     # Closing.
 
     def finish(self) -> None:
         """Have the client make no more calls here; the connection ends when there are none in flight.
 
-        The first GOAWAY names no stream, since calls may be on their way (RFC 9113 section 6.8).
+        The GOAWAY names no stream, since calls may be on their way (RFC 9113 section 6.8).
         """
         if self._transport is not None and not self._draining:
             self._draining = True
-            self._transport.write(GoAwayFrame(last_stream_id=_EVERY_STREAM).serialize())
+            self._send(http2.encode_frame(http2.GOAWAY, 0, 0, http2.MAX_WINDOW.to_bytes(4, "big") + bytes(4)))
             self._loop.call_later(_LAST_WAIT, self._end_if_drained)
 
     def _end_if_drained(self) -> None:
-        if self._draining and not (self._calls or self._paths or self._waiting):
-            self._end()
-
-    def _end(self) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not (self._calls or self._streams):
+            self._flush()
             self._transport.close()
 
     def abort(self) -> None:
@@ -226,15 +307,12 @@ class GrpcConnection(asyncio.Protocol):
             self._transport.abort()
 
 
-def _message_of(body: bytes) -> bytes:
-    """The one message of a request.
+def _check(holds: bool, code: ErrorCode = ErrorCode.PROTOCOL_ERROR) -> None:
+    """End the connection unless something holds."""
+    if not holds:
+        raise Http2Error(code)
 
-    Raises:
-        GrpcError: it is compressed, larger than allowed, or not one message.
-    """
-    if body[:1] == b"\1":
-        raise GrpcError(GrpcStatus.UNIMPLEMENTED, "compressed messages are not supported")
-    length = len(body) - _PREFIX
-    if not 0 <= length <= _MAX_MESSAGE or int.from_bytes(body[1:_PREFIX], "big") != length:
-        raise GrpcError(GrpcStatus.INVALID_ARGUMENT, "a request is one message of 64 KiB at most")
-    return body[_PREFIX:]
+
+def _refuse(_frame: Frame) -> None:
+    """A frame that no client may send, or not here."""
+    raise Http2Error(ErrorCode.PROTOCOL_ERROR)

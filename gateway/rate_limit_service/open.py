@@ -9,7 +9,7 @@ from gateway.proxy.observer import RequestObserver
 from gateway.proxy.refusal import Refusal
 from gateway.settings.door import RateLimit
 
-if TYPE_CHECKING:  # h2 and protobuf are an extra
+if TYPE_CHECKING:  # hpack and protobuf are an extra
     from gateway.rate_limit_service.server import GrpcServer
 
 

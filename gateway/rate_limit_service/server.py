@@ -6,7 +6,8 @@ from gateway.limits.address import Address, Unix, belongs
 from gateway.proxy.client_connection import STRANGER
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.peer import peer_address
-from gateway.rate_limit_service.grpc_connection import GrpcConnection, GrpcError, GrpcStatus
+from gateway.rate_limit_service.grpc_connection import GrpcConnection
+from gateway.rate_limit_service.grpc_message import GrpcError, GrpcStatus
 from gateway.rate_limit_service.messages import METHOD
 from gateway.rate_limit_service.service import MalformedError, RateLimitService
 from gateway.settings.door import RateLimit

@@ -5,11 +5,12 @@ import re
 import sys
 from pathlib import Path
 
+from benchmarks.door_cost import door_cost
 from benchmarks.growth import growth
 from benchmarks.kit.bench import Bench
 from benchmarks.kit.command import Benchmark
 from benchmarks.kit.load import Python
-from benchmarks.kit.peers import NGINX, PEERS
+from benchmarks.kit.peers import DOORS, NGINX, PEERS
 from benchmarks.kit.report import Report
 from benchmarks.limit_cost import limit_cost
 from benchmarks.refusal_cost import refusal_cost
@@ -63,6 +64,14 @@ async def test_what_the_limit_adds_and_bodies_that_stream() -> None:
     latency, streaming = (await smoke(limit_cost)).tables
     assert rows(latency) == ["gateway", "gateway without limits"]
     assert rows(streaming) == ["gateway, down", "gateway, up"]
+
+
+async def test_the_cost_of_a_decision_at_a_door() -> None:
+    here = frozenset({"gateway", "the door alone", "nginx + forward_auth"})  # the last needs nginx on the path
+    report = await door_cost(Bench(seconds=0.2, times=1, only=here, load=Python(), quick=True))
+    assert "FAILED" not in str(report)
+    assert rows(report.tables[0])[:2] == ["gateway", "the door alone"]
+    assert {*rows(report.tables[0]), *skipped(str(report))} == {peer.name for peer in DOORS}
 
 
 async def test_growth() -> None:
