@@ -22,6 +22,14 @@ from gateway.limits.explanation import Question, as_document
 from gateway.limits.holder import NETWORK, Prefixes, is_attribute_name, name_part
 from gateway.proxy.explainer import Explainer
 
+_CLAIMS = {
+    None: "the caller's own rate, from {}",
+    "missing": "the caller has no {}, so no rate of their own",
+    "invalid": "the caller's {} is not a whole number, so no rate of their own",
+    "above_most": "the caller's {} is above at_most",
+}
+"""What `from_claim` means for a caller, by why their rate does not count."""
+
 _NOWHERE = "http://127.0.0.1:9"
 """An upstream for rules without settings; nothing is sent."""
 
@@ -290,6 +298,8 @@ def _note(bucket: dict[str, Any]) -> str:
         notes = [f"the caller has no {missing}: one bucket for all such"]
     else:
         notes = [f"never passes: it costs more than the bucket {most}"] * (not bucket["payable"])
+    if claim := bucket.get("from_claim"):
+        notes.append(_CLAIMS[claim["unusable"]].format(claim["attribute"]))
     notes += [f"{bucket['reserve']} kept for a higher priority"] * keeps
     return "; ".join([*notes, *_why_not_enforced(bucket)])
 

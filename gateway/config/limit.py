@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+from gateway.config.claimed_rate import FROM_CLAIM, check_claim
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.exemption import EXEMPT, unite
@@ -36,7 +37,7 @@ from gateway.limits.holder import ENDPOINT, Holder, Part
 from gateway.limits.limit import Candidate, Exemption, Limit, Over
 from gateway.limits.priority import Priority, format_part, priority_of
 
-_AS_READ = ("enforce", "if_missing", "over", "reserve", "when_redis_is_down")
+_AS_READ = ("enforce", "from_claim", "if_missing", "over", "reserve", "when_redis_is_down")
 """Keys whose values a limit takes as they are."""
 _ALL = {"*", "**", "/*", "/**", "any", "all"}
 """How other products write that all endpoints are meant."""
@@ -58,6 +59,7 @@ LIMIT = Section(
         "zone": zone,
         "from_day": from_day,
         "tiers": tiers,
+        "from_claim": FROM_CLAIM,
         "enforce": percentage,
         "over": _over.then(Over),
         "candidate": CANDIDATE,
@@ -81,6 +83,8 @@ LIMIT = Section(
         "endpoints": "The endpoints it counts; without it all, including the default one.",
         "tiers": "Rate and burst of users on a tier, or their quota, by the tier's name; other users have the limit's "
         "own.",
+        "from_claim": "A rate that an attribute of the caller states, such as a claim of a token; it comes before "
+        "those of tiers and of the schedule.",
         "enforce": "`false` makes a shadow limit: it counts, and never refuses. `10%` refuses that share of callers.",
         "over": "What happens to requests that are over it: they get a 429 (`refuse`), or they pass and the upstream "
         "is told in X-Over-Limit (`tell`).",
@@ -158,6 +162,7 @@ class Limits:
             **{key: values[key] for key in _AS_READ if key in values},
         )
         check_reserve(entries, self.known[called])
+        check_claim(entries, self.known[called], self._sources)
 
     def _check_share(self, entries: Entries, parts: tuple[Part, ...] | None) -> None:
         values = entries.values

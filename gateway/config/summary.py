@@ -134,6 +134,8 @@ def _limit(limit: Limit) -> list[tuple[str, ...]]:
         limit.when_redis_is_down.value,
     )
     tiers = [(f"  tier {tier}", "", "", *_quota(quota), "", "", "") for tier, quota in limit.tiers.items()]
+    if claimed := limit.from_claim:
+        tiers.append((f"  attribute {claimed.attribute}", "", "", f"at most {claimed.at_most}", "", "", "", ""))
     candidate = limit.candidate
     if candidate is not None:
         quotas = [("  candidate", candidate.quota)]

@@ -1,11 +1,13 @@
 """`LimitCompiler`: a limit as it applies to each endpoint: keys of buckets, and what requests are charged."""
 
 from collections.abc import Mapping
+from math import ceil
 from typing import NamedTuple
 from urllib.parse import quote
 
 from gateway.limits.bucket import Charge, Quota
 from gateway.limits.caller import MISSING
+from gateway.limits.claimed_rate import ClaimedCharges
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.limit import Candidate, Limit, Missing, Over, candidate_name
 from gateway.limits.priority import Priority, priority_of
@@ -34,6 +36,7 @@ class CompiledLimit(NamedTuple):
         tiers: What it costs users in a tier.
         shadow: The same for callers whom the limit does not refuse; None if it treats all alike.
         missing: What callers are charged who lack an attribute; None for nothing.
+        claimed: What it costs callers who state a rate; None if none do.
         tells_callers_apart: Whether anybody is exempt, or `shadow` has to be looked at.
     """
 
@@ -44,6 +47,7 @@ class CompiledLimit(NamedTuple):
     tiers: dict[str, Charge]
     shadow: Prices | None
     missing: Charge | None
+    claimed: ClaimedCharges | None
     tells_callers_apart: bool
 
 
@@ -87,12 +91,15 @@ class LimitCompiler:
         # Those who lack an attribute are not a share of callers, so a limit that refuses a share counts them only.
         missing = self._if_missing((shadow or live).charge)
         tells_apart = has_exempt or limit.is_partial
-        compiled = [CompiledLimit(limit, self._key("*"), holder, *live, shadow, missing, tells_apart)]
+        # Also of the smallest rate, each priority can take a token.
+        least = max(ceil(1 / (1 - limit.reserve.kept_from(each))) for each in Priority)
+        claimed = ClaimedCharges(limit.from_claim, least) if limit.from_claim else None
+        compiled = [CompiledLimit(limit, self._key("*"), holder, *live, shadow, missing, claimed, tells_apart)]
         if candidate is not None:
             prices = self._prices(candidate_name(limit.name), candidate, cost, priority)
             key = self._candidate_key("*")
             missing = self._if_missing(prices.charge)
-            compiled.append(CompiledLimit(limit, key, holder, *prices, None, missing, has_exempt))
+            compiled.append(CompiledLimit(limit, key, holder, *prices, None, missing, None, has_exempt))
         return compiled
 
     def _if_missing(self, charge: Charge) -> Charge | None:

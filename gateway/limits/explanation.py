@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from gateway.limits.address import Address
 from gateway.limits.bucket import Demand, quota_fields
 from gateway.limits.caller import MISSING, Caller
+from gateway.limits.claimed_rate import Unusable
 from gateway.limits.compiled_limit import digest_in
 from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
@@ -214,6 +215,15 @@ def _missing(explained: Explanation, limit: str, key: bytes) -> list[str]:
     return [name for name in holder.attributes if name not in explained.caller.attributes]
 
 
+def _claim(explained: Explanation, name: str) -> dict[str, str | None] | None:
+    """Where the caller's rate for a limit stands, and why it does not count; None if no caller has one."""
+    claimed = explained.limits[live_name(name)].from_claim
+    if claimed is None or is_candidate(name):
+        return None
+    rate = claimed.read(explained.caller.attributes)
+    return {"attribute": claimed.attribute, "unusable": rate.value if isinstance(rate, Unusable) else None}
+
+
 def _buckets(explained: Explanation, demands: Sequence[Demand]) -> list[dict[str, Any]]:
     return [
         {
@@ -224,6 +234,7 @@ def _buckets(explained: Explanation, demands: Sequence[Demand]) -> list[dict[str
             "cost": charge.cost,
             "reserve": format_part(0.0 if charge.is_closed else charge.reserve),
             "missing": _missing(explained, charge.limit, key),
+            "from_claim": _claim(explained, charge.limit),
             "payable": charge.due <= charge.ceiling,
             "enforced": charge.enforced,
             "over": "tell" if charge.tells else "refuse",

@@ -7,6 +7,7 @@ from enum import Enum
 from gateway.limits.address import Network, belongs
 from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.caller import Caller
+from gateway.limits.claimed_rate import ClaimedRate
 from gateway.limits.holder import ENDPOINT, Holder, Part
 from gateway.limits.priority import NO_RESERVE, Reserve
 from gateway.limits.schedule import Scheduled, in_force
@@ -81,6 +82,8 @@ class Limit:
         endpoints: Names of the endpoints it applies to; empty for all, the default endpoint included.
         tiers: Quotas of users in a tier, by the tier's name; users in none of these tiers get `quota`. All have the
             same calendar, or none has.
+        from_claim: Where a caller's own rate stands, which comes before `quota`, `tiers` and `schedule`; None if
+            nowhere.
         enforce: The share of callers whom it refuses, 0 to 1. It counts the others, and never refuses them; with 0 it
             is a shadow limit.
         if_missing: What it does with requests whose caller lacks an attribute that it is per.
@@ -105,6 +108,7 @@ class Limit:
     schedule: tuple[Scheduled, ...] = ()
     over: Over = Over.REFUSE
     if_missing: Missing = Missing.SKIP
+    from_claim: ClaimedRate | None = None
 
     @property
     def holder(self) -> Holder | None:

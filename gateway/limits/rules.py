@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.claimed_rate import Unusable, UnusableClaim
 from gateway.limits.compiled_limit import CompiledLimit, LimitCompiler
 from gateway.limits.condition import NO_FIELDS, RequestFields
 from gateway.limits.endpoint import DEFAULT, Endpoint
@@ -40,6 +41,7 @@ class Rules:
         block: As given.
         priorities: As given.
         overrides: What is set for single users and addresses.
+        claiming: The limits with a rate that callers state.
         exempting: The limits from which somebody is exempt.
         has_overrides: Whether anything is set, or anybody is blocked.
         has_quotas: Whether a limit has a calendar quota.
@@ -53,6 +55,7 @@ class Rules:
         "_router",
         "block",
         "changes_at",
+        "claiming",
         "default",
         "endpoints",
         "exempting",
@@ -82,6 +85,7 @@ class Rules:
         self.endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self.default = self.endpoints.setdefault(DEFAULT, Endpoint(DEFAULT))
         self.limits = tuple(limits)
+        self.claiming = tuple(limit for limit in self.limits if limit.from_claim)
         self.exempting = tuple(limit for limit in self.limits if limit.exempt)
         self.has_quotas = any(limit.quota.calendar is not None for limit in self.limits)
         quotas = [each for limit in self.limits for each in (limit, limit.candidate) if each is not None]
@@ -234,6 +238,19 @@ class Rules:
         """What is set for a caller's user id, attributes and address, at an endpoint; also what blocks them."""
         return tuple(override for override, _ in self._found(endpoint, caller))
 
+    def unusable_claims(self, endpoint: Endpoint, caller: Caller) -> list[UnusableClaim]:
+        """The limits that count a user with another rate than the one in the user's attribute, or have none there."""
+        if not caller.id:
+            return []
+        return [
+            UnusableClaim(limit.name, limit.from_claim.attribute, rate)
+            for limit in self.claiming
+            if limit.from_claim is not None
+            and limit.applies_to(endpoint.name)
+            and isinstance(rate := limit.from_claim.read(caller.attributes), Unusable)
+            and not limit.exempt.covers(caller)
+        ]
+
     def exempt(self, endpoint: Endpoint, caller: Caller) -> list[str]:
         """The names of the limits that would apply to a request if its caller were not exempt."""
         return [
@@ -242,7 +259,9 @@ class Rules:
 
     def _demands(self, endpoint: Endpoint, caller: Caller) -> list[Demand]:
         demands = []
-        for limit, key, holder, charge, tiers, shadow, missing, tells_callers_apart in self._compiled[endpoint.name]:
+        for (
+            limit, key, holder, charge, tiers, shadow, missing, claimed, tells_callers_apart,
+        ) in self._compiled[endpoint.name]:  # fmt: skip
             if tells_callers_apart and limit.exempt.covers(caller):
                 continue
             if holder is not None:
@@ -254,7 +273,9 @@ class Rules:
                 key += digest  # noqa: PLW2901 - each compiled key is the head of many
                 if tells_callers_apart and shadow is not None and not limit.enforces(digest):
                     charge, tiers = shadow  # noqa: PLW2901 - as above
-            demands.append(Demand(key, tiers.get(caller.tier, charge) if tiers and caller.tier else charge))
+            if tiers and caller.tier:
+                charge = tiers.get(caller.tier, charge)  # noqa: PLW2901 - as above
+            demands.append(Demand(key, claimed.of(charge, caller.attributes) if claimed else charge))
         return demands
 
 

@@ -122,6 +122,7 @@ def _limit(limit: Limit) -> dict[str, Any]:
         "if_missing": limit.if_missing.value if limit.holder and limit.holder.attributes else None,
         "endpoints": sorted(limit.endpoints),
         "tiers": dict(sorted(limit.tiers.items())),
+        "from_claim": limit.from_claim,
         "enforce": limit.enforce,
         "over": limit.over.value,
         "candidate": limit.candidate,
@@ -160,6 +161,9 @@ def _shown(fields: dict[str, Any]) -> dict[str, Any]:
         shown["rate"] = str(fields["rate"])
     if "tiers" in fields:
         shown["tiers"] = {tier: quota_fields(quota) for tier, quota in fields["tiers"].items()}
+    if "from_claim" in fields:
+        claimed = fields["from_claim"]
+        shown["from_claim"] = claimed and {"rate": claimed.attribute, "at_most": str(claimed.at_most)}
     if "enforce" in fields:
         share = fields["enforce"]
         shown["enforce"] = format_share(share) if 0 < share < 1 else bool(share)

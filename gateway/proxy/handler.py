@@ -124,6 +124,8 @@ class Proxy:
         elif tokens and bypass and await bypass(tokens[0], endpoint.name, exchange.client.peer.source):
             self._observer.bypassed(endpoint.name, (charge.limit for _, charge in demands))
             return Outcome.ALLOWED
+        if rules.claiming and (unusable := rules.unusable_claims(endpoint, caller)):
+            self._observer.claims_unusable(unusable)
         verdict = await self._limiter.check(demands)
         self._observer.decided(endpoint.name, caller, demands, verdict)
         if refused := verdict.decision.refused:

@@ -6,6 +6,7 @@ from typing import Protocol
 from gateway.limiter.verdict import Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.claimed_rate import UnusableClaim
 from gateway.limits.identity_source import Rejection
 from gateway.telemetry.access_record import AccessRecord
 
@@ -42,6 +43,9 @@ class RequestObserver(Protocol):
 
     def identity_rejected(self, rejection: Rejection) -> None:
         """Something that says who a client is was not accepted."""
+
+    def claims_unusable(self, claims: Iterable[UnusableClaim]) -> None:
+        """A user has another rate than the one in the user's attribute, or there is none."""
 
     def served(self, record: AccessRecord) -> None:
         """A request has ended."""

@@ -30,6 +30,7 @@ def caveats_of(
     return [
         *_always(result, before.evicted + after.evicted),
         *_of_shares(rules),
+        *_of_claims(rules),
         *(_of_own_log(before.unknown | after.unknown, rules, settings) if logs.has_own else ()),
         *(_of_web_log(logs, rules) if logs.has_web else ()),
     ]
@@ -65,6 +66,11 @@ def _of_shares(rules: tuple[Rules, Rules]) -> Iterable[str]:
             f"Limits that are enforced for a share of callers: {_few(partial)}. They refuse the same callers as in the "
             "gateway if the settings have its hash key, otherwise as large a share of others."
         )
+
+
+def _of_claims(rules: tuple[Rules, Rules]) -> Iterable[str]:
+    if claiming := {limit.name for each in rules for limit in each.claiming}:
+        yield f"A log has no claims, so these count with their own rate: {_few(claiming)}."
 
 
 def _of_own_log(unknown: set[str], rules: tuple[Rules, Rules], settings: Settings) -> Iterable[str]:

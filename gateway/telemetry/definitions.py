@@ -88,6 +88,11 @@ IDENTITY_REJECTED = _counter(
     "Credentials and headers that say who a client, a caller or an operator is, and were not accepted.",
     "source", "reason",
 )  # fmt: skip
+CLAIMS_UNUSABLE = _counter(
+    "gateway_claims_unusable_total",
+    "Requests of users who have another rate than the one in their attribute, by why: missing, invalid or above_most.",
+    "limit", "reason",
+)  # fmt: skip
 AUDIT_LINES = _counter(
     "gateway_audit_lines_total", "Audit log lines, by whether they were written or the write failed.", "outcome"
 )

@@ -7,6 +7,7 @@ from math import inf
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.claimed_rate import Unusable, UnusableClaim
 from gateway.limits.identity_source import Rejection
 from gateway.telemetry.access_record import AccessRecord
 from gateway.telemetry.log import Log
@@ -38,6 +39,11 @@ _UNDERSCORE = (
     "send it with hyphens: names with an underscore are never forwarded, since servers behind CGI or WSGI cannot tell "
     "X_User_Id from X-User-Id"
 )
+_UNUSABLE = {
+    Unusable.MISSING: "the user has no such attribute, and so the limit's own rate",
+    Unusable.INVALID: "the attribute is not a whole number from 1, so the user has the limit's own rate",
+    Unusable.ABOVE_MOST: "the attribute is above at_most, which the user has instead",
+}
 _MAX_DROPPED = 32
 """Names of dropped headers that a worker logs; clients choose them."""
 
@@ -152,6 +158,19 @@ class Events:
             self._log.event("proxy_not_trusted", level="warning", source=source, why=why, fix=fix)
             return
         self._log.event("identity_rejected", level="warning", source=source, reason=reason, why=why, unlogged=unlogged)
+
+    def claims_unusable(self, claims: Iterable[UnusableClaim]) -> None:
+        """A user has another rate than the one in the user's attribute, or there is none.
+
+        All are counted, and a sample is logged: of each limit and reason one a minute.
+        """
+        for limit, attribute, reason in claims:
+            self._metrics.claim_unusable(limit, reason.value)
+            if (unlogged := self._sample(f"claim {limit}", reason.value)) is not None:
+                self._log.event(
+                    "claim_unusable", level="warning", limit=limit, attribute=attribute, reason=reason.value,
+                    why=_UNUSABLE[reason], unlogged=unlogged,
+                )  # fmt: skip
 
     def loop_detected(self, via: str) -> None:
         """A request has passed this gateway before. All are counted, and one a minute is logged."""

@@ -130,6 +130,10 @@ class Metrics:
         """Count a request to `endpoint` that `limit` did not count."""
         self._cells[self._decision(endpoint, limit, "bypassed", degraded=False)] += 1.0
 
+    def claim_unusable(self, limit: str, reason: str) -> None:
+        """Count a request whose user states no usable rate to a limit."""
+        self._count(definitions.CLAIMS_UNUSABLE, limit, reason)
+
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """Record how long an upstream took for one request."""
         record = self._upstreams.get(upstream)

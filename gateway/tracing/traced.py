@@ -16,6 +16,7 @@ from gateway.config.certificates import Name
 from gateway.limiter.verdict import Outcome, OverLimits, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.claimed_rate import UnusableClaim
 from gateway.limits.identity_source import Rejection
 from gateway.proxy.allowed import Allowed
 from gateway.proxy.exchange import Exchange
@@ -115,6 +116,10 @@ class TracingObserver:
     def rejected(self, cause: str) -> None:
         """A client connection was rejected or cut off."""
         self._observer.rejected(cause)
+
+    def claims_unusable(self, claims: Iterable[UnusableClaim]) -> None:
+        """See `RequestObserver`."""
+        self._observer.claims_unusable(claims)
 
     def identity_rejected(self, rejection: Rejection) -> None:
         """See `RequestObserver`."""

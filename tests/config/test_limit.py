@@ -324,7 +324,8 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
             "{name: a, per: user, rate: 1/s, endpoint: [default]}",
             (
                 "2:42: limits[0].endpoint: unknown key 'endpoint'; the keys here are burst, candidate, endpoints, "
-                "enforce, exempt, from_day, if_missing, name, over, per, quota, rate, reserve, schedule, tiers, "
+                "enforce, exempt, from_claim, "
+                "from_day, if_missing, name, over, per, quota, rate, reserve, schedule, tiers, "
                 "when_redis_is_down, zone "
                 "(did you mean 'endpoints'?)"
             ),

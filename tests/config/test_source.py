@@ -162,7 +162,8 @@ def test_alias_that_holds_itself_is_only_a_value_of_the_wrong_kind(tmp_path: Pat
     assert rules_problems(tmp_path, "limits: &a [*a]\n") == [
         (
             "rules.yaml:1:9: limits[0]: expected a mapping of keys to values, found a list; its keys are burst, "
-            "candidate, endpoints, enforce, exempt, from_day, if_missing, name, over, per, quota, rate, reserve, "
+            "candidate, endpoints, enforce, exempt, from_claim, "
+            "from_day, if_missing, name, over, per, quota, rate, reserve, "
             "schedule, tiers, "
             "when_redis_is_down, zone"
         )

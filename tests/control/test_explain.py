@@ -11,10 +11,15 @@ import pytest
 import trustme
 
 from gateway.auth.timestamps import format_timestamp, now
+from gateway.limits.address import LOOPBACK
 from gateway.limits.bucket import Quota
+from gateway.limits.claimed_rate import ClaimedRate
 from gateway.limits.endpoint import Endpoint, Template
+from gateway.limits.identity_source import TrustedHeader
+from gateway.limits.limit import Candidate
 from gateway.limits.priority import Priority, Reserve
 from gateway.limits.rate import Rate
+from gateway.settings.identity import IdentityPolicy
 from tests.auth.keys import token
 from tests.control.fleet import fleet_member
 from tests.control.running import DAY, Running, gateway, limit
@@ -79,6 +84,29 @@ async def test_a_cost_above_the_burst_never_passes() -> None:
         document = await explained(running, "POST /v1/orders", user_id="ana")
     assert (document["allowed"], document["allowed_from"]) == (False, None)
     assert (document["buckets"][0]["payable"], document["buckets"][0]["payable_at"]) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("daily", "unusable", "rate", "burst"),
+    [("8", None, "8/day", 8), ("3.5", "invalid", "1/day", 1), ("10", "above_most", "9/day", 9),
+     (None, "missing", "1/day", 1)],
+)  # fmt: skip
+async def test_a_callers_own_rate_is_shown_or_why_there_is_none(
+    daily: str | None, unusable: str | None, rate: str, burst: int
+) -> None:
+    claiming = limit(
+        "each", 1, from_claim=ClaimedRate("daily", Rate(9, DAY)), candidate=Candidate(Quota(Rate(2, DAY), 2))
+    )
+    identity = IdentityPolicy((TrustedHeader("X-User-Id", attributes={"daily": "X-Daily"}),), LOOPBACK)
+    async with gateway(claiming, limit("plain", 5), identity=identity) as running:
+        headers = ["X-User-Id: ana"] + ([] if daily is None else [f"X-Daily: {daily}"])
+        document = await explained(running, headers=headers, address="127.0.0.1")
+    shown = {each["limit"]: (each["rate"], each["burst"], each["from_claim"]) for each in document["buckets"]}
+    assert shown == {
+        "each": (rate, burst, {"attribute": "daily", "unusable": unusable}),
+        "each (candidate)": ("2/day", 2, None),
+        "plain": ("1/day", 5, None),
+    }
 
 
 @pytest.mark.parametrize(

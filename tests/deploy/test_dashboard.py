@@ -61,6 +61,7 @@ async def exported() -> Exported:
     metrics.rejected("slow_head")
     metrics.bad_request("slow_head")
     metrics.upstream_failed("default", "closed")
+    metrics.claim_unusable("plan", "missing")
     for family in definitions.METRICS:
         if not family.labels and family.type is not definitions.MetricType.HISTOGRAM:
             metrics.watch(family, lambda: 1)

@@ -112,6 +112,8 @@ class Session:
             rules = None if "rules" in said else str(self._rules_that_are_there())
             flags = Flags(upstream=None if "upstreams" in said else "http://127.0.0.1:9000", rules=rules)
             verdict = _verdict(path, flags)
+        elif f"# {path.parent.name}/gateway.yaml" in block.page.read_text():
+            return  # they are read with the settings beside them, which follow
         else:
             gateway = self._folder / "gateway.yaml"
             rules = str(path.parent if path.parent.name == "rules" else path)

@@ -12,6 +12,7 @@ from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.address import Network, Unix
 from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.claimed_rate import UnusableClaim
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
 from gateway.limits.identity_source import ApiKey, BearerToken, Rejection, TrustedHeader
@@ -63,6 +64,7 @@ class Seen:
         self.loops: list[str] = []
         self.dropped: list[str] = []
         self.rejections: list[tuple[str, str]] = []
+        self.claims: list[UnusableClaim] = []
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
         assert endpoint
@@ -106,6 +108,9 @@ class Seen:
 
     def identity_rejected(self, rejection: Rejection) -> None:
         self.rejections.append((rejection.source, rejection.reason))
+
+    def claims_unusable(self, claims: Iterable[UnusableClaim]) -> None:
+        self.claims += claims
 
     def served(self, record: AccessRecord) -> None:
         assert record.request_id

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.limiter.verdict import Outcome
+from gateway.limits.claimed_rate import Unusable, UnusableClaim
 from gateway.limits.identity_source import Rejection
 from gateway.settings.log import LogPolicy
 from gateway.telemetry.access_record import AccessRecord
@@ -97,6 +98,27 @@ async def test_what_identifies_nobody_is_counted_and_a_sample_is_logged(output: 
         ("warning", "jwt", "expired", "the token has expired", 0),
         ("warning", "jwt", "expired", "the token has expired", 2),
         ("warning", "api_key", "unknown_key", "the key in X-Api-Key is unknown", 0),
+    ]
+
+
+async def test_a_claim_without_a_usable_rate_is_counted_and_a_sample_is_logged(output: Output) -> None:
+    now = 0.0
+    events = Events(output.log, output.metrics, access_log=0.0, clock=lambda: now)
+    for instant in (0.0, 1.0, 60.0):
+        now = instant
+        events.claims_unusable([UnusableClaim("plan", "rpm", Unusable.MISSING)])
+    events.claims_unusable([UnusableClaim(name, "rpm", Unusable.ABOVE_MOST) for name in ("plan", "other")])
+    assert sorted(await output.samples("gateway_claims_unusable_total")) == [
+        'gateway_claims_unusable_total{limit="other",reason="above_most"} 1.0',
+        'gateway_claims_unusable_total{limit="plan",reason="above_most"} 1.0',
+        'gateway_claims_unusable_total{limit="plan",reason="missing"} 3.0',
+    ]
+    lines = [(line["limit"], line["attribute"], line["reason"], line["unlogged"]) for line in await output.lines()]
+    assert lines == [
+        ("plan", "rpm", "missing", 0),
+        ("plan", "rpm", "missing", 1),
+        ("plan", "rpm", "above_most", 0),
+        ("other", "rpm", "above_most", 0),
     ]
 
 
