@@ -26,7 +26,7 @@ from gateway.config.source import Source
 from gateway.config.store import STORE
 from gateway.config.tracing import TRACING
 from gateway.config.upstream import upstreams
-from gateway.limits.address import LOOPBACK, belongs, parse_address
+from gateway.limits.address import LOOPBACK, Network, Unix, belongs, parse_address
 from gateway.limits.identity_source import ClientCertificate
 from gateway.limits.path import PathPolicy
 from gateway.settings.analytics import Analytics
@@ -143,9 +143,8 @@ def _check(entries: Entries) -> None:
     _check_control(public, entries.get("control", Control()), entries)
     _check_doors(public, entries)
     identity = entries.get("identity", IdentityPolicy())
-    certified = identity and any(isinstance(each, ClientCertificate) for each in identity.sources)
-    if certified and public and not any(each.tls and each.tls.client_ca for each in public):
-        entries.at("identity").refuse("no listener asks for client certificates: set tls.client_ca in 'listen'")
+    if identity:
+        _check_connections(public, identity, entries)
     analytics = entries.get("analytics", Analytics())
     if not identity or identity.hash_key:
         return
@@ -159,6 +158,27 @@ def _check(entries: Entries) -> None:
             "without identity.hash_key_file or identity.hash_key_env, anyone who reads Redis can find out which user "
             "a key belongs to"
         )
+
+
+def _check_connections(public: Sequence[Listener], identity: IdentityPolicy, entries: Entries) -> None:
+    """Note when nobody can have a client certificate, and warn of trust in what anybody sends."""
+    certified = any(isinstance(each, ClientCertificate) for each in identity.sources)
+    if certified and public and not any(each.tls and each.tls.client_ca for each in public):
+        entries.at("identity").refuse("no listener asks for client certificates: set tls.client_ca in 'listen'")
+    for listener in public:
+        for relay in listener.proxy_protocol:
+            if any(_share(relay, each) for each in identity.trusted_proxies):
+                entries.at("identity").warn(
+                    f"{relay} is in trusted_proxies, and in proxy_protocol of {listener.address}: where the load balancer "
+                    "there names no client, what that client sends is believed; leave it out of trusted_proxies"
+                )
+
+
+def _share(one: Network | Unix, other: Network | Unix) -> bool:
+    """Whether a peer can be in both."""
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
+    return one.version == other.version and one.overlaps(other)
 
 
 def _check_doors(public: Sequence[Listener], entries: Entries) -> None:

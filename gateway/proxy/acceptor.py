@@ -241,10 +241,13 @@ class PreambleAcceptor:
             if self._tls is None:
                 await self._loop.connect_accepted_socket(lambda: connection, accepted)
                 return None
-            tls = TlsTransport(connection, self._tls())
+            context = self._tls()
+            tls = TlsTransport(connection, context)
             async with asyncio.timeout(self._handshake_timeout):
                 await self._loop.connect_accepted_socket(lambda: tls, accepted)
                 await tls.handshake()
+            if self._tls() is not context:
+                connection.finish()  # it was verified by certificates that were replaced meanwhile
         except OSError as error:  # no TLS, no common version, no certificate that is trusted, gone, or too slow
             if (rejection := rejection_of(error)) is not None:
                 self._observer.identity_rejected(rejection)

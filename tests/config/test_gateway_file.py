@@ -297,6 +297,19 @@ def test_load_balancers_of_the_public_port_may_send_the_proxy_protocol(tmp_path:
     file.write_text(UPSTREAMS + "listen: {proxy_protocol: [10.0.0.1]}\n")
     (replaced,) = load(file, Flags(listen=["127.0.0.1:7"])).settings.listen
     assert (replaced.port, replaced.proxy_protocol) == (7, (ip_network("10.0.0.1"),))
+    identity = "identity: {trusted_proxies: [10.0.0.0/8, unix]}\n"
+    for listen, relay in (
+        ("{port: 1, proxy_protocol: [10.0.0.1]}", "10.0.0.1/32"),
+        ("{unix: /a, proxy_protocol: [unix]}", "unix"),
+    ):
+        (warning,) = gateway_warnings(tmp_path, f"listen: {listen}\n{identity}")
+        assert f"{relay} is in trusted_proxies, and in proxy_protocol of" in warning
+    assert (
+        gateway_warnings(
+            tmp_path, "listen: {port: 1, proxy_protocol: [10.0.0.1]}\nidentity: {trusted_proxies: [11.0.0.1]}\n"
+        )
+        == []
+    )
     everybody = gateway_warnings(tmp_path, "listen: {port: 1, proxy_protocol: [0.0.0.0/0]}\n")
     assert "0.0.0.0/0 is everybody: any client can then claim to come from any address" in everybody[0]
     (problem,) = gateway_problems(tmp_path, "listen: {unix: /a, proxy_protocol: [10.0.0.1]}\n")

@@ -22,6 +22,7 @@ from gateway.limits.identity import unreported
 from gateway.limits.identity_source import Certificate, ClientCertificate, Rejection
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
+from gateway.proxy.acceptor import PreambleAcceptor
 from gateway.proxy.client_certificate import read_certificate
 from gateway.settings.gateway import Settings
 from gateway.settings.listener import Listener, Tls
@@ -212,6 +213,19 @@ async def test_when_trust_changes_connections_with_a_certificate_end_and_others_
         running.server.end_certified()
         assert (await one.ask(get())).one(b"connection") == b"close"
         assert (await other.ask(get())).all(b"connection") == []
+
+
+async def test_a_handshake_under_way_while_trust_changes_leads_to_one_response(
+    keys: Keys, ca: Path, clients: Clients, tmp_path: Path
+) -> None:
+    clients.issue(tmp_path / "client.pem", uris=[SPIFFE])
+    async with listening(keys, ca) as running, Client.connect(running.port) as client:
+        await until(lambda: running.server.held)
+        changed = listener_context(Tls(keys.certificate, keys.key, ca))
+        assert isinstance(running.listening, PreambleAcceptor)
+        running.listening._tls = lambda: changed
+        await client.writer.start_tls(trusting(keys, tmp_path / "client.pem"), server_hostname="127.0.0.1")
+        assert (await client.ask(get())).one(b"connection") == b"close"
 
 
 def resume(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
