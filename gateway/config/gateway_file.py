@@ -170,7 +170,7 @@ def _check_connections(public: Sequence[Listener], identity: IdentityPolicy, ent
             if any(_share(relay, each) for each in identity.trusted_proxies):
                 entries.at("identity").warn(
                     f"{relay} is in trusted_proxies, and in proxy_protocol of {listener.address}: where the load "
-                    "balancer there names no client, what that client sends is believed; leave it out of trusted_proxies"
+                    "balancer there names no client, what the client sends is believed; leave it out of trusted_proxies"
                 )
 
 
