@@ -41,7 +41,11 @@ class Question(NamedTuple):
 
 
 def read_question(
-    entries: Iterable[tuple[str, str]], parts: Mapping[str, DescriptorPart], rules: Rules, identity: Identity
+    entries: Iterable[tuple[str, str]],
+    parts: Mapping[str, DescriptorPart],
+    rules: Rules,
+    identity: Identity,
+    nobody: Caller,
 ) -> Question | BadRequest:
     """What a descriptor asks about, or why that cannot be read in one way.
 
@@ -53,6 +57,7 @@ def read_question(
         parts: What the value of each key is.
         rules: Those in force.
         identity: Makes callers.
+        nobody: The caller of whom nothing is known.
     """
     values: dict[DescriptorPart, str] = {}
     for key, value in entries:
@@ -62,12 +67,15 @@ def read_question(
     endpoint = _endpoint(values, rules)
     if not isinstance(endpoint, Endpoint):
         return endpoint
-    address = _address(values.get("address", ""))
+    address = _address(values["address"]) if "address" in values else None
     user = values.get("user")
     if user:
         caller = identity.user(user, values.get("tier"), address=address, holders=rules.holders)
-        return Question(endpoint, caller, names_caller=True)
-    return Question(endpoint, identity.client(address, rules.holders), names_caller=address is not None)
+    elif address is not None:
+        caller = identity.client(address, rules.holders)
+    else:
+        return Question(endpoint, nobody, names_caller=False)
+    return Question(endpoint, caller, names_caller=True)
 
 
 def _endpoint(values: Mapping[DescriptorPart, str], rules: Rules) -> Endpoint | BadRequest:

@@ -5,6 +5,7 @@ them name is charged once, with the largest of their costs.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import UNLIMITED, Outcome, OverLimits, Verdict
-from gateway.limits.bucket import Demand
+from gateway.limits.bucket import Decision, Demand
 from gateway.limits.caller import Caller
 from gateway.limits.identity import Identity
 from gateway.limits.remaining import with_weight
@@ -58,7 +59,7 @@ class RateLimitService:
         descriptors: What the value of each key of a descriptor is.
     """
 
-    __slots__ = ("_book", "_descriptors", "_identity", "_ids", "_limiter", "_observer", "_refusal")
+    __slots__ = ("_book", "_descriptors", "_identity", "_ids", "_limiter", "_nobody", "_observer", "_refusal")
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class RateLimitService:
         self._refusal = refusal
         self._descriptors = descriptors
         self._ids = RequestIds(shown=False)
+        self._nobody = identity.client(None)
 
     async def should_rate_limit(self, message: bytes) -> bytes:
         """The response to a request, both encoded.
@@ -106,7 +108,7 @@ class RateLimitService:
 
     def _read(self, descriptor: Any, hits: int, rules: Rules) -> _Asked | BadRequest:
         entries = [(entry.key, entry.value) for entry in descriptor.entries]
-        question = read_question(entries, self._descriptors, rules, self._identity)
+        question = read_question(entries, self._descriptors, rules, self._identity, self._nobody)
         if isinstance(question, BadRequest):
             return question
         if rules.exempting and (exempted := rules.exempt(question.endpoint, question.caller)):
@@ -118,6 +120,11 @@ class RateLimitService:
 
     def _report_decision(self, asked: Sequence[_Asked], demands: Sequence[Demand], verdict: Verdict) -> None:
         """Report what each descriptor was charged; a bucket of several belongs to the first."""
+        if not demands:
+            return
+        if len(asked) == 1:
+            self._observer.decided(asked[0].question.endpoint.name, asked[0].question.caller, demands, verdict)
+            return
         positions = {demand.key: position for position, demand in enumerate(demands)}
         decision = verdict.decision
         for question, own in asked:
@@ -126,7 +133,7 @@ class RateLimitService:
                 continue
             refused = tuple(index for index, place in enumerate(mine) if place in decision.refused)
             owed = tuple(decision.owed[place] for place in mine)
-            part = verdict._replace(decision=decision._replace(owed=owed, refused=refused))
+            part = Verdict(verdict.outcome, verdict.degraded, Decision(decision.allowed, decision.now, owed, refused))
             self._observer.decided(question.endpoint.name, question.caller, [demands[place] for place in mine], part)
 
     def _report_call(
@@ -148,6 +155,8 @@ class RateLimitService:
 
     def _respond(self, read: Sequence[_Asked | BadRequest], verdict: Verdict, over: OverLimits | None) -> bytes:
         """The response. It has no numbers: an Envoy would show them to its clients."""
+        if verdict.allowed and over is None:
+            return _all_ok(len(read))
         response = Response(overall_code=OK if verdict.allowed else OVER_LIMIT)
         refusing = (
             {over.demands[place].key for place in over.refused if over.demands[place].charge.enforced} if over else ()
@@ -168,6 +177,16 @@ class RateLimitService:
                 response.response_headers_to_add.add(key=name, value=value)
         encoded: bytes = response.SerializeToString()
         return encoded
+
+
+@lru_cache(maxsize=_MAX_DESCRIPTORS)
+def _all_ok(descriptors: int) -> bytes:
+    """The response to a request that is over no limit."""
+    response = Response(overall_code=OK)
+    for _ in range(descriptors):
+        response.statuses.add(code=OK)
+    encoded: bytes = response.SerializeToString()
+    return encoded
 
 
 def _union(asked: Sequence[_Asked]) -> list[Demand]:
