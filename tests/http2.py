@@ -13,8 +13,8 @@ from h2.events import DataReceived, Event, RequestReceived, ResponseReceived, St
 from tests.waiting import DEADLINE
 from tests.wire import serving
 
-_GOAWAY = 7
-"""A type of frame."""
+_LAST_CALLS = b"\0\0\x08\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\0"
+"""GOAWAY that names no stream: the client is to make no more calls on this connection."""
 
 Headers = Sequence[tuple[str, str]]
 
@@ -43,7 +43,7 @@ class Http2Client:
         self._writer = writer
         self.http2 = H2Connection(H2Configuration())
         self._replies: dict[int, Reply] = {}
-        self._gone_away = False
+        self.gone_away = False
 
     @classmethod
     @asynccontextmanager
@@ -85,15 +85,15 @@ class Http2Client:
     async def goes_away(self) -> None:
         """Wait until the server says that the connection is to end."""
         async with asyncio.timeout(DEADLINE):
-            while not self._gone_away:
+            while not self.gone_away:
                 await self._read()
 
     async def _read(self) -> None:
         data = await self._reader.read(65_536)
         assert data, "the connection was closed"
-        if b"\x7f\xff\xff\xff" in data and data[3] == _GOAWAY:  # h2 would send and read nothing more after it
-            self._gone_away = True
-            data = data[9 + int.from_bytes(data[:3]) :]
+        if _LAST_CALLS in data:  # h2 would send and read nothing more after it
+            self.gone_away = True
+            data = data.replace(_LAST_CALLS, b"")
         for event in self.http2.receive_data(data):
             self._note(event)
         self.flush()

@@ -76,7 +76,7 @@ class GrpcConnection(asyncio.Protocol):
         self._received = 0
         self._calls: set[asyncio.Task[None]] = set()
         self._out: list[bytes] = []
-        self._draining = False
+        self._ending = False  # once there is no call in flight
         self._takers = {
             http2.DATA: self._take_data,
             http2.HEADERS: self._take_head,
@@ -112,11 +112,7 @@ class GrpcConnection(asyncio.Protocol):
             for frame in self._reader.read(data):
                 self._handle(frame)
         except Http2Error as error:
-            self._send(
-                http2.encode_frame(http2.GOAWAY, 0, 0, self._last.to_bytes(4, "big") + error.code.to_bytes(4, "big"))
-            )
-            self._flush()
-            self._transport.close()
+            self._end(error.code)
             return
         if self._received >= _REPLENISH:
             self._send(http2.encode_frame(http2.WINDOW_UPDATE, 0, 0, self._received.to_bytes(4, "big")))
@@ -222,8 +218,7 @@ class GrpcConnection(asyncio.Protocol):
 
     def _take_goaway(self, _frame: Frame) -> None:
         """The client makes no more calls."""
-        self._draining = True
-        self._end_if_drained()
+        self._end_when_idle()
 
     # Calls.
 
@@ -235,8 +230,7 @@ class GrpcConnection(asyncio.Protocol):
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
         self._calls.discard(task)
-        if self._draining:
-            self._end_if_drained()
+        self._end_if_idle()
 
     async def _carry_out(self, number: int, stream: _Stream) -> None:
         try:
@@ -291,15 +285,26 @@ class GrpcConnection(asyncio.Protocol):
 
         The GOAWAY names no stream, since calls may be on their way (RFC 9113 section 6.8).
         """
-        if self._transport is not None and not self._draining:
-            self._draining = True
-            self._send(http2.encode_frame(http2.GOAWAY, 0, 0, http2.MAX_WINDOW.to_bytes(4, "big") + bytes(4)))
-            self._loop.call_later(_LAST_WAIT, self._end_if_drained)
+        if self._transport is not None:
+            self._go_away(http2.MAX_WINDOW, ErrorCode.NO_ERROR)
+            self._loop.call_later(_LAST_WAIT, self._end_when_idle)
 
-    def _end_if_drained(self) -> None:
-        if self._transport is not None and not (self._calls or self._streams):
+    def _end_when_idle(self) -> None:
+        self._ending = True
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if self._ending and not (self._calls or self._streams):
+            self._end(ErrorCode.NO_ERROR)
+
+    def _end(self, code: ErrorCode) -> None:
+        if self._transport is not None:
+            self._go_away(self._last, code)
             self._flush()
             self._transport.close()
+
+    def _go_away(self, last: int, code: ErrorCode) -> None:
+        self._send(http2.encode_frame(http2.GOAWAY, 0, 0, last.to_bytes(4, "big") + code.to_bytes(4, "big")))
 
     def abort(self) -> None:
         """Close the connection at once."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from hashlib import sha256
@@ -10,12 +12,14 @@ from textwrap import indent
 
 import pytest
 
+from gateway.rate_limit_service.messages import METHOD, OK
 from tests.docs.pages import ROOT, Block, blocks
 from tests.http2 import Http2Client, grpc_service
 from tests.kit.process import Process, gateway
+from tests.rate_limit_service.test_service import encode, read
 from tests.redis_server import RedisServer, redis_server
 from tests.reserved_port import ReservedPort
-from tests.waiting import eventually
+from tests.waiting import eventually, until
 from tests.wheels import shipped
 from tests.wire import Client, Upstream, ask, get, upstream
 
@@ -335,3 +339,48 @@ async def test_envoy_as_documented(tmp_path: Path) -> None:
             await over_grpc(front)
             await by_descriptors(front, ports["limited"])
             await check(front)
+
+
+async def test_a_rolling_restart_loses_no_decision(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("limits:\n  - {name: each, per: user, rate: 1000/s, burst: 1000000}\n")
+    asked = Counter[int]()
+    done = asyncio.Event()
+    question = get(
+        "/",
+        "X-Forwarded-Method: GET",
+        "X-Forwarded-Uri: /",
+        "X-Forwarded-Host: api.example",
+        "X-Forwarded-For: 1.1.1.1",
+    )
+
+    async def over_http1(port: int) -> None:
+        while not done.is_set():
+            async with Client.connect(port) as client:
+                ends = False
+                while not (ends or done.is_set()):
+                    answer = await client.ask(question)
+                    asked[answer.status] += 1
+                    ends = answer.all(b"Connection") == [b"close"]
+
+    async def over_grpc(port: int) -> None:
+        while not done.is_set():
+            async with Http2Client.connect(port) as client:
+                while not (client.gone_away or done.is_set()):
+                    response = read(await client.call(METHOD, encode([{"user": "ana"}])))
+                    asked[response.overall_code] += 1
+
+    with ReservedPort() as forward_auth, ReservedPort() as rate_limit:
+        (tmp_path / "gateway.yaml").write_text(
+            "upstreams: {default: {urls: [http://127.0.0.1:9]}}\nrules: rules.yaml\ndoors:\n"
+            f"  forward_auth: {{listen: 127.0.0.1:{forward_auth.number}, from: [127.0.0.1]}}\n"
+            f"  rate_limit: {{listen: 127.0.0.1:{rate_limit.number}, from: [127.0.0.1]}}\n"
+        )
+        async with gateway("--config", tmp_path / "gateway.yaml") as (process, _, _control):
+            tasks = [over_http1(forward_auth.number), over_http1(forward_auth.number), over_grpc(rate_limit.number)]
+            running_tasks = asyncio.gather(*tasks)
+            await until(lambda: asked[200] and asked[OK])
+            process.signal(signal.SIGUSR2)
+            await process.says("restart: done")
+            done.set()
+            await running_tasks
+    assert set(asked) == {200, OK}
