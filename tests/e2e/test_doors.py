@@ -377,10 +377,10 @@ async def test_a_rolling_restart_loses_no_decision(tmp_path: Path) -> None:
         )
         async with gateway("--config", tmp_path / "gateway.yaml") as (process, _, _control):
             tasks = [over_http1(forward_auth.number), over_http1(forward_auth.number), over_grpc(rate_limit.number)]
-            running_tasks = asyncio.gather(*tasks)
+            asking = asyncio.gather(*tasks)
             await until(lambda: asked[200] and asked[OK])
             process.signal(signal.SIGUSR2)
             await process.says("restart: done")
             done.set()
-            await running_tasks
+            await asking
     assert set(asked) == {200, OK}
