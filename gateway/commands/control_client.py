@@ -25,8 +25,8 @@ from gateway.settings.url import Origin
 
 DEFAULT_CONFIG = Path("config/gateway.yaml")
 _TOKEN_VARIABLE = "GATEWAY_TOKEN"  # noqa: S105 - the name of a variable
-_TIMEOUT = 60.0
-"""Seconds that the gateway may take; the rest of a fleet has 15 to reload, and a file of overrides may be large."""
+_TIMEOUT = 30.0
+"""Seconds that the gateway may take; the rest of a fleet has 15 to reload."""
 
 _EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
@@ -171,8 +171,17 @@ class ControlClient:
             return self.send(method, path, None, {})
         return self.send(method, path, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
-    def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
+    def send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout: float = _TIMEOUT
+    ) -> Response:
         """The answer to any body, whatever its status.
+
+        Args:
+            method: The method.
+            path: The path, with the query.
+            body: The body; None for none.
+            headers: More headers.
+            timeout: Seconds that the gateway may take.
 
         Raises:
             ControlClientError: the gateway cannot be reached.
@@ -180,11 +189,11 @@ class ControlClient:
         origin = self._origin
         connection: http.client.HTTPConnection
         if self._unix:
-            connection = _UnixConnection(self._unix, _TIMEOUT)
+            connection = _UnixConnection(self._unix, timeout)
         elif self._tls is None:
-            connection = http.client.HTTPConnection(origin.host, origin.port, timeout=_TIMEOUT)
+            connection = http.client.HTTPConnection(origin.host, origin.port, timeout=timeout)
         else:
-            connection = http.client.HTTPSConnection(origin.host, origin.port, timeout=_TIMEOUT, context=self._tls)
+            connection = http.client.HTTPSConnection(origin.host, origin.port, timeout=timeout, context=self._tls)
         try:
             connection.request(method, path, body, {"Authorization": f"Bearer {self._token}", **headers})
             answer = connection.getresponse()

@@ -14,6 +14,8 @@ from gateway.commands.override import override_line
 
 _PATH = "/api/v1/admin/overrides.csv"
 _STDIN = "-"
+_TIMEOUT = 300.0
+"""Seconds: a file may have hundreds of thousands of overrides, and the gateway serves requests meanwhile."""
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
@@ -52,7 +54,7 @@ def _apply(options: argparse.Namespace) -> str:
     if options.if_version is not None:
         headers["If-Match"] = f'"{options.if_version}"'
     client = ControlClient(options, Scope.WRITE_LIMITS)
-    response = client.send("PUT", f"{_PATH}?dry_run={str(options.dry_run).lower()}", body, headers)
+    response = client.send("PUT", f"{_PATH}?dry_run={str(options.dry_run).lower()}", body, headers, _TIMEOUT)
     try:
         result = accepted(response).document()
     except ControlClientError as error:
@@ -103,5 +105,5 @@ def _change_lines(sign: str, change: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _dump(options: argparse.Namespace) -> str:
-    response = accepted(ControlClient(options, Scope.READ_LIMITS).send("GET", _PATH, None, {}))
+    response = accepted(ControlClient(options, Scope.READ_LIMITS).send("GET", _PATH, None, {}, _TIMEOUT))
     return json.dumps({"csv": response.text}) if options.json else response.text.removesuffix("\n")

@@ -13,6 +13,7 @@ from benchmarks.kit.load import Python
 from benchmarks.kit.peers import DOORS, NGINX, PEERS
 from benchmarks.kit.report import Report
 from benchmarks.limit_cost import limit_cost
+from benchmarks.override_file import override_file
 from benchmarks.refusal_cost import refusal_cost
 from benchmarks.replay_speed import replay_speed
 from tests.kit.process import run
@@ -96,6 +97,12 @@ async def test_a_short_soak_holds_and_everything_has_happened_in_it() -> None:
         assert f" x {act}" in done[1], act
     for act in ("pause redis", "kill redis", "empty redis"):
         assert f" x {act}" in done[1], act
+
+
+async def test_a_file_of_overrides(tmp_path: Path) -> None:
+    steps, memory = await override_file(1_200, 40, tmp_path)
+    assert [each.seconds > 0 for each in steps] == [True] * 6
+    assert "Redis has " in memory
 
 
 def test_the_replay_of_an_access_log(tmp_path: Path) -> None:
