@@ -2,8 +2,9 @@
 
 from benchmarks.growth import growth
 from benchmarks.kit.command import command
+from benchmarks.level_cost import level_cost
 from benchmarks.limit_cost import limit_cost
 from benchmarks.refusal_cost import refusal_cost
 from benchmarks.request_cost import request_cost
 
-command(__doc__, request_cost, refusal_cost, limit_cost, growth)
+command(__doc__, request_cost, refusal_cost, limit_cost, level_cost, growth)

@@ -11,9 +11,19 @@ GATEWAY = Peer(
     files=("gateway.yaml", "rules.yaml", "no_rules.yaml"),
     commands=((PYTHON, "-m", "gateway", "serve", "--config", "@folder@/gateway.yaml"),),
     version=(PYTHON, "-m", "gateway", "--version"),
-    values={"workers": 1, "rules": "rules.yaml"},
+    values={"workers": 1, "rules": "rules.yaml", "attributes": ""},
 )
-UNLIMITED = replace(GATEWAY, name="gateway without limits", values={"workers": 1, "rules": "no_rules.yaml"})
+UNLIMITED = replace(GATEWAY, name="gateway without limits", values={**GATEWAY.values, "rules": "no_rules.yaml"})
+FIVE_LEVELS = replace(
+    GATEWAY,
+    name="gateway, five levels",
+    files=(*GATEWAY.files, "five_levels.yaml"),
+    values={
+        **GATEWAY.values,
+        "rules": "five_levels.yaml",
+        "attributes": ", attributes: {org: X-User-Id, team: X-User-Id}",
+    },
+)
 NGINX = Peer(
     "nginx",
     programs=("nginx",),

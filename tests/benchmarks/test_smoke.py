@@ -12,6 +12,7 @@ from benchmarks.kit.command import Benchmark
 from benchmarks.kit.load import Python
 from benchmarks.kit.peers import DOORS, NGINX, PEERS
 from benchmarks.kit.report import Report
+from benchmarks.level_cost import level_cost
 from benchmarks.limit_cost import limit_cost
 from benchmarks.override_file import override_file
 from benchmarks.refusal_cost import refusal_cost
@@ -19,7 +20,7 @@ from benchmarks.replay_speed import replay_speed
 from tests.kit.process import run
 from tests.untraced import untraced
 
-EVERYWHERE = frozenset({"gateway", "gateway without limits", "plain aiohttp + Redis"})
+EVERYWHERE = frozenset({"gateway", "gateway without limits", "gateway, five levels", "plain aiohttp + Redis"})
 """Peers that need nothing but what the tests need anyway."""
 
 
@@ -110,3 +111,8 @@ def test_the_replay_of_an_access_log(tmp_path: Path) -> None:
         assert found.code == 0
         assert json.loads(found.output)["requests"] == 2_000
         assert found.memory > 1
+
+
+async def test_what_more_levels_cost() -> None:
+    report = await smoke(level_cost)
+    assert rows(report.tables[0]) == ["gateway", "gateway, five levels"]

@@ -28,8 +28,9 @@ tests:
       - {request: GET /orders, times: 2, expect: allowed}
       - {request: GET /orders, expect: refused}
 """
+SOURCES = "trusted_header: {header: X-User-Id}"
 SETTINGS = """\
-identity: {sources: [trusted_header: {header: X-User-Id}], trusted_proxies: [127.0.0.0/8]}
+identity: {sources: [SOURCES], trusted_proxies: [127.0.0.0/8]}
 control:
   state: state
   admin:
@@ -66,14 +67,20 @@ class Operated(NamedTuple):
 
 @asynccontextmanager
 async def operated(
-    folder: Path, algorithm: str = "EdDSA", *, control: str = "", more: str = ""
+    folder: Path,
+    algorithm: str = "EdDSA",
+    *,
+    control: str = "",
+    more: str = "",
+    rules: str = RULES,
+    sources: str = SOURCES,
 ) -> AsyncIterator[Operated]:
     """Run a gateway with more in its settings, and more in the section `control`."""
     code, output = await run(*cli("token", "keygen", "--algorithm", algorithm), cwd=folder)
     assert code == 0, output
-    (folder / "rules.yaml").write_text(RULES)
+    (folder / "rules.yaml").write_text(rules)
     async with upstream() as up:
-        settings = SETTINGS.replace("ALGORITHM", algorithm).replace("FILE", KEYS[algorithm])
+        settings = SETTINGS.replace("SOURCES", sources).replace("ALGORITHM", algorithm).replace("FILE", KEYS[algorithm])
         settings = settings.replace("  state: state\n", f"  state: state\n{control}") + more
         (folder / "gateway.yaml").write_text(settings.replace("PORT", str(up.port)))
         async with gateway("--config", folder / "gateway.yaml") as (process, public, port):
