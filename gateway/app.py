@@ -18,8 +18,8 @@ from gateway.analytics.rollup import Rollup
 from gateway.auth.cors import Cors
 from gateway.auth.identity import build_identity
 from gateway.auth.key_ring import KeyRings
-from gateway.config.certificate_book import CertificateBook
-from gateway.config.certificates import Certificates, load_certificates
+from gateway.config.certificates import Certificates
+from gateway.config.key_material import KeyMaterial, KeyMaterialBook, load_key_material
 from gateway.config.loader import Loaded
 from gateway.control.app import ControlPlane
 from gateway.control.http.site import SocketSite
@@ -80,7 +80,7 @@ class Worker:
         bound: Where to listen, by what the listeners are for.
         counters: The counters of all workers of this gateway: the first set of each, then the second.
         context: Which worker this is, and what it shares with the others; None for a gateway in one process.
-        certificates: What was made of the files that the settings name; None to read them.
+        material: The certificates and keys in the files that the settings name; None to read them.
     """
 
     def __init__(
@@ -89,14 +89,15 @@ class Worker:
         bound: Mapping[str, Bound],
         counters: Sequence[SharedCounters],
         context: WorkerContext | None = None,
-        certificates: Certificates | None = None,
+        material: KeyMaterial | None = None,
     ) -> None:
         self._settings = loaded.settings
         self._bound = bound
         self._counters = counters
         self._context = context
         self._book = RuleBook(loaded.rules)
-        self._certificates = CertificateBook(loaded.settings, certificates or load_certificates(loaded.settings))
+        self._material = KeyMaterialBook(loaded.settings, material or load_key_material(loaded.settings))
+        self._certificates = self._material.certificates
         self._reload: Callable[[], Coroutine[None, None, bool]] | None = None
         self._reloading: asyncio.Task[bool] | None = None
         self._retired = False
@@ -157,7 +158,8 @@ class Worker:
             forwarder = self._forwarder(events, tracing)
             stack.callback(forwarder.close)
 
-            rings = KeyRings()
+            rings = KeyRings(self._material.current.keys)
+            self._material.follow_keys = rings.use
             identity = build_identity(settings.identity, settings.intake.max_header, rings, events.identity_rejected)
             redis = await stack.enter_async_context(connected(settings.store))
             workers = Workers(context.runtime.folder, context.number, context.workers)
@@ -166,7 +168,7 @@ class Worker:
                 stop.is_set, lambda: limiter.is_degraded, lambda: revisions.in_force.pin is not None, metrics.scrape
             )
             control = ControlPlane(
-                settings, workers, context.runtime.since, book, self._certificates, identity, rings, limiter, redis,
+                settings, workers, context.runtime.since, book, self._material, identity, rings, limiter, redis,
                 poller, events, metrics, log, status, Explainer(settings, rings).explain, rule_tests_of(settings),
                 revisions,
             )  # fmt: skip

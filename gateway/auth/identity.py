@@ -5,8 +5,8 @@ from collections.abc import Callable
 from gateway.auth.caller_token import Verifier
 from gateway.auth.key_ring import KeyRings
 from gateway.limits.identity import Identity
-from gateway.limits.identity_source import ApiKey, BearerToken, Rejection, TrustedHeader
-from gateway.settings.identity import IdentityPolicy, Jwt
+from gateway.limits.identity_source import ApiKey, BearerToken, IdentitySource, Rejection, TrustedHeader
+from gateway.settings.identity import ApiKeys, IdentityPolicy, Jwt, Source
 
 
 def build_identity(
@@ -20,15 +20,19 @@ def build_identity(
         rings: The keys of tokens.
         report: Is told what was not accepted.
     """
-    sources = [
-        _bearer_token(source, max_header, rings) if isinstance(source, Jwt) else source for source in policy.sources
-    ]
+    sources = [_source(place, source, max_header, rings) for place, source in policy.places()]
     return Identity(sources, policy.trusted_proxies, policy.hash_key, report)
 
 
-def _bearer_token(jwt: Jwt, max_header: int, rings: KeyRings) -> BearerToken:
-    verifier = Verifier(jwt.policy, max_header, rings.of(jwt.policy))
-    return BearerToken(verifier, jwt.claim, jwt.tier_claim, jwt.header, jwt.bearer, jwt.cookie, jwt.attributes)
+def _source(place: str, source: Source, max_header: int, rings: KeyRings) -> IdentitySource:
+    if isinstance(source, ApiKeys):
+        return ApiKey(rings.api_keys(place), source.header, source.attributes)
+    if not isinstance(source, Jwt):
+        return source
+    verifier = Verifier(source.policy, max_header, rings.of(place, source.policy))
+    return BearerToken(
+        verifier, source.claim, source.tier_claim, source.header, source.bearer, source.cookie, source.attributes
+    )
 
 
 def identity_headers(policy: IdentityPolicy) -> list[str]:
@@ -44,4 +48,4 @@ def identity_headers(policy: IdentityPolicy) -> list[str]:
 
 def credential_headers(policy: IdentityPolicy) -> list[str]:
     """Names of the headers in which callers send a token or a key."""
-    return [source.header for source in policy.sources if isinstance(source, Jwt | ApiKey)]
+    return [source.header for source in policy.sources if isinstance(source, Jwt | ApiKeys)]

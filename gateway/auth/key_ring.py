@@ -1,10 +1,12 @@
-"""`KeyRing`: the keys that verify the tokens of one policy; `KeyRings`: those of all policies of a worker."""
+"""`KeyRing`: the keys that verify the tokens of one policy; `KeyRings`: all keys of a worker, API keys too."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jwt
 
+from gateway.config.keys import Keys
+from gateway.limits.identity_source import Claim
 from gateway.settings.token_key import Jwks, TokenKey, TokenPolicy
 
 
@@ -50,24 +52,70 @@ class KeyRing:
         return key
 
 
+class ApiKeyRing:
+    """The API keys in force, of which only hashes are known. They may be replaced at any time.
+
+    Args:
+        holders: The holders of the first ones, by SHA-256 in hexadecimal.
+    """
+
+    __slots__ = ("_holders",)
+
+    def __init__(self, holders: Mapping[str, Claim]) -> None:
+        self._holders = holders
+
+    def use(self, holders: Mapping[str, Claim]) -> None:
+        """Replace the keys in force."""
+        self._holders = holders
+
+    def get(self, digest: str, /) -> Claim | None:
+        """The holder of the key with a SHA-256."""
+        return self._holders.get(digest)
+
+
 class KeyRings:
-    """The key rings of a worker. Policies with the same `jwks` share one."""
+    """The keys of a worker. Those in files are replaced by reloads, those of issuers by whoever fetches them.
 
-    __slots__ = ("_rings",)
+    Args:
+        keys: What the files held at first.
+    """
 
-    def __init__(self) -> None:
-        self._rings: dict[TokenPolicy | Jwks, KeyRing] = {}
+    __slots__ = ("_api_keys", "_keys", "_published", "_tokens")
 
-    def of(self, policy: TokenPolicy) -> KeyRing:
-        """That of a policy."""
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._tokens: dict[str, KeyRing] = {}
+        self._api_keys: dict[str, ApiKeyRing] = {}
+        self._published: dict[Jwks, KeyRing] = {}
+
+    def of(self, place: str, policy: TokenPolicy) -> KeyRing:
+        """The keys of tokens.
+
+        Args:
+            place: Of the policy, in the settings.
+            policy: Which tokens are accepted. Those with the same `jwks` share a ring.
+        """
         jwks = policy.jwks
         if jwks is not None and jwks.url is not None:
-            return self._rings.setdefault(jwks, KeyRing(is_published=True))
-        return self._rings.setdefault(policy, KeyRing(policy.keys))
+            return self._published.setdefault(jwks, KeyRing(is_published=True))
+        return self._tokens.setdefault(place, KeyRing(self._keys.tokens.get(place, policy.keys)))
+
+    def api_keys(self, place: str) -> ApiKeyRing:
+        """The API keys of a source, by its place in the settings."""
+        return self._api_keys.setdefault(place, ApiKeyRing(self._keys.holders[place]))
+
+    def use(self, keys: Keys) -> None:
+        """Replace the keys in files. Tokens are verified anew only where keys have changed."""
+        self._keys = keys
+        for place, ring in self._tokens.items():
+            if ring.keys != keys.tokens[place]:
+                ring.use(keys.tokens[place])
+        for place, known in self._api_keys.items():
+            known.use(keys.holders[place])
 
     def published(self) -> list[tuple[Jwks, KeyRing]]:
         """The key rings of issuers that publish their keys."""
-        return [(jwks, ring) for jwks, ring in self._rings.items() if isinstance(jwks, Jwks)]
+        return list(self._published.items())
 
 
 def _prepare(key: TokenKey) -> PreparedKey:

@@ -12,7 +12,7 @@ import uvloop
 
 from gateway.commands.config import add_config_flags, load_config
 from gateway.commands.console import print_error, print_output
-from gateway.config.certificates import load_certificates
+from gateway.config.key_material import load_key_material
 from gateway.config.loader import Loaded
 from gateway.config.rule_test import load_rule_tests
 from gateway.config.summary import summary, table
@@ -45,6 +45,7 @@ def add_commands(commands: Any) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     loaded = load_config(options, print_error)
+    material = load_key_material(loaded.settings)
     tests = run_rule_tests(load_rule_tests(loaded.settings, loaded.rules), loaded.rules)
     failures = failures_of(tests)
     for failure in failures:
@@ -58,11 +59,10 @@ def _check(options: argparse.Namespace) -> int:
     from gateway.proxy.request_parser import require_c_parser  # noqa: PLC0415
 
     require_c_parser()
-    certificates = load_certificates(loaded.settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         # A lookup that nobody waits for any more may still fail, and its thread is waited for: print before that.
         runner.get_loop().set_exception_handler(lambda _loop, _context: None)
-        reached = runner.run(check_online(loaded.settings, certificates, has_quotas=loaded.rules.has_quotas))
+        reached = runner.run(check_online(loaded.settings, material.certificates, has_quotas=loaded.rules.has_quotas))
         print_output(show(loaded, tests, reached))
     return int(bool(failures) or any(each.error for each in reached))
 

@@ -14,6 +14,7 @@ from gateway.commands.console import print_error, printable_lines
 from gateway.commands.control_client import DEFAULT_CONFIG, ControlClient, add_client_flags
 from gateway.commands.override import quota_text
 from gateway.config.flags import Flags
+from gateway.config.keys import load_keys
 from gateway.config.loader import load
 from gateway.config.operator_error import OperatorError
 from gateway.config.summary import table
@@ -98,7 +99,7 @@ def _offline(options: argparse.Namespace, question: Question) -> dict[str, Any]:
         print_error(f"warning: {warning}")
     loop = asyncio.new_event_loop()
     try:
-        explainer = Explainer(loaded.settings, KeyRings())
+        explainer = Explainer(loaded.settings, KeyRings(load_keys(loaded.settings)))
         return as_document(explainer.explain(loaded.rules.at(time_ns() // 1000), question, loop))
     finally:
         loop.close()

@@ -18,7 +18,7 @@ from gateway.analytics.open import open_sink
 from gateway.app import Worker
 from gateway.commands.config import add_config_flags, load_config
 from gateway.commands.console import print_unless_blocked
-from gateway.config.certificates import Certificates, load_certificates
+from gateway.config.key_material import KeyMaterial, load_key_material
 from gateway.config.loader import Loaded
 from gateway.control.audit.log_file import open_audit_log
 from gateway.control.reload.revisions import Revisions
@@ -68,7 +68,7 @@ def _serve(options: argparse.Namespace) -> int:
     loaded = _with_state(load_config(options, print_unless_blocked), options.config)
     settings = loaded.settings
     count = worker_count(settings)
-    certificates = load_certificates(settings)
+    material = load_key_material(settings)
     if settings.analytics.is_on:
         open_sink(settings.analytics)  # what it needs is installed, or is reported as missing now
     if inherited is not None and inherited.dry_run:
@@ -89,7 +89,7 @@ def _serve(options: argparse.Namespace) -> int:
         bound = {plane: _by_listener(each, plane, sockets) for plane, each in settings.listeners.items()}
         print_unless_blocked(banner(loaded, bound, count))
         runtime = stack.enter_context(open_runtime())
-        return _supervise(loaded, certificates, sockets, locks, bound, count, runtime, inherited)
+        return _supervise(loaded, material, sockets, locks, bound, count, runtime, inherited)
 
 
 def _with_state(loaded: Loaded, config: Path | None) -> Loaded:
@@ -158,7 +158,7 @@ def _open_counters(layout: str, count: int, state: InheritedState | None) -> lis
 
 def _supervise(
     loaded: Loaded,
-    certificates: Certificates,
+    material: KeyMaterial,
     sockets: Mapping[str, Sequence[socket]],
     locks: Mapping[str, int],
     bound: Mapping[str, Bound],
@@ -176,7 +176,7 @@ def _supervise(
         # Another worker's socket would go on listening here when that worker has closed it.
         kept = {each for each_bound in mine.values() for opened in each_bound.values() for each in opened}
         close_sockets(each for opened in sockets.values() for each in opened if each not in kept)
-        worker = Worker(loaded, mine, counters, context, certificates)
+        worker = Worker(loaded, mine, counters, context, material)
 
         def report_ready() -> None:
             _report(task.ready)

@@ -3,17 +3,17 @@
 import re
 from contextlib import suppress
 
-from gateway.config.attribute import by_attribute
+from gateway.config.attribute import attribute, by_attribute
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
-from gateway.config.location import path
+from gateway.config.location import file
 from gateway.config.node import Node
-from gateway.config.reader import reads, scalar, string
-from gateway.config.scalar import header, text
+from gateway.config.reader import reads, string
+from gateway.config.scalar import each, header, text
 from gateway.config.section import Section
-from gateway.config.source import Source
 from gateway.limits.caller import NOTHING
-from gateway.limits.identity_source import ApiKey, Claim
+from gateway.limits.identity_source import Claim
+from gateway.settings.identity import ApiKeys
 
 _SHA256 = "[0-9a-f]{64}"
 
@@ -42,7 +42,7 @@ HOLDER = Section(
     (Claim,),
     _holder,
     required=("sha256", "user"),
-    about="A list of API keys. A `keys_file` holds such a list, too.",
+    about="A list of API keys.",
     meanings={
         "sha256": "The key's SHA-256: `printf %s THE-KEY | sha256sum`.",
         "user": "The ID of the user whose key it is.",
@@ -64,30 +64,26 @@ def _holders(node: Node) -> dict[str, Claim]:
     return holders
 
 
-@reads("file", scalar())
-def _holders_file(node: Node) -> dict[str, Claim]:
-    source = Source.of(path(node), node.source.findings)
-    return _holders(Node(source, source.compose()))
-
-
-def _api_key(entries: Entries) -> ApiKey:
+def _api_keys(entries: Entries) -> ApiKeys:
     if "keys" not in entries and "keys_file" not in entries:
         raise entries.node.refuse("there are no API keys here; write 'keys' or 'keys_file'")
-    listed, filed = entries.values.pop("keys", {}), entries.values.pop("keys_file", {})
-    if listed.keys() & filed.keys():
-        raise entries.at("keys").refuse("a key is given both here and in 'keys_file'")
-    return entries.build(ApiKey, holders=listed | filed)
+    where = entries.values.pop("keys_file", None)
+    if "attributes" in entries and "keys_file" not in entries:
+        entries.at("attributes").refuse("this is for keys in a 'keys_file'; those in 'keys' have their attributes there")
+    listed = [name for claim in entries.values.get("keys", {}).values() for name in claim.attributes]
+    names = dict.fromkeys([*entries.values.pop("attributes", ()), *listed])
+    return entries.build(ApiKeys, file=where, attributes=tuple(names))
 
 
 API_KEY = Section(
     "identity.sources.api_key",
-    {"header": header, "keys": _holders, "keys_file": _holders_file},
-    (ApiKey,),
-    _api_key,
+    {"header": header, "keys": _holders, "keys_file": file, "attributes": each(attribute, least=1)},
+    (ApiKeys,),
+    _api_keys,
     about="A key that the client sends in a header. Only hashes of keys are kept. Give `keys`, `keys_file` or both.",
     meanings={
-        "header": "The header that holds the key.",
         "keys": "The known keys.",
-        "keys_file": "A file with such a list.",
+        "keys_file": "A file of more of them, in JSON Lines: one such key a line. It is read again by each reload.",
+        "attributes": "The names of the attributes that keys in the file may have: `[org, team]`.",
     },
 )

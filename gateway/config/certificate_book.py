@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from ssl import SSLContext, SSLObject, SSLSocket
 
-from gateway.config.certificates import Certificates, load_certificates
-from gateway.settings.gateway import Settings
+from gateway.config.certificates import Certificates
 from gateway.settings.listener import Tls
 
 
@@ -12,7 +11,6 @@ class CertificateBook:
     """Holds the certificates in force.
 
     Args:
-        settings: Name the files.
         current: What was made of them at first.
         follow: Called with what replaces it.
 
@@ -21,18 +19,9 @@ class CertificateBook:
         follow: As above.
     """
 
-    def __init__(self, settings: Settings, current: Certificates) -> None:
-        self._settings = settings
+    def __init__(self, current: Certificates) -> None:
         self.current = current
         self.follow: Callable[[Certificates], object] = _ignore
-
-    def read(self) -> Certificates:
-        """What the files hold now. Blocks.
-
-        Raises:
-            ConfigError: they cannot be used.
-        """
-        return load_certificates(self._settings, self.current)
 
     def replace(self, certificates: Certificates) -> None:
         """Use other certificates from now on, for new connections."""

@@ -15,8 +15,8 @@ from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
 from gateway.config.token_key import KEY_SOURCES, POLICY_KEYS, pick_policy
 from gateway.limits.address import Network, Unix
-from gateway.limits.identity_source import ApiKey, ClientCertificate, TrustedHeader
-from gateway.settings.identity import IdentityPolicy, Jwt
+from gateway.limits.identity_source import ClientCertificate, TrustedHeader
+from gateway.settings.identity import ApiKeys, IdentityPolicy, Jwt, Source
 from gateway.settings.token_key import TokenPolicy
 
 _NAME = re.compile(r"[\w-]+")
@@ -58,8 +58,6 @@ def _nearest(value: str) -> str:
         return ""
     return ".".join(name for part in _NAME.findall(value) if (name := part.strip("-")))
 
-
-AnySource = TrustedHeader | Jwt | ApiKey | ClientCertificate
 
 _ADDRESS = "client_address"
 _MIN_KEY_LENGTH, _MAX_KEY_LENGTH = 16, 64
@@ -126,7 +124,7 @@ CLIENT_CERTIFICATE = Section(
         "`subject`, the SHA-256 of its subject. A certificate with several URIs or DNS names identifies nobody.",
     },
 )
-SOURCES: Mapping[str, Reader[AnySource]] = {
+SOURCES: Mapping[str, Reader[Source]] = {
     "trusted_header": HEADER,
     "jwt": JWT,
     "api_key": API_KEY,
@@ -134,7 +132,7 @@ SOURCES: Mapping[str, Reader[AnySource]] = {
 }
 
 
-def _source(node: Node) -> AnySource:
+def _source(node: Node) -> Source:
     entries = node.entries()
     if len(entries) != 1:
         raise node.refuse(f"a source has one key, its kind: {', '.join(SOURCES)}; or is the word {_ADDRESS}")
@@ -159,7 +157,7 @@ def _source(node: Node) -> AnySource:
         },
     },
 )
-def _sources(node: Node) -> tuple[AnySource, ...]:
+def _sources(node: Node) -> tuple[Source, ...]:
     """The client's address may be named as the last source, and is the last one in any case."""
     sources = []
     items = node.items()
@@ -204,7 +202,7 @@ def _check_proxy_headers(entries: Entries) -> None:
     for name in entries.get("proxy_headers", defaults.proxy_headers) or ():
         start = name.lower().removesuffix("*")
         for source in sources:
-            if not isinstance(source, Jwt | ApiKey):
+            if not isinstance(source, Jwt | ApiKeys):
                 continue
             asked = source.header.lower()
             if asked.startswith(start) if "*" in name else asked == start:

@@ -1,5 +1,6 @@
 """Reads which JSON Web Tokens are accepted: keys, audience, issuer."""
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import jwt
@@ -7,7 +8,7 @@ import jwt
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.jwks import jwks_section, read_key_set_file
-from gateway.config.location import file
+from gateway.config.location import file, path
 from gateway.config.node import Node
 from gateway.config.number import seconds
 from gateway.config.reader import Reader, reads, scalar
@@ -18,19 +19,16 @@ from gateway.settings.control import AdminPolicy
 from gateway.settings.token_key import Algorithm, Jwks, ScopeName, TokenKey, TokenPolicy
 
 _MIN_SECRET_LENGTH = 32
-_MAX_PEM_LENGTH = 65_536
+_MAX_LENGTH = 65_536
+"""Bytes of a key that are read."""
+
 _SECRET = Secret("secret", f"the shared secret of HS256, at least {_MIN_SECRET_LENGTH} bytes")
 
 
 @reads("file", scalar())
 def _public_key(node: Node) -> bytes:
     with file(node).open("rb") as stream:
-        key = stream.read(_MAX_PEM_LENGTH)
-    if b"PRIVATE KEY-----" in key:
-        raise node.refuse("this is a private key; the gateway only needs the public one, so keep this one elsewhere")
-    if b"-----BEGIN " not in key or b"PUBLIC KEY-----" not in key:
-        raise node.refuse("this is not a public key in PEM: a file that starts with -----BEGIN PUBLIC KEY-----")
-    return key
+        return stream.read(_MAX_LENGTH)
 
 
 def _key(entries: Entries) -> TokenKey:
@@ -47,24 +45,49 @@ def _key(entries: Entries) -> TokenKey:
     key = secret if algorithm == "HS256" else public_key
     if key is None:
         raise InvalidError
-    if algorithm == "HS256" and len(key) < _MIN_SECRET_LENGTH:
-        raise entries.at(source).refuse(
+    node = entries.at(source)
+    if why := _problem(algorithm, key):
+        raise node.refuse(why)
+    return entries.build(TokenKey, key=key, file=path(node) if source.endswith("_file") else None)
+
+
+def _problem(algorithm: str, key: bytes) -> str:
+    """Why a key is not for its algorithm, or too weak for it (RFC 7518 section 3.3); empty if it can be used."""
+    if algorithm == "HS256":
+        if len(key) >= _MIN_SECRET_LENGTH:
+            return ""
+        return (
             f"a secret for HS256 is at least {_MIN_SECRET_LENGTH} bytes long, this one has {len(key)}; "
             "make one with: openssl rand -hex 32"
         )
-    _check_strength(entries.at(source), algorithm, key)
-    return entries.build(TokenKey, key=key)
-
-
-def _check_strength(node: Node, algorithm: str, key: bytes) -> None:
-    """Refuse a key that is not for its algorithm, or too weak for it (RFC 7518 section 3.3)."""
+    if b"PRIVATE KEY-----" in key:
+        return "this is a private key; the gateway only needs the public one, so keep this one elsewhere"
+    if b"-----BEGIN " not in key or b"PUBLIC KEY-----" not in key:
+        return "this is not a public key in PEM: a file that starts with -----BEGIN PUBLIC KEY-----"
     wanted = jwt.get_algorithm_by_name(algorithm)
     try:
         weakness = wanted.check_key_length(wanted.prepare_key(key))
     except (jwt.InvalidKeyError, ValueError, TypeError):
-        raise node.refuse(f"this is not a key for {algorithm}") from None
-    if weakness:
-        raise node.refuse(f"this key is too short for {algorithm}; make another with: gateway token keygen")
+        return f"this is not a key for {algorithm}"
+    return f"this key is too short for {algorithm}; make another with: gateway token keygen" if weakness else ""
+
+
+def read_again(key: TokenKey) -> TokenKey:
+    """A key as its file has it now. Blocks.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: what it holds cannot be used; the message says why.
+    """
+    if key.file is None:
+        return key
+    with key.file.open("rb") as opened:
+        content = opened.read(_MAX_LENGTH)
+    if key.algorithm == "HS256":
+        content = content.rstrip(b"\r\n")
+    if why := _problem(key.algorithm, content):
+        raise ValueError(why)
+    return replace(key, key=content)
 
 
 def _section(path: str, **more: Reader[Any]) -> Section[TokenKey]:

@@ -16,7 +16,8 @@ from gateway.auth.grant import Actor, Scope
 from gateway.auth.guard import Guard, RefusedAttempt
 from gateway.auth.key_ring import KeyRings
 from gateway.auth.timestamps import timestamp
-from gateway.config.certificate_book import CertificateBook
+from gateway.config.key_material import KeyMaterialBook
+from gateway.config.keys import ADMIN
 from gateway.control.audit.api import AuditApi
 from gateway.control.audit.log_file import open_audit_log
 from gateway.control.audit.writer import AuditWriter, Head
@@ -83,7 +84,7 @@ class ControlPlane:
         workers: The workers of this gateway, as this one sees them.
         since: When the gateway started, in ISO 8601.
         book: The rules in force.
-        certificates: The certificates in force.
+        material: The certificates and keys in force.
         identity: Makes a caller of a user id.
         rings: The keys of tokens.
         limiter: Decides.
@@ -109,7 +110,7 @@ class ControlPlane:
         workers: Workers,
         since: str,
         book: RuleBook,
-        certificates: CertificateBook,
+        material: KeyMaterialBook,
         identity: Identity,
         rings: KeyRings,
         limiter: Limiter,
@@ -131,7 +132,7 @@ class ControlPlane:
         self._hosts = Hosts([*bound, *control.hosts], self._cors)
         head = Head(redis, prefix) if redis is not None else None
         self._audit = AuditWriter(open_audit_log(control), head, lambda: book.current.revision, log, metrics.audited)
-        verifier = AdminVerifier(control.admin, rings.of(control.admin.tokens)) if control.admin else None
+        verifier = AdminVerifier(control.admin, rings.of(ADMIN, control.admin.tokens)) if control.admin else None
         count = metrics.identity_rejected
         guard = Guard(verifier, "admin_token", count, self._report_refusal)
         # A guard of its own: somebody who guesses tokens on the public port does not slow down operators.
@@ -141,12 +142,12 @@ class ControlPlane:
         self._overrides = OverrideSync(store, copy, book, limiter, self._audit, log)
         metrics.watch(definitions.OVERRIDES, lambda: len(self._overrides.known.texts))
         snapshots = Snapshots(settings, workers.folder, timestamp)
-        self._switch = Switch(snapshots, workers, book, certificates, limiter, metrics, log, since)
+        self._switch = Switch(snapshots, workers, book, material, limiter, metrics, log, since)
         acceptance = Acceptance(
-            self._switch, snapshots, revisions, run_tests, workers, book, certificates, self._audit, metrics, log
+            self._switch, snapshots, revisions, run_tests, workers, book, material, self._audit, metrics, log
         )
         self.reloader = Reloader(
-            acceptance, self._switch, snapshots, revisions, workers, book, certificates, self._audit, log
+            acceptance, self._switch, snapshots, revisions, workers, book, material, self._audit, log
         )
         self._confirmation = Confirmation(revisions, self.reloader.return_if_unconfirmed, log)
         metrics.watch(definitions.RULES_PINNED, lambda: revisions.in_force.pin is not None)

@@ -250,13 +250,20 @@ def _name_in(claims: Mapping[str, object], path: tuple[str, ...]) -> str | None:
     return str(value) if type(value) is int else None  # not a bool
 
 
+class Holders(Protocol):
+    """The holders of API keys: a mapping, or one that reloads replace."""
+
+    def get(self, digest: str, /) -> Claim | None:
+        """The holder of the key with a SHA-256, in hexadecimal."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A known key in a header. Only hashes are kept: `holders` maps a key's SHA-256 in hex to its holder."""
+    """A known key in a header. Only hashes are kept: `holders` finds a key's holder by its SHA-256 in hex."""
 
     kind: ClassVar[str] = "api_key"
 
-    holders: Mapping[str, Claim] = field(repr=False)
+    holders: Holders = field(repr=False)
     header: str = "X-Api-Key"
 
     @property

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gateway.limits.address import Network, Unix
-from gateway.limits.identity_source import ApiKey, ClientCertificate, TrustedHeader
+from gateway.limits.identity_source import Claim, ClientCertificate, TrustedHeader
 from gateway.settings.token_key import TokenPolicy
 
 
@@ -36,6 +37,26 @@ class Jwt:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKeys:
+    """Keys that clients send in a header. Only their hashes are kept.
+
+    Attributes:
+        header: The header that holds the key.
+        keys: The holders of known keys, by the keys' SHA-256 in hexadecimal.
+        file: A file of more of them, in JSON Lines; each reload reads it.
+        attributes: Names of all attributes that holders of keys may have.
+    """
+
+    header: str = "X-Api-Key"
+    keys: Mapping[str, Claim] = field(default_factory=dict, repr=False)
+    file: Path | None = None
+    attributes: tuple[str, ...] = ()
+
+
+Source = TrustedHeader | Jwt | ApiKeys | ClientCertificate
+
+
+@dataclass(frozen=True, slots=True)
 class IdentityPolicy:
     """How callers are identified.
 
@@ -49,7 +70,7 @@ class IdentityPolicy:
         hash_key: Key of the hash under which user IDs are stored. All gateways on one Redis need the same one.
     """
 
-    sources: tuple[TrustedHeader | Jwt | ApiKey | ClientCertificate, ...] = ()
+    sources: tuple[Source, ...] = ()
     trusted_proxies: tuple[Network | Unix, ...] = ()
     proxy_headers: tuple[str, ...] = ()
     hash_key: bytes = field(default=b"", repr=False)
@@ -58,3 +79,7 @@ class IdentityPolicy:
     def attributes(self) -> Sequence[Collection[str]]:
         """Names of the attributes that each source may find."""
         return [source.attributes for source in self.sources]
+
+    def places(self) -> list[tuple[str, Source]]:
+        """The sources, each with its place in `gateway.yaml`, such as ``identity.sources[0]``."""
+        return [(f"identity.sources[{index}]", source) for index, source in enumerate(self.sources)]

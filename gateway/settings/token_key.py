@@ -23,6 +23,7 @@ class TokenKey:
         scopes: All that a token signed with this key can permit; without it, everything. Of admin keys only.
         longest: The longest time accepted between `iat` and `exp` of a token signed with this key, instead of
             `max_lifetime`. Of admin keys only.
+        file: The file that holds the key, which each reload reads; None if it is somewhere else.
     """
 
     algorithm: Algorithm
@@ -30,6 +31,7 @@ class TokenKey:
     kid: str | None = None
     scopes: tuple[ScopeName, ...] = ()
     longest: float | None = None
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.auth.caller_token import Verifier
 from gateway.auth.key_ring import KeyRing, KeyRings
-from gateway.limits.identity_source import Rejection
+from gateway.config.keys import Keys
+from gateway.limits.identity_source import Claim, Rejection
 from gateway.settings.token_key import Jwks, TokenPolicy
 from tests.auth.keys import pair, part, signed
 
@@ -61,9 +62,18 @@ def test_the_algorithm_is_that_of_the_key_whatever_the_token_says(algorithm: str
 
 
 def test_policies_with_the_same_key_set_share_its_keys() -> None:
-    rings = KeyRings()
+    rings = KeyRings(Keys())
     other = TokenPolicy(audience=("another",), jwks=POLICY.jwks)
-    own = TokenPolicy((OLD.token_key(),))
-    assert rings.of(POLICY) is rings.of(other)
-    assert rings.of(own).keys == own.keys
-    assert rings.published() == [(POLICY.jwks, rings.of(POLICY))]
+    assert rings.of("a", POLICY) is rings.of("b", other)
+    assert rings.published() == [(POLICY.jwks, rings.of("c", POLICY))]
+
+
+def test_reloads_replace_keys_and_leave_those_alone_that_have_not_changed() -> None:
+    old, new = (OLD.token_key(),), (NEW.token_key(),)
+    policy = TokenPolicy(old)
+    rings = KeyRings(Keys({"a": old, "b": old}, {"c": {"1": Claim("ana")}}))
+    a, b, c = rings.of("a", policy), rings.of("b", policy), rings.api_keys("c")
+    kept = b.keys
+    rings.use(Keys({"a": new, "b": old}, {"c": {"2": Claim("bob")}}))
+    assert (a.keys, b.keys is kept, rings.of("a", policy) is a) == (new, True, True)
+    assert (c.get("1"), c.get("2")) == (None, Claim("bob"))

@@ -1,6 +1,7 @@
 """The shipped `config/`: it works, it names every key there is, and what it has in comments works too."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -104,7 +105,7 @@ def everything(tmp_path: Path) -> Path:
     for file in [CONFIG / "gateway.yaml", *(CONFIG / "rules").glob("*.yaml"), *(CONFIG / "rule_tests").glob("*.yaml")]:
         (tmp_path / file.relative_to(CONFIG)).write_text(with_all_in_use(file.read_text()))
     digest = "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9"
-    (tmp_path / "api-keys.yaml").write_text(f"- {{sha256: {digest}, user: bob}}\n")
+    (tmp_path / "api-keys.jsonl").write_text(json.dumps({"sha256": digest, "user": "bob"}))
     named = re.findall(r" ((?:tls|secrets|keys)/[a-z.-]+)", (tmp_path / "gateway.yaml").read_text())
     for name in named:
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
 """`Acceptance`: accepts rules and puts them in force, or refuses them and changes nothing.
 
-1. The copy of the rule files is read, and so are the files of certificates, which are not copied: private keys are
-   among them. A rollback leaves certificates as they are. If anything is wrong, or the rules fail their tests, it is
-   reported, and nothing changes. The tests run once, in this worker.
+1. The copy of the rule files is read, and so are the files of certificates and keys, which are not copied, because
+   they hold secrets. A rollback leaves certificates and keys as they are. If anything is wrong, or the rules fail their
+   tests, it is reported, and nothing changes. The tests run once, in this worker.
 2. Every worker prepares (`switch`).
 3. The rules are kept as a revision (`revisions`), and the change is written to the audit log.
 4. It is noted on disk which revision is in force, and on what terms (`in_force`). Then every worker switches.
@@ -17,9 +17,8 @@ from typing import Any
 
 from gateway.auth.grant import Actor
 from gateway.auth.timestamps import format_timestamp, timestamp
-from gateway.config.certificate_book import CertificateBook
-from gateway.config.certificates import Certificates
 from gateway.config.diagnostic import ConfigError, Diagnostic
+from gateway.config.key_material import KeyMaterialBook
 from gateway.control.audit.writer import AuditWriter
 from gateway.control.errors import (
     ConflictError,
@@ -75,7 +74,7 @@ class Acceptance:
         run_tests: Runs the tests of new rules.
         workers: Of them, one changes rules at a time.
         book: The rules in force.
-        certificates: The certificates in force.
+        material: The certificates and keys in force.
         audit: Records what changed.
         metrics: Count reloads.
         log: Of this process.
@@ -89,7 +88,7 @@ class Acceptance:
         run_tests: RunRuleTests,
         workers: Workers,
         book: RuleBook,
-        certificates: CertificateBook,
+        material: KeyMaterialBook,
         audit: AuditWriter,
         metrics: Metrics,
         log: Log,
@@ -100,7 +99,7 @@ class Acceptance:
         self._run_tests = run_tests
         self._workers = workers
         self._book = book
-        self._certificates = certificates
+        self._material = material
         self._audit = audit
         self._metrics = metrics
         self._log = log
@@ -155,14 +154,15 @@ class Acceptance:
         number = 0  # of the revision that this makes
         try:
             new = await asyncio.to_thread(self._snapshots.read, name)
-            certificates = self._certificates.current if files is None else await self._read_certificates()
+            held = self._material.current
+            material = held if files is None else await asyncio.to_thread(self._material.read)
             changed = diff_rules(old, new.rules)
-            renewed = certificates.changed_since(self._certificates.current)
+            renewed = await asyncio.to_thread(material.changes_since, held)
             result: dict[str, Any] = {
                 "revision": new.rules.revision,
                 "previous": old.revision,
                 "changed": changed,
-                "certificates": renewed,
+                **renewed,
                 "warnings": [str(warning) for warning in new.warnings],
                 "dry_run": change.dry_run,
             }
@@ -174,12 +174,16 @@ class Acceptance:
             if files is not None and not await asyncio.to_thread(self._is_kept, before.number, files):
                 number = await asyncio.to_thread(self._revisions.next_number)
             in_force = terms(number or before.number, new.rules.revision)
-            await self._switch.prepare(name, new.rules, certificates)
+            await self._switch.prepare(name, new.rules, material)
             if number and files is not None:
                 actor, checksums = change.actor, (new.rules.revision, old.revision)
                 made = Revision(number, timestamp(), actor.subject, actor.source, *checksums, changed, files)
                 await asyncio.to_thread(self._revisions.add, made)
-            after = {"revision": new.rules.revision, **changed, **({"certificates": renewed} if renewed else {})}
+            after = {
+                "revision": new.rules.revision,
+                **changed,
+                **{name: each for name, each in renewed.items() if each},
+            }
             await self._audit.record(
                 change.actor,
                 change.action,
@@ -196,15 +200,18 @@ class Acceptance:
                 await asyncio.to_thread(self._revisions.remove, number)
             raise
         try:
-            await self._switch.commit(name, certificates.digest)
+            await self._switch.commit(name, material.digest)
         except WorkerUnresponsiveError as error:
             self._log.event("reload_incomplete", level="error", why=str(error), revision=new.rules.revision)
             raise ReloadFailedError("the new rules are in force, but a worker may still use the old ones") from None
         finally:
             self._metrics.reloaded("applied")
         self._note_in_force(new.rules.revision, old.revision, in_force)
-        if renewed:
-            self._log.event("certificates_reloaded", certificates=renewed)
+        if renewed["certificates"]:
+            self._log.event("certificates_reloaded", certificates=renewed["certificates"])
+        if renewed["keys"]:
+            counts = renewed["keys"].get("api_keys", {})
+            self._log.event("keys_reloaded", token_keys=renewed["keys"].get("token_keys", []), **counts)
         pending = in_force.pending
         confirm_by = format_timestamp(pending.deadline) if pending else None
         return {**result, "number": in_force.number, "confirm_by": confirm_by}
@@ -227,9 +234,6 @@ class Acceptance:
             self._log.event(
                 "rules_unconfirmed", level="warning", number=in_force.number, returns_to=pending.previous, at=deadline
             )
-
-    async def _read_certificates(self) -> Certificates:
-        return await asyncio.to_thread(self._certificates.read)
 
     def _is_kept(self, number: int, files: RuleFiles) -> bool:
         """Whether a revision has the same files."""

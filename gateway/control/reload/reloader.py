@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.auth.grant import Actor
 from gateway.auth.timestamps import format_timestamp, now, timestamp
-from gateway.config.certificate_book import CertificateBook
+from gateway.config.key_material import KeyMaterialBook
 from gateway.control.audit.writer import AuditWriter
 from gateway.control.errors import ConflictError, ControlError, RevisionsUnavailableError
 from gateway.control.reload.acceptance import Acceptance, Change
@@ -34,7 +34,7 @@ class Reloader:
         revisions: The rules that were accepted so far.
         workers: Of them, one reloads at a time.
         book: The rules in force.
-        certificates: The certificates in force.
+        material: The certificates and keys in force.
         audit: Records what changed.
         log: Of this process.
     """
@@ -47,7 +47,7 @@ class Reloader:
         revisions: Revisions,
         workers: Workers,
         book: RuleBook,
-        certificates: CertificateBook,
+        material: KeyMaterialBook,
         audit: AuditWriter,
         log: Log,
     ) -> None:
@@ -57,7 +57,7 @@ class Reloader:
         self._revisions = revisions
         self._workers = workers
         self._book = book
-        self._certificates = certificates
+        self._material = material
         self._audit = audit
         self._log = log
 
@@ -183,7 +183,7 @@ class Reloader:
                 ) from None
             name = await asyncio.to_thread(self._snapshots.write, revision.files)
             new = await asyncio.to_thread(self._snapshots.read, name)
-            old, certificates = self._book.current, self._certificates.current
+            old, material = self._book.current, self._material.current
             after = before.returned(old.revision, timestamp())
             try:
                 await asyncio.to_thread(self._revisions.put, after)
@@ -191,11 +191,11 @@ class Reloader:
                 self._revisions.remember(after)
                 self._log.event("reload_failed", level="error", why=str(error))
             try:
-                await self._switch.prepare(name, new.rules, certificates)
+                await self._switch.prepare(name, new.rules, material)
             except WorkerUnresponsiveError as error:
                 self._log.event("reload_failed", level="error", why=str(error))
             try:
-                await self._switch.commit(name, certificates.digest)
+                await self._switch.commit(name, material.digest)
             except WorkerUnresponsiveError as error:
                 self._log.event("reload_incomplete", level="error", why=str(error), revision=new.rules.revision)
             self._log.event(

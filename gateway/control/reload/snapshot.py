@@ -92,15 +92,17 @@ class Snapshots:
         """Remove a copy."""
         shutil.rmtree(self._folder / name, ignore_errors=True)
 
-    def commit(self, name: str, certificates: str) -> str:
-        """Note that a copy is in force from now on, with certificates of a digest. Returns the time, in ISO 8601.
+    def commit(self, name: str, material: str) -> str:
+        """Note that a copy is in force from now on, with certificates and keys of a digest.
+
+        Returns the time, in ISO 8601.
 
         The one before is kept, because a worker that starts may be about to read it. All others are removed.
         """
         before = self.in_force()
         since = self._clock()
         new = self._folder / "in-force.new"
-        new.write_text(json.dumps({"name": name, "since": since, "certificates": certificates}))
+        new.write_text(json.dumps({"name": name, "since": since, "material": material}))
         new.replace(self._folder / "in-force")
         for copy in self._folder.glob("rules-*"):
             if copy.name not in (name, before and before[0]):
@@ -108,9 +110,12 @@ class Snapshots:
         return since
 
     def in_force(self) -> tuple[str, str, str] | None:
-        """The name of the copy in force, since when, and the certificates' digest; None before the first reload."""
+        """The name of the copy in force, since when, and the digest of certificates and keys.
+
+        None before the first reload.
+        """
         try:
             noted = json.loads((self._folder / "in-force").read_text())
         except FileNotFoundError:
             return None
-        return noted["name"], noted["since"], noted["certificates"]
+        return noted["name"], noted["since"], noted["material"]

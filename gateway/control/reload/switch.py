@@ -1,9 +1,9 @@
-"""`Switch`: puts rules and certificates in force in every worker of this gateway.
+"""`Switch`: puts rules, certificates and keys in force in every worker of this gateway.
 
-It takes two steps. Every worker reads the copy of the rule files and the certificates, and replies that it has, and
-that they are the same (prepare). Then the copy is noted as in force, for workers that start later, and every worker
-switches (commit). That is one assignment, and a request looks at the rules in force only once, so none is decided by a
-mix of old and new rules. Certificates are used for new connections.
+It takes two steps. Every worker reads the copy of the rule files, the certificates and the keys, and replies that it
+has, and that they are the same (prepare). Then the copy is noted as in force, for workers that start later, and every
+worker switches (commit). That is one assignment, and a request looks at the rules in force only once, so none is
+decided by a mix of old and new rules. Certificates are used for new connections.
 
 Buckets are not touched. What was spent stays spent: a bucket's debt is converted when it is next charged.
 """
@@ -13,9 +13,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from gateway.config.certificate_book import CertificateBook
-from gateway.config.certificates import Certificates
 from gateway.config.diagnostic import ConfigError
+from gateway.config.key_material import KeyMaterial, KeyMaterialBook
 from gateway.control.reload.snapshot import Snapshots
 from gateway.control.reload.worker_channel import Message, Workers, WorkerUnresponsiveError
 from gateway.limiter.limiter import Limiter
@@ -24,25 +23,25 @@ from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 
 
-class CertificatesDifferError(Exception):
-    """A worker has read other certificates than the one that reloads."""
+class FilesDifferError(Exception):
+    """A worker has read other certificates or keys than the one that reloads."""
 
 
 class _Prepared(NamedTuple):
     """What the next commit applies."""
 
     rules: Rules
-    certificates: Certificates
+    material: KeyMaterial
 
 
 class Switch:
-    """Puts rules and certificates in force.
+    """Puts rules, certificates and keys in force.
 
     Args:
         snapshots: Copies of the rule files.
         workers: The other workers.
         book: The rules in force.
-        certificates: The certificates in force.
+        material: The certificates and keys in force.
         limiter: Forgets what it knows of buckets when rules change.
         metrics: Show the rules in force.
         log: Of this process.
@@ -57,7 +56,7 @@ class Switch:
         snapshots: Snapshots,
         workers: Workers,
         book: RuleBook,
-        certificates: CertificateBook,
+        material: KeyMaterialBook,
         limiter: Limiter,
         metrics: Metrics,
         log: Log,
@@ -66,7 +65,7 @@ class Switch:
         self._snapshots = snapshots
         self._workers = workers
         self._book = book
-        self._certificates = certificates
+        self._material = material
         self._limiter = limiter
         self._metrics = metrics
         self._log = log
@@ -82,16 +81,16 @@ class Switch:
                 await self._commit(*in_force)
             yield
 
-    async def prepare(self, name: str, rules: Rules, certificates: Certificates) -> None:
+    async def prepare(self, name: str, rules: Rules, material: KeyMaterial) -> None:
         """Have every worker read a copy.
 
         Raises:
             WorkerUnresponsiveError: one could not.
         """
-        self._prepared = {name: _Prepared(rules, certificates)}
-        # Certificates that stay as they are need not be read again.
-        digest = "" if certificates is self._certificates.current else certificates.digest
-        _check(await self._workers.ask({"do": "prepare", "name": name, "certificates": digest}))
+        self._prepared = {name: _Prepared(rules, material)}
+        # What stays as it is need not be read again.
+        digest = "" if material is self._material.current else material.digest
+        _check(await self._workers.ask({"do": "prepare", "name": name, "material": digest}))
 
     def abandon(self, name: str) -> None:
         """Forget a copy that was prepared."""
@@ -99,22 +98,22 @@ class Switch:
         self._snapshots.drop(name)
 
     async def commit(self, name: str, digest: str) -> None:
-        """Put a copy in force, with certificates of a digest.
+        """Put a copy in force, with certificates and keys of a digest.
 
         Raises:
             WorkerUnresponsiveError: a worker may still use the old rules; this one does not.
         """
         since = self._snapshots.commit(name, digest)
         await self._commit(name, since, digest)
-        _check(await self._workers.ask({"do": "commit", "name": name, "since": since, "certificates": digest}))
+        _check(await self._workers.ask({"do": "commit", "name": name, "since": since, "material": digest}))
 
     async def _handle(self, message: Message) -> Message:
         """Do what another worker asks for. Returns the reply."""
         try:
             if message["do"] == "prepare":
-                self._prepared = {message["name"]: await self._prepare(message["name"], message["certificates"])}
+                self._prepared = {message["name"]: await self._prepare(message["name"], message["material"])}
             else:
-                await self._commit(message["name"], message["since"], message["certificates"])
+                await self._commit(message["name"], message["since"], message["material"])
         except Exception as error:  # noqa: BLE001 - whatever it is, the other has to know that it was not done
             self._log.failure("reload_failed", error)
             return {"error": f"a worker failed: {type(error).__name__}"}
@@ -124,33 +123,33 @@ class Switch:
         """What another worker wants to apply.
 
         Raises:
-            CertificatesDifferError: the files of certificates have changed since it read them.
+            FilesDifferError: the files of certificates or keys have changed since it read them.
         """
-        certificates = self._certificates.current
+        material = self._material.current
         if digest:
-            certificates = await asyncio.to_thread(self._certificates.read)
-            if certificates.digest != digest:
-                raise CertificatesDifferError
-        return _Prepared(await self._read(name), certificates)
+            material = await asyncio.to_thread(self._material.read)
+            if material.digest != digest:
+                raise FilesDifferError
+        return _Prepared(await self._read(name), material)
 
     async def _catch_up(self, name: str, digest: str) -> _Prepared:
         """What is in force, for a worker that has not prepared it because it started later.
 
-        The certificates with which the gateway started are better than none, and better than files that are unusable.
+        The certificates and keys with which the gateway started are better than none, and than files that are unusable.
         """
-        certificates = self._certificates.current
-        if certificates.digest != digest:
+        material = self._material.current
+        if material.digest != digest:
             try:
-                certificates = await asyncio.to_thread(self._certificates.read)
+                material = await asyncio.to_thread(self._material.read)
             except ConfigError as error:
-                self._log.event("certificates_unusable", level="error", problems=[str(each) for each in error.problems])
-        return _Prepared(await self._read(name), certificates)
+                self._log.event("files_unusable", level="error", problems=[str(each) for each in error.problems])
+        return _Prepared(await self._read(name), material)
 
     async def _commit(self, name: str, since: str, digest: str) -> None:
         prepared = self._prepared.pop(name, None)
-        rules, certificates = await self._catch_up(name, digest) if prepared is None else prepared
+        rules, material = await self._catch_up(name, digest) if prepared is None else prepared
         self._prepared.clear()
-        self._certificates.replace(certificates)
+        self._material.replace(material)
         # No await from here on: overrides are applied concurrently.
         self._book.current = rules.at(self._limiter.clock()).with_overrides(self._book.current.overrides)
         self.since = since

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.auth.identity import build_identity
 from gateway.auth.key_ring import KeyRings
 from gateway.auth.timestamps import format_timestamp
+from gateway.config.keys import Keys
 from gateway.control.errors import InvalidPlanError
 from gateway.control.overrides.listing import list_overrides
 from gateway.control.overrides.model import OverrideRecord
@@ -28,7 +29,7 @@ from tests.control.running import ENDPOINTS, limit, settings
 NOW = 1_900_000_000_000_000
 SOON = format_timestamp(NOW + 3_600_000_000)
 SOURCE = TrustedHeader("X-User-Id", attributes={"org": "X-Org", "team": "X-Team"})
-IDENTITY = build_identity(replace(settings().identity, sources=(SOURCE,)), 65_536, KeyRings(), print)
+IDENTITY = build_identity(replace(settings().identity, sources=(SOURCE,)), 65_536, KeyRings(Keys()), print)
 RULES = Rules(ENDPOINTS, (limit("each", 10, tiers={"gold": Quota(Rate(1, 1), 20)}), limit("all", 9, per=())))
 HEADER = "user,address,effect,rate,burst,limits,endpoints,tier,reason,expires_at\n"
 
