@@ -14,6 +14,7 @@ from gateway.commands.config import add_config_flags, load_config
 from gateway.commands.console import print_error, print_output
 from gateway.config.key_material import load_key_material
 from gateway.config.loader import Loaded
+from gateway.config.reloaded import reloaded_files
 from gateway.config.rule_test import load_rule_tests
 from gateway.config.summary import summary, table
 from gateway.limits.rules_diff import inventory
@@ -71,6 +72,9 @@ def _as_text(loaded: Loaded, tests: Sequence[RuleTestResult], reached: Sequence[
     text = summary(loaded, worker_count(loaded.settings))
     if tests:
         text = f"{text}\n\ntests of the rules: {summary_of(tests)}"
+    changes = [("reload (SIGHUP)", place) for place in reloaded_files(loaded.settings)]
+    changes.append(("rolling restart (SIGUSR2)", "all other settings"))
+    text = f"{text}\n\n{table(('CHANGES WITH', 'SETTING'), changes)}"
     if not reached:
         return text
     return f"{text}\n\n{table(('ONLINE', 'ADDRESS', 'RESULT'), ((e.name, e.address, str(e)) for e in reached))}"
@@ -82,6 +86,7 @@ def _as_json(loaded: Loaded, tests: Sequence[RuleTestResult], reached: Sequence[
         "revision": loaded.rules.revision,
         "workers": worker_count(loaded.settings),
         **inventory(loaded.rules.at(time_ns() // 1000)),
+        "reloaded": {place: str(file) for place, file in reloaded_files(loaded.settings).items()},
         "warnings": [str(warning) for warning in loaded.warnings],
         "tests": {"passed": len(tests) - len(failures), "failures": [str(failure) for failure in failures]},
         "online": [{**asdict(each), "ok": not each.error} for each in reached],

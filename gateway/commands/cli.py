@@ -30,6 +30,7 @@ _MODULES = {
     "override": "override",
     "overrides": "overrides",
     "token": "token",
+    "keys": "keys",
     "audit": "audit",
     "report": "report",
     "purge": "purge",

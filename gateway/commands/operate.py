@@ -28,7 +28,7 @@ def add_commands(commands: Any) -> None:
     """Add them to argparse's subcommands. They raise `ControlClientError`."""
     reload = commands.add_parser(
         "reload", help="have a running gateway read its rules again",
-        description="Have a running gateway read its rule files again. It applies them in every worker or in none.",
+        description="Have a running gateway read its rules, certificates and keys again. It applies them in every worker or in none.",
     )  # fmt: skip
     reload.add_argument("--dry-run", action="store_true", help="only show what would change")
     reload.add_argument("--fleet", action="store_true", help="then the other gateways on the same Redis, too")
@@ -96,6 +96,13 @@ def _reload_lines(result: Mapping[str, Any]) -> list[str]:
     lines = [f"rules {result['revision']} {verb} {became}"]
     for kind, changes in result["changed"].items():
         lines += [f"  {kind} {change}: {', '.join(map(_change, names))}" for change, names in changes.items() if names]
+    if result["certificates"]:
+        lines.append(f"  certificates changed: {', '.join(result['certificates'])}")
+    if "token_keys" in result["keys"]:
+        lines.append(f"  token keys changed: {', '.join(result['keys']['token_keys'])}")
+    if "api_keys" in result["keys"]:
+        counts = ", ".join(f"{count} {what}" for what, count in result["keys"]["api_keys"].items())
+        lines.append(f"  API keys: {counts}")
     lines += [f"  warning: {warning}" for warning in result["warnings"]]
     if (tests := result.get("tests")) and (tests["passed"] or tests["failed"]):
         lines.append(f"  tests: {tests['passed']} passed" + f", {tests['failed']} failed" * bool(tests["failed"]))

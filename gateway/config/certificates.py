@@ -107,6 +107,11 @@ def load_certificates(settings: Settings, before: Certificates | None = None) ->
     return Certificates(contexts, digests, expiries)
 
 
+def certificate_files(settings: Settings) -> dict[str, Path]:
+    """The files that are read, by the keys of the settings that name them."""
+    return {places[key]: file for _, places, files, _ in _wanted(settings) for key, file in files.items()}
+
+
 def upstream_context(upstream: Upstream) -> SSLContext:
     """What connections to an https upstream use.
 

@@ -43,7 +43,7 @@ class NoOverrideError(ControlError):
 
 
 class ReloadRejectedError(ControlError):
-    """Rule files, tests or certificates are invalid: `problems` has the place of each, and what is wrong there.
+    """Rules, tests, certificates or keys are invalid: `problems` has the place of each, and what is wrong there.
 
     Attributes:
         problems: As they are shown.
@@ -53,7 +53,7 @@ class ReloadRejectedError(ControlError):
     what = "problems in the files"
 
     def __init__(self, problems: list[str], why: str = "files are invalid", **members: Any) -> None:
-        super().__init__(f"{why}; the rules and certificates in force stay", problems=problems, **members)
+        super().__init__(f"{why}; what is in force stays", problems=problems, **members)
         self.problems = problems
 
 

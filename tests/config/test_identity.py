@@ -153,9 +153,7 @@ def test_admin_of_the_control_plane_has_keys(folder: Path) -> None:
     keys = "[{algorithm: HS256, secret_file: secret}]"
     text = f"control: {{admin: {{audience: gw, issuer: me, max_lifetime: 5m, keys: {keys}}}}}\n"
     admin = load_gateway_text(folder, text).settings.control.admin
-    assert admin == AdminPolicy(
-        TokenPolicy((TokenKey("HS256", SECRET, file=folder / "secret"),), ("gw",), "me"), 300.0
-    )
+    assert admin == AdminPolicy(TokenPolicy((TokenKey("HS256", SECRET, file=folder / "secret"),), ("gw",), "me"), 300.0)
 
 
 def test_trusting_everybody_is_warned_of(folder: Path) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gateway.config.reloaded import reloaded_files
 
 from gateway.config.diagnostic import ConfigError
 from gateway.config.keys import Keys, key_files, load_keys
 from gateway.limits.identity_source import Claim
 from gateway.settings.gateway import Settings
 from tests.auth.keys import pair
-from tests.config.reading import load_gateway_text
+from tests.config.reading import load_gateway_text, write_certificates
 from tests.control.key_sets.issuer import jwk, key_set
 
 TEXT = """
@@ -53,7 +54,8 @@ def problems(settings: Settings, before: Keys) -> list[str]:
 
 def test_all_keys_are_found_by_their_place(settings: Settings) -> None:
     keys = load_keys(settings)
-    assert [[key.kid for key in keys.tokens[place]] for place in (*SOURCES[:2], "control.admin")] == [["a", "b"], ["c"], [None]]
+    kids = {place: [key.kid for key in found] for place, found in keys.tokens.items()}
+    assert kids == {SOURCES[0]: ["a", "b"], SOURCES[1]: ["c"], "control.admin": [None]}
     assert keys.tokens[SOURCES[0]][0].key == b"s" * 32
     assert sorted(claim.user for claim in keys.holders[SOURCES[2]].values()) == ["ana", "bob", "listed"]
     assert "ana" not in repr(keys)
@@ -77,7 +79,7 @@ def test_the_difference_is_counted_and_no_key_is_in_it(settings: Settings, tmp_p
     }
 
 
-def test_everything_that_is_wrong_is_told_with_the_setting_that_names_the_file(settings: Settings, tmp_path: Path) -> None:
+def test_all_that_is_wrong_is_told_with_the_setting_that_names_it(settings: Settings, tmp_path: Path) -> None:
     before = load_keys(settings)
     (tmp_path / "secret").write_text("short")
     (tmp_path / "b.pem").write_text("-----BEGIN PRIVATE KEY-----")
@@ -94,7 +96,7 @@ def test_everything_that_is_wrong_is_told_with_the_setting_that_names_the_file(s
     assert "a key is given both here and in 'keys' of the settings" in problems(settings, before)[-1]
 
 
-def test_the_files_are_known(settings: Settings, tmp_path: Path) -> None:
+def test_the_files_are_known(settings: Settings) -> None:
     assert {place: file.name for place, file in key_files(settings).items()} == {
         "identity.sources[0].jwt.keys[0].secret_file": "secret",
         "identity.sources[0].jwt.keys[1].public_key_file": "b.pem",
@@ -108,3 +110,22 @@ def test_settings_without_a_file_have_the_keys_that_are_listed(tmp_path: Path) -
     text = f"identity: {{sources: [{{api_key: {{keys: [{{sha256: {LISTED}, user: al}}]}}}}]}}\n"
     keys = load_keys(load_gateway_text(tmp_path, text).settings)
     assert keys.holders == {SOURCES[0]: {LISTED: Claim("al")}}
+
+
+def test_a_reload_reads_rules_certificates_and_keys_again(tmp_path: Path) -> None:
+    write_certificates(tmp_path, "cert.pem", "key.pem", "ca.pem")
+    (tmp_path / "rules.yaml").write_text("limits: []\n")
+    write_public(tmp_path, 1)
+    text = (
+        "listen: {port: 8443, tls: {certificate: cert.pem, key: key.pem}}\nrules: rules.yaml\n"
+        "control: {admin: {audience: gw, issuer: me, keys: [{algorithm: EdDSA, public_key_file: b.pem}]}}\n"
+    )
+    upstreams = "upstreams: {default: {urls: [https://127.0.0.1:9000], tls: {ca: ca.pem}}}\n"
+    settings = load_gateway_text(tmp_path, text, upstreams=upstreams).settings
+    assert {place: file.name for place, file in reloaded_files(settings).items()} == {
+        "rules": "rules.yaml",
+        "upstreams.default.tls.ca": "ca.pem",
+        "listen.tls.certificate": "cert.pem",
+        "listen.tls.key": "key.pem",
+        "control.admin.keys[0].public_key_file": "b.pem",
+    }

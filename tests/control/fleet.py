@@ -17,6 +17,9 @@ limits:
 """
 
 
+SOURCES = "{trusted_header: {header: X-User-Id, tier_header: X-User-Tier}}"
+
+
 @dataclass
 class Gateway(Running):
     """A gateway's ports, and what it is made of."""
@@ -42,15 +45,16 @@ async def fleet_member(
     rules: str | None = RULES,
     more: str = "",
     cluster: bool = False,
+    sources: str = SOURCES,
 ) -> AsyncIterator[Gateway]:
     """Run `gateway serve` while the block runs. Rules that are there stay, with None."""
     where = f"{{url: '{store}', deadline: 5s{', cluster: true' * cluster}}}"
-    _set_up(folder, upstream, where, workers, rules, more)
+    _set_up(folder, upstream, where, workers, rules, sources, more)
     async with gateway("--config", folder / "gateway.yaml") as (process, public, control):
         yield Gateway(public, control, folder, process)
 
 
-def _set_up(folder: Path, upstream: int, store: str, workers: int, rules: str | None, more: str) -> None:
+def _set_up(folder: Path, upstream: int, store: str, workers: int, rules: str | None, sources: str, more: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "secret").write_bytes(pair().verifying)
     (folder / "hash").write_text("0123456789abcdef")
@@ -59,7 +63,7 @@ def _set_up(folder: Path, upstream: int, store: str, workers: int, rules: str | 
     (folder / "gateway.yaml").write_text(
         f"upstreams: {{default: {{urls: [http://127.0.0.1:{upstream}]}}}}\n"
         f"store: {store}\nworkers: {workers}\nrules: rules.yaml\ndrain_time: 2s\n"
-        "identity:\n  sources: [{trusted_header: {header: X-User-Id, tier_header: X-User-Tier}}]\n"
+        f"identity:\n  sources: [{sources}]\n"
         "  trusted_proxies: [127.0.0.1]\n  hash_key_file: hash\n"
         f"control:\n  state: state\n  admin: {{audience: {AUDIENCE}, issuer: '{ISSUER}', keys: "
         f"[{{algorithm: HS256, secret_file: secret}}]}}\n{more}"

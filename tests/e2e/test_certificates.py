@@ -137,7 +137,7 @@ async def test_a_worker_that_starts_later_uses_what_was_reloaded(tmp_path: Path,
         # It falls back to those of the start, if what was reloaded cannot be read any more.
         (tmp_path / "cert.pem").write_text("nonsense")
         os.kill(process.children[0], signal.SIGKILL)
-        await process.says("certificates_unusable")
+        await process.says("files_unusable")
         await process.says(rf"(?s)(worker_serving.*){{{WORKERS + 3}}}")
         assert (await names(port)).keys() <= {"first", "second"}
 

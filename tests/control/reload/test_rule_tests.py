@@ -47,7 +47,7 @@ async def test_a_reload_whose_tests_fail_changes_nothing_on_any_worker(tmp_path:
         for query in ("", "?dry_run=true"):
             answer = await reload(running, query)
             assert answer.status == 422
-            assert answer.body["detail"] == "the new rules fail their tests; the rules and certificates in force stay"
+            assert answer.body["detail"] == "the new rules fail their tests; what is in force stays"
             assert [each.removeprefix(f"{tmp_path}/") for each in answer.body["problems"]] == [FAILURE]
             assert answer.body["changed"]["limits"]["changed"][0]["after"] == {"burst": 20}
             assert (answer.body["dry_run"], "analytics" in answer.body) == (bool(query), bool(query))
