@@ -28,7 +28,8 @@ def add_commands(commands: Any) -> None:
     """Add them to argparse's subcommands. They raise `ControlClientError`."""
     reload = commands.add_parser(
         "reload", help="have a running gateway read its rules again",
-        description="Have a running gateway read its rules, certificates and keys again. It applies them in every worker or in none.",
+        description="Have a running gateway read its rules, certificates and keys again. It applies them in every "
+        "worker or in none.",
     )  # fmt: skip
     reload.add_argument("--dry-run", action="store_true", help="only show what would change")
     reload.add_argument("--fleet", action="store_true", help="then the other gateways on the same Redis, too")
