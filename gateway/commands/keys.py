@@ -31,6 +31,10 @@ def add_commands(commands: Any) -> None:
     )
     hashing.add_argument("--user", required=True, type=_text, help="the id of the user whose key it is")
     hashing.add_argument("--tier", type=_text, help="the user's tier (default: none)")
+    hashing.add_argument(
+        "--attribute", type=_attribute, action="append", default=[], metavar="NAME=VALUE",
+        help="an attribute of the user, such as org=acme; may be repeated",
+    )  # fmt: skip
     hashing.set_defaults(render=_hash)
 
 
@@ -38,6 +42,13 @@ def _text(text: str) -> str:
     if not text.strip() or not text.isprintable() or text != text.strip():
         raise argparse.ArgumentTypeError("it is empty, has control characters, or spaces around it")
     return text
+
+
+def _attribute(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise argparse.ArgumentTypeError("write NAME=VALUE, such as org=acme")
+    return _text(name), _text(value)
 
 
 def _hash(options: argparse.Namespace) -> str:
@@ -51,5 +62,9 @@ def _hash(options: argparse.Namespace) -> str:
             f"warning: the key has {len(key)} characters; whoever reads the file may find it by trying, so make it "
             "longer, as by: openssl rand -hex 32"
         )
-    record = {"sha256": sha256(key).hexdigest(), "user": options.user}
-    return json.dumps(record | ({"tier": options.tier} if options.tier else {}), ensure_ascii=False)
+    record: dict[str, object] = {"sha256": sha256(key).hexdigest(), "user": options.user}
+    if options.tier:
+        record["tier"] = options.tier
+    if options.attribute:
+        record["attributes"] = dict(options.attribute)
+    return json.dumps(record, ensure_ascii=False)

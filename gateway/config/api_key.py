@@ -69,7 +69,9 @@ def _api_keys(entries: Entries) -> ApiKeys:
         raise entries.node.refuse("there are no API keys here; write 'keys' or 'keys_file'")
     where = entries.values.pop("keys_file", None)
     if "attributes" in entries and "keys_file" not in entries:
-        entries.at("attributes").refuse("this is for keys in a 'keys_file'; those in 'keys' have their attributes there")
+        entries.at("attributes").refuse(
+            "this is for keys in a 'keys_file'; those in 'keys' have their attributes there"
+        )
     listed = [name for claim in entries.values.get("keys", {}).values() for name in claim.attributes]
     names = dict.fromkeys([*entries.values.pop("attributes", ()), *listed])
     return entries.build(ApiKeys, file=where, attributes=tuple(names))

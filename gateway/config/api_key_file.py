@@ -1,7 +1,8 @@
 """Reads a file of API keys: JSON Lines, so that a hundred thousand of them are read in about a second.
 
 Each line is a JSON object, ``{"sha256": "...", "user": "...", "tier": "...", "attributes": {"org": "..."}}``, of which
-the last two members may be missing. Blank lines are passed over. A message never quotes a line: somebody may have written the key itself.
+the last two members may be missing. Blank lines are passed over. A message never quotes a line: somebody may have
+written the key itself.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -99,7 +100,7 @@ class _Reader:
             raise _RecordError('attributes is not a JSON object, such as {"org": "acme"}')
         if not found.keys() <= self._names:
             known = ", ".join(sorted(self._names)) or "none"
-            raise _RecordError(f"the line has an attribute that is not in 'attributes' of the settings, which has {known}")
+            raise _RecordError(f"an attribute is not one of 'attributes' in the settings, which are: {known}")
         values = {name: _text(found, name) for name in found}
         return self._attributes.setdefault(tuple(values.items()), values)
 

@@ -19,7 +19,7 @@ def parse_strict_json(content: bytes) -> Any:
     except UnicodeDecodeError:
         raise StrictJsonError("not UTF-8") from None
     try:
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+        document = _DECODER.decode(text)
         if "\\u" in text:
             # Only an escape can bring in a lone surrogate, which cannot be encoded again.
             json.dumps(document, ensure_ascii=False).encode()
@@ -48,3 +48,7 @@ def _finite(text: str) -> float:
     if number in {float("inf"), float("-inf")}:
         raise StrictJsonError("a number is too large")
     return number
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+"""Made once: `json.loads` would make one for each text."""

@@ -259,22 +259,24 @@ class Holders(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A known key in a header. Only hashes are kept: `holders` finds a key's holder by its SHA-256 in hex."""
+    """A known key in a header. Only hashes are kept.
+
+    Attributes:
+        holders: Find a key's holder by its SHA-256 in hex.
+        header: Name of the header.
+        attributes: Names of all attributes that some holder may have.
+    """
 
     kind: ClassVar[str] = "api_key"
 
     holders: Holders = field(repr=False)
     header: str = "X-Api-Key"
+    attributes: Collection[str] = ()
 
     @property
     def reads(self) -> str:
         """Name of the header."""
         return self.header
-
-    @property
-    def attributes(self) -> Collection[str]:
-        """Names of all attributes that some holder has."""
-        return {name for holder in self.holders.values() for name in holder.attributes}
 
     def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
         key = _single(sender.headers, self.header)

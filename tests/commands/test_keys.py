@@ -22,14 +22,22 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Pipe:
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-@pytest.mark.parametrize(("flags", "claim"), [((), Claim("änn")), (("--tier", "gold"), Claim("änn", "gold"))])
+@pytest.mark.parametrize(
+    ("flags", "claim"),
+    [
+        ((), Claim("änn")),
+        (("--tier", "gold", "--attribute", "org=a=b"), Claim("änn", "gold", {"org": "a=b"})),
+    ],
+)
 def test_a_record_is_a_line_of_a_file(
     end: str, flags: tuple[str, ...], claim: Claim, pipe: Pipe, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipe((KEY + end).encode())
     assert main(["keys", "hash", "--user", "änn", *flags]) == 0
     printed = capsys.readouterr()
-    assert parse_api_keys(Path("x"), printed.out.encode(), lambda: None) == {sha256(KEY.encode()).hexdigest(): claim}
+    assert parse_api_keys(Path("x"), printed.out.encode(), ["org"], lambda: None) == {
+        sha256(KEY.encode()).hexdigest(): claim
+    }
     assert printed.err == ""
 
 
@@ -53,7 +61,7 @@ def test_a_short_key_is_warned_of(pipe: Pipe, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_user_has_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
-    for user in ([], ["--user", " "]):
+    for user in ([], ["--user", "ana", "--attribute", "org"], ["--user", " "]):
         with pytest.raises(SystemExit):
             main(["keys", "hash", *user])
     assert "spaces around it" in capsys.readouterr().err

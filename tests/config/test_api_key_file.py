@@ -24,6 +24,9 @@ def test_each_line_is_a_key() -> None:
     found = parse({"sha256": A, "user": "ana", "tier": "gold"}, "", {"sha256": B, "user": "böb"}, "  ")
     assert found == {A: Claim("ana", "gold"), B: Claim("böb")}
     assert parse() == {}
+    found = parse(*({"sha256": digest, "user": "ana", "attributes": {"org": "acme"}} for digest in (A, B)))
+    assert found == {digest: Claim("ana", None, {"org": "acme"}) for digest in (A, B)}
+    assert found[A].attributes is found[B].attributes
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,12 @@ def test_each_line_is_a_key() -> None:
         ({"sha256": A, "user": "a\nb"}, "control characters"),
         ({"sha256": A, "user": "a" * 1025}, "longer than 1024 characters"),
         ({"sha256": A, "user": "ana", "tier": ""}, "tier is not a text, or is empty"),
+        ({"sha256": A, "user": "ana", "attributes": []}, "attributes is not a JSON object"),
+        (
+            {"sha256": A, "user": "ana", "attributes": {"orgg": "a"}},
+            "an attribute is not one of 'attributes' in the settings, which are: org",
+        ),
+        ({"sha256": A, "user": "ana", "attributes": {"org": 7}}, "org is not a text"),
         ({"sha256": B, "user": "ana"}, "this key is in the file already"),
         ('{"user": "a", "user": "b"}', "two members of the same name"),
         ({"sha256": A, "user": "a" * 20_000}, "the line is longer than 16384 bytes"),

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway.config.reloaded import reloaded_files
 
 from gateway.config.diagnostic import ConfigError
 from gateway.config.keys import Keys, key_files, load_keys
+from gateway.config.reloaded import reloaded_files
 from gateway.limits.identity_source import Claim
 from gateway.settings.gateway import Settings
 from tests.auth.keys import pair
