@@ -101,7 +101,8 @@ class _Reader:
         if not found.keys() <= self._names:
             known = ", ".join(sorted(self._names)) or "none"
             raise _RecordError(f"an attribute is not one of 'attributes' in the settings, which are: {known}")
-        values = {name: _text(found, name) for name in found}
+        numbers = {name: str(value) for name, value in found.items() if type(value) is int}  # as in a token's claim
+        values = {name: _text({**found, **numbers}, name) for name in found}
         return self._attributes.setdefault(tuple(values.items()), values)
 
 

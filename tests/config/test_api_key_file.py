@@ -27,6 +27,7 @@ def test_each_line_is_a_key() -> None:
     found = parse(*({"sha256": digest, "user": "ana", "attributes": {"org": "acme"}} for digest in (A, B)))
     assert found == {digest: Claim("ana", None, {"org": "acme"}) for digest in (A, B)}
     assert found[A].attributes is found[B].attributes
+    assert parse({"sha256": A, "user": "ana", "attributes": {"org": 7}})[A].attributes == {"org": "7"}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_each_line_is_a_key() -> None:
             {"sha256": A, "user": "ana", "attributes": {"orgg": "a"}},
             "an attribute is not one of 'attributes' in the settings, which are: org",
         ),
-        ({"sha256": A, "user": "ana", "attributes": {"org": 7}}, "org is not a text"),
+        ({"sha256": A, "user": "ana", "attributes": {"org": True}}, "org is not a text"),
         ({"sha256": B, "user": "ana"}, "this key is in the file already"),
         ('{"user": "a", "user": "b"}', "two members of the same name"),
         ({"sha256": A, "user": "a" * 20_000}, "the line is longer than 16384 bytes"),
