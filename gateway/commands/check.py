@@ -70,11 +70,11 @@ def _check(options: argparse.Namespace) -> int:
 
 def _as_text(loaded: Loaded, tests: Sequence[RuleTestResult], reached: Sequence["Reached"]) -> str:
     text = summary(loaded, worker_count(loaded.settings))
-    if tests:
-        text = f"{text}\n\ntests of the rules: {summary_of(tests)}"
     changes = [("reload (SIGHUP)", place) for place in reloaded_files(loaded.settings)]
     changes.append(("rolling restart (SIGUSR2)", "all other settings"))
     text = f"{text}\n\n{table(('CHANGES WITH', 'SETTING'), changes)}"
+    if tests:
+        text = f"{text}\n\ntests of the rules: {summary_of(tests)}"
     if not reached:
         return text
     return f"{text}\n\n{table(('ONLINE', 'ADDRESS', 'RESULT'), ((e.name, e.address, str(e)) for e in reached))}"
