@@ -13,7 +13,7 @@ from gateway.config.scalar import choice, each
 from gateway.config.section import Section
 from gateway.limits.bucket import Quota
 from gateway.limits.calendar import UTC_ZONE, WEEKDAYS
-from gateway.limits.schedule import DAY_MINUTES, EVERY_DAY, Scheduled, Span
+from gateway.limits.schedule import DAY_MINUTES, EVERY_DAY, Scheduled, Span, never_in_force
 
 _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", re.ASCII)
 
@@ -91,6 +91,12 @@ def schedule(entries: Entries, size: Quota, tiers: Mapping[str, Quota]) -> tuple
     for node in entries.values["schedule"]:
         with suppress(InvalidError):
             found.append(_entry(_ENTRY(node), tiers))
+    if len(found) == len(entries.values["schedule"]):
+        for position in never_in_force(found):
+            entries.values["schedule"][position].warn(
+                "this is never in force: whenever it would apply, an entry above it applies, and the first one counts; "
+                "put it above that, or remove it"
+            )
     return tuple(found)
 
 

@@ -16,6 +16,12 @@ DAY_MINUTES = 24 * 60
 EVERY_DAY = frozenset(range(len(WEEKDAYS)))
 """Days of the week, Monday is 0."""
 
+_WEEKS = tuple(
+    int(datetime(2026, month, day, tzinfo=UTC).timestamp()) * MICROSECONDS
+    for month, day in ((1, 5), (3, 16), (3, 30), (7, 6), (10, 12), (10, 26))
+)
+"""Mondays of weeks between which zones put their clocks forward or back: some in March, others later."""
+
 _DAYS_AHEAD = 9
 """In so many days, every weekly span begins and ends at least once."""
 
@@ -132,3 +138,15 @@ def next_change(schedule: Schedule, now: int) -> int | None:
 def first_change(schedules: Iterable[Schedule], now: int) -> int | None:
     """The first instant after `now` at which one of several schedules changes."""
     return min((at for each in schedules if (at := next_change(each, now)) is not None), default=None)
+
+
+def never_in_force(schedule: Sequence[Scheduled]) -> list[int]:
+    """Positions of entries that never count, because others before them always apply as well.
+
+    Weeks of all seasons are looked at, in which zones differ by other hours.
+    """
+    reached = set()
+    for week in _WEEKS:
+        edges = {edge for entry in schedule for span in entry.during for edge in span.edges(week)}
+        reached |= {in_force(schedule, edge) for edge in edges}
+    return [position for position in range(len(schedule)) if position not in reached]

@@ -75,3 +75,13 @@ def test_a_calendar_quota_has_no_schedule(tmp_path: Path) -> None:
     text = "limits: [{name: a, per: user, quota: 9/day, schedule: [{during: [{days: [sat]}], rate: 1/s}]}]\n"
     (found,) = rules_problems(tmp_path, text)
     assert "schedule: a quota has no schedule; write a limit with a rate beside it" in found
+
+
+def test_an_entry_behind_one_that_always_comes_first_is_warned_of(tmp_path: Path) -> None:
+    night, weekend = "{from: '22:00', to: '06:00'}", "{days: [sat, sun]}"
+    late = "{during: [{from: '23:00', to: '05:00', zone: UTC}], rate: 1/s}"
+    hidden = load_rules_text(tmp_path, LIMIT % f"{{during: [{night}], rate: 2/s}}, {late}").warnings
+    (warning,) = [str(each) for each in hidden]
+    assert "limits[0].schedule[1]: this is never in force" in warning
+    for order in (f"{late}, {{during: [{night}], rate: 2/s}}", f"{{during: [{weekend}], rate: 2/s}}, {late}"):
+        assert not load_rules_text(tmp_path, LIMIT % order).warnings

@@ -14,7 +14,7 @@ from gateway.limits.override import Effect, Override, Overrides
 from gateway.limits.rate import MICROSECONDS, Rate
 from gateway.limits.rules import Rules
 from gateway.limits.rules_diff import diff_rules, inventory
-from gateway.limits.schedule import EVERY_DAY, Scheduled, Span, in_force, next_change
+from gateway.limits.schedule import EVERY_DAY, Scheduled, Span, in_force, never_in_force, next_change
 from tests.kit.identity import make_identity
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -145,3 +145,10 @@ def test_a_changed_schedule_is_a_difference_and_the_inventory_has_what_is_in_for
     (shown,) = inventory(rules.at(instant("2026-11-26T23:00")))["limits"]
     assert (shown["burst"], shown["in_force"]) == (10, {"rate": str(NIGHT.rate), "burst": 50})
     assert "in_force" not in inventory(rules)["limits"][0]
+
+
+@given(schedules, instants)
+def test_what_is_never_in_force_is_not_in_force_at_any_instant(schedule: list[Scheduled], now: int) -> None:
+    zones = {span.zone for entry in schedule for span in entry.during}
+    if len(zones) == 1:  # several differ by another hour for some days of a year, when one has put its clocks forward
+        assert in_force(schedule, now) not in never_in_force(schedule)
