@@ -1,10 +1,9 @@
 """Limits per organization, team, network and user: one check, all or nothing, whichever store keeps the buckets."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
@@ -20,10 +19,10 @@ from gateway.limits.identity_source import Sender, TrustedHeader
 from gateway.limits.limit import Limit, Missing
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
-from gateway.redis.scripts import TAKE, call_take
+from gateway.redis.scripts import call_take
 from tests.redis.builders import limiter
 from tests.redis.clusters import redis_cluster
-from tests.redis_server import RedisServer, redis_server
+from tests.redis_server import redis_server
 
 ENDPOINTS = [Endpoint(name, Template.parse(f"/{name}")) for name in ("login", "orders")]
 HEADERS = {"user": "X-User-Id", "org": "X-Org", "team": "X-Team"}
@@ -88,17 +87,6 @@ class Model:
             return False
         self.spent.update(paid)
         return True
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Redis"]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.launch()
-    client = Redis(port=server.port, protocol=2)
-    client.script_load(TAKE.text)
-    yield client
-    client.close()
-    server.close()
 
 
 bursts = st.lists(st.integers(1, 6), min_size=len(WAYS), max_size=len(WAYS))
