@@ -218,6 +218,7 @@ class Worker:
             log.event("worker_serving", revision=book.current.revision)
             serving()
             await stop.wait()
+            control.stop_watching()
             await self._drain(holding, listening, sites, log)
 
     def _rate_limit(

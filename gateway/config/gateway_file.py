@@ -20,6 +20,7 @@ from gateway.config.listener import listeners
 from gateway.config.location import existing
 from gateway.config.node import Node
 from gateway.config.number import seconds, share, whole
+from gateway.config.reader import reads
 from gateway.config.scalar import choice, each, matching
 from gateway.config.section import Section, keys_of
 from gateway.config.source import Source
@@ -49,6 +50,18 @@ PATHS = Section(
 LOG = Section("log", keys_of(LogPolicy), (LogPolicy,), lambda entries: entries.build(LogPolicy))
 
 
+_duration = seconds()
+_SHORTEST_WATCH = 0.1
+
+
+@reads(_duration.words, _duration.schema, _duration.show)
+def _watch(node: Node) -> float:
+    interval = _duration(node)
+    if interval < _SHORTEST_WATCH:
+        raise node.refuse("files are looked at ten times a second at most; write 100ms or more, such as 5s")
+    return interval
+
+
 def _intake(entries: Entries) -> Intake:
     intake = entries.build(Intake)
     for key, value in {"max_line": intake.max_line, "max_header": intake.max_header}.items():
@@ -74,6 +87,7 @@ GATEWAY = Section(
         paths=PATHS,
         rules=existing,
         rule_tests=existing,
+        watch=_watch,
         workers=whole(1, MAX_WORKERS),
         drain_delay=seconds(zero=True),
         drain_time=seconds(zero=True),

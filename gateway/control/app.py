@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from socket import gethostname, socket
 from ssl import SSLContext
@@ -18,6 +19,7 @@ from gateway.auth.key_ring import KeyRings
 from gateway.auth.timestamps import timestamp
 from gateway.config.key_material import KeyMaterialBook
 from gateway.config.keys import ADMIN
+from gateway.config.reloaded import reloaded_digest
 from gateway.control.audit.api import AuditApi
 from gateway.control.audit.log_file import open_audit_log
 from gateway.control.audit.writer import AuditWriter, Head
@@ -42,6 +44,7 @@ from gateway.control.overrides.sync import OverrideSync
 from gateway.control.reload.acceptance import Acceptance, RunRuleTests
 from gateway.control.reload.api import ReloadApi, carry_out_for_fleet
 from gateway.control.reload.confirmation import Confirmation
+from gateway.control.reload.file_watch import FileWatch
 from gateway.control.reload.fleet import Fleet
 from gateway.control.reload.reloader import Reloader
 from gateway.control.reload.revisions import Revisions
@@ -149,6 +152,12 @@ class ControlPlane:
         self.reloader = Reloader(
             acceptance, self._switch, snapshots, revisions, workers, book, material, self._audit, log
         )
+        self._watch = None
+        if settings.watch is not None:
+            self._watch = FileWatch(
+                settings.watch, workers.folder, partial(reloaded_digest, settings), self.reloader.differs,
+                self.reloader.reload_on_change, log,
+            )  # fmt: skip
         self._confirmation = Confirmation(revisions, self.reloader.return_if_unconfirmed, log)
         metrics.watch(definitions.RULES_PINNED, lambda: revisions.in_force.pin is not None)
         metrics.watch(definitions.RULES_UNCONFIRMED, lambda: revisions.in_force.pending is not None)
@@ -179,6 +188,11 @@ class ControlPlane:
             RevisionsApi(guard, revisions, self.reloader, fleet),
             AuditApi(guard, self._audit),
         )
+
+    def stop_watching(self) -> None:
+        """Leave it to other workers to reload when files change."""
+        if self._watch is not None:
+            self._watch.stop()
 
     async def _report_refusal(self, refusal: RefusedAttempt) -> None:
         """Log and record a refused attempt, with the true reason."""
@@ -218,6 +232,8 @@ class ControlPlane:
             await stack.enter_async_context(self._confirmation.watching())
             await asyncio.gather(self._overrides.start(), *(each.start() for each in self._key_sets))
             await stack.enter_async_context(self._poller.polling())
+            if self._watch is not None:
+                await stack.enter_async_context(self._watch.watching())
             runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN_TIMEOUT)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

@@ -41,6 +41,8 @@ class Settings:
         rules: The rule file, or a folder of rule files; without it, nothing is limited.
         rule_tests: The file of rule tests, or a folder of such files. `gateway test` and `gateway check` run them, and
             rules under which one fails are not reloaded; without it, there are none.
+        watch: How often the files that a reload reads are looked at. When their contents have changed, they are
+            reloaded as by SIGHUP. Without it, that is left to whoever changes them.
         workers: Number of worker processes; without it, one with the memory store, and with Redis one for each
             processor that the gateway may use: by its CPU affinity and its cgroup's CPU quota, rounded up.
         drain_delay: How long the gateway still accepts connections when it is told to stop, while `/readyz` already
@@ -72,6 +74,7 @@ class Settings:
     paths: PathPolicy = field(default_factory=PathPolicy)
     rules: Path | None = None
     rule_tests: Path | None = None
+    watch: float | None = None
     workers: int | None = None
     drain_delay: float = 0.0
     drain_time: float = 30.0

@@ -349,3 +349,10 @@ def test_a_listener_may_ask_for_client_certificates(tmp_path: Path) -> None:
         ),
     ):
         assert problem in "\n".join(gateway_problems(tmp_path, text))
+
+
+def test_files_are_watched_ten_times_a_second_at_most(tmp_path: Path) -> None:
+    assert load_gateway_text(tmp_path, "watch: 5s\n").settings.watch == 5
+    assert load_gateway_text(tmp_path, "").settings.watch is None
+    (said,) = gateway_problems(tmp_path, "watch: 99ms\n")
+    assert "watch: files are looked at ten times a second at most" in said

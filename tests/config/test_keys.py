@@ -9,7 +9,7 @@ import pytest
 
 from gateway.config.diagnostic import ConfigError
 from gateway.config.keys import Keys, key_files, load_keys
-from gateway.config.reloaded import reloaded_files
+from gateway.config.reloaded import reloaded_digest, reloaded_files
 from gateway.limits.identity_source import Claim
 from gateway.settings.gateway import Settings
 from tests.auth.keys import pair
@@ -129,3 +129,31 @@ def test_a_reload_reads_rules_certificates_and_keys_again(tmp_path: Path) -> Non
         "listen.tls.key": "key.pem",
         "control.admin.keys[0].public_key_file": "b.pem",
     }
+
+
+def test_the_digest_is_of_contents_however_they_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.yaml").write_text("limits: []\n")
+    write_public(tmp_path, 1)
+    admin = "{audience: gw, issuer: me, keys: [{algorithm: EdDSA, public_key_file: b.pem}]}"
+    text = f"rules: rules\ncontrol: {{admin: {admin}}}\n"
+    settings = load_gateway_text(tmp_path, text).settings
+    seen = [reloaded_digest(settings)]
+
+    def changed() -> bool:
+        seen.append(reloaded_digest(settings))
+        return seen[-1] not in seen[:-1]
+
+    write_public(tmp_path, 1)
+    (tmp_path / "rules" / ".a.yaml").write_text("of an editor")
+    assert not changed()
+    write_public(tmp_path, 2)
+    assert changed()
+    (tmp_path / "new").write_text("block: {}\n")
+    (tmp_path / "new").replace(tmp_path / "rules" / "a.yaml")
+    assert changed()
+    (tmp_path / "rules" / "b.yaml").write_text("")
+    assert changed()
+    (tmp_path / "b.pem").unlink()
+    assert changed()
+    assert not changed()
