@@ -73,7 +73,7 @@ EXAMPLES ?= 100000
 .PHONY: fuzz
 fuzz: .venv/installed ## Feed every reader with anything, for a night; EXAMPLES=1000 for minutes
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/hostile/test_fuzz.py tests/hostile/test_fuzz_tokens.py \
-		tests/config/test_loader.py tests/limits/test_condition.py tests/proxy/test_conditions.py tests/redis/test_scripts.py
+		tests/rate_limit_service tests/config/test_loader.py tests/limits/test_condition.py tests/proxy/test_conditions.py tests/redis/test_scripts.py
 
 .PHONY: bench
 bench: .venv/installed ## Four questions about speed, answered beside other gateways; benchmarks/install.sh brings those

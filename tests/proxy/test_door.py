@@ -5,12 +5,16 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.limits.bucket import Quota
 from gateway.limits.condition import HEADER, QUERY, Condition
 from gateway.limits.endpoint import Endpoint, Template
-from gateway.limits.limit import Limit, Over
+from gateway.limits.limit import Exemption, Limit, Over
+from gateway.limits.override import Block
 from gateway.limits.rate import Rate
+from gateway.limits.rules import Rules
 from gateway.settings.answers import Answers
 from gateway.settings.door import Doors, ExtAuthz, ForwardAuth
 from gateway.settings.listener import Listener
@@ -256,6 +260,38 @@ async def test_envoy_asks_with_a_request_like_the_clients_whose_body_does_not_co
         ignored = asking("X-Forwarded-Method: GET", "X-Forwarded-Uri: /", path="/v1/orders/7", method="POST")
         assert (await ask(port, ignored)).status == 200
         assert running.seen.fates[-1][0] == "default"  # of another host
+
+
+async def test_blocked_and_exempt_callers_are_that_at_a_door_too() -> None:
+    each = Limit("each", ("user",), Quota(Rate(1, A_DAY), 1), exempt=Exemption(frozenset({"ana"})))
+    async with door([each]) as (running, port):
+        running.book.current = Rules([ORDERS], [each], block=Block(frozenset({"eve"}), (ip_network("192.0.2.0/24"),)))
+        for user, address, statuses in (
+            ("ana", "198.51.100.1", [200, 200]),
+            ("bob", "198.51.100.1", [200, 429]),
+            ("eve", "198.51.100.1", [429, 429]),
+            ("ana", "192.0.2.7", [429, 429]),
+        ):
+            asked = forwarded("/", f"X-User-Id: {user}", f"X-Forwarded-For: {address}")
+            assert [(await ask(port, asked)).status for _ in range(2)] == statuses
+        assert running.seen.bypasses == [["each"]] * 4
+
+
+@settings(max_examples=40)
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=30))
+async def test_any_target_is_read_at_a_door_as_it_is_read_from_a_client(rest: str) -> None:
+    reached: list[tuple[bool, list[str]]] = []
+    for data in (
+        get(f"/{rest}", method="POST").replace(b"localhost", b"api.example"),
+        asking("Host: api.example", path=f"/{rest}", method="POST"),
+        forwarded(f"/{rest}"),
+    ):
+        made = Doors(ForwardAuth(HERE, ANYWHERE), ExtAuthz(HERE, ANYWHERE))
+        async with proxy(9, endpoints=[ORDERS], doors=made) as running:
+            port = (running.port, running.doors["ext_authz"], running.doors["forward_auth"])[len(reached)]
+            status = (await ask(port, data)).status
+            reached.append((status in {200, 502}, [fate[0] for fate in running.seen.fates]))
+    assert reached[0] == reached[1] == reached[2]
 
 
 async def test_one_budget_for_requests_that_are_forwarded_and_those_that_are_asked_about() -> None:
