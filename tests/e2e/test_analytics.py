@@ -121,7 +121,7 @@ async def test_what_is_counted_of_the_minute_under_way_is_written_at_sigterm(tmp
     async with Process.start(*cli("report", "--config", config), env=KEYS) as process:
         assert await process.ends() == 0
         assert "7 requests decided, 2 refused (28.6%)" in process.output
-        assert re.search(r"each +orders +- +5 +2 +0 +0 +28.6%", process.output)
+        assert re.search(r"each +orders +- +5 +2 +0 +0 +0 +28.6%", process.output)
 
 
 async def test_a_killed_worker_loses_what_it_had_not_written_and_nothing_else(tmp_path: Path) -> None:

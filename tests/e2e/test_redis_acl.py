@@ -76,9 +76,10 @@ async def test_two_gateways_do_all_they_do_as_a_user_with_that_rule(tmp_path: Pa
             assert "bob" in await says("override", "list")
             assert "everyone" in await says("usage", "ana")
             assert f"gateway {gethostname()}/" in await says("reload", "--fleet")
-            (tmp_path / "plan.csv").write_text(await says("overrides", "dump") + "eve,,block,,,,,,,abuse," + SOON)
-            assert "1 added, 0 removed, 0 changed, 1 unchanged" in await says("overrides", "apply", "plan.csv")
             await says("override", "rm", "bob")
+            (tmp_path / "plan.csv").write_text(f"user,effect,reason,expires_at\neve,block,abuse,{SOON}\n")
+            assert "1 added, 0 removed, 0 changed" in await says("overrides", "apply", "plan.csv")
+            assert "eve" in await says("overrides", "dump")
             assert "none is missing at the end" in await says(
                 "audit", "verify", str(tmp_path / "a/audit.jsonl"), to=False
             )
