@@ -25,7 +25,7 @@ _RETRY, _MAX_RETRY = 10.0, 600.0
 """Seconds after which a reload that failed is tried again; twice as many each time."""
 
 
-class Outcome(Enum):
+class ReloadOutcome(Enum):
     """What became of a reload."""
 
     APPLIED = "applied"
@@ -53,7 +53,7 @@ class FileWatch:
         folder: Path,
         look: Callable[[], str],
         differs: Callable[[], Awaitable[bool]],
-        reload: Callable[[], Awaitable[Outcome]],
+        reload: Callable[[], Awaitable[ReloadOutcome]],
         log: Log,
     ) -> None:
         self._interval = interval
@@ -94,7 +94,7 @@ class FileWatch:
             try:
                 digest = await self._settled(known)
                 if digest != known and (known or await self._differs()):
-                    while await self._reload() is Outcome.FAILED:
+                    while await self._reload() is ReloadOutcome.FAILED:
                         await asyncio.sleep(retry)
                         retry = min(2 * retry, _MAX_RETRY)
                 known, retry = digest, _RETRY

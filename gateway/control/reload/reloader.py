@@ -15,7 +15,7 @@ from gateway.config.key_material import KeyMaterialBook
 from gateway.control.audit.writer import AuditWriter
 from gateway.control.errors import ConflictError, ControlError, ReloadRejectedError, RevisionsUnavailableError
 from gateway.control.reload.acceptance import Acceptance, Change
-from gateway.control.reload.file_watch import Outcome
+from gateway.control.reload.file_watch import ReloadOutcome
 from gateway.control.reload.in_force import InForce, Pending, Pin
 from gateway.control.reload.revisions import Revisions
 from gateway.control.reload.snapshot import Snapshots
@@ -248,26 +248,26 @@ class Reloader:
 
     async def reload_on_signal(self) -> bool:
         """Reload because of SIGHUP. Never raises: what goes wrong is in the log. Returns whether it was applied."""
-        return await self._reload_unasked(Actor("(SIGHUP)")) is Outcome.APPLIED
+        return await self._reload_unasked(Actor("(SIGHUP)")) is ReloadOutcome.APPLIED
 
-    async def reload_on_change(self) -> Outcome:
+    async def reload_on_change(self) -> ReloadOutcome:
         """Reload because files have changed. Never raises: what goes wrong is in the log."""
         return await self._reload_unasked(Actor("(watch)"))
 
-    async def _reload_unasked(self, actor: Actor) -> Outcome:
+    async def _reload_unasked(self, actor: Actor) -> ReloadOutcome:
         try:
             await self.reload(actor, unpin=False)
         except (ReloadRejectedError, ConflictError) as error:
             self._log.event("reload_refused", level="error", why=str(error))
-            return Outcome.REFUSED
+            return ReloadOutcome.REFUSED
         except ControlError as error:
             self._log.event("reload_refused", level="error", why=str(error))
         except Exception as error:  # noqa: BLE001 - nobody waits for it
             self._acceptance.count_rejection()
             self._log.failure("reload_failed", error)
         else:
-            return Outcome.APPLIED
-        return Outcome.FAILED
+            return ReloadOutcome.APPLIED
+        return ReloadOutcome.FAILED
 
     async def differs(self) -> bool:
         """Whether the files differ from what is in force. Those that are rejected do not: why is in the log."""

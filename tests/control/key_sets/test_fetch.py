@@ -40,6 +40,8 @@ async def test_the_document_is_fetched(tmp_path: Path) -> None:
         (answers(b" " * (MAX_SIZE + 1)), "larger than 512 KiB"),
         (sends(b"SSH-2.0-OpenSSH_9.6\r\n"), "not complete, or not HTTP"),
         (sends(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{}"), "not complete, or not HTTP"),
+        (sends(b"HTTP/1.1 200 OK\r\nX: " + b"a" * (1 << 20)), "not complete, or not HTTP"),
+        (sends(b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 100_000), "not complete, or not HTTP"),
         (sends(b""), "not complete, or not HTTP"),
     ],
 )

@@ -3,14 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from gateway.control.reload.file_watch import FileWatch, Outcome
+from gateway.config.loader import load_rules
+from gateway.control.reload.file_watch import FileWatch, ReloadOutcome
+from gateway.settings.identity import Jwt
+from gateway.settings.token_key import Jwks, TokenPolicy
 from gateway.telemetry.log import open_log
-from tests.waiting import until
+from tests.auth.keys import pair
+from tests.control.key_sets.issuer import jwk, key_set
+from tests.control.running import Running, settings, worker
+from tests.waiting import eventually, until
 
 
 @dataclass
@@ -19,7 +25,7 @@ class Reloads:
 
     content: str = "1"
     in_force: str = "1"
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[ReloadOutcome] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
     looks: int = 0
 
@@ -33,10 +39,10 @@ class Reloads:
     async def differs(self) -> bool:
         return self.content != self.in_force
 
-    async def reload(self) -> Outcome:
+    async def reload(self) -> ReloadOutcome:
         self.tried.append(self.content)
-        outcome = self.outcomes.pop(0) if self.outcomes else Outcome.APPLIED
-        if outcome is Outcome.APPLIED:
+        outcome = self.outcomes.pop(0) if self.outcomes else ReloadOutcome.APPLIED
+        if outcome is ReloadOutcome.APPLIED:
             self.in_force = self.content
         return outcome
 
@@ -66,7 +72,7 @@ async def test_what_has_changed_is_reloaded_once(tmp_path: Path) -> None:
 
 
 async def test_what_is_refused_is_not_tried_again_until_it_changes(tmp_path: Path) -> None:
-    found = Reloads(outcomes=[Outcome.REFUSED])
+    found = Reloads(outcomes=[ReloadOutcome.REFUSED])
     async with found.watched(tmp_path):
         await found.looked()
         found.content = "broken"
@@ -79,7 +85,7 @@ async def test_what_is_refused_is_not_tried_again_until_it_changes(tmp_path: Pat
 
 async def test_a_failure_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.control.reload.file_watch._RETRY", 0.01)
-    found = Reloads(content="unreadable", outcomes=[Outcome.FAILED] * 3)
+    found = Reloads(content="unreadable", outcomes=[ReloadOutcome.FAILED] * 3)
     async with found.watched(tmp_path):
         await until(lambda: found.in_force == "2")
     assert found.tried == ["2"] * 4
@@ -133,3 +139,40 @@ async def second_after(first: Reloads, second: Reloads, folder: Path) -> AsyncIt
         await first.looked(1)
         async with second.watched(folder):
             yield watch
+
+
+async def test_a_worker_reloads_rules_and_key_sets_that_have_changed_and_leaves_broken_ones_alone(
+    tmp_path: Path,
+) -> None:
+    old, new = pair("EdDSA", 1), pair("EdDSA", 2)
+    rules, keys = tmp_path / "rules.yaml", tmp_path / "jwks.json"
+    rules.write_text("limits: []\n")
+    keys.write_bytes(key_set(jwk(old, "kid")))
+    policy = TokenPolicy((old.token_key("kid"),), jwks=Jwks(file=keys))
+    made = settings(control={"state": tmp_path / "state"}, rules=rules, watch=0.1)
+    made = replace(made, identity=replace(made.identity, sources=(Jwt(policy),)))
+
+    async def metric(running: Running, name: str) -> list[str]:
+        text = (await running.call("GET", "/metrics")).body.decode()
+        return [line for line in text.splitlines() if line.startswith(name)]
+
+    async with worker(made, load_rules(made).rules) as running:
+        rules.write_text("limits: [{name: each, per: user, rate: 1/s, burst: 7}]\n")
+        await eventually(lambda: metric(running, "gateway_limit_burst_tokens{"))
+        rules.write_text("limits: [{nme: each}]\n")
+
+        async def is_rejected() -> bool:
+            return 'gateway_rules_reloads_total{outcome="rejected"} 1.0' in await metric(
+                running, "gateway_rules_reloads_"
+            )
+
+        await eventually(is_rejected)
+        assert await metric(running, "gateway_limit_burst_tokens{")
+        rules.write_text("limits: []\n")
+        keys.write_bytes(key_set(jwk(new, "kid")))
+        await eventually(lambda: audited_keys(tmp_path))
+        assert await is_rejected()
+
+
+async def audited_keys(folder: Path) -> bool:
+    return "identity.sources[0]" in (folder / "state" / "audit.jsonl").read_text()
