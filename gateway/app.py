@@ -160,7 +160,11 @@ class Worker:
 
             rings = KeyRings(self._material.current.keys)
             self._material.follow_keys = rings.use
-            identity = build_identity(settings.identity, settings.intake.max_header, rings, events.identity_rejected)
+            asking = settings.doors.rate_limit
+            told = asking.attributes if asking else ()
+            identity = build_identity(
+                settings.identity, settings.intake.max_header, rings, events.identity_rejected, told
+            )
             redis = await stack.enter_async_context(connected(settings.store))
             workers = Workers(context.runtime.folder, context.number, context.workers)
             revisions = Revisions(settings.control.state)

@@ -112,6 +112,8 @@ class RedisServer:
         self.port = self._reserved.number
         self.path = folder / "redis.sock"
         self.log: list[bytes] = []
+        if environment:  # of `tests.set_clock`; Debian's server, with jemalloc, does not start with libfaketime
+            version = version or oldest_and_newest()[-1]
         version = version or os.environ.get(PREFERRED) or next(iter(binaries()))
         self._binary = binaries()[version]
         self.folder = folder

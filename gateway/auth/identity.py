@@ -1,6 +1,6 @@
 """Makes the identity sources that the settings describe, and names the headers that they read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from gateway.auth.caller_token import Verifier
 from gateway.auth.key_ring import KeyRings
@@ -10,7 +10,11 @@ from gateway.settings.identity import ApiKeys, IdentityPolicy, Jwt, Source
 
 
 def build_identity(
-    policy: IdentityPolicy, max_header: int, rings: KeyRings, report: Callable[[Rejection], object]
+    policy: IdentityPolicy,
+    max_header: int,
+    rings: KeyRings,
+    report: Callable[[Rejection], object],
+    told: Iterable[str] = (),
 ) -> Identity:
     """Identifies callers, verifying their tokens.
 
@@ -19,9 +23,10 @@ def build_identity(
         max_header: Size of one header, and so of a token.
         rings: The keys of tokens.
         report: Is told what was not accepted.
+        told: Names of attributes that doors may be told.
     """
     sources = [_source(place, source, max_header, rings) for place, source in policy.places()]
-    return Identity(sources, policy.trusted_proxies, policy.hash_key, report)
+    return Identity(sources, policy.trusted_proxies, policy.hash_key, report, frozenset(told))
 
 
 def _source(place: str, source: Source, max_header: int, rings: KeyRings) -> IdentitySource:

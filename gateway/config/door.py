@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any, TypeVar, get_args
 
 from gateway.config.address import network_or_unix
+from gateway.config.attribute import attribute
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.listener import listeners
@@ -15,7 +16,7 @@ from gateway.config.number import whole
 from gateway.config.reader import Reader, Value, reads
 from gateway.config.scalar import choice, each, header, text
 from gateway.config.section import Section, keys_of
-from gateway.settings.door import DescriptorPart, Doors, ExtAuthz, ForwardAuth, Known, RateLimit
+from gateway.settings.door import DESCRIPTOR_PARTS, Doors, ExtAuthz, ForwardAuth, Known, RateLimit
 
 _RESERVED = frozenset({
     "connection", "content-length", "content-type", "date", "keep-alive", "location", "set-cookie", "te", "trailer",
@@ -57,15 +58,20 @@ _response_headers = Value(
 )
 
 
-def _read_descriptors(node: Node) -> dict[str, DescriptorPart]:
-    found: dict[str, DescriptorPart] = {}
+def _read_descriptors(node: Node) -> dict[str, str]:
+    found: dict[str, str] = {}
     for key_node, child in node.entries().values():
         with suppress(InvalidError):
-            found[text(key_node)] = _part(child)  # type: ignore[assignment] # it is one of them
+            part = text(child)
+            found[text(key_node)] = part if part in DESCRIPTOR_PARTS else attribute(child)
     return found
 
 
-_part = choice(*get_args(DescriptorPart))
+_part = Value(
+    text.read,
+    f"{', '.join(f'`{part}`' for part in DESCRIPTOR_PARTS)} or the name of an attribute",
+    {"anyOf": [{"enum": list(DESCRIPTOR_PARTS)}, attribute.schema]},
+)
 _descriptors = Value(
     _read_descriptors,
     f"{_part.words}, by key",

@@ -9,7 +9,8 @@ from gateway.config.gateway_file import GATEWAY, gateway_file
 from gateway.config.rulebook import read_rules
 from gateway.limits.path import PathPolicy
 from gateway.limits.rules import Rules
-from gateway.settings.gateway import Settings
+from gateway.settings.door import Doors
+from gateway.settings.gateway import Settings, sources_of_attributes
 from gateway.settings.identity import IdentityPolicy
 
 
@@ -58,8 +59,8 @@ def load(path: Path | None = None, flags: Flags | None = None) -> Loaded:
     if where is None:
         rules = Rules(paths=paths)
     else:
-        policy = entries.get("identity", IdentityPolicy())
-        sources = None if policy is None else policy.attributes
+        identity, doors = entries.get("identity", IdentityPolicy()), entries.get("doors", Doors())
+        sources = None if identity is None or doors is None else sources_of_attributes(identity, doors)
         rules = read_rules(where, paths, entries.values.get("upstreams"), sources, findings)
     warnings = findings.result()
     return Loaded(GATEWAY.build(entries), rules, warnings)
@@ -86,5 +87,5 @@ def load_rules(settings: Settings) -> Reloaded:
     if settings.rules is None:
         return Reloaded(Rules(paths=settings.paths))
     findings = Findings()
-    rules = read_rules(settings.rules, settings.paths, settings.upstreams, settings.identity.attributes, findings)
+    rules = read_rules(settings.rules, settings.paths, settings.upstreams, settings.attributes, findings)
     return Reloaded(rules, findings.result())

@@ -20,7 +20,7 @@ from gateway.control.tiers import SeenTiers
 from gateway.limiter.limiter import Limiter
 from gateway.limits.address import clients_in, count_clients, group, is_one_client
 from gateway.limits.bucket import Demand, quota_fields
-from gateway.limits.caller import MISSING, Caller
+from gateway.limits.caller import Caller
 from gateway.limits.holder import USER, Holder
 from gateway.limits.identity import Identity
 from gateway.limits.limit import live_name
@@ -131,8 +131,7 @@ class UsageApi:
         """A caller of whom nothing is known but what the target says."""
         if target.kind == USER:
             return self._identity.user(target.name, tier, holders=holders)
-        digest = target.digest(self._identity).encode()
-        return Caller("", MISSING, tier, digests={target.holder.name: digest})
+        return self._identity.with_attributes(target.attributes, tier, holders=holders)
 
     async def _remaining(self, own: list[Demand]) -> list[Remaining]:
         demands = with_weight(own, 0)

@@ -48,6 +48,12 @@ _KINDS = (USER, ADDRESS, _ATTRIBUTES)
 _NOBODY = Claim("")
 
 
+def _is_told(holder: Holder, attributes: Mapping[str, str], address: Address | Unix | None) -> bool:
+    if holder.prefixes is not None:
+        return address is not None
+    return attributes.keys() >= {*holder.attributes, *[USER] * holder.user}
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Finds whom to charge.
@@ -57,6 +63,7 @@ class Identity:
         trusted_proxies: Networks, and perhaps Unix sockets, whose X-Forwarded-For and identity headers are believed.
         hash_key: Key of the hash of user ids, up to 64 bytes. All gateways on one Redis need the same one.
         report: Is told what was not accepted.
+        told: Names of attributes that callers may have though no source finds them.
 
     Raises:
         ValueError: the hash key is too long.
@@ -66,6 +73,7 @@ class Identity:
     trusted_proxies: tuple[Network | Unix, ...]
     hash_key: bytes = field(repr=False)
     report: Callable[[Rejection], object] = field(default=unreported, repr=False, compare=False)
+    told: frozenset[str] = frozenset()
     _hashes: Mapping[str, blake2b] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +85,7 @@ class Identity:
     @property
     def attributes(self) -> frozenset[str]:
         """Names of all attributes that a source may find."""
-        return frozenset(name for source in self.sources for name in source.attributes)
+        return self.told.union(*(source.attributes for source in self.sources))
 
     def trusts(self, peer: Address | Unix | None) -> bool:
         """Whether the other end of a connection is a trusted proxy; an unknown one is not."""
@@ -165,6 +173,28 @@ class Identity:
         known = [each for each in holders if (attributes if each.prefixes is None else address) is not None]
         digests = self._digests(known, claim, address)
         return Caller(user, self.digest(USER, user), tier, address, digests, GIVEN, claim.attributes)
+
+    def with_attributes(
+        self,
+        attributes: Mapping[str, str],
+        tier: str | None = None,
+        *,
+        address: Address | Unix | None = None,
+        holders: Sequence[Holder] = (),
+    ) -> Caller:
+        """Callers of whom nothing is known but attributes, and perhaps an address: an organization.
+
+        Limits that need to know more do not apply to them.
+
+        Args:
+            attributes: By name.
+            tier: The tier.
+            address: Of the client; None if it is not known.
+            holders: As for `identify`.
+        """
+        known = [each for each in holders if _is_told(each, attributes, address)]
+        digests = self._digests(known, Claim(attributes.get(USER, ""), tier, attributes), address)
+        return Caller("", MISSING, tier, address, digests, GIVEN, attributes)
 
     def client(self, address: Address | Unix | None, holders: Sequence[Holder] = ()) -> Caller:
         """The caller who is known by their address only. All whose address is unknown are one.

@@ -18,7 +18,7 @@ from gateway.limits.rules import Rules
 from gateway.limits.unmatched import Unmatched
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.target import parse_target
-from gateway.settings.door import DescriptorPart
+from gateway.settings.door import DESCRIPTOR_PARTS
 
 
 class Question(NamedTuple):
@@ -42,7 +42,7 @@ class Question(NamedTuple):
 
 def read_question(
     entries: Iterable[tuple[str, str]],
-    parts: Mapping[str, DescriptorPart],
+    parts: Mapping[str, str],
     rules: Rules,
     identity: Identity,
     nobody: Caller,
@@ -59,7 +59,7 @@ def read_question(
         identity: Makes callers.
         nobody: The caller of whom nothing is known.
     """
-    values: dict[DescriptorPart, str] = {}
+    values: dict[str, str] = {}
     for key, value in entries:
         part = parts.get(key)
         if part is not None and (part != "endpoint" or value in rules.endpoints):
@@ -69,8 +69,12 @@ def read_question(
         return endpoint
     address = _address(values["address"]) if "address" in values else None
     user = values.get("user")
+    attributes = {name: value for name, value in values.items() if name not in DESCRIPTOR_PARTS}
     if user:
-        caller = identity.user(user, values.get("tier"), address=address, holders=rules.holders)
+        known = attributes or None
+        caller = identity.user(user, values.get("tier"), address=address, attributes=known, holders=rules.holders)
+    elif attributes:
+        caller = identity.with_attributes(attributes, values.get("tier"), address=address, holders=rules.holders)
     elif address is not None:
         caller = identity.client(address, rules.holders)
     else:
@@ -78,7 +82,7 @@ def read_question(
     return Question(endpoint, caller, names_caller=True)
 
 
-def _endpoint(values: Mapping[DescriptorPart, str], rules: Rules) -> Endpoint | BadRequest:
+def _endpoint(values: Mapping[str, str], rules: Rules) -> Endpoint | BadRequest:
     if "endpoint" in values:
         return rules.endpoints[values["endpoint"]]
     path = values.get("path")

@@ -26,7 +26,6 @@ from gateway.proxy.refusal import Refusal
 from gateway.proxy.request_id import RequestIds
 from gateway.rate_limit_service.messages import OK, OVER_LIMIT, Request, Response
 from gateway.rate_limit_service.question import Question, read_question
-from gateway.settings.door import DescriptorPart
 from gateway.telemetry.access_record import AccessRecord
 
 _MAX_COST = 1_000_000_000
@@ -68,7 +67,7 @@ class RateLimitService:
         limiter: Limiter,
         observer: RequestObserver,
         refusal: Refusal,
-        descriptors: Mapping[str, DescriptorPart],
+        descriptors: Mapping[str, str],
     ) -> None:
         self._book = book
         self._identity = identity

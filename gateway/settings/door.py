@@ -53,8 +53,8 @@ class ExtAuthz:
     response_headers: Mapping[str, Known] = field(default_factory=dict)
 
 
-DescriptorPart: TypeAlias = Literal["endpoint", "method", "path", "host", "user", "tier", "address"]
-"""What the value of a descriptor's entry can be."""
+DESCRIPTOR_PARTS = ("endpoint", "method", "path", "host", "user", "tier", "address")
+"""What the value of a descriptor's entry can be; or it is an attribute with this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,13 @@ class RateLimit:
         listen: Where Envoys connect, over HTTP/2 without TLS.
         descriptors: What the value of an entry is, by its key; entries with other keys are ignored. The `endpoint` is
             the name of one in the rules; without it, the endpoint is that of the `method`, `path` and `host`, or the
-            default one. A descriptor without a `user` and an `address` is charged to the limits that all callers share.
+            default one. Any other name, such as `org`, is an attribute. A descriptor without a `user`, an `address` and
+            an attribute is charged to the limits that all callers share.
     """
 
     from_: tuple[Network | Unix, ...]
     listen: tuple[Listener, ...] = (Listener(port=8084),)
-    descriptors: Mapping[str, DescriptorPart] = field(
+    descriptors: Mapping[str, str] = field(
         default_factory=lambda: {
             "generic_key": "endpoint",
             "method": "method",
@@ -82,6 +83,11 @@ class RateLimit:
             "remote_address": "address",
         }
     )
+
+    @property
+    def attributes(self) -> frozenset[str]:
+        """Names of the attributes that descriptors may tell."""
+        return frozenset(self.descriptors.values()) - set(DESCRIPTOR_PARTS)
 
 
 HttpDoor: TypeAlias = ForwardAuth | ExtAuthz

@@ -1,6 +1,6 @@
 """`Settings`: all of `gateway.yaml`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,12 @@ from gateway.settings.url import Origin
 
 PUBLIC, CONTROL = "public", "control"
 """What the listeners of clients and of operators are called."""
+
+
+def sources_of_attributes(identity: IdentityPolicy, doors: Doors) -> list[Collection[str]]:
+    """See `Settings.attributes`."""
+    told = [] if doors.rate_limit is None else [doors.rate_limit.attributes]
+    return [*identity.attributes, *told]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,11 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     tracing: Tracing | None = None
     via: str = "auto"
+
+    @property
+    def attributes(self) -> list[Collection[str]]:
+        """Names of the attributes that each identity source may find, and that each door may be told."""
+        return sources_of_attributes(self.identity, self.doors)
 
     @property
     def listeners(self) -> dict[str, tuple[Listener, ...]]:

@@ -72,7 +72,7 @@ def test_all_that_can_be_set(tmp_path: Path) -> None:
         ),
         ("{forward_auth: {from: [unix], response_headers: {'X-A: b': caller}}}", "is not the name of a header"),
         ("{forward_auth: {from: [unix], response_headers: {X-A: tier, x-a: caller}}}", "x-a is there twice"),
-        ("{rate_limit: {from: [unix], descriptors: {a: client}}}", "'client' is not one of the options"),
+        ("{rate_limit: {from: [unix], descriptors: {a: Client}}}", "'Client' is not the name of an attribute"),
         ("{rate_limit: {from: [unix], listen: {tls: {certificate: cert.pem, key: key.pem}}}}", "rate_limit has no TLS"),
         ("{ext_authz: {from: [unix], listen: {proxy_protocol: [10.0.0.1]}}}", "does not read the PROXY protocol"),
         (

@@ -21,7 +21,7 @@ from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from tests.auth.keys import token
 from tests.control.running import CHECK, ENDPOINTS, Running, gateway, limit, settings, worker
-from tests.redis_server import oldest_and_newest, redis_server
+from tests.redis_server import redis_server
 from tests.set_clock import off_by
 from tests.wire import ask, get, upstream
 
@@ -110,7 +110,7 @@ async def test_over_a_limit_that_tells_a_request_is_allowed_and_only_limits_that
 async def test_reset_is_when_the_tightest_bucket_is_full_again_by_the_clock_of_redis() -> None:
     # Redis lives two days ahead of us: what is told has to be its time.
     async with (
-        redis_server(environment=off_by("+2d"), version=oldest_and_newest()[-1]) as redis,
+        redis_server(environment=off_by("+2d")) as redis,
         gateway(limit("each", 10, 1, 60), store=redis.url) as running,
     ):
         answer = await running.check("alice", "order", 3)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.process import gateway
-from tests.redis_server import oldest_and_newest, redis_server
+from tests.redis_server import redis_server
 from tests.set_clock import SetClock
 from tests.waiting import eventually
 from tests.wire import ask, get, upstream
@@ -38,8 +38,7 @@ async def test_the_rate_changes_when_redis_clock_says_so(tmp_path: Path) -> None
     begins, ends = (f"{now + timedelta(hours=hours):%H:%M}" for hours in (1, 3))
     (tmp_path / "rules.yaml").write_text(RULES.replace("FROM", begins).replace("TO", ends))
     settings = tmp_path / "gateway.yaml"
-    newest = oldest_and_newest()[-1]  # which libfaketime gets along with, as not with each
-    async with redis_server(environment=clock.environment, version=newest) as redis, upstream() as up:
+    async with redis_server(environment=clock.environment) as redis, upstream() as up:
         settings.write_text(SETTINGS.replace("PORT", str(up.port)).replace("REDIS", redis.url))
         async with gateway("--config", str(settings)) as (_, public, _control):
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.holder import ADDRESS, ENDPOINT, USER
-from gateway.limits.limit import Limit, Over
+from gateway.limits.limit import Limit, Missing, Over
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.rate_limit_service.messages import METHOD, OK, OVER_LIMIT, Request, Response
@@ -34,9 +34,11 @@ def limit(name: str, burst: int, *per: str, **more: Any) -> Limit:
 
 
 @asynccontextmanager
-async def service(*limits: Limit, up: int = 9, asking: str = "127.0.0.0/8") -> AsyncIterator[tuple["Asking", Running]]:
+async def service(
+    *limits: Limit, up: int = 9, asking: str = "127.0.0.0/8", **more: Any
+) -> AsyncIterator[tuple["Asking", Running]]:
     """A worker with the door, and a client of it."""
-    door = RateLimit((ip_network(asking),), (Listener(port=0),))
+    door = RateLimit((ip_network(asking),), (Listener(port=0),), **more)
     made = settings(up, doors=Doors(rate_limit=door))
     async with (
         worker(made, Rules(ENDPOINTS, limits, revision="cafe00000001")) as running,
@@ -141,6 +143,18 @@ async def test_an_address_is_a_caller_and_comes_with_a_user(text: str) -> None:
         assert await asking.codes(ANA | there) == [OK, OK]
         assert await asking.codes(BOB | there) == [OVER_LIMIT, OVER_LIMIT]
         assert await asking.codes({"remote_address": "nonsense/8"}) == [OK, OK]
+
+
+async def test_an_attribute_has_buckets_of_its_own_with_a_user_or_alone() -> None:
+    limits = limit("org", 3, "org", if_missing=Missing.SKIP), limit("each", 2, USER)
+    async with service(*limits, descriptors={"customer": "org", "user": "user"}) as (asking, _):
+        acme = {"customer": "acme"}
+        assert await asking.codes(ANA | acme) == [OK, OK]
+        assert [await asking.codes(acme) for _ in range(3)] == [[OK, OK]] * 2 + [[OVER_LIMIT, OVER_LIMIT]]
+        assert await asking.codes(ANA | acme) == [OVER_LIMIT, OVER_LIMIT]
+        assert await asking.codes(ANA | {"customer": "initech"}) == [OK, OK]
+        assert await asking.codes(ANA | {"customer": "initech"}) == [OVER_LIMIT, OVER_LIMIT]  # ana's own
+        assert await asking.codes({"generic_key": "nothing"}) == [OK, OK]
 
 
 async def test_tiers_shadow_limits_and_limits_that_tell_hold() -> None:

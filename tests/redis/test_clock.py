@@ -11,14 +11,11 @@ import pytest
 
 from gateway.redis.clock import StoreClock, monotonic
 from tests.redis.builders import demand, failover_of, limiter, quota_demand, redis_store
-from tests.redis_server import oldest_and_newest, redis_server
+from tests.redis_server import redis_server
 from tests.set_clock import SetClock, off_by
 from tests.waiting import until
 
 _HOUR = 3_600_000_000
-
-NEWEST = oldest_and_newest()[-1]
-"""From a wheel: Debian's own is linked to a jemalloc that does not get on with libfaketime."""
 
 _GATEWAY = """
 import asyncio, json, sys, time
@@ -82,7 +79,7 @@ async def test_gateways_whose_clocks_differ_by_an_hour_decide_the_same() -> None
 
 async def test_a_redis_clock_that_steps_back_mints_no_tokens_and_locks_nobody_out_for_longer(tmp_path: Path) -> None:
     clock = SetClock(tmp_path / "clock")
-    async with redis_server(version=NEWEST, environment=clock.environment) as server, redis_store(server.url) as store:
+    async with redis_server(environment=clock.environment) as server, redis_store(server.url) as store:
         for _ in range(2):
             before = await store.take([demand("empty", burst=2)])
         left = await store.take([demand("one left", burst=2)])
@@ -104,7 +101,7 @@ async def test_a_redis_clock_that_steps_back_mints_no_tokens_and_locks_nobody_ou
 
 async def test_a_remembered_refusal_follows_a_clock_that_steps(tmp_path: Path) -> None:
     clock = SetClock(tmp_path / "clock")
-    async with redis_server(version=NEWEST, environment=clock.environment) as server, limiter(server.url) as opened:
+    async with redis_server(environment=clock.environment) as server, limiter(server.url) as opened:
         assert (await opened.check([demand(burst=1)])).allowed
         assert not (await opened.check([demand(burst=1)])).allowed
         clock.step("+2h")
@@ -116,7 +113,7 @@ async def test_a_remembered_refusal_follows_a_clock_that_steps(tmp_path: Path) -
 async def test_a_calendar_quota_comes_back_when_the_period_ends_by_redis_clock(tmp_path: Path) -> None:
     """A refusal from memory ends then, too; and the bucket of the old period is gone."""
     clock = SetClock(tmp_path / "clock")
-    async with redis_server(version=NEWEST, environment=clock.environment) as server, limiter(server.url) as opened:
+    async with redis_server(environment=clock.environment) as server, limiter(server.url) as opened:
         for _ in range(3):
             whole = [quota_demand("a", "2/day", 2)]
             assert (await opened.check(whole)).allowed
