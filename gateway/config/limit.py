@@ -10,7 +10,7 @@ from gateway.config.entries import Entries
 from gateway.config.exemption import EXEMPT, unite
 from gateway.config.node import Node, quote
 from gateway.config.number import percentage
-from gateway.config.per import Sources, check_attributes, if_missing, per, warn_of_skipped
+from gateway.config.per import Sources, check_attributes, check_named, if_missing, per, warn_of_skipped
 from gateway.config.priority import RESERVE, check_reserve, warn_of_unused
 from gateway.config.quota import (
     CALENDAR_MEANINGS,
@@ -150,6 +150,7 @@ class Limits:
         if called is None or self.entries[called] is not entries:
             raise InvalidError
         exempt: Exemption = values.get("exempt", Exemption())
+        check_named(entries.at("exempt"), exempt.attributes, self._sources)
         self.known[called] = Limit(
             called,
             parts or (),

@@ -147,6 +147,24 @@ def check_attributes(entries: Entries, parts: Sequence[Part], sources: Sources |
         )
 
 
+def check_named(node: Node, pairs: Collection[tuple[str, str]], sources: Sources | None) -> None:
+    """Note attributes of an exemption or a block that no identity source names, so that they match nobody.
+
+    Args:
+        node: What names them.
+        pairs: Their names and values.
+        sources: The attributes of each identity source; None when they are not known.
+    """
+    if sources is None:
+        return
+    known = {name for source in sources for name in source}
+    for name in sorted({name for name, _ in pairs} - known):
+        node.refuse(
+            f"no source in 'identity' names the attribute {quote(name)}, so nobody can have it",
+            node.nearest(name, known),
+        )
+
+
 def warn_of_skipped(entries: Entries, limit: Limit, others: Collection[Limit], endpoints: Collection[str]) -> None:
     """Warn of endpoints where a caller without the attribute is under no limit at all.
 

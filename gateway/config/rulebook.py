@@ -12,7 +12,7 @@ from gateway.config.entries import Entries
 from gateway.config.exemption import EXEMPT, unite
 from gateway.config.limit import LIMIT, Limits
 from gateway.config.node import Node
-from gateway.config.per import Sources
+from gateway.config.per import Sources, check_named
 from gateway.config.priority import TIERS, tier_priorities
 from gateway.config.reader import reads
 from gateway.config.section import Section
@@ -74,6 +74,9 @@ def read_rules(
         frozenset[tuple[str, str]]().union(*(each.attributes for each in blocked)),
     )
     for entries in files:
+        for key in ("exempt", "block"):
+            if key in entries.values:
+                check_named(entries.at(key), entries.values[key].attributes, sources)
         both = len(everywhere.users & entries.values.get("block", Block()).users)
         if both:
             entries.at("block").warn(f"{both} of these users are also exempt; a block comes first, so they are refused")

@@ -218,12 +218,10 @@ class Rules:
         """
         if self._in_force is None:
             return caller.tier
-        if caller.id:
-            overrides = [self._in_force.of_user(endpoint, caller)]
-            overrides += [override for override, _ in self._in_force.of_attributes(endpoint, caller)]
-        else:
-            address = self._in_force.of_address(endpoint, caller)
-            overrides = [address[0] if address else None]
+        overrides = [self._in_force.of_user(endpoint, caller)] if caller.id else []
+        overrides += [override for override, _ in self._in_force.of_attributes(endpoint, caller)]
+        if not caller.id and (address := self._in_force.of_address(endpoint, caller)) is not None:
+            overrides.append(address[0])
         return next((each.tier for each in overrides if each is not None and each.tier is not None), caller.tier)
 
     def priority(self, endpoint: Endpoint, tier: str | None) -> Priority:

@@ -103,3 +103,15 @@ def test_a_mistake_in_an_attribute_of_a_source_is_named(source: str, message: st
     sources = f"identity:\n  trusted_proxies: [192.0.2.1]\n  sources:\n    - {source.replace('KEYS', keys)}\n"
     (problem,) = problems_of(write(tmp_path, "per: user", sources))
     assert message in problem
+
+
+@pytest.mark.parametrize("key", ["exempt", "block"])
+def test_an_attribute_that_nobody_can_have_exempts_and_blocks_nobody(key: str, tmp_path: Path) -> None:
+    config = write(tmp_path, "per: user")
+    with (tmp_path / "rules.yaml").open("a") as rules:
+        rules.write(f"{key}: {{attributes: {{orgg: [acme]}}}}\n")
+    (problem,) = problems_of(config)
+    assert f"{key}: no source in 'identity' names the attribute 'orgg'" in problem
+    assert "(did you mean 'org'?)" in problem
+    (problem,) = problems_of(write(tmp_path, "per: user, exempt: {attributes: {teem: [ops]}}"))
+    assert "limits[0].exempt: no source in 'identity' names the attribute 'teem'" in problem

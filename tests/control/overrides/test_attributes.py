@@ -84,6 +84,7 @@ async def test_a_tier_of_an_organization_counts_for_its_callers_and_theirs_comes
         assert await put(running, "org/acme", override("tier", tier="gold")) == 201
         answers = [await send(running, f"user-{each}", team=f"team-{each}") for each in range(7)]
         assert answers == [200] * 7  # more than the five of other organizations
+        assert (await usage(running, "org/acme"))[("org", None, False)] == 43  # of the 50 of that tier
 
 
 async def test_an_organization_in_the_store_is_in_force_in_another_gateway(tmp_path: Path) -> None:
