@@ -16,6 +16,7 @@ from gateway.config.entries import Entries
 from gateway.config.given_caller import AS, GivenCaller
 from gateway.config.node import Node, quote
 from gateway.config.number import seconds, whole
+from gateway.config.per import Sources, check_named
 from gateway.config.reader import Value, reads, string
 from gateway.config.rulebook import yaml_files
 from gateway.config.scalar import choice, each, text
@@ -114,7 +115,7 @@ def load_rule_tests(settings: Settings, rules: Rules) -> tuple[RuleTest, ...]:
     if settings.rule_tests is None:
         return ()
     findings = Findings()
-    reading = _Reading(rules, findings)
+    reading = _Reading(rules, findings, settings.attributes)
     for file in yaml_files(settings.rule_tests, findings):
         source = Source.of(file, findings)
         with suppress(InvalidError):
@@ -228,7 +229,8 @@ def _expectation_by(limit: Limit) -> Expectation | None:
 class _Reading:
     """Reads tests for the rules they test."""
 
-    def __init__(self, rules: Rules, findings: Findings) -> None:
+    def __init__(self, rules: Rules, findings: Findings, sources: Sources) -> None:
+        self._sources = sources
         self._limits = {limit.name: _expectation_by(limit) for limit in rules.limits} | {BLOCKED: Expectation.REFUSED}
         self._endpoints = rules.endpoints
         self._findings = findings
@@ -237,7 +239,7 @@ class _Reading:
         self.tests: dict[str, RuleTest] = {}
 
     def add(self, entries: Entries) -> None:
-        caller: GivenCaller = entries.values.get("as", GivenCaller())
+        caller = self._caller(entries, GivenCaller())
         steps = []
         for node in entries.values.get("steps", ()):
             with suppress(InvalidError):
@@ -288,9 +290,15 @@ class _Reading:
             expect,
             tuple(self._limit(node, expect) for node in values.get("by", ())),
             self._endpoint(entries),
-            values.get("as", caller),
+            self._caller(entries, caller),
             {key: entries.at(key).diagnostic("") for key in keys},
         )
+
+    def _caller(self, entries: Entries, otherwise: GivenCaller) -> GivenCaller:
+        caller: GivenCaller = entries.values.get("as", otherwise)
+        if "as" in entries.values:
+            check_named(entries.at("as"), caller.attributes.items(), self._sources)
+        return caller
 
     def _limit(self, node: Node, expect: Expectation) -> str:
         value = text(node)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.diagnostic import ConfigError
 from gateway.config.loader import load
+from gateway.config.rule_test import load_rule_tests
 from gateway.limits.holder import Part, Prefixes
 from gateway.limits.limit import Missing
 from tests.config.reading import UPSTREAMS, problems_of
@@ -115,3 +117,20 @@ def test_an_attribute_that_nobody_can_have_exempts_and_blocks_nobody(key: str, t
     assert "(did you mean 'org'?)" in problem
     (problem,) = problems_of(write(tmp_path, "per: user, exempt: {attributes: {teem: [ops]}}"))
     assert "limits[0].exempt: no source in 'identity' names the attribute 'teem'" in problem
+
+
+def test_a_rule_test_names_attributes_that_callers_can_have(tmp_path: Path) -> None:
+    config = write(tmp_path, "per: org, if_missing: shared", f"rule_tests: tests.yaml\n{SOURCES}")
+    steps = "steps: [{request: GET /, expect: allowed, as: {user: u, attributes: {teem: a}}}]"
+    (tmp_path / "tests.yaml").write_text(f"tests: [{{name: x, as: {{user: u, attributes: {{orgg: a}}}}, {steps}}}]\n")
+    loaded = load(config)
+    with pytest.raises(ConfigError) as error:
+        load_rule_tests(loaded.settings, loaded.rules)
+    said = [str(each).partition("tests.yaml:")[2] for each in error.value.problems]
+    assert [each.partition(" ")[2] for each in said] == [
+        "tests[0].as: no source in 'identity' names the attribute 'orgg', so nobody can have it (did you mean 'org'?)",
+        (
+            "tests[0].steps[0].as: no source in 'identity' names the attribute 'teem', so nobody can have it "
+            "(did you mean 'team'?)"
+        ),
+    ]
