@@ -31,7 +31,7 @@ from gateway.limits.identity import Identity
 from gateway.limits.rules import RuleBook
 from gateway.process.runtime import WorkerContext, open_runtime
 from gateway.process.sockets import Bound
-from gateway.proxy.acceptor import Acceptor, PreambleAcceptor, accept, listen
+from gateway.proxy.acceptor import Acceptor, accept, listen
 from gateway.proxy.allowed import Destination
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.door import Around
@@ -204,7 +204,7 @@ class Worker:
 
             sites = await stack.enter_async_context(control.serve(self._with_tls(self._bound[CONTROL])))
             listening = [
-                await listen(
+                listen(
                     server, opened, settings.intake, events, BACKLOG,
                     tls=self._certificates.context_of(listener.tls), proxies=listener.proxy_protocol,
                 )
@@ -213,7 +213,7 @@ class Worker:
                 for opened in sockets
             ]  # fmt: skip
             listening += [
-                await accept(each, opened, BACKLOG)
+                accept(each, opened, BACKLOG)
                 for plane, each in grpc.items()
                 for sockets in self._bound[plane].values()
                 for opened in sockets
@@ -239,7 +239,7 @@ class Worker:
     async def _drain(
         self,
         servers: "Collection[Server | GrpcServer]",
-        listening: Sequence[Acceptor | PreambleAcceptor],
+        listening: Sequence[Acceptor],
         sites: Sequence[SocketSite],
         log: Log,
     ) -> None:

@@ -19,11 +19,12 @@ from gateway.limits.identity_source import ApiKey, BearerToken, Rejection, Trust
 from gateway.limits.limit import Limit
 from gateway.limits.rules import RuleBook, Rules
 from gateway.process.sockets import bind
-from gateway.proxy.acceptor import Acceptor, PreambleAcceptor, listen
+from gateway.proxy.acceptor import Acceptor, listen
 from gateway.proxy.allowed import Destination
 from gateway.proxy.door import door_server
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
+from gateway.proxy.preamble import ServingContext
 from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
 from gateway.proxy.request_id import RequestIds
@@ -138,7 +139,7 @@ class Running:
     server: Server
     book: RuleBook
     seen: Seen
-    listening: Acceptor | PreambleAcceptor
+    listening: Acceptor
     doors: dict[str, int] = field(default_factory=dict)
 
 
@@ -151,7 +152,7 @@ async def proxy(
     keep_rate_limits: bool = False,
     intake: Intake | None = None,
     limiter: Limiter | None = None,
-    ssl: SSLContext | None = None,
+    ssl: SSLContext | ServingContext | None = None,
     host: str = "127.0.0.1",
     scheme: str = "http",
     dns: Dns | None = None,
@@ -195,8 +196,8 @@ async def proxy(
     server = Server(handler.handle, intake or Intake(), observer, identity.trusts, ids)
     (bound,) = bind(Listener(host, 0, unix=None if unix is None else str(unix)))
     port = 0 if unix else bound.getsockname()[1]
-    serving = None if ssl is None else lambda: ssl
-    listening = await listen(server, bound, intake or Intake(), observer, 1024, tls=serving, proxies=proxies)
+    serving = (lambda: ssl) if isinstance(ssl, SSLContext) else ssl
+    listening = listen(server, bound, intake or Intake(), observer, 1024, tls=serving, proxies=proxies)
     running = Running(port, unix or Path(), server, book, observer, listening)
     who = IdentityPolicy((TrustedHeader("X-User-Id", "X-User-Tier"),))
     made = Settings({}, intake=intake or Intake(), identity=who)
@@ -206,7 +207,7 @@ async def proxy(
         door_at = door_server(door, made, proxy_to, lambda handle: handle, observer, ids)
         (bound,) = bind(door.listen[0])
         running.doors[name] = bound.getsockname()[1]
-        opened.append((door_at, await listen(door_at, bound, made.intake, observer, 1024)))
+        opened.append((door_at, listen(door_at, bound, made.intake, observer, 1024)))
     try:
         yield running
     finally:

@@ -15,14 +15,13 @@ import pytest
 import trustme
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-import gateway.proxy.acceptor
+import gateway.proxy.preamble
 from gateway.config.certificates import UnusableFileError, listener_context, load_certificates
 from gateway.limits.bucket import Quota
 from gateway.limits.identity import unreported
 from gateway.limits.identity_source import Certificate, ClientCertificate, Rejection
 from gateway.limits.limit import Limit
 from gateway.limits.rate import Rate
-from gateway.proxy.acceptor import PreambleAcceptor
 from gateway.proxy.client_certificate import read_certificate
 from gateway.settings.gateway import Settings
 from gateway.settings.listener import Listener, Tls
@@ -219,11 +218,15 @@ async def test_a_handshake_under_way_while_trust_changes_leads_to_one_response(
     keys: Keys, ca: Path, clients: Clients, tmp_path: Path
 ) -> None:
     clients.issue(tmp_path / "client.pem", uris=[SPIFFE])
-    async with listening(keys, ca) as running, Client.connect(running.port) as client:
+    serving = [listener_context(Tls(keys.certificate, keys.key, ca))]
+    identity = make_identity([ClientCertificate("uri")], ())
+    async with (
+        upstream() as up,
+        proxy(up.port, ssl=lambda: serving[-1], identity=identity) as running,
+        Client.connect(running.port) as client,
+    ):
         await until(lambda: running.server.held)
-        changed = listener_context(Tls(keys.certificate, keys.key, ca))
-        assert isinstance(running.listening, PreambleAcceptor)
-        running.listening._tls = lambda: changed
+        serving.append(listener_context(Tls(keys.certificate, keys.key, ca)))
         await client.writer.start_tls(trusting(keys, tmp_path / "client.pem"), server_hostname="127.0.0.1")
         assert (await client.ask(get())).one(b"connection") == b"close"
 
@@ -252,7 +255,7 @@ async def test_a_resumed_session_does_not_outlive_the_certificate(
         response, session = await asyncio.to_thread(resume, running.port, context, session)
         assert response.startswith(b"HTTP/1.1 200 ")
         assert charged(running) == [make_identity().user(SPIFFE).digest] * 2
-        monkeypatch.setattr(gateway.proxy.acceptor, "time", lambda: time() + 3700)
+        monkeypatch.setattr(gateway.proxy.preamble, "time", lambda: time() + 3700)
         response, _ = await asyncio.to_thread(resume, running.port, context, session)
         assert response.startswith(b"HTTP/1.1 503 ")
         assert running.seen.rejections == [("client_certificate", "expired")]

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from contextlib import AsyncExitStack
 
 import pytest
 import trustme
@@ -33,3 +34,16 @@ async def test_connections_that_wait_are_served_before_the_socket_is_closed(tls:
         assert await draining == 0
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", running.port))
+
+
+@pytest.mark.parametrize("tls", [None, SERVING], ids=["http", "https"])
+async def test_hundreds_that_connect_at_once_are_accepted_in_a_few_iterations(tls: ssl.SSLContext | None) -> None:
+    """Otherwise the last one would wait for as many iterations as there are connections, each full of requests."""
+    async with proxy(1, ssl=tls) as running, AsyncExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+        iterations = 0
+        while running.server.held < 300:
+            await asyncio.sleep(0)
+            iterations += 1
+        assert iterations < 30

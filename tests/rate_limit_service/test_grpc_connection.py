@@ -65,7 +65,7 @@ async def serving(answer: Answer = echo, most: int = 10) -> AsyncIterator[tuple[
     server = GrpcServer(RateLimit((ip_network("127.0.0.0/8"),)), Scripted(answer), seen, most)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
-        acceptor = await accept(server, listening, 10)
+        acceptor = accept(server, listening, 10)
         try:
             yield server, listening.getsockname()[1], seen
         finally:
