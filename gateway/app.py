@@ -297,7 +297,7 @@ class Worker:
         if not settings.is_on:
             return Events(log, metrics, access_log=access_log)
         rollup = Rollup(self._book, time.time(), top_callers=settings.top_callers)
-        events = Events(log, metrics, access_log=access_log, count=rollup.count)
+        events = Events(log, metrics, access_log=access_log, count=rollup.count, count_cost=rollup.count_cost)
         sink = open_sink(settings)
         recorder = Recorder(rollup, sink, events, interval=settings.interval, buffer=settings.buffer, clock=time.time)
         recorder.start()

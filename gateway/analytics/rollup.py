@@ -144,6 +144,23 @@ class Rollup:
             for limit, position in group.refused_by:
                 self._callers.add((limit, digest_in(demands[position].key) or caller.digest))
 
+    def count_cost(
+        self, endpoint: str, caller: Caller, demands: Sequence[Demand], refused: tuple[int, ...], cost: int
+    ) -> None:
+        """Count what a request has cost that was counted when it was decided on, without its cost.
+
+        Args:
+            endpoint: Its name.
+            caller: Who sent it.
+            demands: What was asked of the buckets.
+            refused: Positions of the demands that were not charged.
+            cost: Tokens.
+        """
+        names = [charge.limit for position, (_, charge) in enumerate(demands) if position not in refused]
+        account = self._account(endpoint, [name for name in names if not is_candidate(name)])
+        if account is not None and cost:
+            self._spending.charge(account, caller.digest, cost)
+
     def _add_group(
         self, key: object, endpoint: str, tier: str, outcome: str, demands: Sequence[Demand], refused: tuple[int, ...]
     ) -> DecisionGroup:
@@ -160,7 +177,9 @@ class Rollup:
         paying = by_limit if outcome == "allowed" else []
         charged = [limit for limit, each in paying if each == "allowed" and not is_candidate(limit)]
         rows = [Row(endpoint, "", tier, outcome), *(Row(endpoint, limit, tier, each) for limit, each in by_limit)]
-        group = self._groups[key] = DecisionGroup(rows, refused_by, self._account(endpoint, charged))
+        is_measured = self._book.current.is_measured(endpoint)  # what it costs is counted when it has ended
+        account = None if is_measured else self._account(endpoint, charged)
+        group = self._groups[key] = DecisionGroup(rows, refused_by, account)
         return group
 
     def _account(self, endpoint: str, limits: Sequence[str]) -> Account | None:

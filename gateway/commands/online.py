@@ -255,6 +255,5 @@ class _Silent:
         """Of no interest."""
 
     decided = bypassed = upstream_took = upstream_unreachable = upstream_failed = _ignore
-    server_left_out = server_back = name_unresolved = rejected = identity_rejected = claims_unusable = served = (
-        failed
-    ) = _ignore
+    server_left_out = server_back = name_unresolved = rejected = identity_rejected = claims_unusable = _ignore
+    measured = served = failed = _ignore

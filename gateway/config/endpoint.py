@@ -7,16 +7,18 @@ from http import HTTPMethod
 
 from gateway.config.address import HOST
 from gateway.config.condition import check_number, example_of, headers, query
+from gateway.config.cost import cost
 from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
-from gateway.config.number import size, whole
+from gateway.config.number import size
 from gateway.config.other_pattern import nearest_template
 from gateway.config.priority import priority
 from gateway.config.reader import reads, scalar, string
 from gateway.config.scalar import each, name, text
 from gateway.config.section import Section
 from gateway.limits.endpoint import DEFAULT, METHODS, Endpoint, Template
+from gateway.limits.measured_cost import MeasuredCost
 from gateway.settings.url import HostPort, bracketed
 
 _ALL = {"*", "ANY", "ALL", "ANYTHING", "EVERY", "_"}
@@ -28,7 +30,6 @@ _OPEN_END = r"/\{[A-Za-z_][A-Za-z0-9_]*\.\.\.\}"
 _HOST_PATTERN = re.compile(r"[*{}<>()^$~\\]|^[.:][^:]|^_$")
 _URL = re.compile(r"(?=.*[a-z]/|\w+:/)(\w+://)?(?P<host>[^/:]+)(:\d+)?(/.*)?", re.IGNORECASE)
 _NO_PORT = -1
-_HIGHEST_COST = 1_000_000
 
 
 @reads("method", {"enum": sorted(METHODS)})
@@ -104,7 +105,7 @@ ENDPOINT = Section(
         "headers": headers,
         "query": query,
         "upstream": text,
-        "cost": whole(0, _HIGHEST_COST),
+        "cost": cost,
         "max_body": size,
         "priority": priority,
     },
@@ -119,7 +120,7 @@ ENDPOINT = Section(
         "headers": "Values that headers must have: one, or a list of which one must be there.",
         "query": "Values that keys of the query must have, likewise.",
         "upstream": "The upstream that serves it.",
-        "cost": "Tokens that a request takes from each bucket; 0 is free.",
+        "cost": "Tokens that a request takes from each bucket; 0 is free. Or how that is found when it has ended.",
         "max_body": "Size of a request body; without it, `intake.max_body` applies.",
         "priority": "How much its requests matter, see `reserve` of limits; without it, as the caller's tier says.",
     },
@@ -161,7 +162,12 @@ class Endpoints:
         template = entries.values.pop("path", None)
         if None in (entries.get("headers", ()), entries.get("query", ())):
             template = None  # without the conditions that are wrong, it would match more than it is meant to
-        self.known[called] = entries.build(Endpoint, template=template)
+        measured = entries.values.get("cost")
+        if not isinstance(measured, MeasuredCost):
+            self.known[called] = entries.build(Endpoint, template=template)
+        else:
+            estimate = measured.estimate
+            self.known[called] = entries.build(Endpoint, template=template, cost=estimate, measured_cost=measured)
 
     def _check(self, called: str, entries: Entries, upstreams: Collection[str] | None) -> None:
         upstream = entries.get("upstream", self.known[called].upstream)

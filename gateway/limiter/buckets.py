@@ -1,9 +1,10 @@
 """`BucketTable`: buckets in this process; when there are too many, the least recently used is dropped."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.limits.bucket import Decision, Demand, State, take
+from gateway.limits.debt import Debt, reconcile
 
 _INTERVAL_BITS = 45
 _INTERVAL_MASK = (1 << _INTERVAL_BITS) - 1
@@ -78,6 +79,13 @@ class BucketTable:
                 if state is not None:
                     self.put(key, *state)
         return decision
+
+    def settle(self, debts: Iterable[Debt], now: int) -> None:
+        """Charge debts to buckets, or refund them, see `gateway.limits.debt.reconcile`."""
+        for debt in debts:
+            _, state = reconcile(self.state(debt.key), debt, now)
+            if state is not None:
+                self.put(debt.key, *state)
 
     def forget(self, keys: Sequence[bytes] | None = None) -> None:
         """Take buckets to be full: these, or all if None."""

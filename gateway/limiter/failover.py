@@ -8,6 +8,7 @@ from gateway.limiter.last_known import LastKnown
 from gateway.limiter.recovery import Recovery, RedisObserver
 from gateway.limiter.verdict import UNLIMITED, Outcome, Verdict
 from gateway.limits.bucket import Decision, Demand, FailurePolicy
+from gateway.limits.debt import settle
 from gateway.redis.clock import StoreClock
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.poller import Poller
@@ -31,7 +32,7 @@ class FailoverLimiter:
         fallback: Decides while Redis is unavailable.
     """
 
-    __slots__ = ("_breaker", "_recovery", "_store", "fallback", "last_known")
+    __slots__ = ("_breaker", "_observer", "_recovery", "_store", "fallback", "last_known")
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class FailoverLimiter:
         self.fallback = Fallback(self.last_known, max_buckets)
         self._store = store
         self._breaker = Breaker()
+        self._observer = observer
         self._recovery = Recovery(
             store,
             poller,
@@ -94,6 +96,17 @@ class FailoverLimiter:
         decision = self.fallback.take([demands[position] for position in counted])
         outcome = Outcome.ALLOWED if decision.allowed else Outcome.REFUSED
         return Verdict(outcome, True, _spread(decision, counted, len(demands)))
+
+    def settle(self, demands: Sequence[Demand], verdict: Verdict, difference: int) -> None:
+        """Charge or refund, in Redis, what an ended request cost more or less than was charged for it.
+
+        What was decided without Redis, or ends while it is unavailable, stays charged as it was.
+        """
+        debts = list(settle(demands, verdict.decision, difference))
+        if not verdict.degraded and not self._breaker.is_open:
+            self._store.settle(debts)
+        elif debts:
+            self._observer.settlements_lost(len(debts))
 
     async def reset(self, keys: Sequence[bytes]) -> None:
         """Fill buckets, in Redis and here.

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from gateway.limiter.last_known import LastKnown
 from gateway.limits.bucket import LARGEST, Charge, Decision, Demand, FailurePolicy, Quota, State, owe, owing, take
-from gateway.redis.scripts import Debt
+from gateway.limits.debt import Debt
 
 
 @dataclass(slots=True)

@@ -2,7 +2,8 @@
 
 It serves two purposes. While Redis is available it is the denial cache: other workers can only add to what a bucket
 owes, so a bucket that cannot pay by its last known state cannot pay by the state that Redis would find now. It is what
-a bucket owes that is remembered, not that it refused, so a refusal of low priority refuses none of high priority. When
+a bucket owes that is remembered, not that it refused, so a refusal of low priority refuses none of high priority. (Only
+for a bucket that is refunded, because requests may cost less than was charged for them, Redis is always asked.) When
 Redis becomes unavailable, the fallback starts from here: a bucket known to be empty stays empty. So a calendar quota
 that is used up is refused from here until its period ends.
 
@@ -45,6 +46,8 @@ class LastKnown:
             # Cheap, and nearly always enough to rule a refusal out; `judge` has the last word. Of a calendar quota this
             # says only that something was used of it.
             if charge.enforced and full_at(key) - now + charge.due > charge.ceiling and charge.due:
+                if charge.refunds:
+                    continue
                 state = self.buckets.state
                 quota = charge.quota
                 if quota.calendar is not None and owe(state(key), quota, now) + charge.due <= charge.ceiling:

@@ -22,6 +22,17 @@ class Limiter(Protocol):
     async def check(self, demands: Sequence[Demand]) -> Verdict:
         """Charge all buckets of a request, or none. Never fails."""
 
+    def settle(self, demands: Sequence[Demand], verdict: Verdict, difference: int) -> None:
+        """An allowed request has ended: charge or refund what it cost more or less than was charged for it.
+
+        Never fails, and nobody waits for it. While Redis is unavailable, what was charged stays charged.
+
+        Args:
+            demands: What was demanded for it.
+            verdict: The result of its check.
+            difference: Tokens by which it has cost more than was charged for it; negative if it has cost less.
+        """
+
     async def reset(self, keys: Sequence[bytes]) -> None:
         """Fill buckets.
 
@@ -83,8 +94,9 @@ def open_limiter(
         return MemoryLimiter(settings.max_buckets, clock)
     store_class = ClusterStore if settings.cluster else RedisStore
     store = store_class(
-        client, clock, prefix=settings.prefix, deadline=settings.deadline, on_reply=observer.redis_answered
-    )
+        client, clock, prefix=settings.prefix, deadline=settings.deadline, on_reply=observer.redis_answered,
+        on_lost=observer.settlements_lost,
+    )  # fmt: skip
     return FailoverLimiter(
         store,
         clock,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from gateway.limiter.buckets import BucketTable
 from gateway.limiter.verdict import UNLIMITED, Outcome, Verdict
 from gateway.limits.bucket import Demand
+from gateway.limits.debt import settle
 
 
 class MemoryLimiter:
@@ -35,6 +36,10 @@ class MemoryLimiter:
             return UNLIMITED
         decision = self._buckets.take(demands, self.clock())
         return Verdict(Outcome.ALLOWED if decision.allowed else Outcome.REFUSED, False, decision)
+
+    def settle(self, demands: Sequence[Demand], verdict: Verdict, difference: int) -> None:
+        """Charge or refund what an ended request cost more or less than was charged for it."""
+        self._buckets.settle(settle(demands, verdict.decision, difference), self.clock())
 
     async def reset(self, keys: Sequence[bytes]) -> None:
         """Fill buckets."""

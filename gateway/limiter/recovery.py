@@ -43,6 +43,9 @@ class RedisObserver(Protocol):
     def redis_answered(self, checks: int, seconds: float) -> None:
         """Redis decided on so many checks in one round trip."""
 
+    def settlements_lost(self, count: int) -> None:
+        """So many buckets stay charged with what was estimated for a request that has ended."""
+
     def redis_unavailable(self, reason: str) -> None:
         """From now on this worker decides without Redis."""
 

@@ -34,7 +34,7 @@ from gateway.limits.rate import Rate
 LARGEST = 2**53
 """Integers below this are exact in Lua's doubles."""
 
-_MAX_DEBT = LARGEST // 4
+LARGEST_DEBT = LARGEST // 4
 """Microseconds (about 71 years): still exact when today's date is added."""
 
 
@@ -68,7 +68,7 @@ class Quota:
         object.__setattr__(self, "capacity", self.burst * self.interval)
         object.__setattr__(self, "nearly_spent", 4 * self.capacity // 5)
         object.__setattr__(self, "calendar", self.rate.calendar if isinstance(self.rate, CalendarRate) else None)
-        if self.capacity > _MAX_DEBT:
+        if self.capacity > LARGEST_DEBT:
             raise ValueError(f"a burst of {self.burst} at {self.rate} takes more than 71 years to refill")
 
     @classmethod
@@ -135,6 +135,8 @@ class Charge(NamedTuple):
         failure_policy: What becomes of the limit while Redis is unavailable.
         reserve: The part of the bucket that is kept for them, from 0 to 1.
         tells: Whether the upstream is told when this bucket cannot pay. Only of one that does not refuse.
+        refunds: Whether what the bucket owes can shrink other than by time, because requests may cost less than was
+            charged for them.
     """
 
     limit: str
@@ -146,6 +148,7 @@ class Charge(NamedTuple):
     failure_policy: FailurePolicy = FailurePolicy.WHOLE
     reserve: float = 0.0
     tells: bool = False
+    refunds: bool = False
 
     @classmethod
     def of(
@@ -158,6 +161,7 @@ class Charge(NamedTuple):
         failure_policy: FailurePolicy = FailurePolicy.WHOLE,
         reserve: float = 0.0,
         tells: bool = False,
+        refunds: bool = False,
     ) -> "Charge":
         """A charge of `cost` tokens on a bucket of `limit`. A cost above the ceiling can never be paid.
 
@@ -168,7 +172,7 @@ class Charge(NamedTuple):
             raise ValueError("a cost is at least 0")
         due = min(cost, quota.burst + 1) * quota.interval
         ceiling = ceiling_of(quota, reserve)
-        return cls(limit, quota, cost, enforced, due, ceiling, failure_policy, reserve, tells)
+        return cls(limit, quota, cost, enforced, due, ceiling, failure_policy, reserve, tells, refunds)
 
     def with_quota(self, quota: Quota) -> "Charge":
         """The same charge on a bucket of another size and speed."""
@@ -199,6 +203,7 @@ class Charge(NamedTuple):
             failure_policy=self.failure_policy,
             reserve=self.reserve,
             tells=self.tells,
+            refunds=self.refunds,
         )
 
     @property
@@ -268,12 +273,13 @@ class Decision(NamedTuple):
     refused: tuple[int, ...]
 
 
-def owe(state: State | None, quota: Quota, now: int) -> int:
-    """Microseconds until a bucket is full, or tokens used of a calendar quota; at most the capacity of `quota`.
+def owe(state: State | None, quota: Quota, now: int, most: int | None = None) -> int:
+    """Microseconds until a bucket is full, or tokens used of a calendar quota; at most `most`.
 
-    No bucket owes more than an empty one, even if it was charged under a larger burst, or before the clock stepped
-    back. Such a bucket stays empty until the instant in its state comes near: for as long as the old bucket took to
-    fill, or for the length of the step.
+    By default that is the capacity of `quota`: to a request, no bucket is emptier than empty, even if it was charged
+    under a larger burst, before the clock stepped back, or for requests that cost more than was estimated. Such a
+    bucket stays empty until the instant in its state comes near: for as long as the old bucket took to fill, for the
+    length of the step, or until the overrun is paid for.
     """
     origin = now if quota.calendar is None else quota.calendar.start(now)
     if state is None or state.full_at <= origin:
@@ -282,7 +288,7 @@ def owe(state: State | None, quota: Quota, now: int) -> int:
     if state.interval != quota.interval:
         tokens, part = divmod(debt, state.interval)
         debt = tokens * quota.interval + math.ceil(float(part) * float(quota.interval) / float(state.interval))
-    return min(debt, quota.capacity)
+    return min(debt, quota.capacity if most is None else most)
 
 
 def owing(quota: Quota, debt: int, now: int) -> State:

@@ -59,19 +59,23 @@ class LimitCompiler:
     Args:
         limit: The limit.
         priorities: Those of tiers, by the tier's name.
+        refunds: Whether it counts an endpoint whose cost is measured.
     """
 
-    def __init__(self, limit: Limit, priorities: Mapping[str, Priority]) -> None:
+    def __init__(self, limit: Limit, priorities: Mapping[str, Priority], *, refunds: bool) -> None:
         self._limit = limit
+        self._refunds = refunds
         self._priorities = priorities if limit.reserve else {}
         calendar = limit.quota.calendar
         # Counted from other starts, a state would mean something else: with another calendar come other buckets.
         self._name = _quoted(limit.name) + ("" if calendar is None else f"@{_quoted(calendar.key)}")
-        self._shared: dict[tuple[int, Priority | None], list[CompiledLimit]] = {}
+        self._shared: dict[tuple[int, Priority | None, bool], list[CompiledLimit]] = {}
 
     def compile(self, endpoint: Endpoint) -> list[CompiledLimit]:
         """The limit, and after it its candidate if it has one."""
-        kind = endpoint.cost, endpoint.priority
+        # A bucket that others share with this endpoint is refunded for theirs as well.
+        refunds = endpoint.measured_cost is not None if self._limit.per_endpoint else self._refunds
+        kind = endpoint.cost, endpoint.priority, refunds
         shared = self._shared.get(kind)
         if shared is None:
             shared = self._shared[kind] = self._make(*kind)
@@ -81,13 +85,13 @@ class LimitCompiler:
         keys = self._key(name), self._candidate_key(name)
         return [each._replace(key=key) for each, key in zip(shared, keys, strict=False)]
 
-    def _make(self, cost: int, priority: Priority | None) -> list[CompiledLimit]:
+    def _make(self, cost: int, priority: Priority | None, refunds: bool) -> list[CompiledLimit]:
         limit, candidate = self._limit, self._limit.candidate
         has_exempt = bool(limit.exempt)
         holder = limit.holder.name if limit.holder else None
         tells = limit.over is Over.TELL
-        live = self._prices(limit.name, limit, cost, priority, enforced=limit.refuses, tells=tells)
-        shadow = self._prices(limit.name, limit, cost, priority) if limit.is_partial else None
+        live = self._prices(limit.name, limit, cost, priority, enforced=limit.refuses, tells=tells, refunds=refunds)
+        shadow = self._prices(limit.name, limit, cost, priority, refunds=refunds) if limit.is_partial else None
         # Those who lack an attribute are not a share of callers, so a limit that refuses a share counts them only.
         missing = self._if_missing((shadow or live).charge)
         tells_apart = has_exempt or limit.is_partial
@@ -96,7 +100,7 @@ class LimitCompiler:
         claimed = ClaimedCharges(limit.from_claim, least) if limit.from_claim else None
         compiled = [CompiledLimit(limit, self._key("*"), holder, *live, shadow, missing, claimed, tells_apart)]
         if candidate is not None:
-            prices = self._prices(candidate_name(limit.name), candidate, cost, priority)
+            prices = self._prices(candidate_name(limit.name), candidate, cost, priority, refunds=refunds)
             key = self._candidate_key("*")
             missing = self._if_missing(prices.charge)
             compiled.append(CompiledLimit(limit, key, holder, *prices, None, missing, None, has_exempt))
@@ -114,13 +118,17 @@ class LimitCompiler:
         cost: int,
         priority: Priority | None,
         *,
+        refunds: bool,
         enforced: bool = False,
         tells: bool = False,
     ) -> Prices:
         def charge(quota: Quota, of_tier: Priority | None = None) -> Charge:
             policy = self._limit.when_redis_is_down
             reserve = self._limit.reserve.kept_from(priority_of(priority, of_tier))
-            return Charge.of(name, quota, cost, enforced=enforced, failure_policy=policy, reserve=reserve, tells=tells)
+            return Charge.of(
+                name, quota, cost, enforced=enforced, failure_policy=policy, reserve=reserve, tells=tells,
+                refunds=refunds,
+            )  # fmt: skip
 
         tiers = {**dict.fromkeys(self._priorities, sizes.quota), **sizes.tiers}
         in_tier = {tier: charge(each, self._priorities.get(tier)) for tier, each in tiers.items()}

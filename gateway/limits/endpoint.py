@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gateway.limits.condition import Condition
+from gateway.limits.measured_cost import MeasuredCost
 from gateway.limits.priority import Priority
 
 DEFAULT = "default"
@@ -110,7 +111,8 @@ class Endpoint:
         headers: Conditions on headers that requests must meet, all of them.
         query: Conditions on the query, likewise.
         upstream: Name of the upstream that serves it.
-        cost: Tokens that a request takes from each bucket.
+        cost: Tokens that a request takes from each bucket, or is estimated to take.
+        measured_cost: How its cost is found when it has ended; None if `cost` is known to be right.
         max_body: Bytes that a request body may have; None for the gateway's own maximum.
         priority: How much its requests matter; None for as much as the caller's tier says.
     """
@@ -123,6 +125,7 @@ class Endpoint:
     query: tuple[Condition, ...] = ()
     upstream: str = DEFAULT
     cost: int = 1
+    measured_cost: MeasuredCost | None = None
     max_body: int | None = None
     priority: Priority | None = None
 

@@ -45,6 +45,7 @@ class Rules:
         exempting: The limits from which somebody is exempt.
         has_overrides: Whether anything is set, or anybody is blocked.
         has_quotas: Whether a limit has a calendar quota.
+        settling: Names of the endpoints whose requests have something to settle when they end.
         tiers: Names of the tiers that some limit knows.
         holders: Of buckets and overrides, other than users: what `Identity.identify` needs to know.
     """
@@ -68,6 +69,7 @@ class Rules:
         "paths",
         "priorities",
         "revision",
+        "settling",
         "tiers",
     )
 
@@ -94,6 +96,7 @@ class Rules:
         self.revision = revision
         self.block = block or Block()
         self._apply(Overrides())
+        self.settling = frozenset(name for name, each in self.endpoints.items() if each.measured_cost is not None)
         self._router = Router(self.endpoints.values(), case_sensitive=self.paths.case_sensitive)
         self.changes_at: int | None = 0 if any(limit.schedule for limit in self.limits) else None
         self._compile(self.limits)
@@ -102,9 +105,15 @@ class Rules:
         self.in_force = in_force
         self._compiled: dict[str, list[CompiledLimit]] = {name: [] for name in self.endpoints}
         for limit in in_force:
-            compiler = LimitCompiler(limit, self.priorities)
-            for name in self.endpoints if not limit.endpoints else self.endpoints.keys() & limit.endpoints:
+            names = self.endpoints if not limit.endpoints else self.endpoints.keys() & limit.endpoints
+            compiler = LimitCompiler(limit, self.priorities, refunds=not self.settling.isdisjoint(names))
+            for name in names:
                 self._compiled[name] += compiler.compile(self.endpoints[name])
+
+    def is_measured(self, endpoint: str) -> bool:
+        """Whether the cost of requests to an endpoint is known only when they have ended."""
+        known = self.endpoints.get(endpoint)
+        return known is not None and known.measured_cost is not None
 
     @property
     def clashes(self) -> list[tuple[Endpoint, Endpoint]]:

@@ -8,6 +8,7 @@ from aiohttp.http_parser import RawRequestMessage
 from gateway.limiter.verdict import OverLimits
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import Client
+from gateway.proxy.meter import Meter
 from gateway.proxy.request_id import RequestIds
 from gateway.proxy.request_parser import is_last
 from gateway.proxy.responses import Response
@@ -33,8 +34,10 @@ class Exchange:
         id_line: The X-Request-ID header line of the response; empty if responses have none.
         reason: Why the gateway itself responds with an error, as a label; empty if it does not.
         over: The limits that the request is over; None if it is over none.
+        meter: Finds what the request costs; None if that is known from the start.
         keep_alive: Whether the connection can carry another request.
         extra_headers: Header lines for a response of the gateway's own.
+        was_sent: Whether any of it was sent to an upstream.
         status: The response's status code; 0 until a part of the final response has been written.
         until_close: Whether the response is delimited by the end of the connection.
         on_gone: Called when the connection is lost before the response is complete.
@@ -48,11 +51,13 @@ class Exchange:
         "id_line",
         "keep_alive",
         "message",
+        "meter",
         "on_gone",
         "over",
         "reason",
         "status",
         "until_close",
+        "was_sent",
     )
 
     def __init__(self, message: RawRequestMessage, body: StreamReader, client: Client, ids: RequestIds) -> None:
@@ -63,8 +68,10 @@ class Exchange:
         self.id_line = ids.line(self.id)
         self.reason = ""
         self.over: OverLimits | None = None
+        self.meter: Meter | None = None
         self.keep_alive = not is_last(message)
         self.extra_headers = b""
+        self.was_sent = False
         self.status = 0
         self.until_close = False
         self.on_gone: Callable[[], None] | None = None

@@ -12,6 +12,7 @@ from gateway.limiter.verdict import Outcome
 from gateway.proxy.allowed import Allowed
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.failure_reason import FailureReason
+from gateway.proxy.meter import Meter
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.pinned_connections import PinnedConnections
 from gateway.proxy.pool import Pool
@@ -84,6 +85,8 @@ class Forwarder:
         """
         head, name, max_body = allowed.head, allowed.endpoint.upstream, allowed.max_body
         pool = self._pools[name]
+        if allowed.endpoint.measured_cost is not None:
+            exchange.meter = Meter(allowed.endpoint.measured_cost)
         began = perf_counter()
         try:
             try:
@@ -161,6 +164,7 @@ class Forwarder:
             first = head.encode(upstream, connection.origin)
             connection.pause(client.writing_paused)
             connection.start(head.method, first, relay, may_switch=head.wants_websocket)
+            exchange.was_sent = True
             if body is EMPTY_PAYLOAD:
                 connection.expect(upstream.head_timeout, upstream.idle_timeout)
             else:

@@ -1,15 +1,17 @@
 """`Proxy`: one request from its parsed head to its response. This page is the data plane."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 
 from gateway.auth.cors import Cors
 from gateway.limiter.limiter import Limiter
-from gateway.limiter.verdict import Outcome, OverLimits
+from gateway.limiter.verdict import UNLIMITED, Outcome, OverLimits, Verdict
+from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
 from gateway.limits.identity_source import Rejection, Sender
+from gateway.limits.measured_cost import Measurement
 from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.unmatched import Unmatched
 from gateway.proxy.allowed import Allowed, Destination
@@ -99,10 +101,18 @@ class Proxy:
             outcome = Outcome.BAD_REQUEST
             self._observer.rejected("large_body")
             exchange.reject(BadRequest.LARGE_BODY)
-        elif (outcome := await self._decide(exchange, rules, endpoint, caller)) is Outcome.ALLOWED:
-            outcome = await self._destination.forward(exchange, Allowed(head, endpoint, caller, tier, max_body))
         else:
-            exchange.respond(self._refusal.response() if outcome is Outcome.REFUSED else UNAVAILABLE)
+            demands = rules.demands(endpoint, caller)
+            verdict = await self._decide(exchange, rules, endpoint, caller, demands)
+            outcome = verdict.outcome
+            if outcome is Outcome.ALLOWED:
+                try:
+                    outcome = await self._destination.forward(exchange, Allowed(head, endpoint, caller, tier, max_body))
+                finally:
+                    if endpoint.name in rules.settling:
+                        self._settle(exchange, endpoint, caller, demands, verdict)
+            else:
+                exchange.respond(self._refusal.response() if outcome is Outcome.REFUSED else UNAVAILABLE)
         self._report(exchange, outcome, began, head.method, endpoint.name, caller, tier)
         return exchange
 
@@ -111,26 +121,42 @@ class Proxy:
         self._report(exchange, Outcome.BAD_REQUEST, began, exchange.message.method)
         return exchange
 
-    async def _decide(self, exchange: Exchange, rules: Rules, endpoint: Endpoint, caller: Caller) -> Outcome:
+    async def _decide(
+        self, exchange: Exchange, rules: Rules, endpoint: Endpoint, caller: Caller, demands: Sequence[Demand]
+    ) -> Verdict:
         self._note(caller)
-        demands = rules.demands(endpoint, caller)
         if rules.exempting and (exempted := rules.exempt(endpoint, caller)):
             self._observer.bypassed(endpoint.name, exempted)
         if not demands:
-            return Outcome.ALLOWED
+            return UNLIMITED
         tokens, bypass = exchange.message.headers.getall(BYPASS_HEADER, ()), self._bypass
         if len(tokens) > 1 and bypass:
             self._observer.identity_rejected(_BYPASS_REPEATED)
         elif tokens and bypass and await bypass(tokens[0], endpoint.name, exchange.client.peer.source):
             self._observer.bypassed(endpoint.name, (charge.limit for _, charge in demands))
-            return Outcome.ALLOWED
+            return UNLIMITED
         if rules.claiming and (unusable := rules.unusable_claims(endpoint, caller)):
             self._observer.claims_unusable(unusable)
         verdict = await self._limiter.check(demands)
         self._observer.decided(endpoint.name, caller, demands, verdict)
         if refused := verdict.decision.refused:
             exchange.over = OverLimits(demands, refused)
-        return verdict.outcome
+        return verdict
+
+    def _settle(
+        self, exchange: Exchange, endpoint: Endpoint, caller: Caller, demands: Sequence[Demand], verdict: Verdict
+    ) -> None:
+        """Settle what is known only when an allowed request has ended, however it did."""
+        if verdict is UNLIMITED:
+            return
+        difference = 0
+        if endpoint.measured_cost is not None:
+            measured = Measurement(endpoint.cost, endpoint.cost)
+            if exchange.meter is not None:
+                measured = exchange.meter.measure(exchange.status, was_sent=exchange.was_sent)
+            self._observer.measured(endpoint.name, caller, demands, verdict, measured)
+            difference = measured.cost - measured.estimate
+        self._limiter.settle(demands, verdict, difference)
 
     def _report(
         self, exchange: Exchange, outcome: Outcome, began: float, method: str, endpoint: str = "",

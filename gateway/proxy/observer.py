@@ -8,6 +8,7 @@ from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
 from gateway.limits.claimed_rate import UnusableClaim
 from gateway.limits.identity_source import Rejection
+from gateway.limits.measured_cost import Measurement
 from gateway.telemetry.access_record import AccessRecord
 
 
@@ -43,6 +44,11 @@ class RequestObserver(Protocol):
 
     def identity_rejected(self, rejection: Rejection) -> None:
         """Something that says who a client is was not accepted."""
+
+    def measured(
+        self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict, measured: Measurement
+    ) -> None:
+        """A request has ended whose cost was estimated before."""
 
     def claims_unusable(self, claims: Iterable[UnusableClaim]) -> None:
         """A user has another rate than the one in the user's attribute, or there is none."""

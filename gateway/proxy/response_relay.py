@@ -63,6 +63,8 @@ class ResponseRelay:
     def head(self, status: int, reason: bytes, headers: RawHeaders, framing: Framing, length: bytes) -> None:
         """Pass on the head, with the framing for the client."""
         self._status = status
+        if self._exchange.meter is not None:
+            headers = self._exchange.meter.read_head(headers)
         exchange, connection = self._exchange, self._connection
         lines = [_status_line(status, reason)]
         forwarded, authenticates, is_named = response_lines(headers, status, keep_rate_limits=self._keep_rate_limits)
@@ -77,12 +79,7 @@ class ResponseRelay:
                 *(b"Upgrade: " + value for name, value in headers if name.lower() == b"upgrade"),
             ]
         elif framing is Framing.CHUNKED or framing is Framing.CLOSE:
-            if self._is_http11:
-                self._chunked = True
-                lines.append(b"Transfer-Encoding: chunked")
-            else:
-                exchange.keep_alive = False
-                exchange.until_close = True
+            self._delimit(lines)
         elif length and status != _NO_CONTENT:
             lines.append(b"Content-Length: " + length)
         if not exchange.body.is_eof():
@@ -94,8 +91,19 @@ class ResponseRelay:
         lines.append(b"\r\n")
         self._out.append(b"\r\n".join(lines))
 
+    def _delimit(self, lines: list[bytes]) -> None:
+        """Show the client where a body ends whose length is not known."""
+        if self._is_http11:
+            self._chunked = True
+            lines.append(b"Transfer-Encoding: chunked")
+        else:
+            self._exchange.keep_alive = False
+            self._exchange.until_close = True
+
     def piece(self, data: bytes) -> None:
         """Pass on a piece of the body."""
+        if self._exchange.meter is not None and self._exchange.client.connected:
+            self._exchange.meter.size += len(data)
         if self._chunked:
             self._out += (b"%x\r\n" % len(data), data, b"\r\n")
         else:

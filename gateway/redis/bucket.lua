@@ -30,8 +30,8 @@ local function read()
   end
 end
 
--- Microseconds until bucket k is full, at most capacity. They count from now, or from the start of a calendar's period.
-local function owe(k, interval, capacity, from)
+-- Microseconds until bucket k is full, at most `most`. They count from now, or from the start of a calendar's period.
+local function owe(k, interval, most, from)
   local debt = (full_at[k] or 0) - from
   if debt <= 0 then return 0 end
   local old = written_under[k]
@@ -39,7 +39,7 @@ local function owe(k, interval, capacity, from)
     local part = fmod(debt, old)
     debt = (debt - part) / old * interval + ceil(part * interval / old)
   end
-  return min(debt, capacity)
+  return min(debt, most)
 end
 
 local function write(k, expiry)

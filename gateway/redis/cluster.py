@@ -24,11 +24,13 @@ from redis.crc import key_slot
 from redis.exceptions import NoScriptError, RedisError
 
 from gateway.limits.bucket import Decision, Demand
+from gateway.limits.debt import Debt
 from gateway.redis.client import SCAN_COUNT, RedisClient, Reply, checked, evalsha, evaluate
 from gateway.redis.clock import StoreClock, monotonic
 from gateway.redis.coalescer import Check
 from gateway.redis.errors import StoreUnavailableError, unavailable
-from gateway.redis.scripts import Call, Debt, call_reconcile, call_take
+from gateway.redis.scripts import Call, call_reconcile, call_take
+from gateway.redis.settlements import Settlement
 from gateway.redis.store import Heartbeat, RedisStore
 
 _Parts = dict[tuple[int, ...], Decision | StoreUnavailableError]
@@ -125,7 +127,7 @@ class ClusterStore(RedisStore):
         super().__init__(client, clock, **options)
         self._refunds: set[asyncio.Task[None]] = set()
 
-    async def _run(self, checks: list[Check]) -> list[Decision | StoreUnavailableError]:
+    async def _run(self, checks: list[Check], settled: Sequence[Settlement]) -> list[Decision | StoreUnavailableError]:
         slots: dict[int, dict[int, list[int]]] = {}  # slot -> check -> positions of its demands
         for number, demands in enumerate(checks):
             for position, (key, _) in enumerate(demands):
@@ -134,10 +136,15 @@ class ClusterStore(RedisStore):
             [[checks[number][position] for position in positions] for number, positions in slot.items()]
             for slot in slots.values()
         ]
+        debts = self._by_slot(each.debt for each in settled)
+        calls = [call_reconcile(self._buckets, part) for part in debts]
         sent, now = monotonic(), self._clock()
-        replies = await self._client.run([call_take(self._buckets, part, now) for part in parts])
+        replies = await self._client.run([*calls, *(call_take(self._buckets, part, now) for part in parts)])
+        lost = [part for part, reply in zip(debts, replies, strict=False) if isinstance(reply, StoreUnavailableError)]
+        lost_keys = {debt.key for part in lost for debt in part}
+        self._note_lost([each for each in settled if each.debt.key in lost_keys])
         found: list[_Parts] = [{} for _ in checks]
-        for slot, part, reply in zip(slots.values(), parts, replies, strict=True):
+        for slot, part, reply in zip(slots.values(), parts, replies[len(debts) :], strict=True):
             for (number, positions), decision in zip(slot.items(), self._read(part, reply, sent), strict=True):
                 found[number][tuple(positions)] = decision
         to_refund: list[_Refund] = []

@@ -3,6 +3,8 @@
 Checks that arrive while a call is in flight wait, and go together in the next one. A check waits no longer than the
 deadline, whatever becomes of its call. A call that has missed a check's deadline is abandoned: it is not cancelled,
 because its reply must not be left for the next caller to read, but nobody waits for it and the next call may go out.
+
+What nobody waits for, such as settlements, goes out in the same calls: with the next checks, or without any.
 """
 
 import asyncio
@@ -36,6 +38,7 @@ class Coalescer:
     Args:
         decide: Decides on a list of checks in one round trip. If it raises, none of them has a decision.
         deadline: Seconds that a check waits at most.
+        has_more: Whether `decide` has something to send even without a check.
     """
 
     __slots__ = (
@@ -45,13 +48,15 @@ class Coalescer:
         "_deadlines",
         "_decide",
         "_due",
+        "_has_more",
         "_is_extended",
         "_timer",
         "_waiting",
     )
 
-    def __init__(self, decide: Decide, deadline: float) -> None:
+    def __init__(self, decide: Decide, deadline: float, has_more: Callable[[], bool] = lambda: False) -> None:
         self._decide = decide
+        self._has_more = has_more
         self._deadline = deadline
         self._waiting: list[_Waiting] = []
         self._deadlines: deque[tuple[float, asyncio.Future[Decision]]] = deque()
@@ -74,9 +79,13 @@ class Coalescer:
         if self._timer is None:
             self._due = at
             self._timer = loop.call_at(at, self._expire)
+        self.send()
+        return future
+
+    def send(self) -> None:
+        """Have what waits sent, with the next call if one is in flight."""
         if self._call is None:
             self._begin()
-        return future
 
     def _begin(self) -> None:
         """Start a call. It goes out in the next iteration of the event loop, with all checks submitted in this one."""
@@ -91,7 +100,7 @@ class Coalescer:
             # A check whose client has disconnected or whose deadline has passed is not charged.
             waiting = [waiting for waiting in self._waiting if not waiting[1].done()]
             batch, self._waiting = waiting[:_MAX_CHECKS], waiting[_MAX_CHECKS:]
-            if not batch:
+            if not batch and not self._has_more():
                 self._call = None
                 return
             try:
@@ -135,7 +144,9 @@ class Coalescer:
                 self._begin()
 
     async def close(self) -> None:
-        """Cancel all calls in flight."""
+        """Send what waits, and cancel what takes longer than a check may."""
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=self._deadline)
         if self._timer is not None:
             self._timer.cancel()
         for call in self._calls:

@@ -10,7 +10,8 @@ from importlib.resources import files
 from json import JSONEncoder
 from typing import NamedTuple
 
-from gateway.limits.bucket import Demand, Quota
+from gateway.limits.bucket import Demand
+from gateway.limits.debt import Debt
 
 
 class Script(NamedTuple):
@@ -45,24 +46,6 @@ class Call(NamedTuple):
     keys: Sequence[bytes]
     arguments: Sequence[bytes | str | int]
     numbers: int | None
-
-
-class Debt(NamedTuple):
-    """What has yet to be charged to a bucket.
-
-    Attributes:
-        key: The bucket.
-        quota: Its size and speed.
-        due: Microseconds of debt to add; negative to refund.
-        known_full_at: The instant, in microseconds of Redis' clock, before which it was known not to be full; or 0.
-        at: When it was decided; of a calendar quota, it is charged in the period of that instant or not at all.
-    """
-
-    key: bytes
-    quota: Quota
-    due: int
-    known_full_at: int = 0
-    at: int = 0
 
 
 _encode = JSONEncoder(separators=(",", ":")).encode
@@ -104,7 +87,7 @@ def call_reconcile(prefix: bytes, debts: Sequence[Debt]) -> Call:
     for debt in debts:
         calendar = debt.quota.calendar
         period = (0, 0) if calendar is None else (calendar.start(debt.at), calendar.end(debt.at))
-        numbers += (debt.quota.interval, debt.quota.capacity, debt.due, debt.known_full_at, *period)
+        numbers += (debt.quota.interval, debt.quota.capacity, debt.due, debt.ceiling, debt.known_full_at, *period)
     return Call(RECONCILE, [prefix + debt.key for debt in debts], [_encode(numbers)], 1 + len(debts))
 
 

@@ -1,15 +1,17 @@
 """`RedisStore`: buckets in Redis, shared by every worker of every gateway."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from gateway.limits.bucket import Decision, Demand, judge
+from gateway.limits.debt import Debt
 from gateway.redis.client import RedisClient, Reply
 from gateway.redis.clock import StoreClock, monotonic
 from gateway.redis.coalescer import Check, Coalescer
 from gateway.redis.config_check import check_config
 from gateway.redis.errors import StoreUnavailableError
-from gateway.redis.scripts import Call, Debt, call_heartbeat, call_reconcile, call_take
+from gateway.redis.scripts import Call, call_heartbeat, call_reconcile, call_take
+from gateway.redis.settlements import Settlement, Settlements
 
 
 class Heartbeat(NamedTuple):
@@ -35,6 +37,7 @@ class RedisStore:
         prefix: What our keys start with.
         deadline: Seconds that a check waits at most.
         on_reply: Called after each round trip with the number of checks in it and the seconds it took.
+        on_lost: Called with the number of settlements that may not have reached Redis.
 
     Attributes:
         deadline: As given.
@@ -51,14 +54,17 @@ class RedisStore:
         prefix: str,
         deadline: float,
         on_reply: Callable[[int, float], None] = lambda _checks, _seconds: None,
+        on_lost: Callable[[int], None] = lambda _settlements: None,
     ) -> None:
         self._client = client
         self._clock = clock
         self._buckets = f"{prefix}:bucket:".encode()
         self._fleet = f"{prefix}:fleet".encode()
-        self._coalescer = Coalescer(self._decide, deadline)
+        self._settlements = Settlements()
+        self._coalescer = Coalescer(self._decide, deadline, self._settlements.__bool__)
         self.deadline = deadline
         self._on_reply = on_reply
+        self._on_lost = on_lost
 
     def take(self, demands: Sequence[Demand]) -> Awaitable[Decision]:
         """Charge all enforced demands or none, in one round trip with whatever other checks wait.
@@ -70,14 +76,44 @@ class RedisStore:
 
     async def _decide(self, checks: list[Check]) -> list[Decision | StoreUnavailableError]:
         began = monotonic()
-        decisions = await self._run(checks)
-        self._on_reply(len(checks), (monotonic() - began) / 1_000_000)
+        settled = self._settlements.take() if self._settlements else []
+        try:
+            decisions = await self._run(checks, settled)
+        except BaseException:
+            self._note_lost(settled)
+            raise
+        if checks:
+            self._on_reply(len(checks), (monotonic() - began) / 1_000_000)
         return decisions
 
-    async def _run(self, checks: list[Check]) -> list[Decision | StoreUnavailableError]:
+    async def _run(self, checks: list[Check], settled: Sequence[Settlement]) -> list[Decision | StoreUnavailableError]:
+        """Settle first, then decide, in one round trip."""
         sent = monotonic()
-        (reply,) = await self._client.run([call_take(self._buckets, checks, self._clock())])
-        return self._read(checks, reply, sent)
+        calls = [call_reconcile(self._buckets, [each.debt for each in settled])] if settled else []
+        if checks:
+            calls.append(call_take(self._buckets, checks, self._clock()))
+        replies = await self._client.run(calls)
+        if settled and isinstance(replies[0], StoreUnavailableError):
+            self._note_lost(settled)
+        return self._read(checks, replies[-1], sent) if checks else []
+
+    def settle(self, debts: Iterable[Debt]) -> None:
+        """Charge or refund what ended requests cost more or less than was charged, with one of the next round trips.
+
+        Nobody waits for it. If it is lost, so is what it would have changed; `on_lost` is called.
+        """
+        self._settlements.add(debts)
+        if self._settlements:
+            self._coalescer.send()
+
+    def drop_settlements(self) -> None:
+        """Give up what waits: Redis is unavailable."""
+        if lost := self._settlements.drop():
+            self._on_lost(lost)
+
+    def _note_lost(self, settled: Iterable[Settlement]) -> None:
+        if lost := sum(each.times for each in settled):
+            self._on_lost(lost)
 
     def _read(self, checks: Sequence[Check], reply: Reply, sent: int) -> list[Decision | StoreUnavailableError]:
         """Decisions from a reply of take.lua, by the law that it mirrors."""
@@ -161,5 +197,6 @@ class RedisStore:
             await self._client.command("DEL", self._buckets + key)
 
     async def close(self) -> None:
-        """Wait for checks in flight."""
+        """Send what waits, and wait for checks in flight."""
         await self._coalescer.close()
+        self.drop_settlements()

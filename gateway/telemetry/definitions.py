@@ -93,6 +93,24 @@ CLAIMS_UNUSABLE = _counter(
     "Requests of users who have another rate than the one in their attribute, by why: missing, invalid or above_most.",
     "limit", "reason",
 )  # fmt: skip
+COST_ESTIMATED = _counter(
+    "gateway_cost_estimated_total",
+    "Tokens that were charged at first for requests whose cost is measured when they have ended.",
+    "endpoint",
+)
+COST_MEASURED = _counter(
+    "gateway_cost_measured_total", "Tokens that those requests have cost; the difference was charged or refunded.",
+    "endpoint",
+)  # fmt: skip
+COST_UNMEASURED = _counter(
+    "gateway_cost_unmeasured_total",
+    "Those of them whose response does not state its cost (reason missing, repeated or invalid), or one above at_most.",
+    "endpoint", "reason",
+)  # fmt: skip
+SETTLEMENTS_LOST = _counter(
+    "gateway_settlements_lost_total",
+    "Buckets that stay charged with an estimate, because Redis was unavailable when a request ended.",
+)
 AUDIT_LINES = _counter(
     "gateway_audit_lines_total", "Audit log lines, by whether they were written or the write failed.", "outcome"
 )

@@ -9,12 +9,16 @@ from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
 from gateway.limits.claimed_rate import Unusable, UnusableClaim
 from gateway.limits.identity_source import Rejection
+from gateway.limits.measured_cost import Measurement, Unmeasured
 from gateway.telemetry.access_record import AccessRecord
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 
 CountDecision = Callable[[str, Caller, Sequence[Demand], str, tuple[int, ...]], None]
 """Counts a decision for analytics: endpoint, caller, demands, outcome, positions of the demands that were refused."""
+CountCost = Callable[[str, Caller, Sequence[Demand], tuple[int, ...], int], None]
+"""Counts what a request has cost, for analytics: endpoint, caller, demands, positions of the demands that could not be
+paid, tokens."""
 _SAMPLE = 60.0
 """Seconds between two lines of the log about the same kind of thing."""
 
@@ -44,6 +48,12 @@ _UNUSABLE = {
     Unusable.INVALID: "the attribute is not a whole number from 1, so the user has the limit's own rate",
     Unusable.ABOVE_MOST: "the attribute is above at_most, which the user has instead",
 }
+_UNMEASURED = {
+    Unmeasured.MISSING: "the response has no header with its cost, so the estimate stays charged",
+    Unmeasured.REPEATED: "the response states its cost more than once, so the estimate stays charged",
+    Unmeasured.INVALID: "the cost that the response states is not a whole number, so the estimate stays charged",
+    Unmeasured.ABOVE_MOST: "the response costs more than at_most, which is charged instead",
+}
 _MAX_DROPPED = 32
 """Names of dropped headers that a worker logs; clients choose them."""
 
@@ -57,6 +67,10 @@ def no_analytics(
     """Count nothing: analytics are off."""
 
 
+def no_costs(_endpoint: str, _caller: Caller, _demands: Sequence[Demand], _: tuple[int, ...], _cost: int) -> None:
+    """Count nothing: analytics are off."""
+
+
 class Events:
     """Implements the observers of the proxy, the limiter and the analytics with metrics and log lines.
 
@@ -65,10 +79,21 @@ class Events:
         metrics: The worker's metrics.
         access_log: The share of requests that get an access log line, 0 to 1.
         count: Counts decisions for analytics.
+        count_cost: Counts what requests have cost, if that was not known when they were decided on.
         clock: Seconds since any instant.
     """
 
-    __slots__ = ("_access_credit", "_access_log", "_clock", "_count", "_dropped", "_log", "_metrics", "_samples")
+    __slots__ = (
+        "_access_credit",
+        "_access_log",
+        "_clock",
+        "_count",
+        "_count_cost",
+        "_dropped",
+        "_log",
+        "_metrics",
+        "_samples",
+    )
 
     def __init__(
         self,
@@ -77,12 +102,14 @@ class Events:
         *,
         access_log: float,
         count: CountDecision = no_analytics,
+        count_cost: CountCost = no_costs,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._metrics = metrics
         self._access_log = access_log
         self._count = count
+        self._count_cost = count_cost
         self._clock = clock
         self._access_credit = 0.0  # a line is written each time it reaches 1
         self._dropped: set[str] = set()
@@ -159,6 +186,23 @@ class Events:
             return
         self._log.event("identity_rejected", level="warning", source=source, reason=reason, why=why, unlogged=unlogged)
 
+    def measured(
+        self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict, measured: Measurement
+    ) -> None:
+        """A request ended whose cost was estimated before.
+
+        Those whose response does not state a usable cost are counted, and a sample is logged: of each endpoint and
+        reason one a minute.
+        """
+        self._metrics.measured(endpoint, measured)
+        self._count_cost(endpoint, caller, demands, verdict.decision.refused, measured.cost)
+        problem = measured.problem
+        if problem is not None and (unlogged := self._sample(f"cost {endpoint}", problem.value)) is not None:
+            self._log.event(
+                "cost_unmeasured", level="warning", endpoint=endpoint, reason=problem.value, why=_UNMEASURED[problem],
+                cost=measured.cost, unlogged=unlogged,
+            )  # fmt: skip
+
     def claims_unusable(self, claims: Iterable[UnusableClaim]) -> None:
         """A user has another rate than the one in the user's attribute, or there is none.
 
@@ -218,6 +262,10 @@ class Events:
         """Redis decided on so many checks in one round trip."""
         self._metrics.store_checks(checks)
         self._metrics.store_took(seconds)
+
+    def settlements_lost(self, count: int) -> None:
+        """Buckets stay charged with what was estimated."""
+        self._metrics.settlements_lost(count)
 
     def redis_unavailable(self, reason: str) -> None:
         """From now on this worker decides without Redis."""

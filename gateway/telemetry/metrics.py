@@ -14,6 +14,7 @@ from typing import Literal
 from gateway.limits.bucket import Decision, Demand, Quota
 from gateway.limits.identity_source import REASONS
 from gateway.limits.limit import Limit, Over, candidate_name
+from gateway.limits.measured_cost import Measurement
 from gateway.limits.rate import Rate
 from gateway.telemetry import definitions
 from gateway.telemetry.definitions import MetricDefinition, MetricType
@@ -134,6 +135,13 @@ class Metrics:
         """Count a request whose user states no usable rate to a limit."""
         self._count(definitions.CLAIMS_UNUSABLE, limit, reason)
 
+    def measured(self, endpoint: str, measured: Measurement) -> None:
+        """Count what a request was estimated to cost, and what it has cost."""
+        self._cells[self._cell(definitions.COST_ESTIMATED, endpoint)] += measured.estimate
+        self._cells[self._cell(definitions.COST_MEASURED, endpoint)] += measured.cost
+        if measured.problem is not None:
+            self._count(definitions.COST_UNMEASURED, endpoint, measured.problem.value)
+
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """Record how long an upstream took for one request."""
         record = self._upstreams.get(upstream)
@@ -158,6 +166,10 @@ class Metrics:
         self._count(definitions.IDENTITY_REJECTED, source, reason)
 
     # Now and then.
+
+    def settlements_lost(self, count: int) -> None:
+        """Count buckets that stay charged with an estimate."""
+        self._cells[self._cell(definitions.SETTLEMENTS_LOST)] += count
 
     def redis_changed(self, to: Literal["up", "unavailable"]) -> None:
         """Count that this worker found Redis unavailable, or back."""
@@ -319,7 +331,7 @@ class Metrics:
 
     def _start_at_zero(self) -> None:
         """Create the series of rare events at zero, so that the first one shows as an increase."""
-        for metric in (definitions.EVICTIONS, definitions.LOG_LINES_DROPPED):
+        for metric in (definitions.EVICTIONS, definitions.LOG_LINES_DROPPED, definitions.SETTLEMENTS_LOST):
             self._cell(metric)
         for metric, label in (
             (definitions.STARTS, "death"),

@@ -18,6 +18,7 @@ from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
 from gateway.limits.claimed_rate import UnusableClaim
 from gateway.limits.identity_source import Rejection
+from gateway.limits.measured_cost import Measurement
 from gateway.proxy.allowed import Allowed
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
@@ -116,6 +117,12 @@ class TracingObserver:
     def rejected(self, cause: str) -> None:
         """A client connection was rejected or cut off."""
         self._observer.rejected(cause)
+
+    def measured(
+        self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict, measured: Measurement
+    ) -> None:
+        """See `RequestObserver`."""
+        self._observer.measured(endpoint, caller, demands, verdict, measured)
 
     def claims_unusable(self, claims: Iterable[UnusableClaim]) -> None:
         """See `RequestObserver`."""

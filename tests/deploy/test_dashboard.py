@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.limits.bucket import Quota
 from gateway.limits.limit import Limit
+from gateway.limits.measured_cost import Measurement, Unmeasured
 from gateway.limits.rate import Rate
 from gateway.telemetry import definitions
 from gateway.telemetry.metrics import Metrics
@@ -62,6 +63,7 @@ async def exported() -> Exported:
     metrics.bad_request("slow_head")
     metrics.upstream_failed("default", "closed")
     metrics.claim_unusable("plan", "missing")
+    metrics.measured("orders", Measurement(5, 5, Unmeasured.MISSING))
     for family in definitions.METRICS:
         if not family.labels and family.type is not definitions.MetricType.HISTOGRAM:
             metrics.watch(family, lambda: 1)

@@ -5,7 +5,8 @@ from typing import Any
 
 from gateway.limiter.fallback import Fallback
 from gateway.limiter.last_known import LastKnown
-from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota, State, owe, owing, take
+from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota, State, take
+from gateway.limits.debt import reconcile
 
 KEY = b"k"
 
@@ -80,14 +81,8 @@ class FleetModel:
         """As reconcile.lua does it."""
         for debts in fallback.debts(100, first=first):
             for debt in debts:
-                origin = debt.quota.origin(self.now)
-                if origin != debt.quota.origin(self.now if debt.quota.calendar is None else debt.at):
-                    fallback.reconcile(debt, 0)
-                    continue
-                had = owe(self.shared, debt.quota, self.now)
-                owed = max(had, min(debt.known_full_at - origin, debt.quota.capacity))
-                owes = min(owed + debt.due, debt.quota.capacity)
-                self.shared = owing(debt.quota, owes, self.now) if owes > 0 else None
+                owed, state = reconcile(self.shared, debt, self.now)
+                self.shared = state or self.shared
                 fallback.reconcile(debt, owed)
 
     def excess(self) -> float:

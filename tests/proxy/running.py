@@ -17,6 +17,7 @@ from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
 from gateway.limits.identity_source import ApiKey, BearerToken, Rejection, TrustedHeader
 from gateway.limits.limit import Limit
+from gateway.limits.measured_cost import Measurement
 from gateway.limits.rules import RuleBook, Rules
 from gateway.process.sockets import bind
 from gateway.proxy.acceptor import Acceptor, listen
@@ -66,6 +67,7 @@ class Seen:
         self.dropped: list[str] = []
         self.rejections: list[tuple[str, str]] = []
         self.claims: list[UnusableClaim] = []
+        self.measurements: list[Measurement] = []
 
     def decided(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict) -> None:
         assert endpoint
@@ -109,6 +111,15 @@ class Seen:
 
     def identity_rejected(self, rejection: Rejection) -> None:
         self.rejections.append((rejection.source, rejection.reason))
+
+    def measured(
+        self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict, measured: Measurement
+    ) -> None:
+        assert endpoint
+        assert caller
+        assert demands
+        assert verdict.allowed
+        self.measurements.append(measured)
 
     def claims_unusable(self, claims: Iterable[UnusableClaim]) -> None:
         self.claims += claims

@@ -53,6 +53,7 @@ class Recorder:
     still_lost: list[str] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    lost_settlements: int = 0
 
     def redis_misconfigured(self, warning: str) -> None:
         self.warnings.append(warning)
@@ -60,6 +61,9 @@ class Recorder:
     def redis_answered(self, checks: int, seconds: float) -> None:
         assert checks > 0
         assert seconds > 0
+
+    def settlements_lost(self, count: int) -> None:
+        self.lost_settlements += count
 
     def redis_unavailable(self, reason: str) -> None:
         self.lost.append(reason)

@@ -10,13 +10,13 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from gateway.limits.bucket import Quota
+from gateway.limits.debt import Debt
 from gateway.limits.limit import Candidate, Limit
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.redis.clock import StoreClock
 from gateway.redis.cluster import ClusterStore
 from gateway.redis.errors import StoreUnavailableError
-from gateway.redis.scripts import Debt
 from tests.kit.identity import make_identity
 from tests.redis.builders import Recorder, client_of, demand, failover_of, limiter, quota_demand
 from tests.redis.clusters import redis_cluster

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from gateway.limits.bucket import Charge, Demand, Quota, State, judge, owe, owing, take
+from gateway.limits.bucket import LARGEST_DEBT, Charge, Demand, Quota, State, judge, take
 from gateway.limits.calendar import DAY, MONTH, WEEK, Calendar, CalendarRate
+from gateway.limits.debt import Debt, reconcile
 from gateway.limits.rate import MICROSECONDS, Rate
-from gateway.redis.scripts import RECONCILE, TAKE, Call, Debt, call_reconcile, call_take
+from gateway.redis.scripts import RECONCILE, TAKE, Call, call_reconcile, call_take
 from tests.fuzzing import examples
 from tests.redis_server import RedisServer, every_server
 from tests.set_clock import SetClock
@@ -100,32 +101,43 @@ def test_python_and_lua_agree_on_every_demand(redis: "Redis", sequence: list[lis
 
 
 debts = st.builds(
-    lambda key, quota, tokens, ago: (key_of(key, quota), quota, tokens, ago),
-    keys, quotas, st.integers(-5, 5), st.integers(-(10**7), 10**13),
+    lambda key, quota, tokens, ago, most: (key_of(key, quota), quota, tokens, ago, most),
+    keys, quotas, st.integers(-5, 5) | st.integers(-(10**12), 10**12), st.integers(-(10**7), 10**13),
+    st.none() | st.just(LARGEST_DEBT),
 )  # fmt: skip
 
 
-@settings(examples(_EXAMPLES // 2), suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batch=batches, spent=st.lists(debts, min_size=1, max_size=4, unique_by=lambda debt: debt[0]))
-def test_python_and_lua_agree_on_reconciliation(
-    redis: "Redis", batch: list[list[Demand]], spent: list[tuple[bytes, Quota, int, int]]
-) -> None:
+@settings(examples(_EXAMPLES), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batch=batches,
+    rounds=st.lists(st.lists(debts, min_size=1, max_size=4, unique_by=lambda debt: debt[0]), min_size=1, max_size=3),
+    later=checks,
+)
+def test_python_and_lua_agree_on_every_debt(
+    redis: "Redis", batch: list[list[Demand]], rounds: list[list[tuple[bytes, Quota, int, int, int | None]]],
+    later: list[Demand],
+) -> None:  # fmt: skip
+    """Also on what is owed beyond a bucket's capacity, and on the demands that come after that."""
     redis.flushall()
     states: dict[bytes, State] = {}
     now, *_ = run(redis, call_take(b"", batch, now_about(redis)))
     for check in batch:
         _, new = take(check, [states.get(key) for key, _ in check], now)
         states |= {key: state for (key, _), state in zip(check, new, strict=True) if state is not None}
-    settled = [Debt(key, quota, tokens * quota.interval, now + ago, now) for key, quota, tokens, ago in spent]
-    now, *owed = run(redis, call_reconcile(b"", settled))
-    for debt, had in zip(settled, owed, strict=True):
-        before = owe(states.get(debt.key), debt.quota, now)
-        known = max(before, min(debt.known_full_at - debt.quota.origin(now), debt.quota.capacity))
-        assert had == known
-        owes = max(0, min(known + debt.due, debt.quota.capacity))
-        if owes != before:
-            states[debt.key] = owing(debt.quota, owes, now) if owes else State(now, debt.quota.interval)
+    for spent in rounds:
+        settled = [
+            Debt(key, quota, max(-LARGEST_DEBT, min(tokens * quota.interval, LARGEST_DEBT)), now + ago, now, most)
+            for key, quota, tokens, ago, most in spent
+        ]
+        now, *owed = run(redis, call_reconcile(b"", settled))
+        for debt, had in zip(settled, owed, strict=True):
+            before, state = reconcile(states.get(debt.key), debt, now)
+            assert had == before
+            if state is not None:
+                states[debt.key] = state
     assert_kept(redis, states, now)
+    now, *owed = run(redis, call_take(b"", [later], now_about(redis)))
+    assert judge(later, owed, now) == take(later, [states.get(key) for key, _ in later], now)[0]
 
 
 def assert_kept(redis: "Redis", states: dict[bytes, State], now: int) -> None:

@@ -42,6 +42,7 @@ class Report:
     lost: list[float] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
     slowest: float = 0.0
+    lost_settlements: int = 0
     late: list[tuple[float, float]] = field(default_factory=list)
 
     def redis_misconfigured(self, warning: str) -> None:
@@ -50,6 +51,9 @@ class Report:
     def redis_answered(self, checks: int, seconds: float) -> None:
         assert checks > 0
         assert seconds > 0
+
+    def settlements_lost(self, count: int) -> None:
+        self.lost_settlements += count
 
     def redis_unavailable(self, reason: str) -> None:  # noqa: ARG002
         self.lost.append(time.monotonic())

@@ -1,0 +1,45 @@
+"""`Meter`: finds what a request has cost, from what passes through the proxy until it has ended."""
+
+from gateway.limits.measured_cost import Ended, MeasuredCost, Measurement
+from gateway.proxy.upstream_response import RawHeaders
+
+
+class Meter:
+    """What is known of one request so far.
+
+    Args:
+        cost: How its cost is found.
+
+    Attributes:
+        size: Bytes of the response's body that were sent to the client.
+    """
+
+    __slots__ = ("_cost", "_costs", "size")
+
+    def __init__(self, cost: MeasuredCost) -> None:
+        self._cost = cost
+        self._costs: tuple[bytes, ...] | None = None
+        self.size = 0
+
+    def read_head(self, headers: RawHeaders) -> RawHeaders:
+        """Read the headers of the upstream's response. Returns those that the client may see."""
+        stated = self._cost.header
+        if stated is None:
+            return headers
+        others, costs = [], []
+        for name, value in headers:
+            if name.lower() == stated:
+                costs.append(value)
+            else:
+                others.append((name, value))
+        self._costs = tuple(costs)
+        return others
+
+    def measure(self, status: int, *, was_sent: bool) -> Measurement:
+        """What the request has cost, see `MeasuredCost.measure`.
+
+        Args:
+            status: Of the response; 0 if none has begun.
+            was_sent: Whether any of the request was sent to an upstream.
+        """
+        return self._cost.measure(Ended(status, was_sent, self._costs, self.size))
