@@ -11,6 +11,7 @@ from gateway.limits.measured_cost import MeasuredCost
 
 _HIGHEST_COST = 1_000_000
 _UNSENT = "unsent"
+_MEASURES = ("header", "per", "charge_on")
 _HOP_BY_HOP = {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 
 _status = whole(100, 599)
@@ -33,13 +34,15 @@ def _header(node: Node) -> bytes:
 
 
 def _measured(entries: Entries) -> MeasuredCost:
-    one = entries.one_of("header", "per", "charge_on")
+    one = entries.one_of(*_MEASURES)
+    if one is None and any(key in entries for key in _MEASURES):
+        raise InvalidError
     if one in {"header", "per"} and "at_most" not in entries:
         entries.node.refuse("the key 'at_most' is missing: the most that a request may cost, whatever is measured")
         raise InvalidError
     if one not in {"header", "per"} and "at_most" in entries:
         entries.at("at_most").refuse("without 'header' or 'per', no request costs more than the estimate; remove it")
-    if one is None and "give_back_on" not in entries and not {"header", "per", "charge_on"} & entries.values.keys():
+    if one is None and "give_back_on" not in entries:
         entries.node.refuse("nothing says how the cost is found; add 'header', 'per', 'charge_on' or 'give_back_on'")
     estimate, most = entries.get("estimate", 1), entries.values.get("at_most")
     if estimate is not None and most is not None and most < estimate:
