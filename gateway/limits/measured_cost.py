@@ -28,7 +28,7 @@ class Ended(NamedTuple):
     """What is known of a request that has ended.
 
     Attributes:
-        status: Of the response; 0 if none has begun.
+        status: Of the response; 0 if the client left before there was one.
         was_sent: Whether any of it was sent to an upstream.
         costs: The values of the header that states the cost; None if no response came from the upstream.
         size: Bytes of the response's body, or of a tunnel, that were sent to the client.

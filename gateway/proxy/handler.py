@@ -153,7 +153,8 @@ class Proxy:
         if endpoint.measured_cost is not None:
             measured = Measurement(endpoint.cost, endpoint.cost)
             if exchange.meter is not None:
-                measured = exchange.meter.measure(exchange.status, was_sent=exchange.was_sent)
+                left = not exchange.client.connected
+                measured = exchange.meter.measure(exchange.status, was_sent=exchange.was_sent, client_left=left)
             self._observer.measured(endpoint.name, caller, demands, verdict, measured)
             difference = measured.cost - measured.estimate
         self._limiter.settle(demands, verdict, difference)

@@ -23,6 +23,7 @@ class Meter:
 
     def read_head(self, headers: RawHeaders) -> RawHeaders:
         """Read the headers of the upstream's response. Returns those that the client may see."""
+        self._costs = ()
         stated = self._cost.header
         if stated is None:
             return headers
@@ -35,11 +36,14 @@ class Meter:
         self._costs = tuple(costs)
         return others
 
-    def measure(self, status: int, *, was_sent: bool) -> Measurement:
+    def measure(self, status: int, *, was_sent: bool, client_left: bool) -> Measurement:
         """What the request has cost, see `MeasuredCost.measure`.
 
         Args:
             status: Of the response; 0 if none has begun.
             was_sent: Whether any of the request was sent to an upstream.
+            client_left: Whether the client left. If it did so before the upstream responded, the response is one of our
+                own that nobody got.
         """
-        return self._cost.measure(Ended(status, was_sent, self._costs, self.size))
+        seen = 0 if client_left and self._costs is None else status
+        return self._cost.measure(Ended(seen, was_sent, self._costs, self.size))

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from gateway.analytics.batch import Batch, Row
 from gateway.analytics.rollup import MORE, Rollup
 from gateway.limits.caller import Caller
+from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Identity
 from gateway.limits.limit import Limit
+from gateway.limits.measured_cost import MeasuredCost
 from gateway.limits.override import Effect, Override, Overrides
 from gateway.limits.remaining import with_weight
-from gateway.limits.rules import RuleBook
+from gateway.limits.rules import RuleBook, Rules
 from tests.analytics.builders import EACH, MINUTE, QUOTA, SHADOW, book, caller
 
 
@@ -94,6 +96,22 @@ def test_what_was_charged_is_the_cost_and_all_others_are_one_row() -> None:
         ("default", "each", bob, 300),
         ("default", "each", "", 7),
     ]
+
+
+def test_what_is_known_only_afterwards_is_counted_when_it_is_known() -> None:
+    """The decision counts at once; its cost when the request has ended, for the buckets that were charged."""
+    measured = Endpoint("orders", Template.parse("/orders"), cost=20, measured_cost=MeasuredCost(20, per=1))
+    rules = RuleBook(Rules([measured], [EACH, SHADOW]))
+    counting = rollup(rules)
+    who = caller("ana")
+    for cost, refused in ((7, ()), (0, ()), (300, (1,))):
+        demands = rules.current.demands(measured, who)
+        counting.count("orders", who, demands, "allowed", refused)
+        counting.count_cost("orders", who, demands, refused, cost)
+    digest = who.digest.decode()
+    batch = cut(counting)
+    assert sorted(map(tuple, batch.spent)) == [("orders", "each", digest, 307), ("orders", "shadow", digest, 7)]
+    assert batch.counts[Row("orders", "each", "", "allowed")] == 3
 
 
 def test_a_reload_in_between_loses_nothing_of_what_was_charged() -> None:

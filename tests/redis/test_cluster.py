@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from gateway.limits.bucket import Quota
-from gateway.limits.debt import Debt
+from gateway.limits.debt import Debt, settle
 from gateway.limits.limit import Candidate, Limit
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
@@ -51,6 +51,7 @@ async def test_a_cluster_keeps_every_guarantee(nodes: list[RedisServer]) -> None
     """One cluster, one promise after the other: to start one takes seconds."""
     async with cluster_store(nodes) as store:
         await keep(store, nodes)
+        await keep_settlements(store)
 
 
 async def keep_a_reserve(store: ClusterStore) -> None:
@@ -62,6 +63,22 @@ async def keep_a_reserve(store: ClusterStore) -> None:
     await asyncio.gather(*store._refunds)
     assert (await store.take([demand(f"beside{number}", cost=0) for number in range(10)])).owed == (0,) * 10
     assert [(await store.take([high])).allowed for _ in range(3)] == [True, True, False]
+
+
+async def keep_settlements(store: ClusterStore) -> None:
+    """What ended requests cost more or less is settled in each slot, and buckets may owe more than they hold."""
+    most, least = ([demand(f"{name}{number}", cost=5) for number in range(6)] for name in ("most", "least"))
+    for demands, difference in ((most, 37), (least, -3)):
+        store.settle(settle(demands, await store.take(demands), difference))
+
+    async def are_settled() -> bool:
+        reads = [each._replace(charge=each.charge.with_cost(0)) for each in (*most, *least)]
+        owed = (await store.take(reads)).owed
+        return [-(-each // HOUR) for each in owed] == [10] * 6 + [2] * 6
+
+    await eventually(are_settled)
+    owed = await store.reconcile([Debt(key, charge.quota, 0) for key, charge in most])
+    assert [-(-each // HOUR) for each in owed] == [42] * 6
 
 
 async def keep(store: ClusterStore, nodes: list[RedisServer]) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from gateway.limiter.verdict import Outcome
+from gateway.limiter.verdict import Outcome, Verdict
+from gateway.limits.bucket import Decision
+from gateway.limits.caller import Caller
 from gateway.limits.claimed_rate import Unusable, UnusableClaim
 from gateway.limits.identity_source import Rejection
+from gateway.limits.measured_cost import Measurement, Unmeasured
 from gateway.settings.log import LogPolicy
 from gateway.telemetry.access_record import AccessRecord
 from gateway.telemetry.events import Events
@@ -119,6 +122,40 @@ async def test_a_claim_without_a_usable_rate_is_counted_and_a_sample_is_logged(o
         ("plan", "rpm", "missing", 1),
         ("plan", "rpm", "above_most", 0),
         ("other", "rpm", "above_most", 0),
+    ]
+
+
+async def test_measured_costs_are_counted_and_a_sample_of_those_that_cannot_be_read_is_logged(output: Output) -> None:
+    now, spent = 0.0, []
+    events = Events(
+        output.log, output.metrics, access_log=0.0, clock=lambda: now,
+        count_cost=lambda endpoint, _caller, _demands, refused, cost: spent.append((endpoint, refused, cost)),
+    )  # fmt: skip
+    caller, verdict = Caller("ana", b"d", source="jwt"), Verdict(Outcome.ALLOWED, False, Decision(True, 0, (0,), (0,)))
+    for instant, measured in (
+        (0.0, Measurement(20, 7)),
+        (0.0, Measurement(20, 20, Unmeasured.MISSING)),
+        (1.0, Measurement(20, 20, Unmeasured.MISSING)),
+        (60.0, Measurement(20, 20, Unmeasured.MISSING)),
+        (60.0, Measurement(20, 50, Unmeasured.ABOVE_MOST)),
+    ):
+        now = instant
+        events.measured("answer", caller, [], verdict, measured)
+    events.settlements_lost(3)
+    samples = [await output.samples(f"gateway_cost_{name}_total") for name in ("estimated", "measured", "unmeasured")]
+    assert samples == [
+        ['gateway_cost_estimated_total{endpoint="answer"} 100.0'],
+        ['gateway_cost_measured_total{endpoint="answer"} 117.0'],
+        ['gateway_cost_unmeasured_total{endpoint="answer",reason="above_most"} 1.0',
+         'gateway_cost_unmeasured_total{endpoint="answer",reason="missing"} 3.0'],
+    ]  # fmt: skip
+    assert "gateway_settlements_lost_total 3.0" in (await output.metrics.scrape())[0].decode()
+    assert spent == [("answer", (0,), cost) for cost in (7, 20, 20, 20, 50)]
+    lines = [(line["event"], line["reason"], line["cost"], line["unlogged"]) for line in await output.lines()]
+    assert lines == [
+        ("cost_unmeasured", "missing", 20, 0),
+        ("cost_unmeasured", "missing", 20, 1),
+        ("cost_unmeasured", "above_most", 50, 0),
     ]
 
 
