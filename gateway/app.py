@@ -39,6 +39,7 @@ from gateway.proxy.explainer import Explainer
 from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
+from gateway.proxy.handshake_pace import HandshakePace
 from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
@@ -202,10 +203,12 @@ class Worker:
             holding: list[Server | GrpcServer] = [*servers.values(), *grpc.values()]
             self._watch(metrics, limiter, holding)
 
+            pace = HandshakePace(settings.intake.max_handshakes)
+            metrics.watch(definitions.HANDSHAKES_WAITING, lambda: pace.waiting)
             sites = await stack.enter_async_context(control.serve(self._with_tls(self._bound[CONTROL])))
             listening = [
                 listen(
-                    server, opened, settings.intake, events, BACKLOG,
+                    server, opened, settings.intake, events, BACKLOG, pace,
                     tls=self._certificates.context_of(listener.tls), proxies=listener.proxy_protocol,
                 )
                 for plane, server in servers.items()

@@ -12,6 +12,7 @@ from socket import socket
 from typing import Any
 
 from gateway.limits.address import Network, Unix
+from gateway.proxy.handshake_pace import HandshakePace
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.preamble import Preambles, ServingContext
 from gateway.proxy.proxy_protocol import ProxyProtocol
@@ -34,6 +35,7 @@ def listen(
     intake: Intake,
     observer: RequestObserver,
     backlog: int,
+    pace: HandshakePace,
     *,
     tls: ServingContext | None = None,
     proxies: Sequence[Network | Unix] = (),
@@ -46,13 +48,14 @@ def listen(
         intake: Limits on connections.
         observer: Notified of connections that were rejected before HTTP began.
         backlog: How many connections may wait in the kernel.
+        pace: When TLS handshakes may begin, on all sockets of the worker.
         tls: Certificate and key; None for plain HTTP.
         proxies: Who begins each connection with the PROXY protocol's header.
     """
     if tls is None and not proxies:
         return accept(server, listening, backlog)
     protocol = ProxyProtocol(proxies, intake.proxy_protocol_timeout, intake.max_proxy_protocol) if proxies else None
-    preambles = Preambles(server, intake.head_timeout, observer, protocol, tls)
+    preambles = Preambles(server, intake.head_timeout, observer, protocol, tls, pace)
     listening.listen(backlog)
     return Acceptor(listening, preambles.begin)
 

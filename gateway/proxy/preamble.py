@@ -8,7 +8,10 @@ from time import time
 from typing import Any
 
 from gateway.limits.address import Address, Unix
+from gateway.proxy.accepted_socket import readable
 from gateway.proxy.client_certificate import read_certificate, rejected, rejection_of
+from gateway.proxy.client_connection import ClientConnection
+from gateway.proxy.handshake_pace import HandshakePace
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.peer import Peer, peer_address
 from gateway.proxy.proxy_protocol import ProxyProtocol, RefusedHeaderError
@@ -32,9 +35,10 @@ class Preambles:
         observer: Notified of connections that were rejected before HTTP began.
         protocol: Reads the PROXY protocol's headers; None if nobody sends them.
         tls: Certificate and key; None for plain HTTP.
+        pace: When handshakes may begin.
     """
 
-    __slots__ = ("_handshake_timeout", "_loop", "_observer", "_preambles", "_protocol", "_server", "_tls")
+    __slots__ = ("_handshake_timeout", "_loop", "_observer", "_pace", "_preambles", "_protocol", "_server", "_tls")
 
     def __init__(
         self,
@@ -43,12 +47,14 @@ class Preambles:
         observer: RequestObserver,
         protocol: ProxyProtocol | None,
         tls: ServingContext | None,
+        pace: HandshakePace,
     ) -> None:
         self._server = server
         self._handshake_timeout = handshake_timeout
         self._observer = observer
         self._protocol = protocol
         self._tls = tls
+        self._pace = pace
         self._loop = asyncio.get_running_loop()
         self._preambles: set[asyncio.Task[None]] = set()
 
@@ -99,23 +105,37 @@ class Preambles:
         return None
 
     async def _start(self, accepted: socket, arrival: "_Arrival") -> str | None:
-        """Shake hands if the listener has TLS, and start HTTP. Returns why the connection is rejected, or None."""
+        """Start HTTP, after a handshake if the listener has TLS. Returns why the connection is rejected, or None."""
         connection = self._server.connection(arrival.meet)
+        if self._tls is not None:
+            return await self._shake_hands(accepted, connection, self._tls)
         try:
-            if self._tls is None:
-                await self._loop.connect_accepted_socket(lambda: connection, accepted)
-                return None
-            context = self._tls()
-            tls = TlsTransport(connection, context)
+            await self._loop.connect_accepted_socket(lambda: connection, accepted)
+        except OSError:  # it is gone
+            accepted.close()
+        return None
+
+    async def _shake_hands(self, accepted: socket, connection: ClientConnection, serving: ServingContext) -> str | None:
+        """Have a connection start after a handshake. Returns why it is rejected, or None."""
+        cause, tls = "handshake", None
+        try:
             async with asyncio.timeout(self._handshake_timeout):
+                await readable(accepted)
+                cause = "too_many_handshakes"
+                await self._pace.turn(accepted)
+                cause = "handshake"
+                context = serving()
+                tls = TlsTransport(connection, context)
                 await self._loop.connect_accepted_socket(lambda: tls, accepted)
                 await tls.handshake()
-            if self._tls() is not context:
+            if serving() is not context:
                 connection.finish()  # it was verified by certificates that were replaced meanwhile
         except OSError as error:  # no TLS, no common version, no certificate that is trusted, gone, or too slow
             if (rejection := rejection_of(error)) is not None:
                 self._observer.identity_rejected(rejection)
-            return "handshake"
+            if tls is None:
+                accepted.close()
+            return cause
         return None
 
 

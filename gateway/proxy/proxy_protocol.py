@@ -22,6 +22,7 @@ from typing import Final
 
 from gateway.limits.address import Address, Network, Unix, belongs
 from gateway.limits.identity_source import Rejection
+from gateway.proxy.accepted_socket import readable
 
 _SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 """The first 12 bytes of version 2."""
@@ -176,7 +177,7 @@ class ProxyProtocol:
         """
         try:
             async with asyncio.timeout(self.timeout):
-                await _readable(accepted)
+                await readable(accepted)
                 first = accepted.recv(_BEGINNING, MSG_PEEK)
         except (TimeoutError, OSError):  # it says nothing yet, or is gone: what reads next has its own deadline
             return
@@ -231,19 +232,3 @@ class _Pieces:
             return 0
         end = (last + here).find(b"\r\n")
         return len(here) if end < 0 else end + 1
-
-
-async def _readable(accepted: socket) -> None:
-    """Wait until a socket has bytes to read, or has ended."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_reader(accepted, _set, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(accepted)
-
-
-def _set(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)

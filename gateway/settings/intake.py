@@ -33,6 +33,8 @@ class Intake:
         max_connections: Connections that each worker holds.
         max_connections_per_address: Connections that each worker holds from one client address (from one /64 for IPv6).
             Trusted proxies are exempt.
+        max_handshakes: TLS handshakes that each worker begins in a second. More wait for their turn, in order; a
+            connection that has not had it, or whose handshake is not complete, after `head_timeout` is closed.
     """
 
     idle_timeout: float = 75.0
@@ -52,3 +54,4 @@ class Intake:
     keepalive_age: float = 3600.0
     max_connections: int = 10_000
     max_connections_per_address: int = 1_000
+    max_handshakes: int = 500

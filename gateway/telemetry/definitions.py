@@ -156,6 +156,7 @@ LOCAL_BUCKETS = _gauge("gateway_local_buckets", "Buckets in the worker's memory.
 OVERRIDES = _gauge("gateway_overrides", "Active overrides.")
 ANALYTICS_WAITING = _gauge("gateway_analytics_waiting_rows", "Analytics rows waiting to be written.")
 CONNECTIONS = _gauge("gateway_connections", "Open client connections.")
+HANDSHAKES_WAITING = _gauge("gateway_handshakes_waiting", "Client connections that wait to begin their TLS handshake.")
 RULES = _gauge("gateway_rules_info", "Always 1; revision is that of the active rules.", "revision")
 RULES_PINNED = _gauge(
     "gateway_rules_pinned",

@@ -32,7 +32,7 @@ _MOST_ENDPOINTS_AT_ZERO = 1_000
 
 _CAUSES = (
     "slow_head", "unreadable", "slow_reader", "slow_body", "large_body", "proxy_protocol", "handshake", "loop",
-    "stranger",
+    "stranger", "too_many_handshakes",
 )  # fmt: skip
 """Why a client connection is rejected or cut off."""
 

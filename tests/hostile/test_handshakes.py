@@ -135,3 +135,40 @@ async def test_a_handshake_under_way_is_finished_when_the_gateway_leaves() -> No
         assert await client.closed() == b""
         client.writer.close()
         assert await draining == 0
+
+
+async def shake_hands(running: Running) -> None:
+    async with Client.connect(running.port, ssl=TRUSTING) as client:
+        assert (await client.ask(get())).status == 200
+
+
+async def test_handshakes_begin_at_their_pace_and_requests_are_served_meanwhile() -> None:
+    intake, loop = Intake(max_handshakes=50), asyncio.get_running_loop()
+    async with (
+        upstream() as up,
+        proxy(up.port, ssl=SERVING, intake=intake) as running,
+        Client.connect(running.port, ssl=TRUSTING) as client,
+    ):
+        begun = loop.time()
+        storm = asyncio.gather(*(shake_hands(running) for _ in range(20)))
+        await until(lambda: running.server.held > 5)
+        assert (await client.ask(get())).status == 200
+        assert not storm.done()
+        await storm
+        assert loop.time() - begun >= (20 - 2) / 50
+    assert running.seen.causes == []
+
+
+async def test_a_client_that_leaves_takes_no_turn_and_one_whose_turn_does_not_come_is_closed() -> None:
+    intake = Intake(max_handshakes=2, head_timeout=0.3)
+    async with upstream() as up, proxy(up.port, ssl=SERVING, intake=intake) as running:
+        await shake_hands(running)
+        async with mute(running, 3) as clients:
+            for client in clients:
+                await client.send(b"\x16\x03\x01")
+            await holds(running, 3)
+            clients[0].writer.transport.abort()
+            for client in clients[1:]:
+                assert await client.closed() == b""
+        await holds(running, 0)
+    assert running.seen.causes == ["too_many_handshakes"] * 3

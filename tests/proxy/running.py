@@ -25,6 +25,7 @@ from gateway.proxy.allowed import Destination
 from gateway.proxy.door import door_server
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
+from gateway.proxy.handshake_pace import HandshakePace
 from gateway.proxy.preamble import ServingContext
 from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
@@ -208,7 +209,8 @@ async def proxy(
     (bound,) = bind(Listener(host, 0, unix=None if unix is None else str(unix)))
     port = 0 if unix else bound.getsockname()[1]
     serving = (lambda: ssl) if isinstance(ssl, SSLContext) else ssl
-    listening = listen(server, bound, intake or Intake(), observer, 1024, tls=serving, proxies=proxies)
+    pace = HandshakePace((intake or Intake()).max_handshakes)
+    listening = listen(server, bound, intake or Intake(), observer, 1024, pace, tls=serving, proxies=proxies)
     running = Running(port, unix or Path(), server, book, observer, listening)
     who = IdentityPolicy((TrustedHeader("X-User-Id", "X-User-Tier"),))
     made = Settings({}, intake=intake or Intake(), identity=who)
@@ -218,7 +220,7 @@ async def proxy(
         door_at = door_server(door, made, proxy_to, lambda handle: handle, observer, ids)
         (bound,) = bind(door.listen[0])
         running.doors[name] = bound.getsockname()[1]
-        opened.append((door_at, listen(door_at, bound, made.intake, observer, 1024)))
+        opened.append((door_at, listen(door_at, bound, made.intake, observer, 1024, pace)))
     try:
         yield running
     finally:

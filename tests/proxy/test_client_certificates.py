@@ -218,16 +218,13 @@ async def test_a_handshake_under_way_while_trust_changes_leads_to_one_response(
     keys: Keys, ca: Path, clients: Clients, tmp_path: Path
 ) -> None:
     clients.issue(tmp_path / "client.pem", uris=[SPIFFE])
-    serving = [listener_context(Tls(keys.certificate, keys.key, ca))]
+    contexts = iter([listener_context(Tls(keys.certificate, keys.key, ca)) for _ in ("before", "after")])
     identity = make_identity([ClientCertificate("uri")], ())
     async with (
         upstream() as up,
-        proxy(up.port, ssl=lambda: serving[-1], identity=identity) as running,
-        Client.connect(running.port) as client,
+        proxy(up.port, ssl=lambda: next(contexts), identity=identity) as running,
+        Client.connect(running.port, ssl=trusting(keys, tmp_path / "client.pem")) as client,
     ):
-        await until(lambda: running.server.held)
-        serving.append(listener_context(Tls(keys.certificate, keys.key, ca)))
-        await client.writer.start_tls(trusting(keys, tmp_path / "client.pem"), server_hostname="127.0.0.1")
         assert (await client.ask(get())).one(b"connection") == b"close"
 
 
