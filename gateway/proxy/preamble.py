@@ -133,9 +133,10 @@ class Preambles:
         except OSError as error:  # no TLS, no common version, no certificate that is trusted, gone, or too slow
             if (rejection := rejection_of(error)) is not None:
                 self._observer.identity_rejected(rejection)
+            return cause
+        finally:
             if tls is None:
                 accepted.close()
-            return cause
         return None
 
 
