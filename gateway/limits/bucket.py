@@ -273,13 +273,12 @@ class Decision(NamedTuple):
     refused: tuple[int, ...]
 
 
-def owe(state: State | None, quota: Quota, now: int, most: int | None = None) -> int:
-    """Microseconds until a bucket is full, or tokens used of a calendar quota; at most `most`.
+def owe(state: State | None, quota: Quota, now: int) -> int:
+    """Microseconds until a bucket is full, or tokens used of a calendar quota.
 
-    By default that is the capacity of `quota`: to a request, no bucket is emptier than empty, even if it was charged
-    under a larger burst, before the clock stepped back, or for requests that cost more than was estimated. Such a
-    bucket stays empty until the instant in its state comes near: for as long as the old bucket took to fill, for the
-    length of the step, or until the overrun is paid for.
+    That may be more than the capacity of `quota`: if the bucket was charged under a larger burst, before the clock
+    stepped back, or for requests that cost more than was estimated. It is empty until that is paid for, or the clock
+    has caught up.
     """
     origin = now if quota.calendar is None else quota.calendar.start(now)
     if state is None or state.full_at <= origin:
@@ -288,7 +287,7 @@ def owe(state: State | None, quota: Quota, now: int, most: int | None = None) ->
     if state.interval != quota.interval:
         tokens, part = divmod(debt, state.interval)
         debt = tokens * quota.interval + math.ceil(float(part) * float(quota.interval) / float(state.interval))
-    return min(debt, quota.capacity if most is None else most)
+    return min(debt, LARGEST_DEBT)
 
 
 def owing(quota: Quota, debt: int, now: int) -> State:

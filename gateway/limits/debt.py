@@ -53,7 +53,7 @@ def reconcile(state: State | None, debt: Debt, now: int) -> tuple[int, State | N
             return 0, None
         if now < start:
             return quota.capacity, None
-    had = owe(state, quota, now, longest)
+    had = owe(state, quota, now)
     owed = max(had, min(debt.known_full_at - start, quota.capacity))
     owes = max(0, owed + debt.due) if debt.due < 0 else max(owed, min(owed + debt.due, debt.ceiling, longest))
     if owes == had:

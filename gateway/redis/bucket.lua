@@ -17,6 +17,8 @@
 local call, fmod, ceil, min, max = redis.call, math.fmod, math.ceil, math.min, math.max
 local match, format = string.match, string.format
 
+local LARGEST_DEBT = 2251799813685248  -- as in gateway/limits/bucket.py
+
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local full_at, written_under = {}, {}  -- by position in KEYS; a bucket that is not there is full
@@ -30,8 +32,8 @@ local function read()
   end
 end
 
--- Microseconds until bucket k is full, at most `most`. They count from now, or from the start of a calendar's period.
-local function owe(k, interval, most, from)
+-- Microseconds until bucket k is full. They count from now, or from the start of a calendar's period.
+local function owe(k, interval, from)
   local debt = (full_at[k] or 0) - from
   if debt <= 0 then return 0 end
   local old = written_under[k]
@@ -39,7 +41,7 @@ local function owe(k, interval, most, from)
     local part = fmod(debt, old)
     debt = (debt - part) / old * interval + ceil(part * interval / old)
   end
-  return min(debt, most)
+  return min(debt, LARGEST_DEBT)
 end
 
 local function write(k, expiry)

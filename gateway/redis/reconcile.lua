@@ -10,7 +10,6 @@
 --          nothing owed: all of it came back. One that has not begun by this clock has no room yet.
 
 read()
-local LARGEST_DEBT = 2251799813685248  -- as in gateway/limits/bucket.py
 local debts = cjson.decode(ARGV[1])
 local reply = {now}
 for k = 1, #KEYS do
@@ -22,7 +21,7 @@ for k = 1, #KEYS do
   elseif now < start then
     reply[k + 1] = capacity
   else
-    local had = owe(k, interval, has_calendar and till - start or LARGEST_DEBT, start)
+    local had = owe(k, interval, start)
     local owed = max(had, min(known - start, capacity))
     reply[k + 1] = owed
     local owes

@@ -71,9 +71,8 @@ def call_take(prefix: bytes, checks: Sequence[Sequence[Demand]], now: int) -> Ca
             if position is None:
                 quota = charge.quota
                 starts = () if quota.calendar is None else quota.calendar.around(now)
-                ceiling = charge.ceiling
                 enforced = 1 if charge.enforced else 0
-                charges.append((quota.interval, ceiling, charge.due, enforced, quota.capacity - ceiling, *starts))
+                charges.append((quota.interval, charge.ceiling, charge.due, enforced, *starts))
                 position = charge_positions[id(charge)] = len(charges)
             numbers += (key_positions.setdefault(key, len(key_positions) + 1), position)
         packed.append(numbers)

@@ -2,14 +2,14 @@
 --
 -- KEYS     the buckets of all checks, each once.
 -- ARGV[1]  JSON: a list of charges and a list of checks. A charge is {interval, ceiling, due, 1 if it is enforced or 0
---          if it is a shadow, capacity - ceiling}, in microseconds: it can be paid if what is owed with it is at most the
---          ceiling, or nothing is due. That of a calendar quota has four instants more, at which the periods around now begin, of which
---          this server's clock picks one. A check is a flat list, two positions for each
---          bucket it has to pay: in KEYS, and in the list of charges.
+--          if it is a shadow}, in microseconds: it can be paid if what is owed with it is at most the ceiling, or nothing
+--          is due. That of a calendar quota has four instants more, at which the periods around now begin, of which this
+--          server's clock picks one. A check is a flat list, two positions for each bucket it has to pay: in KEYS, and in
+--          the list of charges.
 -- Returns  now, then what each bucket owed before, check by check. The caller derives the rest from that.
 
 read()
-local INTERVAL, CEILING, DUE, ENFORCED, RESERVE, STARTS = 1, 2, 3, 4, 5, 6
+local INTERVAL, CEILING, DUE, ENFORCED, STARTS = 1, 2, 3, 4, 5
 local charges, checks = unpack(cjson.decode(ARGV[1]))
 
 for _, charge in ipairs(charges) do
@@ -28,7 +28,7 @@ for _, check in ipairs(checks) do
   for at = 1, #check, 2 do
     local charge = charges[check[at + 1]]
     local ceiling = charge[CEILING]
-    local owed = owe(check[at], charge[INTERVAL], ceiling + charge[RESERVE], charge.from or now)
+    local owed = owe(check[at], charge[INTERVAL], charge.from or now)
     reply[#reply + 1] = owed
     if charge[ENFORCED] == 1 and owed + charge[DUE] > ceiling and charge[DUE] > 0 then allowed = false end
   end

@@ -75,7 +75,7 @@ async def test_an_overrun_is_owed_in_full_and_a_refund_is_taken_from_it(opened: 
     one = estimated()
     verdict = await check(opened, one)
     opened.settle([one], verdict, 300)
-    await owes(opened, 100)
+    await owes(opened, 305)
     assert not (await opened.check([one])).allowed
     opened.settle([one], verdict, -295)
     await owes(opened, 10)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import LARGEST, Charge, Decision, Demand, FailurePolicy, Quota, State, judge, owe, take
+from gateway.limits.bucket import LARGEST, LARGEST_DEBT, Charge, Decision, Demand, FailurePolicy, Quota, State, judge, owe, take
 from gateway.limits.rate import MICROSECONDS, Rate
 
 NOW = 1_700_000_000 * MICROSECONDS
 YEAR_2100 = 4_102_444_800 * MICROSECONDS
-LONGEST_DEBT = LARGEST // 4
+
 LONGEST_PERIOD = 366 * 86_400
 
 TEN = Quota(Rate(1, 1), 10)
@@ -26,7 +26,7 @@ def permitted_quotas(draw: st.DrawFn) -> Quota:
     """Any quota that there can be, the extremes included."""
     seconds = draw(st.sampled_from([1, 7, 60, 3_600, 86_400, LONGEST_PERIOD]) | st.integers(1, LONGEST_PERIOD))
     rate = Rate(draw(st.integers(1, seconds * MICROSECONDS)), seconds)
-    return Quota(rate, draw(st.integers(1, LONGEST_DEBT // rate.interval)))
+    return Quota(rate, draw(st.integers(1, LARGEST_DEBT // rate.interval)))
 
 
 quotas = st.builds(Quota, st.builds(Rate, st.integers(1, 2_000_000), st.integers(3, 60)), st.integers(1, 8))
@@ -124,11 +124,11 @@ def test_a_cost_is_never_negative() -> None:
         Charge.of("limit", TEN, -1)
 
 
-@given(permitted_quotas(), st.integers(0, LONGEST_DEBT))
+@given(permitted_quotas(), st.integers(0, LARGEST_DEBT))
 def test_a_cost_of_0_passes_and_touches_nothing(quota: Quota, debt: int) -> None:
     state = State(NOW + debt, quota.interval)
     assert take([Demand(b"bucket", Charge.of("limit", quota, 0))], [state], NOW) == (
-        Decision(allowed=True, now=NOW, owed=(min(debt, quota.capacity),), refused=()),
+        Decision(allowed=True, now=NOW, owed=(debt,), refused=()),
         (None,),
     )
 
@@ -237,18 +237,18 @@ def test_demands_and_states_come_in_pairs() -> None:
 
 @given(permitted_quotas(), permitted_quotas(), st.data())
 def test_a_changed_rate_keeps_what_was_spent(old: Quota, new: Quota, data: st.DataObject) -> None:
-    """So many tokens owed stay so many, to the microsecond, but never more than the new bucket holds."""
+    """So many tokens owed stay so many, to the microsecond, even if the new bucket holds fewer."""
     debt = data.draw(st.integers(1, old.capacity))
     exact = Fraction(debt * new.interval, old.interval)
     owed = owe(State(NOW + debt, old.interval), new, NOW)
-    assert 0 <= owed <= new.capacity
-    assert abs(owed - min(math.ceil(exact), new.capacity)) <= 1
+    assert 0 <= owed <= LARGEST_DEBT
+    assert abs(owed - min(math.ceil(exact), LARGEST_DEBT)) <= 1
 
 
 @given(permitted_quotas(), permitted_quotas(), st.data())
 def test_a_whole_number_of_tokens_is_converted_exactly(old: Quota, new: Quota, data: st.DataObject) -> None:
     tokens = data.draw(st.integers(1, old.burst))
-    assert owe(State(NOW + tokens * old.interval, old.interval), new, NOW) == min(tokens, new.burst) * new.interval
+    assert owe(State(NOW + tokens * old.interval, old.interval), new, NOW) == min(tokens * new.interval, LARGEST_DEBT)
 
 
 @given(permitted_quotas(), permitted_quotas(), st.data())
@@ -260,7 +260,7 @@ def test_the_conversion_needs_only_what_luas_doubles_do_alike(old: Quota, new: Q
     converted = tokens * float(new.interval) + math.ceil(part * float(new.interval) / float(old.interval))
     if old.interval == new.interval:
         converted = debt
-    assert min(converted, float(new.capacity)) == owe(State(NOW + int(debt), old.interval), new, NOW)
+    assert min(converted, float(LARGEST_DEBT)) == owe(State(NOW + int(debt), old.interval), new, NOW)
 
 
 @given(quotas, quotas, checks)
@@ -289,7 +289,7 @@ def test_a_smaller_burst_locks_nobody_out_for_longer_than_the_old_one_took_to_fi
 ) -> None:
     smaller = Quota(old.rate, min(burst, old.burst))
     _, state = spend(old, None, NOW, min(spent, old.burst))
-    assert owe(state, smaller, NOW) == min(spent, smaller.burst) * old.interval
+    assert owe(state, smaller, NOW) == min(spent, old.burst) * old.interval
     assert spend(smaller, state, NOW + old.capacity, smaller.burst)[0]
 
 
@@ -325,8 +325,8 @@ def test_a_clock_that_steps_back_delays_nobody_by_more_than_the_step(
 
 
 @given(permitted_quotas(), st.integers(0, YEAR_2100))
-def test_no_bucket_owes_more_than_an_empty_one(quota: Quota, full_at: int) -> None:
-    assert 0 <= owe(State(full_at, quota.interval), quota, NOW) <= quota.capacity
+def test_what_a_bucket_owes_can_be_added_to_any_instant(quota: Quota, full_at: int) -> None:
+    assert 0 <= owe(State(full_at, quota.interval), quota, NOW) <= LARGEST_DEBT
 
 
 # Numbers.
@@ -345,14 +345,14 @@ def test_all_numbers_stay_exact_in_a_double(quota: Quota, cost: int, now: int, d
 @given(permitted_quotas(), permitted_quotas())
 def test_conversions_stay_exact_in_a_double_where_they_count(old: Quota, new: Quota) -> None:
     """A product above 2**53 is above every capacity, so only the bound is left of it."""
-    assert new.capacity <= LONGEST_DEBT
+    assert new.capacity <= LARGEST_DEBT
     tokens = old.capacity // old.interval
     assert float(tokens * new.interval) == tokens * new.interval or tokens * new.interval > new.capacity
 
 
 @pytest.mark.parametrize(
     ("rate", "burst"),
-    [(Rate(1, LONGEST_PERIOD), 71), (Rate(1_000_000, 1), LONGEST_DEBT), (Rate(1, 1), LONGEST_DEBT // MICROSECONDS)],
+    [(Rate(1, LONGEST_PERIOD), 71), (Rate(1_000_000, 1), LARGEST_DEBT), (Rate(1, 1), LARGEST_DEBT // MICROSECONDS)],
 )
 def test_the_largest_bursts(rate: Rate, burst: int) -> None:
     assert Quota(rate, burst).capacity == burst * rate.interval
@@ -379,7 +379,7 @@ def test_a_charge_carries_a_failure_policy_which_is_whole_by_default() -> None:
 def test_a_state_of_any_age_and_interval_is_read_without_failing(full_at: int, interval: int) -> None:
     """Whatever an older gateway has left in Redis."""
     assume(interval != TEN.interval)
-    assert 0 <= owe(State(full_at, interval), TEN, 0) <= TEN.capacity
+    assert 0 <= owe(State(full_at, interval), TEN, 0) <= LARGEST_DEBT
 
 
 @given(permitted_quotas(), st.data())

@@ -130,7 +130,7 @@ def test_what_is_owed_carries_over_in_tokens(old: Quota, new: Quota, spent: int,
     now = instant("2026-11-26T22:00")
     spent = min(spent, old.burst)
     state = State(now + spent * old.interval, old.interval) if spent else None
-    assert owe(state, new, now) == min(spent, new.burst) * new.interval
+    assert owe(state, new, now) == spent * new.interval
     decision, _ = take([Demand(b"a", Charge.of("x", new, cost))], [state], now)
     assert decision.allowed is (min(spent, new.burst) + cost <= new.burst)
 
