@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import LARGEST, LARGEST_DEBT, Charge, Decision, Demand, FailurePolicy, Quota, State, judge, owe, take
+from gateway.limits import bucket
+from gateway.limits.bucket import LARGEST_DEBT, Charge, Decision, Demand, FailurePolicy, Quota, State, judge, owe, take
 from gateway.limits.rate import MICROSECONDS, Rate
 
 NOW = 1_700_000_000 * MICROSECONDS
@@ -338,8 +339,8 @@ def test_all_numbers_stay_exact_in_a_double(quota: Quota, cost: int, now: int, d
     charge = Charge.of("limit", quota, cost)
     debt = data.draw(st.integers(0, quota.capacity))
     _, (state,) = take([Demand(b"bucket", charge)], [State(now + debt, quota.interval)], now)
-    assert debt + charge.due < LARGEST
-    assert state is None or now < state.full_at <= now + quota.capacity < LARGEST
+    assert debt + charge.due < bucket.LARGEST
+    assert state is None or now < state.full_at <= now + quota.capacity < bucket.LARGEST
 
 
 @given(permitted_quotas(), permitted_quotas())
