@@ -1,10 +1,12 @@
 """The command `gateway`: its parser, its exit codes, and how errors are printed."""
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
 from gateway import __version__
 from gateway.commands.console import escape_unprintable, flush_output, print_error, print_output
@@ -112,6 +114,15 @@ def _parser(modules: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gateway {__version__}")
     parser.set_defaults(parser=parser)  # of which `completion` makes its scripts
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in modules:
-        import_module(f"gateway.commands.{module}").add_commands(commands)
+    for module in _load(modules):
+        module.add_commands(commands)
     return parser
+
+
+def _load(names: Sequence[str]) -> list[ModuleType]:
+    """Load modules of this package, without garbage collection: what they create stays, and there is a lot of it."""
+    gc.disable()
+    try:
+        return [import_module(f"gateway.commands.{name}") for name in names]
+    finally:
+        gc.enable()

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -212,6 +213,7 @@ def _supervise(
     manager = ServiceManager.from_environment(log_message)
     settings = loaded.settings
     listening = [each for opened in sockets.values() for each in opened]
+    gc.freeze()  # a worker's collections need not look at what it is forked with
     return Supervisor(
         count, work, log_message, settings.drain_time + _STOP_MARGIN, manager, state,
         lambda: close_sockets(listening), settings.drain_delay,
