@@ -52,6 +52,8 @@ from gateway.control.reload.revisions_api import RevisionsApi
 from gateway.control.reload.snapshot import Snapshots
 from gateway.control.reload.switch import Switch
 from gateway.control.reload.worker_channel import Workers
+from gateway.control.reservations.api import SettleApi
+from gateway.control.reservations.store import MemoryReservations, RedisReservations
 from gateway.control.tiers import SeenTiers
 from gateway.control.timetable import Timetable
 from gateway.control.usage import UsageApi
@@ -176,10 +178,12 @@ class ControlPlane:
             poller.subscribe(lambda: store.poll, self._overrides.hear)
         if redis is not None:
             poller.subscribe(lambda: fleet.poll, fleet.hear)
+        reservations = RedisReservations(redis, prefix) if redis is not None else MemoryReservations(limiter.clock)
         self._apis: tuple[Api, ...] = (
             status,
             OpenApi(),
-            CheckLimitApi(guard, control.check_from, book, identity, limiter, events.decided),
+            CheckLimitApi(guard, control.check_from, book, identity, limiter, reservations, events),
+            SettleApi(guard, control.check_from, reservations, limiter, metrics.measured),
             OverridesApi(guard, self._overrides, book, identity),
             PlanApi(guard, self._overrides, book, identity),
             ExplainApi(guard, book, explain, identity, limiter, self.tiers),

@@ -1,7 +1,7 @@
 """`CheckLimitApi`: the proxy's own decision for services that ask for it, ``POST /api/v1/check-limit``."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -12,6 +12,8 @@ from gateway.auth.guard import Guard
 from gateway.auth.timestamps import format_timestamp, now
 from gateway.control.http.request import address_of, authorize, read_json_body
 from gateway.control.json_object import JsonObject
+from gateway.control.reservations.reservation import Reservation
+from gateway.control.reservations.store import ReservationStore
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.address import Network, Unix, belongs, is_one_client, parse_address, parse_clients
@@ -24,11 +26,18 @@ from gateway.limits.joint import join
 from gateway.limits.remaining import Remaining, remaining_in, tightest, with_weight
 from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.unmatched import Unmatched
+from gateway.redis.errors import StoreUnavailableError
+from gateway.telemetry.events import Events
 
 MAX_WEIGHT = 1_000_000_000
 """The largest weight; also what remains for a user whom nothing limits."""
 
 MAX_ITEMS = 50
+
+MAX_TTL = 86_400
+"""Seconds that something may be reserved for."""
+
+_TTL = 60
 
 _VOUCHED = ("tier", "attributes", "address")
 """Members that say of a caller what only an identity source knows otherwise."""
@@ -54,7 +63,8 @@ class CheckLimitApi:
         book: The rules in force.
         identity: Makes callers.
         limiter: Decides.
-        report: Reports each decision.
+        reservations: Keeps what is to be settled.
+        events: Reports each decision.
     """
 
     def __init__(
@@ -64,14 +74,16 @@ class CheckLimitApi:
         book: RuleBook,
         identity: Identity,
         limiter: Limiter,
-        report: Callable[[str, Caller, Sequence[Demand], Verdict], None],
+        reservations: ReservationStore,
+        events: Events,
     ) -> None:
         self._guard = guard
         self._open_to = open_to
         self._book = book
         self._identity = identity
         self._limiter = limiter
-        self._report = report
+        self._reservations = reservations
+        self._events = events
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/api/v1/check-limit", self._check)]
@@ -83,6 +95,7 @@ class CheckLimitApi:
         asked = body.objects("items", MAX_ITEMS) if "items" in body else [body]
         if any(name in each for each in asked for name in _VOUCHED):
             await authorize(request, self._guard, Scope.CHECK_CALLER)
+        ttl = _ttl(body)
         rules = self._book.current
         items = [item for each in asked if (item := self._read(rules, each)) is not None]
         body.close()
@@ -91,14 +104,31 @@ class CheckLimitApi:
         parts = [verdict._replace(decision=joint.part(number, verdict.decision)) for number in range(len(items))]
         for item, part in zip(items, parts, strict=True):
             if item.demands and item.weight:
-                self._report(item.endpoint.name, item.caller, item.demands, part)
+                self._report(rules, item, part)
         left = [] if verdict.outcome is Outcome.UNAVAILABLE else remaining_in(joint.demands, verdict.decision)
         shown = [_shown([left[place] for place in places] if left else [], verdict) for places in joint.positions]
         if "items" not in body:
-            return web.json_response({"allowed": verdict.allowed, **shown[0]})
+            reserved = {} if ttl is None else {"reservation": await self._reserve(items[0], verdict, ttl)}
+            return web.json_response({"allowed": verdict.allowed, **shown[0], **reserved})
         could_pay = [_could_pay(item.demands, part) for item, part in zip(items, parts, strict=True)]
         listed = [{"allowed": could, **each} for could, each in zip(could_pay, shown, strict=True)]
         return web.json_response({"allowed": verdict.allowed, "items": listed})
+
+    def _report(self, rules: Rules, item: _Item, verdict: Verdict) -> None:
+        self._events.decided(item.endpoint.name, item.caller, item.demands, verdict)
+        if verdict.allowed and rules.is_measured(item.endpoint.name):
+            # What a service asks for is what it costs: no response of ours says otherwise.
+            self._events.spent(item.endpoint.name, item.caller, item.demands, verdict, item.weight)
+
+    async def _reserve(self, item: _Item, verdict: Verdict, ttl: int) -> str | None:
+        """The id of a reservation. None if nothing was charged, or nothing that can be settled later."""
+        if not verdict.allowed or verdict.degraded:
+            return None
+        reservation = Reservation.of(item.endpoint.name, item.weight, item.demands, verdict.decision)
+        try:
+            return await self._reservations.add(reservation, ttl)
+        except StoreUnavailableError:
+            return None
 
     def _read(self, rules: Rules, body: JsonObject) -> _Item | None:
         """What a question or one of its items asks about. None is noted as an error."""
@@ -137,6 +167,19 @@ class CheckLimitApi:
                     body.refuse("user_id", "must be one address, as in address/198.51.100.7")
                 return self._identity.client(clients.network_address, rules.holders)
         return self._identity.user(user, tier, address=address, attributes=attributes, holders=rules.holders)
+
+
+def _ttl(body: JsonObject) -> int | None:
+    """Seconds for which a question is to be reserved; None if it is not."""
+    if not body.flag("reserve"):
+        if "ttl" in body and body.integer("ttl", 1, MAX_TTL):
+            body.refuse("ttl", "needs reserve: true")
+        return None
+    if "items" in body:
+        body.refuse("reserve", "is for a single question, not for items")
+    elif body.integer("weight", 0, MAX_WEIGHT) == 0:
+        body.refuse("weight", "must be at least 1 with reserve")
+    return body.integer("ttl", 1, MAX_TTL) if "ttl" in body else _TTL
 
 
 def _endpoint(rules: Rules, body: JsonObject) -> Endpoint | None:

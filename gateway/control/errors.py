@@ -42,6 +42,14 @@ class NoOverrideError(ControlError):
     """A user has no override."""
 
 
+class NoReservationError(ControlError):
+    """There is no such reservation, or its time is over."""
+
+
+class ReservationsUnavailableError(ControlError):
+    """Reservations cannot be settled at present."""
+
+
 class ReloadRejectedError(ControlError):
     """Rules, tests, certificates or keys are invalid: `problems` has the place of each, and what is wrong there.
 

@@ -59,6 +59,15 @@ class JsonObject:
             return least
         return value
 
+    def flag(self, name: str) -> bool:
+        """``true`` or ``false``; ``false`` if the member is missing, which is allowed."""
+        self._known.add(name)
+        value = self._members.get(name, False)
+        if type(value) is not bool:
+            self.refuse(name, "must be true or false")
+            return False
+        return value
+
     def choice(self, name: str, options: tuple[str, ...]) -> str:
         """One of several words."""
         value = self.required(name)

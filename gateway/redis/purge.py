@@ -5,7 +5,7 @@ from collections import Counter
 
 from gateway.redis.client import RedisClient
 
-_KINDS = ("bucket", "fleet", "overrides", "reload", "audit")
+_KINDS = ("bucket", "fleet", "overrides", "reload", "audit", "reservation")
 """What comes after the prefix in our keys. Another gateway's prefix may begin with ours: its keys have another word
 there."""
 

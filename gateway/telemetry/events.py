@@ -203,6 +203,10 @@ class Events:
                 cost=measured.cost, unlogged=unlogged,
             )  # fmt: skip
 
+    def spent(self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict, cost: int) -> None:
+        """So many tokens were charged for a decision on an endpoint whose cost is measured otherwise."""
+        self._count_cost(endpoint, caller, demands, verdict.decision.refused, cost)
+
     def claims_unusable(self, claims: Iterable[UnusableClaim]) -> None:
         """A user has another rate than the one in the user's attribute, or there is none.
 

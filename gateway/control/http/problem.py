@@ -15,6 +15,7 @@ from gateway.control.errors import (
     InvalidObjectError,
     InvalidPlanError,
     NoOverrideError,
+    NoReservationError,
     NoRevisionError,
     ReloadRejectedError,
 )
@@ -27,6 +28,7 @@ _PROBLEMS: tuple[tuple[type[Exception], HTTPStatus, dict[str, str]], ...] = (
     (InvalidObjectError, HTTPStatus.BAD_REQUEST, {}),
     (InvalidPlanError, HTTPStatus.BAD_REQUEST, {}),
     (NoOverrideError, HTTPStatus.NOT_FOUND, {}),
+    (NoReservationError, HTTPStatus.NOT_FOUND, {}),
     (NoRevisionError, HTTPStatus.NOT_FOUND, {}),
     (ConflictError, HTTPStatus.CONFLICT, {}),
     (ReloadRejectedError, HTTPStatus.UNPROCESSABLE_ENTITY, {}),

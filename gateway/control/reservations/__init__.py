@@ -1,0 +1,1 @@
+"""Reservations: what check-limit has charged for work whose cost a service knows only when it has done it."""

@@ -1,0 +1,69 @@
+"""`Reservation`: what was charged for work whose cost is not known yet."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+from zoneinfo import ZoneInfo
+
+from gateway.limiter.verdict import Outcome, Verdict
+from gateway.limits.bucket import Charge, Decision, Demand, Quota
+from gateway.limits.calendar import Calendar, CalendarRate
+from gateway.limits.rate import Rate
+
+
+class Reservation(NamedTuple):
+    """What was charged.
+
+    Attributes:
+        endpoint: The endpoint's name.
+        weight: Tokens that were charged to each bucket.
+        at: When, in microseconds since 1970.
+        buckets: The buckets that were charged: key, size and speed.
+    """
+
+    endpoint: str
+    weight: int
+    at: int
+    buckets: tuple[tuple[bytes, Quota], ...]
+
+    @classmethod
+    def of(cls, endpoint: str, weight: int, demands: Sequence[Demand], decision: Decision) -> Self:
+        """The reservation of an allowed question: shadows that could not pay were not charged."""
+        charged = [
+            (key, charge.quota)
+            for position, (key, charge) in enumerate(demands)
+            if charge.due and position not in decision.refused
+        ]
+        return cls(endpoint, weight, decision.now, tuple(charged))
+
+    def demands(self) -> tuple[list[Demand], Verdict]:
+        """The demands that were charged, and the verdict on them."""
+        demands = [Demand(key, Charge.of("", quota, self.weight)) for key, quota in self.buckets]
+        decision = Decision(True, self.at, (0,) * len(demands), ())
+        return demands, Verdict(Outcome.ALLOWED, False, decision)
+
+    def text(self) -> str:
+        """As it is stored."""
+        buckets = [[key.decode(), *_members(quota)] for key, quota in self.buckets]
+        return json.dumps([self.endpoint, self.weight, self.at, buckets], separators=(",", ":"))
+
+    @classmethod
+    def read(cls, text: str | bytes) -> Self:
+        """The reservation that `text` has written."""
+        endpoint, weight, at, buckets = json.loads(text)
+        return cls(endpoint, weight, at, tuple((key.encode(), _quota(members)) for key, *members in buckets))
+
+
+def _members(quota: Quota) -> list[Any]:
+    if isinstance(quota.rate, CalendarRate):
+        calendar = quota.rate.calendar
+        return [quota.burst, quota.rate.tokens, calendar.unit, calendar.zone.key, calendar.from_day]
+    return [quota.burst, quota.rate.tokens, quota.rate.seconds]
+
+
+def _quota(members: Sequence[Any]) -> Quota:
+    burst, tokens, period, *calendar = members
+    if not calendar:
+        return Quota(Rate(tokens, period), burst)
+    zone, from_day = calendar
+    return Quota(CalendarRate(tokens, Calendar(period, ZoneInfo(zone), from_day)), burst)

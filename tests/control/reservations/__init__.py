@@ -1,0 +1,1 @@
+"""Reservations of check-limit, and how they are settled."""
