@@ -81,9 +81,7 @@ async def test_two_gateways_do_all_they_do_as_a_user_with_that_rule(tmp_path: Pa
             (tmp_path / "plan.csv").write_text(f"user,effect,reason,expires_at\neve,block,abuse,{SOON}\n")
             assert "1 added, 0 removed, 0 changed" in await says("overrides", "apply", "plan.csv")
             assert "eve" in await says("overrides", "dump")
-            token = (
-                await says("token", "issue", "--key", "admin.key", "--subject", "s", "--scope", "check", to=False)
-            ).strip()
+            token = (await says("token", "issue", "--subject", "s", "--scope", "check", to=False)).strip()
             asked = {"user_id": "mia", "endpoint": "default", "weight": 1, "reserve": True}
             reserved = read(await ask(control, request("POST", "/api/v1/check-limit", asked, token=token))).body
             settled = {"reservation": reserved["reservation"], "cost": 0}
