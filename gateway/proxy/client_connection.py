@@ -21,6 +21,7 @@ from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import HALF_CLOSE_TIMEOUT, Client
 from gateway.proxy.connection_state import CLOSED, FINISHING, HALF_CLOSED, LINGERING, OPEN, TRANSITIONS, State
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.first_step import run_first_step
 from gateway.proxy.lingering_close import LingeringClose
 from gateway.proxy.min_data_rate import MinDataRate, SendRate
 from gateway.proxy.observer import RequestObserver
@@ -63,8 +64,8 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_ages_at", "_closed", "_coalescer", "_deadline", "_exchange", "_handle", "_idle_until", "_ids", "_intake",
-        "_linger", "_loop", "_meet", "_observer", "_opened", "_refuse_with", "_requests", "_sending", "_task",
-        "_transport", "_waiter", "client", "state",
+        "_is_admitted", "_is_waiting", "_linger", "_loop", "_meet", "_observer", "_opened", "_refuse_with",
+        "_requests", "_sending", "_task", "_transport", "client", "state",
     )  # fmt: skip
     client: Client
     _transport: asyncio.Transport
@@ -95,7 +96,8 @@ class ClientConnection(asyncio.Protocol):
         self._requests = RequestParser(loop, intake)
         self._deadline = ResettableTimer(loop, self._expire)
         self._ages_at = self._idle_until = 0.0
-        self._waiter: asyncio.Future[None] | None = None
+        self._is_admitted = False
+        self._is_waiting = False  # for a request
         self._exchange: Exchange | None = None
         self._linger: LingeringClose | None = None
         self._task: asyncio.Task[None] | None = None
@@ -125,8 +127,9 @@ class ClientConnection(asyncio.Protocol):
         self._sending = SendRate(
             transport, MinDataRate(self._loop.time, self._intake.answer_timeout, self._intake.least_rate)
         )
+        self._is_admitted = True
         self._opened(self)
-        self._task = self._loop.create_task(self._run())
+        self._go_on()
 
     def _lifetime(self, peer: Peer) -> float:
         """Seconds after which the next response is the last: a certificate is verified once, in the handshake."""
@@ -135,14 +138,14 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, by either side."""
-        if exc is not None and self._task is not None and self.client.on_eof is not None and self._linger is None:
+        if exc is not None and self._is_admitted and self.client.on_eof is not None and self._linger is None:
             # A failed write closes it at once, but what the client sent into its tunnel before is still in the socket.
             for data in read_unread(self._transport):
                 self._requests.data_received(data)
         self._enter(CLOSED)
         self._deadline.cancel()
-        if self._task is None:
-            return  # it was rejected
+        if not self._is_admitted:
+            return
         self._requests.connection_lost(exc)
         self._wake()
         self.client.lost()
@@ -158,7 +161,7 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is not None:
             if not self._exchange.status:
                 self._exchange.keep_alive = False
-        elif self._waiter is not None and not self._requests.begun:
+        elif self._is_waiting and not self._requests.begun:
             self._idle_until = self._loop.time() + LAST_WAIT
             self._deadline.set(LAST_WAIT)
 
@@ -183,7 +186,7 @@ class ClientConnection(asyncio.Protocol):
         elif self.state is not CLOSED:
             requests, begun = self._requests, self._requests.begun
             requests.data_received(data)
-            if self._waiter is not None:
+            if self._is_waiting:
                 if requests.queue or requests.done:
                     self._wake()
                 elif requests.begun and not begun:
@@ -216,25 +219,36 @@ class ClientConnection(asyncio.Protocol):
             exchange.keep_alive = False
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        """Handle what has come, unless something else is being handled."""
+        if self._is_waiting:
+            self._is_waiting = False
+            self._deadline.clear()
+            self._task = run_first_step(self._handle_requests(), self._loop)
 
     # Handling.
 
-    async def _run(self) -> None:
-        """Handle one request after the other."""
+    async def _handle_requests(self) -> None:
+        """Handle the requests that have come, one after the other."""
         requests, client = self._requests, self.client
-        while self.state is not CLOSED:
-            if requests.queue:
-                message, body = requests.pop()
-                if not await self._serve(Exchange(message, body, client, self._ids)):
-                    break
-            elif requests.done or self.state is HALF_CLOSED:
-                self._refuse(requests.refusal)
-                break
-            else:
-                await self._wait_for_request()
-        self._close()
+        while requests.queue and self.state is not CLOSED:
+            message, body = requests.pop()
+            if not await self._serve(Exchange(message, body, client, self._ids)):
+                self._close()
+                return
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Wait for the next request, if there can be one."""
+        if self.state is CLOSED:
+            self._close()
+        elif self._requests.done or self.state is HALF_CLOSED:
+            self._refuse(self._requests.refusal)
+            self._close()
+        else:
+            idle_time = LAST_WAIT if self.state is FINISHING else self._intake.idle_timeout
+            self._idle_until = self._loop.time() + idle_time
+            self._deadline.set(min(self._intake.head_timeout, idle_time))
+            self._is_waiting = True
 
     def _refuse(self, cause: BadRequest | None) -> None:
         """Respond to a head that could not be read: there is no exchange."""
@@ -246,18 +260,6 @@ class ClientConnection(asyncio.Protocol):
             self._observer.served(
                 AccessRecord(request_id, "", "", b"", Outcome.BAD_REQUEST, response.status, 0.0, reason)
             )
-
-    async def _wait_for_request(self) -> None:
-        """Wait for the next request."""
-        idle_time = LAST_WAIT if self.state is FINISHING else self._intake.idle_timeout
-        self._idle_until = self._loop.time() + idle_time
-        self._deadline.set(min(self._intake.head_timeout, idle_time))
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            self._deadline.clear()
 
     async def _serve(self, exchange: Exchange) -> bool:
         """Handle a request. Returns whether there may be another."""
@@ -311,9 +313,8 @@ class ClientConnection(asyncio.Protocol):
     def _expire(self) -> None:
         if self._linger is not None:
             self._linger.expire()
-        elif self._waiter is not None:
-            if not self._waiter.done():  # else a request has come in this iteration of the event loop
-                self._expire_wait()
+        elif self._is_waiting:
+            self._expire_wait()
         elif self.state is HALF_CLOSED and not self.client.writing_paused:
             if self._exchange is not None and not self._exchange.status:
                 self._transport.abort()

@@ -7,6 +7,7 @@ from functools import partial
 from socket import AF_UNIX, socket
 
 from gateway.proxy.failure_reason import FailureReason, reason_of
+from gateway.proxy.first_step import ensure_task
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.race import race
 from gateway.proxy.resolver import Resolver
@@ -68,6 +69,7 @@ class Connector:
             ForwardError: the server cannot be reached, or not in time.
         """
         pending, reason = "was not looked up", FailureReason.UNRESOLVED
+        await ensure_task()
         try:
             async with asyncio.timeout(self._upstream.connect_timeout):
                 hosts = [origin.socket] if origin.socket else self._in_order(origin, await self._resolve(origin))

@@ -8,6 +8,7 @@ from gateway.limiter.verdict import Outcome
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.failure_reason import FailureReason
+from gateway.proxy.first_step import ensure_task
 from gateway.proxy.min_data_rate import MinDataRate
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.responses import CONTENT_TOO_LARGE, GATEWAY_TIMEOUT
@@ -130,6 +131,7 @@ async def discard_rest(body: StreamReader, intake: Intake, observer: RequestObse
     """
     rate = MinDataRate(asyncio.get_running_loop().time, intake.body_timeout, intake.least_rate)
     left = intake.max_discard
+    await ensure_task()
     try:
         async with asyncio.timeout(intake.discard_timeout):
             while not body.is_eof() and left >= 0:
