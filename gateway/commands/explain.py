@@ -190,6 +190,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
         f"request   {request['method']} {request['path']}{host}",
         f"endpoint  {endpoint['name']}: {_selector(endpoint)}",
         *(f"          not {each['name']} ({_selector(each)}): {each['why']}" for each in document["runners_up"]),
+        *_measured(endpoint.get("measured_cost")),
         *_caller(document["caller"]),
         *[f"priority  {document['priority']}"] * _matters(document),
         *map(_override, document["overrides"]),
@@ -199,6 +200,25 @@ def _lines(document: dict[str, Any]) -> list[str]:
         "",
         *_buckets(document),
     ]
+
+
+def _measured(cost: dict[str, Any] | None) -> list[str]:
+    """How what a request costs is found when it has ended."""
+    if cost is None:
+        return []
+    rules = {
+        "header": "then what the header {} of the response says",
+        "per": "then 1 for each {} bytes of the response",
+        "charge_on": "charged only if the status is {}",
+    }
+    how = [text.format(_listed(cost[name])) for name, text in rules.items() if name in cost]
+    how += [f"at most {cost['at_most']}"] * ("at_most" in cost)
+    how += [f"nothing if it is {_listed(cost['give_back_on'])}"] * bool(cost["give_back_on"])
+    return [f"cost      {cost['estimate']} at first, {', '.join(how)}"]
+
+
+def _listed(values: Any) -> str:
+    return " or ".join(map(str, values)) if isinstance(values, list) else str(values)
 
 
 def _matters(document: dict[str, Any]) -> bool:

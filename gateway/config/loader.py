@@ -62,6 +62,11 @@ def load(path: Path | None = None, flags: Flags | None = None) -> Loaded:
         identity, doors = entries.get("identity", IdentityPolicy()), entries.get("doors", Doors())
         sources = None if identity is None or doors is None else sources_of_attributes(identity, doors)
         rules = read_rules(where, paths, entries.values.get("upstreams"), sources, findings)
+        if doors and doors.by_name and rules.settling:
+            entries.at("doors").warn(
+                f"the cost of {', '.join(sorted(rules.settling))} is known only from responses, which no door sees: "
+                "where another proxy asks, the estimate stays charged"
+            )
     warnings = findings.result()
     return Loaded(GATEWAY.build(entries), rules, warnings)
 

@@ -13,6 +13,7 @@ from gateway.limits.limit import Limit, Missing, Over, format_share
 from gateway.limits.priority import Priority, format_part
 from gateway.limits.rules import Rules
 from gateway.settings.gateway import Settings
+from gateway.settings.size import format_size
 
 _MAX_NAMES = 3
 """Names of a longer list that are shown in a cell."""
@@ -114,9 +115,22 @@ def _endpoint(endpoint: Endpoint, rules: Rules) -> tuple[str, ...]:
         endpoint.host or "any",
         endpoint.template.text if endpoint.template else "(everything else)",
         endpoint.upstream,
-        str(endpoint.cost),
+        _cost(endpoint),
         ", ".join(limit.name for limit in rules.limits if limit.applies_to(endpoint.name)) or "none",
     )
+
+
+def _cost(endpoint: Endpoint) -> str:
+    measured = endpoint.measured_cost
+    if measured is None:
+        return str(endpoint.cost)
+    if measured.header is not None:
+        return f"{endpoint.cost}, then {measured.header.decode()}"
+    if measured.per is not None:
+        return f"1 per {format_size(measured.per)}"
+    if measured.charge_on:
+        return f"{endpoint.cost} if {_few([str(status) for status in sorted(measured.charge_on)])}"
+    return f"{endpoint.cost}, or given back"
 
 
 def _limit(limit: Limit) -> list[tuple[str, ...]]:

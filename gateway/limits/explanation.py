@@ -161,7 +161,12 @@ def as_document(explained: Explanation | Unserved) -> dict[str, Any]:
     return {
         "served": True,
         "request": {"method": explained.request.method, "host": explained.request.host, "path": explained.path},
-        "endpoint": _endpoint(endpoint) | {"upstream": endpoint.upstream, "cost": endpoint.cost},
+        "endpoint": {
+            **_endpoint(endpoint),
+            "upstream": endpoint.upstream,
+            "cost": endpoint.cost,
+            "measured_cost": endpoint.measured_cost and endpoint.measured_cost.document(),
+        },
         "runners_up": [{**_endpoint(each), "why": why} for each, why in explained.runners_up],
         "caller": {
             "user": caller.id or None,

@@ -6,7 +6,7 @@ Until then an estimate is charged; then the difference is charged or refunded, s
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 
@@ -75,6 +75,18 @@ class MeasuredCost:
     charge_on: frozenset[int] = frozenset()
     give_back_on: frozenset[int] = frozenset()
     gives_back_unsent: bool = True
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it; what is not set is left out."""
+        back = [*sorted(self.give_back_on), *["unsent"] * self.gives_back_unsent]
+        members = {
+            "estimate": self.estimate,
+            "header": self.header and self.header.decode(),
+            "per": self.per,
+            "charge_on": sorted(self.charge_on),
+            "at_most": self.at_most,
+        }
+        return {**{name: value for name, value in members.items() if value}, "give_back_on": back}
 
     def measure(self, ended: Ended) -> Measurement:
         """What a request has cost.

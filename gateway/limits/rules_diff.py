@@ -108,6 +108,7 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
         "query": values_by_name(endpoint.query),
         "upstream": endpoint.upstream,
         "cost": endpoint.cost,
+        "measured_cost": endpoint.measured_cost and endpoint.measured_cost.document(),
         "priority": endpoint.priority and endpoint.priority.value,
         "more": endpoint,
     }

@@ -95,6 +95,15 @@ def test_mistakes_say_where_and_what(tmp_path: Path, text: str, problem: str) ->
     assert any(problem in each for each in found), found
 
 
+def test_a_cost_that_only_a_response_tells_is_warned_of_where_no_door_sees_one(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("endpoints: [{name: login, path: /login, cost: {charge_on: [401]}}]\n")
+    (warning,) = gateway_warnings(tmp_path, "rules: rules.yaml\ndoors: {ext_authz: {from: [192.0.2.1]}}\n")
+    assert warning == (
+        "gateway.yaml:2:8: doors: the cost of login is known only from responses, which no door sees: "
+        "where another proxy asks, the estimate stays charged"
+    )
+
+
 def test_a_door_for_everybody_is_warned_of(tmp_path: Path) -> None:
     (warning,) = gateway_warnings(tmp_path, "doors: {ext_authz: {from: [0.0.0.0/0]}}\n")
     assert warning.startswith("gateway.yaml:1:27: doors.ext_authz.from: everybody who reaches this listener may ask")
