@@ -41,16 +41,41 @@ run: .venv/runs ## Start the gateway on 127.0.0.1:8080 in front of a demo upstre
 	@exec $(BIN)/python -m gateway demo
 
 # Tools and packages as in docker/Dockerfile: everything is checked by its hash, and aiologger and the gateway are built.
+BUILD ?= pure
 .PHONY: wheels
-wheels: ## Make wheels/: the gateway and all that it needs, to install on a server
+wheels: ## Make wheels/: the gateway and all that it needs, to install on a server; BUILD=compiled for the compiled build
 	@rm -rf wheels .venv-wheels && $(PYTHON) -m venv .venv-wheels
 	@.venv-wheels/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
 		--requirement requirements/build.txt
 	@.venv-wheels/bin/python -W ignore -m pip wheel --quiet --disable-pip-version-check --only-binary :all: --no-binary aiologger \
 		--no-build-isolation --use-pep517 --require-hashes --requirement requirements/image.txt --wheel-dir wheels
 	@.venv-wheels/bin/pip install --quiet --disable-pip-version-check --no-index --find-links wheels hatchling
-	@.venv-wheels/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir wheels .
+ifeq ($(BUILD),compiled)
+	@.venv-wheels/bin/pip install --quiet --disable-pip-version-check --no-index --find-links wheels --requirement requirements/run.txt
+	@.venv-wheels/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
+		--requirement requirements/compile.txt
+endif
+	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=$(if $(filter compiled,$(BUILD)),true,false) .venv-wheels/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir wheels .
 	@rm -rf .venv-wheels
+
+# In a virtual environment of its own, so that both builds can be run side by side; nothing compiled is in the source tree.
+COMPILED := .venv-compiled
+$(COMPILED)/installed: requirements/build.txt requirements/run.txt requirements/compile.txt pyproject.toml hatch_build.py \
+		$(shell find gateway -type f -not -name '*.pyc')
+	@test -x $(COMPILED)/bin/pip || $(PYTHON) -m venv $(COMPILED)
+	@touch $@.begun  # what is changed meanwhile is newer than the stamp
+	@echo "Installing what running and compiling need into $(COMPILED)/ (once)"
+	@$(INSTALL:$(BIN)/%=$(COMPILED)/bin/%) --requirement requirements/build.txt
+	@$(INSTALL_ALL:$(BIN)/%=$(COMPILED)/bin/%) --requirement requirements/run.txt --requirement requirements/compile.txt
+	@echo "Compiling; this takes a minute or two"
+	@rm -rf $(COMPILED)/wheel
+	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(COMPILED)/bin/hatchling build --target wheel --directory $(COMPILED)/wheel
+	@$(COMPILED)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-index --force-reinstall $(COMPILED)/wheel/*.whl
+	@mv $@.begun $@
+
+.PHONY: compiled
+compiled: $(COMPILED)/installed ## Build the gateway compiled to machine code, which needs a C compiler; installs it into .venv-compiled/
+	@$(COMPILED)/bin/gateway --version
 
 .PHONY: lint
 lint: .venv/installed ## Style, types and the import contract
@@ -67,6 +92,22 @@ test: lint ## All checks and tests, those against a real redis-server included; 
 	@rm -f .coverage.*  # torn files of processes that tests killed
 	$(BIN)/coverage report
 	@$(BIN)/python -m tests.outside_tools --missing
+
+# The law's properties, the store's contract, requests and answers byte by byte, and whole gateways; against the compiled
+# modules, which --build makes sure of. The checkout is on the path, behind what is installed.
+.PHONY: test-compiled
+test-compiled: .venv/installed $(COMPILED)/tested ## The tests of what is compiled, against the compiled build
+	PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m pytest -n 4 --build=compiled tests/limits tests/limiter tests/redis \
+		tests/proxy tests/telemetry tests/analytics tests/tracing tests/hostile tests/rate_limit_service tests/rule_tests \
+		tests/e2e/test_command.py tests/e2e/test_faults.py tests/e2e/test_identity.py tests/e2e/test_operating.py \
+		tests/e2e/test_outage.py tests/e2e/test_over_limit.py tests/e2e/test_restart.py tests/e2e/test_streaming.py \
+		tests/e2e/test_transparency.py tests/e2e/test_workers.py
+
+$(COMPILED)/tested: requirements/test.txt | $(COMPILED)/installed
+	@echo "Installing what tests need into $(COMPILED)/ (once)"
+	@$(INSTALL_ALL:$(BIN)/%=$(COMPILED)/bin/%) --requirement requirements/test.txt
+	@echo $(CURDIR) > $$($(COMPILED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth
+	@touch $@
 
 # What is read before anybody is known: requests, answers, addresses, fields, tokens; YAML; and the law against Lua.
 EXAMPLES ?= 100000
@@ -94,4 +135,5 @@ pins: .venv/installed ## Pin all dependencies anew, with hashes
 		--extra postgres --extra otel --extra grpc --group image pyproject.toml
 	$(PIN) --output-file requirements/test.txt --constraints requirements/build.txt --constraints requirements/image.txt \
 		--extra dev pyproject.toml
+	$(PIN) --output-file requirements/compile.txt --constraints requirements/test.txt --group compile
 	$(PIN) --output-file requirements/redis.txt --group redis

@@ -11,13 +11,13 @@ from socket import socket
 from ssl import SSLContext
 from typing import TYPE_CHECKING
 
-from gateway import __version__
 from gateway.analytics.open import open_sink
 from gateway.analytics.recorder import Recorder
 from gateway.analytics.rollup import Rollup
 from gateway.auth.cors import Cors
 from gateway.auth.identity import build_identity
 from gateway.auth.key_ring import KeyRings
+from gateway.build import VERSION
 from gateway.config.certificates import Certificates
 from gateway.config.key_material import KeyMaterial, KeyMaterialBook, load_key_material
 from gateway.config.loader import Loaded
@@ -40,6 +40,7 @@ from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.handshake_pace import HandshakePace
+from gateway.proxy.observer import RequestObserver
 from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
 from gateway.proxy.server import Server
@@ -156,8 +157,10 @@ class Worker:
             tracing = None
             if settings.tracing is not None:
                 tracing = TracingObserver(events, await stack.enter_async_context(open_tracer(settings.tracing, log)))
-            forwarder = self._forwarder(events, tracing)
+            observer: RequestObserver = tracing or events
+            forwarder = self._forwarder(observer)
             stack.callback(forwarder.close)
+            destination = self._destination(forwarder, tracing)
 
             rings = KeyRings(self._material.current.keys)
             self._material.follow_keys = rings.use
@@ -189,7 +192,7 @@ class Worker:
                     limiter,
                     destination,
                     reader,
-                    tracing or events,
+                    observer,
                     refusal,
                     control.bypass,
                     cors,
@@ -197,7 +200,7 @@ class Worker:
                 )
 
             around: Around = tracing.around if tracing is not None else lambda handle: handle
-            servers = open_servers(settings, proxy_to, around, forwarder, identity.trusts, events)
+            servers = open_servers(settings, proxy_to, around, destination, identity.trusts, events)
             self._certificates.follow = self._follow(forwarder, servers.values(), metrics)
             grpc = self._rate_limit(book, identity, limiter, events, refusal)
             holding: list[Server | GrpcServer] = [*servers.values(), *grpc.values()]
@@ -284,7 +287,7 @@ class Worker:
         index = context.counter_set * context.workers + context.number
         metrics = Metrics(self._counters, index, context.workers, context.cause)
         rules = self._book.current
-        metrics.build(__version__, platform.python_version())
+        metrics.build(VERSION, platform.python_version())
         metrics.certificates(self._certificates.current.expiries)
         metrics.upstreams(self._settings.upstreams, [reason.value for reason in FailureReason])
         metrics.rules(rules.revision, rules.endpoints, rules.limits)
@@ -308,12 +311,13 @@ class Worker:
         metrics.watch(definitions.ANALYTICS_WAITING, lambda: recorder.waiting)
         return events
 
-    def _forwarder(self, events: Events, tracing: TracingObserver | None) -> Forwarder:
+    def _forwarder(self, observer: RequestObserver) -> Forwarder:
         settings, keep = self._settings, self._settings.keep_rate_limit_headers
         tls = self._certificates.current.contexts
-        if tracing is None:
-            return Forwarder(settings.upstreams, events, settings.dns, keep_rate_limits=keep, tls=tls)
-        return TracedForwarder(settings.upstreams, tracing, settings.dns, keep_rate_limits=keep, tls=tls)
+        return Forwarder(settings.upstreams, observer, settings.dns, keep_rate_limits=keep, tls=tls)
+
+    def _destination(self, forwarder: Forwarder, tracing: TracingObserver | None) -> Destination:
+        return forwarder if tracing is None else TracedForwarder(forwarder, self._settings.upstreams, tracing)
 
     def _follow(
         self, forwarder: Forwarder, servers: Iterable[Server], metrics: Metrics

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, is_hypothesis_test, settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from gateway.build import COMPILED, VERSION
+from gateway.limits import bucket
 from tests.outside_tools import TOOLS
 from tests.redis_server import PREFERRED, VALKEY
 from tests.reserved_port import ReservedPort
@@ -66,13 +68,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("untraced")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--build", choices=("pure", "compiled"), help="fail unless it is this build that is tested")
+
+
+def pytest_report_header() -> str:
+    return f"gateway: {VERSION}, {bucket.__file__}"
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("build") not in {None, "compiled" if COMPILED else "pure"}:
+        raise pytest.UsageError(f"{bucket.__file__} is of the other build")
+    config.addinivalue_line("markers", "pure: replaces a function that compiled code would call directly")
     config.addinivalue_line("markers", "needs(program, ...): tools from tests/outside_tools.py that the test runs")
     config.addinivalue_line("markers", "untraced: repeats so much what others have covered that tracing it is slow")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if COMPILED and item.get_closest_marker("pure") is not None:
+        pytest.skip("it replaces a function that compiled code calls directly")
     for marker in item.iter_markers("needs"):
         for tool in (TOOLS[program] for program in marker.args):
             if not tool.is_missing:

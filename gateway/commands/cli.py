@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
-from gateway import __version__
+from gateway.build import VERSION
 from gateway.commands.console import escape_unprintable, flush_output, print_error, print_output
 from gateway.config.diagnostic import ConfigError
 from gateway.config.operator_error import OperatorError
@@ -111,7 +111,7 @@ def _parser(modules: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gateway", description=_ABOUT, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"gateway {__version__}")
+    parser.add_argument("--version", action="version", version=f"gateway {VERSION}")
     parser.set_defaults(parser=parser)  # of which `completion` makes its scripts
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in _load(modules):

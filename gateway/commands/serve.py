@@ -14,9 +14,9 @@ from typing import Any
 
 import uvloop
 
-from gateway import __version__
 from gateway.analytics.open import open_sink
 from gateway.app import Worker
+from gateway.build import VERSION
 from gateway.commands.config import add_config_flags, load_config
 from gateway.commands.console import print_unless_blocked
 from gateway.config.key_material import KeyMaterial, load_key_material
@@ -269,7 +269,7 @@ def banner(loaded: Loaded, bound: Mapping[str, Bound], workers: int) -> str:
         in_force += ": NOTHING IS LIMITED. Write limits: into the rules"
     doors = "".join(f"  door     {name} on {_urls(bound[name])}\n" for name in settings.doors.by_name)
     return (
-        f"gateway {__version__} on {_urls(bound[PUBLIC])} in front of {upstreams}\n"
+        f"gateway {VERSION} on {_urls(bound[PUBLIC])} in front of {upstreams}\n"
         f"  control  {_urls(bound[CONTROL])}\n"
         f"{doors}"
         f"  store    {settings.store}\n"

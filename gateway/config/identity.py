@@ -10,7 +10,7 @@ from gateway.config.diagnostic import InvalidError
 from gateway.config.entries import Entries
 from gateway.config.node import Node, quote
 from gateway.config.reader import Reader, reads
-from gateway.config.scalar import each, header, matching, text
+from gateway.config.scalar import choice, each, header, matching, text
 from gateway.config.secret import Secret
 from gateway.config.section import Section, keys_of
 from gateway.config.token_key import KEY_SOURCES, POLICY_KEYS, pick_policy
@@ -114,7 +114,7 @@ JWT = Section(
 )
 CLIENT_CERTIFICATE = Section(
     "identity.sources.client_certificate",
-    keys_of(ClientCertificate),
+    keys_of(ClientCertificate, name=choice("uri", "dns", "subject")),
     (ClientCertificate,),
     lambda entries: entries.build(ClientCertificate),
     required=("name",),

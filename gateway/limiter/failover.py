@@ -9,7 +9,6 @@ from gateway.limiter.recovery import Recovery, RedisObserver
 from gateway.limiter.verdict import UNLIMITED, Outcome, Verdict
 from gateway.limits.bucket import Decision, Demand, FailurePolicy
 from gateway.limits.debt import settle
-from gateway.redis.clock import StoreClock
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.poller import Poller
 from gateway.redis.store import RedisStore
@@ -37,7 +36,7 @@ class FailoverLimiter:
     def __init__(
         self,
         store: RedisStore,
-        clock: StoreClock,
+        clock: Callable[[], int],
         poller: Poller,
         *,
         max_buckets: int,
@@ -129,7 +128,7 @@ class FailoverLimiter:
             self.last_known.forget(keys)
 
     @property
-    def clock(self) -> StoreClock:
+    def clock(self) -> Callable[[], int]:
         """Redis' time."""
         return self.last_known.clock
 

@@ -11,11 +11,10 @@ It is wrong about a bucket that was filled without its knowledge (by an override
 lost its data). Whoever does or notices that calls `forget`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.limiter.buckets import BucketTable
 from gateway.limits.bucket import Decision, Demand, judge, owe, owing
-from gateway.redis.clock import StoreClock
 
 
 class LastKnown:
@@ -33,7 +32,7 @@ class LastKnown:
 
     __slots__ = ("buckets", "clock", "epoch")
 
-    def __init__(self, max_buckets: int, clock: StoreClock) -> None:
+    def __init__(self, max_buckets: int, clock: Callable[[], int]) -> None:
         self.clock = clock
         self.buckets = BucketTable(max_buckets, clock)
         self.epoch = 0

@@ -21,8 +21,8 @@ from gateway.limits.rules import Rules
 from gateway.limits.runners_up import Request, RunnerUp, runners_up
 
 _METHOD = re.compile(r"[A-Z_-]+", re.ASCII)
-_SPACE = re.compile("[\\s\0\ud800-\udc7f\udd00-\udfff]")
-_BREAK = re.compile("[\r\n\0\ud800-\udc7f\udd00-\udfff]")
+_SPACE = re.compile(r"[\s\0\ud800-\udc7f\udd00-\udfff]")
+_BREAK = re.compile(r"[\r\n\0\ud800-\udc7f\udd00-\udfff]")
 """Line breaks, and surrogates that stand for no byte."""
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from gateway.limits.address import Address, Unix
 from gateway.limits.caller import NOTHING
@@ -105,8 +105,9 @@ class Rejection(NamedTuple):
 class IdentitySource(Protocol):
     """Identifies a sender: `TrustedHeader`, `BearerToken`, `ApiKey` or `ClientCertificate`."""
 
-    kind: ClassVar[str]
-    """What it reads; a key of `REASONS`."""
+    @property
+    def kind(self) -> str:
+        """What it reads; a key of `REASONS`."""
 
     @property
     def reads(self) -> str:
@@ -132,11 +133,14 @@ class TrustedHeader:
         attributes: By the names of attributes, the headers that hold them.
     """
 
-    kind: ClassVar[str] = "trusted_header"
-
     header: str
     tier_header: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """A key of `REASONS`."""
+        return "trusted_header"
 
     @property
     def reads(self) -> str:
@@ -174,8 +178,6 @@ class BearerToken:
         attributes: By the names of attributes, the claims that hold them, named in the same way.
     """
 
-    kind: ClassVar[str] = "jwt"
-
     verify: Callable[[str], Mapping[str, object] | Rejection] = field(repr=False)
     claim: tuple[str, ...]
     tier_claim: tuple[str, ...] | None
@@ -183,6 +185,11 @@ class BearerToken:
     bearer: bool = True
     cookie: str | None = None
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """A key of `REASONS`."""
+        return "jwt"
 
     @property
     def reads(self) -> str:
@@ -267,11 +274,14 @@ class ApiKey:
         attributes: Names of all attributes that some holder may have.
     """
 
-    kind: ClassVar[str] = "api_key"
-
     holders: Holders = field(repr=False)
     header: str = "X-Api-Key"
     attributes: Collection[str] = ()
+
+    @property
+    def kind(self) -> str:
+        """A key of `REASONS`."""
+        return "api_key"
 
     @property
     def reads(self) -> str:
@@ -294,11 +304,22 @@ class ClientCertificate:
         name: Which name is the user id.
     """
 
-    kind: ClassVar[str] = "client_certificate"
-    reads: ClassVar[str] = "client certificate"
-    attributes: ClassVar[tuple[str, ...]] = ()
-
     name: Literal["uri", "dns", "subject"]
+
+    @property
+    def kind(self) -> str:
+        """A key of `REASONS`."""
+        return "client_certificate"
+
+    @property
+    def reads(self) -> str:
+        """That it is no header."""
+        return "client certificate"
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """None: names of attributes are not in certificates."""
+        return ()
 
     def __call__(self, sender: Sender, /) -> Claim | Rejection | None:
         certificate = sender.certificate

@@ -92,7 +92,7 @@ class Rules:
         self.has_quotas = any(limit.quota.calendar is not None for limit in self.limits)
         quotas = [each for limit in self.limits for each in (limit, limit.candidate) if each is not None]
         self.priorities = dict(priorities or {})
-        self.tiers = frozenset(name for each in quotas for name in each.tiers) | self.priorities.keys()
+        self.tiers = frozenset((*(name for each in quotas for name in each.tiers), *self.priorities))
         self.revision = revision
         self.block = block or Block()
         self._apply(Overrides())

@@ -122,7 +122,7 @@ class ClientConnection(asyncio.Protocol):
         transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
         self._transport = transport
         self._ages_at = self._loop.time() + self._lifetime(peer)
-        self._requests.connection_made(transport)
+        self._requests.attach(transport)
         self.client = Client(transport, peer, self._intake, self._requests, self._coalescer, self._refuse_with)
         self._sending = SendRate(
             transport, MinDataRate(self._loop.time, self._intake.answer_timeout, self._intake.least_rate)
@@ -146,7 +146,7 @@ class ClientConnection(asyncio.Protocol):
         self._deadline.cancel()
         if not self._is_admitted:
             return
-        self._requests.connection_lost(exc)
+        self._requests.attach(None)
         self._wake()
         self.client.lost()
         if self._exchange is not None:

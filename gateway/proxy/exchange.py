@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from aiohttp import StreamReader
-from aiohttp.http_parser import RawRequestMessage
 
 from gateway.limiter.verdict import OverLimits
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import Client
 from gateway.proxy.meter import Meter
 from gateway.proxy.request_id import RequestIds
+from gateway.proxy.request_message import RequestMessage
 from gateway.proxy.request_parser import is_last
 from gateway.proxy.responses import Response
 
@@ -17,7 +17,7 @@ CHEAP_DISCARD = 262_144
 """Bytes of a body up to which discarding them is cheaper than a new connection with its handshake."""
 
 
-def declared_length(message: RawRequestMessage) -> int | None:
+def declared_length(message: RequestMessage) -> int | None:
     """The Content-Length of a request, in bytes; None if it has none."""
     length = message.headers.get("Content-Length")
     return None if length is None else int(length.lstrip("0") or 0)
@@ -60,7 +60,7 @@ class Exchange:
         "was_sent",
     )
 
-    def __init__(self, message: RawRequestMessage, body: StreamReader, client: Client, ids: RequestIds) -> None:
+    def __init__(self, message: RequestMessage, body: StreamReader, client: Client, ids: RequestIds) -> None:
         self.message = message
         self.body = body
         self.client = client

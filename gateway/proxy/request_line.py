@@ -20,10 +20,9 @@ twice, the proxy has added to what its client sent.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from aiohttp.http_parser import RawRequestMessage
-
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.exchange import declared_length
+from gateway.proxy.request_message import RequestMessage
 
 
 class RequestLine(NamedTuple):
@@ -42,31 +41,31 @@ class RequestLine(NamedTuple):
     length: int | None = None
 
 
-ReadLine: TypeAlias = Callable[[RawRequestMessage], RequestLine | BadRequest]
+ReadLine: TypeAlias = Callable[[RequestMessage], RequestLine | BadRequest]
 
 
-def read_own(message: RawRequestMessage) -> RequestLine:
+def read_own(message: RequestMessage) -> RequestLine:
     """What a request itself says."""
     return RequestLine(message.method, message.path, message.headers.getall("Host", ()), declared_length(message))
 
 
-def read_bodiless(message: RawRequestMessage) -> RequestLine:
+def read_bodiless(message: RequestMessage) -> RequestLine:
     """The same of a request that stands for a client's, whose body does not come here."""
     return RequestLine(message.method, message.path, message.headers.getall("Host", ()))
 
 
-def read_x_forwarded(message: RawRequestMessage) -> RequestLine | BadRequest:
+def read_x_forwarded(message: RequestMessage) -> RequestLine | BadRequest:
     """What the X-Forwarded headers of a forward authentication say."""
     method, path = _one(message, "X-Forwarded-Method"), _one(message, "X-Forwarded-Uri")
     return _described(method, path, _one(message, "X-Forwarded-Host"))
 
 
-def read_x_original_uri(message: RawRequestMessage) -> RequestLine | BadRequest:
+def read_x_original_uri(message: RequestMessage) -> RequestLine | BadRequest:
     """What nginx says that sets X-Original-Method, X-Original-URI and Host."""
     return _described(_one(message, "X-Original-Method"), _one(message, "X-Original-URI"), _one(message, "Host"))
 
 
-def read_x_original_url(message: RawRequestMessage) -> RequestLine | BadRequest:
+def read_x_original_url(message: RequestMessage) -> RequestLine | BadRequest:
     """What ingress-nginx says in X-Original-Method and X-Original-URL; the Host is that of the URL of the door."""
     method, url = _one(message, "X-Original-Method"), _one(message, "X-Original-URL")
     return RequestLine(method, url, ()) if method and url and url[0] != "/" else BadRequest.NOT_DESCRIBED
@@ -79,6 +78,6 @@ def _described(method: str | None, path: str | None, host: str | None) -> Reques
     return BadRequest.NOT_DESCRIBED
 
 
-def _one(message: RawRequestMessage, name: str) -> str | None:
+def _one(message: RequestMessage, name: str) -> str | None:
     values: Sequence[str] = message.headers.getall(name, ())
     return values[0] if len(values) == 1 else None

@@ -3,18 +3,20 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import HttpVersion11, StreamReader, web
-from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpProcessingError, HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong, TransferEncodingError
-from aiohttp.http_parser import HttpRequestParserPy, RawRequestMessage
+from aiohttp.http_parser import HttpRequestParserPy
 
 from gateway.config.operator_error import OperatorError
 from gateway.proxy.bad_request import BadRequest
+from gateway.proxy.body_flow import BodyFlow
+from gateway.proxy.request_message import RequestMessage
 from gateway.settings.intake import Intake
 
-Parsed = tuple[RawRequestMessage, StreamReader]
+Parsed = tuple[RequestMessage, StreamReader]
 
 _BUFFER = 65_536
 """Bytes to buffer of a body while the upstream is slow, and of what follows a request to switch protocols."""
@@ -44,7 +46,7 @@ def require_c_parser() -> None:
         )
 
 
-def is_last(message: RawRequestMessage) -> bool:
+def is_last(message: RequestMessage) -> bool:
     """Whether no other request can follow on the same connection.
 
     HTTP/1.0 has no reliable way to say that a connection persists (RFC 9112 appendix C.2.2). After a request to
@@ -53,12 +55,12 @@ def is_last(message: RawRequestMessage) -> bool:
     return message.should_close or message.upgrade or message.version != HttpVersion11
 
 
-def _head_size(message: RawRequestMessage) -> int:
+def _head_size(message: RequestMessage) -> int:
     request_line = len(message.method) + len(message.path) + len("  HTTP/1.1\r\n")
     return request_line + sum(len(name) + len(value) + len(": \r\n") for name, value in message.raw_headers)
 
 
-class RequestParser(BaseProtocol):
+class RequestParser:
     """Parses requests with aiohttp's C parser (llhttp), and queues them.
 
     The parser stops after each request, so that a malformed request does not cost the valid ones before it their
@@ -80,6 +82,7 @@ class RequestParser(BaseProtocol):
         "_body",
         "_body_is_full",
         "_content",
+        "_flow",
         "_head_size",
         "_http",
         "_is_held",
@@ -91,6 +94,7 @@ class RequestParser(BaseProtocol):
         "_queue_is_full",
         "_silence",
         "_tail",
+        "_transport",
         "begun",
         "done",
         "queue",
@@ -98,12 +102,13 @@ class RequestParser(BaseProtocol):
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, intake: Intake) -> None:
-        super().__init__(loop)
         self._max_target = min(intake.max_line, intake.max_head)
         # The parser's error tells a target from a header only by the limit that was exceeded, so the two must differ.
         self._parser_max_target = self._max_target + (self._max_target == intake.max_header)
-        self._http = HttpRequestParser(
-            self,
+        self._flow = BodyFlow(loop, self._pause_for_body, self._resume_for_body)
+        # Any: its C parser returns an empty tuple, where its annotation says a list.
+        self._http: Any = HttpRequestParser(
+            self._flow,
             loop,
             _BUFFER,
             max_line_size=self._parser_max_target,
@@ -116,7 +121,7 @@ class RequestParser(BaseProtocol):
         self._max_head = intake.max_head
         self._head_size = 0  # bytes of an incomplete head
         self._body: StreamReader | None = None  # of the current request; None before a head
-        self._last: RawRequestMessage | None = None
+        self._last: RequestMessage | None = None
         self._content = 0  # bytes of that body so far
         self._silence = 0  # bytes since then that were not content
         self._tail: bytes | None = None  # what follows a request to switch protocols; None without one
@@ -128,6 +133,11 @@ class RequestParser(BaseProtocol):
         self.begun = False
         self.done = False
         self.refusal: BadRequest | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def attach(self, transport: asyncio.Transport | None) -> None:
+        """Read from a connection; None when it is lost."""
+        self._transport = self._flow.transport = transport
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes; or none, to go on with those that the parser has kept."""
@@ -140,8 +150,8 @@ class RequestParser(BaseProtocol):
             self._parse(data)
         if (len(self.queue) >= _MAX_QUEUED or self._tail) and not self._queue_is_full and self._is_full():
             self._queue_is_full = True
-            if self.transport is not None:
-                self.transport.pause_reading()
+            if self._transport is not None:
+                self._transport.pause_reading()
 
     def pop(self) -> Parsed:
         """Take the next request from the queue."""
@@ -159,15 +169,13 @@ class RequestParser(BaseProtocol):
             on_data(tail)
         self._resume_if_drained()
 
-    def pause_reading(self) -> None:
-        """Called by aiohttp when a body is full."""
+    def _pause_for_body(self) -> None:
         self._body_is_full = True
         self._http.pause_reading()
-        if self.transport is not None:
-            self.transport.pause_reading()
+        if self._transport is not None:
+            self._transport.pause_reading()
 
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Called by aiohttp when a body has room again, or is complete."""
+    def _resume_for_body(self, resume_parser: bool) -> None:
         self._body_is_full = False
         if resume_parser and not self.done:
             self.data_received(b"")
@@ -180,13 +188,13 @@ class RequestParser(BaseProtocol):
         self._is_held = held
         if not held:
             self._resume_if_drained()
-        elif self.transport is not None:
-            self.transport.pause_reading()
+        elif self._transport is not None:
+            self._transport.pause_reading()
 
     def _resume_if_drained(self) -> None:
         self._queue_is_full = self._queue_is_full and self._is_full()
-        if not (self._body_is_full or self._queue_is_full or self._is_held) and self.transport is not None:
-            self.transport.resume_reading()
+        if not (self._body_is_full or self._queue_is_full or self._is_held) and self._transport is not None:
+            self._transport.resume_reading()
 
     def _is_full(self) -> bool:
         return len(self.queue) >= _MAX_QUEUED or (self._tail is not None and len(self._tail) >= _BUFFER)
@@ -207,8 +215,9 @@ class RequestParser(BaseProtocol):
         while True:
             messages, _, _ = self._http.feed_data(data)
             if messages:
-                self._take(*messages[0], seen)
-                queue.append(messages[0])
+                message, body = messages[0]
+                self._take(message, body, seen)
+                queue.append((message, body))
             if self._body is None:
                 break
             if not self._body.is_eof():
@@ -227,7 +236,7 @@ class RequestParser(BaseProtocol):
             if seen > self._max_head:
                 raise LineTooLong(b"")
 
-    def _take(self, message: RawRequestMessage, body: StreamReader, seen: int) -> None:
+    def _take(self, message: RequestMessage, body: StreamReader, seen: int) -> None:
         if len(message.path) > self._max_target:
             raise LineTooLong(b"", self._parser_max_target)
         if seen > self._max_head and _head_size(message) > self._max_head:
@@ -248,7 +257,7 @@ class RequestParser(BaseProtocol):
         if self._silence > self._max_head:
             raise TransferEncodingError("no content")
 
-    def _end(self, last: RawRequestMessage) -> None:
+    def _end(self, last: RequestMessage) -> None:
         self.done = True
         if last.upgrade:
             _, _, self._tail = self._http.feed_data(b"")

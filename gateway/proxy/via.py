@@ -10,8 +10,8 @@ from hashlib import sha256
 from socket import gethostname
 
 from aiohttp import HttpVersion11
-from aiohttp.http_parser import RawRequestMessage
 
+from gateway.proxy.request_message import RequestMessage
 from gateway.settings.gateway import Settings
 
 _COMMENT = re.compile(r"\([^()]*\)")
@@ -32,11 +32,11 @@ class Via:
         self._http11 = f"Via: 1.1 {name}\r\n\r\n".encode()
         self._http10 = f"Via: 1.0 {name}\r\n\r\n".encode()
 
-    def end_of_head(self, message: RawRequestMessage) -> bytes:
+    def end_of_head(self, message: RequestMessage) -> bytes:
         """The line for a request that came without a Via header, with the empty line that ends a head."""
         return self._http11 if message.version == HttpVersion11 else self._http10
 
-    def append(self, received: Iterable[str], message: RawRequestMessage) -> bytes:
+    def append(self, received: Iterable[str], message: RequestMessage) -> bytes:
         """The same for a request that came with these values of Via: one line with all of them."""
         own = self.end_of_head(message)
         before = ", ".join(value for value in received if value).encode(errors="surrogateescape")

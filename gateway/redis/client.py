@@ -9,7 +9,7 @@ The rules:
 * Whatever goes wrong, the caller gets a `StoreUnavailableError`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from hiredis import ReplyError, pack_command
@@ -28,6 +28,9 @@ SCAN_COUNT = 1000
 Reply = list[Any] | StoreUnavailableError
 """What a script returned, or why there is no reply."""
 
+HandlePage = Callable[[list[bytes]], Awaitable[None]]
+"""Handles some keys that were found."""
+
 
 class RedisClient(Protocol):
     """Sends calls and returns a reply for each: `PooledClient` or `ClusterClient`."""
@@ -42,8 +45,8 @@ class RedisClient(Protocol):
             StoreUnavailableError: it may or may not have been executed.
         """
 
-    def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        """The keys that match a glob, page by page; one that stays meanwhile is in at least one page.
+    async def scan(self, pattern: str, handle: HandlePage) -> None:
+        """Find the keys that match a glob, page by page; one that stays meanwhile is in at least one page.
 
         Raises:
             StoreUnavailableError: Redis does not reply, or does not allow it.
@@ -130,12 +133,12 @@ class PooledClient:
             raise unavailable(reply) from reply
         return reply
 
-    async def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
+    async def scan(self, pattern: str, handle: HandlePage) -> None:
         """See `RedisClient.scan`."""
         cursor: Any = 0
         while True:
             cursor, keys = await self.command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
-            yield keys
+            await handle(keys)
             if not int(cursor):
                 return
 

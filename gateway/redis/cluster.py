@@ -15,9 +15,8 @@ What a reader may rely on:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from redis.asyncio.cluster import RedisCluster
 from redis.crc import key_slot
@@ -25,13 +24,15 @@ from redis.exceptions import NoScriptError, RedisError
 
 from gateway.limits.bucket import Decision, Demand
 from gateway.limits.debt import Debt
-from gateway.redis.client import SCAN_COUNT, RedisClient, Reply, checked, evalsha, evaluate
+from gateway.redis.client import SCAN_COUNT, HandlePage, RedisClient, Reply, checked, evalsha, evaluate
 from gateway.redis.clock import StoreClock, monotonic
 from gateway.redis.coalescer import Check
 from gateway.redis.errors import StoreUnavailableError, unavailable
 from gateway.redis.scripts import Call, call_reconcile, call_take
 from gateway.redis.settlements import Settlement
 from gateway.redis.store import Heartbeat, RedisStore
+
+_T = TypeVar("_T")
 
 _Parts = dict[tuple[int, ...], Decision | StoreUnavailableError]
 """The decision of each slot that a check touches, by the positions of the demands in that slot."""
@@ -51,13 +52,7 @@ class ClusterClient:
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """Run scripts, each of which touches one slot."""
         try:
-            async with self._discovered() as cluster:
-                replies = await _send(cluster, [evalsha(call) for call in calls])
-                unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-                if unknown:
-                    again = await _send(cluster, [evaluate(calls[place]) for place in unknown])
-                    for place, reply in zip(unknown, again, strict=True):
-                        replies[place] = reply
+            replies = await self._discovered(lambda cluster: _run(cluster, calls))
         except Exception as error:  # noqa: BLE001 - redis-py's failures have no common class
             return [unavailable(error)] * len(calls)
         self._is_stale |= any(isinstance(reply, Exception) for reply in replies)
@@ -66,39 +61,28 @@ class ClusterClient:
     async def command(self, *words: bytes | str | int) -> Any:
         """Run one plain command on the server of its key, PING on all masters, CONFIG on one of them."""
         try:
-            async with self._discovered() as cluster:
-                if words[0] == "PING":
-                    return await cluster.execute_command(*words, target_nodes=cluster.get_primaries())
-                if words[0] == "CONFIG":
-                    return await cluster.execute_command(*words, target_nodes=cluster.get_primaries()[:1])
-                return await cluster.execute_command(*words)
+            return await self._discovered(lambda cluster: _command(cluster, words))
         except Exception as error:
             raise unavailable(error) from error
 
-    async def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
+    async def scan(self, pattern: str, handle: HandlePage) -> None:
         """See `RedisClient.scan`: the keys of one master after the other."""
         try:
-            async with self._discovered() as cluster:
-                for node in cluster.get_primaries():
-                    cursor: Any = 0
-                    while True:
-                        words = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
-                        cursor, keys = await node.execute_command(*words)
-                        yield keys
-                        if not int(cursor):
-                            break
+            await self._discovered(lambda cluster: _scan(cluster, pattern, handle))
         except RedisError as error:
             raise unavailable(error) from error
 
-    @asynccontextmanager
-    async def _discovered(self) -> AsyncIterator[RedisCluster]:
-        """The client, knowing which server has which slot. After a failure it asks again, once no call uses it."""
+    async def _discovered(self, use: Callable[[RedisCluster], Awaitable[_T]]) -> _T:
+        """Use the client, which knows which server has which slot.
+
+        After a failure it asks again, once no call uses it.
+        """
         if self._is_stale and not self._in_use:
             self._is_stale = False
             await self._cluster.aclose()
         self._in_use += 1
         try:
-            yield await self._cluster.initialize()
+            return await use(await self._cluster.initialize())
         except Exception:
             self._is_stale = True
             raise
@@ -108,6 +92,34 @@ class ClusterClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._cluster.aclose()
+
+
+async def _run(cluster: RedisCluster, calls: Sequence[Call]) -> list[Any]:
+    replies = await _send(cluster, [evalsha(call) for call in calls])
+    unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    if unknown:
+        again = await _send(cluster, [evaluate(calls[place]) for place in unknown])
+        for place, reply in zip(unknown, again, strict=True):
+            replies[place] = reply
+    return replies
+
+
+async def _command(cluster: RedisCluster, words: Sequence[bytes | str | int]) -> Any:
+    if words[0] == "PING":
+        return await cluster.execute_command(*words, target_nodes=cluster.get_primaries())
+    if words[0] == "CONFIG":
+        return await cluster.execute_command(*words, target_nodes=cluster.get_primaries()[:1])
+    return await cluster.execute_command(*words)
+
+
+async def _scan(cluster: RedisCluster, pattern: str, handle: HandlePage) -> None:
+    for node in cluster.get_primaries():
+        cursor: Any = 0
+        while True:
+            cursor, keys = await node.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+            await handle(keys)
+            if not int(cursor):
+                break
 
 
 async def _send(cluster: RedisCluster, commands: Sequence[Sequence[Any]]) -> list[Any]:
@@ -123,8 +135,17 @@ class ClusterStore(RedisStore):
 
     refunds = True
 
-    def __init__(self, client: RedisClient, clock: StoreClock, **options: Any) -> None:
-        super().__init__(client, clock, **options)
+    def __init__(
+        self,
+        client: RedisClient,
+        clock: StoreClock,
+        *,
+        prefix: str,
+        deadline: float,
+        on_reply: Callable[[int, float], None] = lambda _checks, _seconds: None,
+        on_lost: Callable[[int], None] = lambda _settlements: None,
+    ) -> None:
+        super().__init__(client, clock, prefix=prefix, deadline=deadline, on_reply=on_reply, on_lost=on_lost)
         self._refunds: set[asyncio.Task[None]] = set()
 
     async def _run(self, checks: list[Check], settled: Sequence[Settlement]) -> list[Decision | StoreUnavailableError]:

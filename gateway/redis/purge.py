@@ -32,7 +32,8 @@ async def _visit(client: RedisClient, prefix: str, *, remove: bool) -> Counter[s
     ours = re.compile(rb"%s:(%s)(?=:|$)" % (re.escape(prefix.encode()), "|".join(_KINDS).encode()))
     found: Counter[str] = Counter()
     seen: set[bytes] = set()
-    async for page in client.scan(f"{prefix}:*"):
+
+    async def handle(page: list[bytes]) -> None:
         for key in page:
             kind = ours.match(key)
             if kind is None or (not remove and key in seen):
@@ -43,4 +44,6 @@ async def _visit(client: RedisClient, prefix: str, *, remove: bool) -> Counter[s
             else:
                 seen.add(key)
                 found[kind[1].decode()] += 1
+
+    await client.scan(f"{prefix}:*", handle)
     return found

@@ -7,12 +7,10 @@ observers are not passed the request.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from ssl import SSLContext
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gateway import __version__
-from gateway.config.certificates import Name
 from gateway.limiter.verdict import Outcome, OverLimits, Verdict
 from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
@@ -23,7 +21,6 @@ from gateway.proxy.allowed import Allowed
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.observer import RequestObserver
-from gateway.settings.dns import Dns
 from gateway.settings.tracing import Tracing
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
@@ -142,29 +139,19 @@ class TracingObserver:
         self._observer.failed(request_id, status, error)
 
 
-class TracedForwarder(Forwarder):
-    """A `Forwarder` that sends the trace's headers to the upstream.
+class TracedForwarder:
+    """Forwards requests with the trace's headers.
 
     Args:
+        forwarder: Forwards them; its observer is the same.
         upstreams: By name.
         observer: Has the current trace.
-        dns: As for `Forwarder`.
-        keep_rate_limits: As for `Forwarder`.
-        tls: As for `Forwarder`.
     """
 
-    __slots__ = ("_traced", "_upstreams")
+    __slots__ = ("_forwarder", "_traced", "_upstreams")
 
-    def __init__(
-        self,
-        upstreams: Mapping[str, Upstream],
-        observer: TracingObserver,
-        dns: Dns,
-        *,
-        keep_rate_limits: bool,
-        tls: Mapping[Name, SSLContext] | None = None,
-    ) -> None:
-        super().__init__(upstreams, observer, dns, keep_rate_limits=keep_rate_limits, tls=tls)
+    def __init__(self, forwarder: Forwarder, upstreams: Mapping[str, Upstream], observer: TracingObserver) -> None:
+        self._forwarder = forwarder
         self._upstreams = upstreams
         self._traced = observer
 
@@ -174,7 +161,7 @@ class TracedForwarder(Forwarder):
         trace, urls = self._traced.trace, self._upstreams[name].urls
         host, port = _address(urls[0]) if len(urls) == 1 else (None, None)
         _replace_trace_headers(exchange, trace.forward(name, host, port))
-        outcome = await super().forward(exchange, allowed)
+        outcome = await self._forwarder.forward(exchange, allowed)
         trace.forwarded(outcome, exchange.status)
         return outcome
 

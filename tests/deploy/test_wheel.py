@@ -38,6 +38,15 @@ def test_it_has_all_that_the_package_has_and_nothing_else(wheel: Path) -> None:
     }
 
 
+async def test_the_compiled_build_says_what_it_needs(tmp_path: Path) -> None:
+    environment = {"HATCH_BUILD_HOOK_ENABLE_CUSTOM": "true", "CC": str(tmp_path / "cc")}
+    command = (sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path)
+    code, said = await run(*command, env=environment)
+    assert code == 1
+    assert f"The compiled build needs a C compiler ({tmp_path}/cc)" in said
+    assert "apt-get install gcc libc6-dev python3-dev" in said
+
+
 async def test_it_installs_offline_and_answers(wheel: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     code, said = await run(sys.executable, "-m", "venv", "--without-pip", alone)

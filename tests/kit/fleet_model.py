@@ -1,7 +1,6 @@
 """A model of a fleet: N workers' fallbacks on a virtual clock, beside a model of Redis."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from gateway.limiter.fallback import Fallback
 from gateway.limiter.last_known import LastKnown
@@ -26,8 +25,7 @@ class FleetModel:
     losses: int = 0
 
     def __post_init__(self) -> None:
-        clock: Any = lambda: self.now  # noqa: E731
-        self.known = [LastKnown(100, clock) for _ in range(self.size)]
+        self.known = [LastKnown(100, lambda: self.now) for _ in range(self.size)]
         self.fallbacks = [Fallback(known, 100) for known in self.known]
         for fallback in self.fallbacks:
             fallback.workers = self.size

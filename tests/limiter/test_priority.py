@@ -73,7 +73,7 @@ def test_the_denial_cache_refuses_only_what_the_law_refuses(made: list[tuple[flo
     state = None
     for reserve, cost, after in made:
         now += after
-        last_known.clock = lambda: now  # type: ignore[assignment]  # noqa: B023
+        last_known.clock = lambda: now  # noqa: B023
         demands = [Demand(b"a", Charge.of("x", QUOTA, cost, reserve=reserve))]
         remembered = last_known.refuse(demands)
         decision, (written,) = take(demands, [state], now)

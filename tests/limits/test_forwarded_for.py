@@ -66,6 +66,7 @@ def test_what_stands_left_of_the_client_does_not_matter_however_much_it_is() -> 
     assert find_client(PEER, "1.1.1.1, " * 10_000 + "9.9.9.9, 10.0.0.2", TRUSTED) == ip_address("9.9.9.9")
 
 
+@pytest.mark.pure
 def test_only_as_many_entries_are_read_as_a_chain_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
     """So a huge header costs no more than a long one."""
     read: list[str] = []

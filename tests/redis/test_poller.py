@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.limiter.limiter import open_limiter
-from gateway.redis.client import RedisClient, Reply
+from gateway.redis.client import HandlePage, RedisClient, Reply
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.poller import Poller
 from gateway.redis.scripts import Call, Script
@@ -36,8 +36,8 @@ class Recorded:
     async def command(self, *words: bytes | str | int) -> Any:
         return await self._client.command(*words)
 
-    def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        return self._client.scan(pattern)
+    async def scan(self, pattern: str, handle: HandlePage) -> None:
+        await self._client.scan(pattern, handle)
 
     async def close(self) -> None:
         await self._client.close()

@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from gateway.limiter.memory import MemoryLimiter
 from gateway.limits.rules import RuleBook, Rules
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Proxy
 from gateway.proxy.refusal import Refusal
 from gateway.proxy.request import RequestReader
@@ -66,9 +67,10 @@ async def traced(
     observer = TracingObserver(seen or Seen(), RequestTracer(SimpleSpanProcessor(spans), 1, "gateway", "1", "1"))
     settings = replace(Upstream("default", tuple(Origin("http", "127.0.0.1", port) for port in ports)), eject_time=0)
     limiter = MemoryLimiter(1000, StoreClock())
-    forwarder = TracedForwarder({"default": settings}, observer, Dns(), keep_rate_limits=False)
+    forwarder = Forwarder({"default": settings}, observer, Dns(), keep_rate_limits=False)
+    destination = TracedForwarder(forwarder, {"default": settings}, observer)
     proxy = Proxy(
-        RuleBook(Rules((), ())), make_identity(), limiter, forwarder, RequestReader([]), observer, Refusal(Answers())
+        RuleBook(Rules((), ())), make_identity(), limiter, destination, RequestReader([]), observer, Refusal(Answers())
     )
     server = Server(
         observer.around(handle or proxy.handle), Intake(), observer, make_identity().trusts, RequestIds(shown=False)
