@@ -51,7 +51,7 @@ wheels: ## Make wheels/: the gateway and all that it needs, to install on a serv
 		--no-build-isolation --use-pep517 --require-hashes --requirement requirements/image.txt --wheel-dir wheels
 	@.venv-wheels/bin/pip install --quiet --disable-pip-version-check --no-index --find-links wheels hatchling
 ifeq ($(BUILD),compiled)
-	@.venv-wheels/bin/pip install --quiet --disable-pip-version-check --no-index --find-links wheels --requirement requirements/run.txt
+	@.venv-wheels/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps wheels/*.whl
 	@.venv-wheels/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
 		--requirement requirements/compile.txt
 endif
@@ -117,7 +117,7 @@ fuzz: .venv/installed ## Feed every reader with anything, for a night; EXAMPLES=
 		tests/rate_limit_service tests/config/test_loader.py tests/limits/test_condition.py tests/proxy/test_conditions.py tests/redis/test_scripts.py
 
 .PHONY: bench
-bench: .venv/installed ## Four questions about speed, answered beside other gateways; benchmarks/install.sh brings those
+bench: .venv/installed $(if $(shell command -v cc),$(COMPILED)/installed) ## Four questions about speed, answered beside other gateways; benchmarks/install.sh brings those
 	$(BIN)/python -m benchmarks
 
 .PHONY: format

@@ -1,6 +1,6 @@
 """What does a refusal cost?
 
-    .venv/bin/python -m benchmarks.refusal_cost [--seconds 4] [--rounds 5] [--only NAME,NAME]
+    .venv/bin/python -m benchmarks.refusal_cost [--seconds 4] [--rounds 5] [--build both] [--only NAME,NAME]
 
 One user, who is allowed one request an hour, sends requests on 64 keep-alive connections as fast as responses arrive;
 all of them are 429. Peers, runs and figures are those of `request_cost`.
@@ -17,19 +17,19 @@ from benchmarks.kit.bench import Bench
 from benchmarks.kit.command import command
 from benchmarks.kit.comparison import cost_table, cost_target
 from benchmarks.kit.peer import STINGY
-from benchmarks.kit.peers import GATEWAY, NGINX, NGINX_LUA, PEERS
+from benchmarks.kit.peers import BUILDS, NGINX, NGINX_LUA, PEERS
 from benchmarks.kit.report import Report, Target
 
-MOST_OF_NGINX_LUA = 0.5
+MOST_OF_NGINX_LUA = 1.0
 
 
 async def refusal_cost(bench: Bench) -> Report:
     report = Report("refusal-cost", "What does a refusal cost?", __doc__ or "")
-    peers = [peer for peer in PEERS if peer is not NGINX]
+    builds = BUILDS[bench.build]
+    peers = [*builds, *(peer for peer in PEERS if peer is not NGINX)]
     found = await bench.compare(peers, STINGY, report, users=1, status=HTTPStatus.TOO_MANY_REQUESTS)
     report.tables.append(cost_table(found))
-    ours = found.get(GATEWAY.name)
-    reads = max(sample.bucket_reads for sample in ours) if ours else None
+    reads = max((sample.bucket_reads for build in builds for sample in found.get(build.name, ())), default=None)
     report.targets += [
         cost_target(found, NGINX_LUA.name, MOST_OF_NGINX_LUA),
         Target("bucket reads in Redis, all runs, for a client that stays over its limit", 0, reads, digits=0),

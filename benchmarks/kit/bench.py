@@ -47,6 +47,7 @@ class Bench:
         only: Names of the peers to compare; None for all.
         load: Generates load.
         quick: Whether it only matters that everything works, not the figures.
+        build: Which builds of the gateway are compared with its peers; a key of `BUILDS`.
         other_load: What else keeps the machine busy.
     """
 
@@ -55,6 +56,7 @@ class Bench:
     only: frozenset[str] | None
     load: Generator
     quick: bool = False
+    build: str = "both"
     other_load: machine.OtherLoad = field(default_factory=machine.OtherLoad)
 
     @asynccontextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.kit import machine
 from benchmarks.kit.bench import Bench
 from benchmarks.kit.load import generator
+from benchmarks.kit.peers import BUILDS
 from benchmarks.kit.plot import plot
 from benchmarks.kit.report import Report
 from tests.redis_server import binaries
@@ -25,6 +26,7 @@ def command(about: str | None, *benchmarks: Benchmark) -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a run (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each peer (default %(default)s)")
     parser.add_argument("--only", metavar="NAME,NAME", help="peers to compare, by their names in the tables")
+    parser.add_argument("--build", choices=BUILDS, default="both", help="of the gateway (default %(default)s)")
     parser.add_argument("--load", choices=["wrk", "python"], help="(default: wrk if it is installed)")
     parser.add_argument("--quick", action="store_true", help="only check that all works; the figures mean nothing")
     parser.add_argument("--results", type=Path, default=_RESULTS, help="folder for the dated files")
@@ -37,6 +39,7 @@ def command(about: str | None, *benchmarks: Benchmark) -> None:
             only=frozenset(options.only.split(",")) if options.only else None,
             load=generator(options.load),
             quick=options.quick,
+            build=options.build,
         )
         report = asyncio.run(benchmark(bench))
         report.facts[:0] = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.kit.peers import GATEWAY
+from benchmarks.kit.peers import COMPILED, GATEWAY
 from benchmarks.kit.report import Table, Target
 from benchmarks.kit.sample import Sample, middle, ratio, spread
 
@@ -10,12 +10,13 @@ Found = Mapping[str, Sequence[Sample]]
 
 
 def cost_table(found: Found) -> Table:
-    """A row for each peer; the ratio is the gateway's CPU divided by the peer's."""
+    """A row for each peer; the ratios are the CPU of each build of the gateway divided by the peer's."""
+    builds = [build.name for build in (GATEWAY, COMPILED) if build.name in found]
     table = Table(
         [
             "peer",
             "CPU µs a request",
-            "gateway / peer",
+            *(f"{build} / peer" for build in builds),
             "requests/s",
             "p50 ms",
             "p99 ms",
@@ -23,13 +24,12 @@ def cost_table(found: Found) -> Table:
             "Redis commands",
         ]
     )
-    ours = found.get(GATEWAY.name)
     for name, samples in found.items():
         mid = middle(samples)
         table.rows.append([
             name,
             spread([sample.cpu for sample in samples]),
-            f"{ratio(ours, samples):.2f}" if ours else "",
+            *(f"{ratio(found[build], samples):.2f}" for build in builds),
             f"{mid.rate:.0f}",
             f"{mid.p50:.2f}",
             f"{mid.p99:.2f}",
@@ -40,6 +40,7 @@ def cost_table(found: Found) -> Table:
 
 
 def cost_target(found: Found, name: str, most: float) -> Target:
-    """A bound for the gateway's CPU divided by a peer's."""
-    ours, theirs = found.get(GATEWAY.name), found.get(name)
-    return Target(f"CPU, gateway / {name}", most, ratio(ours, theirs) if ours and theirs else None)
+    """A bound for the gateway's CPU divided by a peer's: that of the compiled build, if it is measured."""
+    build = COMPILED.name if COMPILED.name in found else GATEWAY.name
+    ours, theirs = found.get(build), found.get(name)
+    return Target(f"CPU, {build} / {name}", most, ratio(ours, theirs) if ours and theirs else None)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from benchmarks.kit.peer import Peer
 from benchmarks.kit.programs import PYTHON
+from tests.kit.process import ROOT
 
 GATEWAY = Peer(
     "gateway",
@@ -13,6 +14,19 @@ GATEWAY = Peer(
     version=(PYTHON, "-m", "gateway", "--version"),
     values={"workers": 1, "rules": "rules.yaml", "attributes": ""},
 )
+_COMPILED = str(ROOT / ".venv-compiled" / "bin" / "gateway")
+COMPILED = replace(
+    GATEWAY,
+    name="gateway, compiled",
+    programs=(_COMPILED,),
+    commands=((_COMPILED, "serve", "--config", "@folder@/gateway.yaml"),),
+    version=(_COMPILED, "--version"),
+)
+"""What `make compiled` installs."""
+
+BUILDS = {"pure": (GATEWAY,), "compiled": (COMPILED,), "both": (GATEWAY, COMPILED)}
+"""What `--build` compares with the peers."""
+
 UNLIMITED = replace(GATEWAY, name="gateway without limits", values={**GATEWAY.values, "rules": "no_rules.yaml"})
 FIVE_LEVELS = replace(
     GATEWAY,
@@ -144,6 +158,6 @@ NGINX_DOOR = replace(
     redis=True,
 )
 
-PEERS = (GATEWAY, NGINX, NGINX_LUA, ENVOY, ENVOY_RATELIMIT, HAPROXY, FASTIFY, PLAIN_AIOHTTP)
+PEERS = (NGINX, NGINX_LUA, ENVOY, ENVOY_RATELIMIT, HAPROXY, FASTIFY, PLAIN_AIOHTTP)
 DOORS = (GATEWAY, DOOR, NGINX_DOOR, ENVOY_DOOR, ENVOY_RATE_LIMIT_DOOR, ENVOY_RATELIMIT, NGINX)
 """Ways to have the gateway decide, and what they are compared with."""

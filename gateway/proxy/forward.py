@@ -88,11 +88,15 @@ class Forwarder:
         if allowed.endpoint.measured_cost is not None:
             exchange.meter = Meter(allowed.endpoint.measured_cost)
         began = perf_counter()
+        failure: ForwardError | None = None
+        completed = 0.0
         try:
-            try:
-                completed = await self._attempt(exchange, head, pool, max_body)
-            except ForwardError as error:
-                completed = await self._retry(exchange, head, pool, max_body, error)
+            completed = await self._attempt(exchange, head, pool, max_body)
+        except ForwardError as error:
+            failure = error
+        try:
+            if failure is not None:
+                completed = await self._retry(exchange, head, pool, max_body, failure)
         except ForwardError as error:
             self._report(name, error)
             exchange.reason = error.label
@@ -157,6 +161,8 @@ class Forwarder:
         upstream, client, body = pool.upstream, exchange.client, exchange.body
         upload: BodyUpload | None = None
         uploading: asyncio.Task[None] | None = None
+        completed = 0.0
+        failure: BaseException | None = None
         exchange.on_gone = lambda: connection.hang_up(ForwardError("the client is gone", outcome=Outcome.CLIENT_GONE))
         client.on_pause = connection.pause
         try:
@@ -178,22 +184,23 @@ class Forwarder:
             completed = perf_counter()
             if upload is not None and uploading is not None and not uploading.done():
                 await self._finish_upload(exchange, connection, upload, uploading)
-        except BaseException:
+        except BaseException as error:  # noqa: BLE001 - it is raised below: what is compiled may not await here
             connection.reusable = False  # a response may still come
-            raise
-        finally:
-            exchange.on_gone = None
-            client.on_pause = None
-            client.on_eof = None
-            if uploading is not None and not uploading.done():
-                uploading.cancel()
-                connection.reusable = False
-            if connection.authenticated:
-                self._pin(exchange, head, pool, connection)
-            else:
-                pool.give_back(connection)
-            if uploading is not None and not uploading.done():
-                await asyncio.wait([uploading])  # the client connection reads the rest, and one task at a time may
+            failure = error
+        exchange.on_gone = None
+        client.on_pause = None
+        client.on_eof = None
+        if uploading is not None and not uploading.done():
+            uploading.cancel()
+            connection.reusable = False
+        if connection.authenticated:
+            self._pin(exchange, head, pool, connection)
+        else:
+            pool.give_back(connection)
+        if uploading is not None and not uploading.done():
+            await asyncio.wait([uploading])  # the client connection reads the rest, and one task at a time may
+        if failure is not None:
+            raise failure
         return completed
 
     @staticmethod

@@ -62,6 +62,8 @@ def test_the_image_is_built_in_stages_and_its_last_one_installs_nothing() -> Non
         "COPY --from=build --chown=65532:65532 /state /var/lib/gateway",
     ]
     assert any("--require-hashes" in line for line in build)
+    # What it builds is the compiled build.
+    assert any("HATCH_BUILD_HOOK_ENABLE_CUSTOM=true" in line and "pip wheel" in line for line in build)
 
 
 def test_the_image_runs_as_a_user_that_is_not_root_and_says_how_it_fares() -> None:

@@ -60,6 +60,18 @@ def test_every_version_of_python_that_is_promised_is_tested_by_the_one_command()
     assert "REQUIRE_TOOLS=1" in command
 
 
+def test_the_compiled_build_is_tested_and_released_for_every_version_and_both_processors() -> None:
+    promised = WORKFLOWS["ci.yaml"]["jobs"]["check"]["strategy"]["matrix"]["python"]
+    tested = WORKFLOWS["ci.yaml"]["jobs"]["compiled"]
+    assert tested["strategy"]["matrix"]["python"] == promised
+    assert tested["steps"][-1] == {"run": "make test-compiled"}
+    released = WORKFLOWS["release.yaml"]["jobs"]["wheels"]
+    assert released["strategy"]["matrix"] == {"runner": ["ubuntu-24.04", "ubuntu-24.04-arm"], "python": promised}
+    assert {"run": "make wheels BUILD=compiled"} in released["steps"]
+    merged = [step["with"] for step in steps("release.yaml", "release") if "download-artifact" in step.get("uses", "")]
+    assert merged == [{"pattern": "wheel-*", "path": "dist", "merge-multiple": True}]
+
+
 def test_both_commands_are_tried_on_machines_that_have_nothing_else() -> None:
     job = WORKFLOWS["ci.yaml"]["jobs"]["fresh"]
     script = (ROOT / ".ci" / "fresh_machines.py").read_text()
@@ -86,7 +98,7 @@ def test_a_release_is_made_of_a_tag_that_has_passed() -> None:
     release = WORKFLOWS["release.yaml"]
     # YAML 1.1 reads the key `on` as true.
     assert release[True] == {"push": {"tags": ["v*"]}}
-    assert release["jobs"]["release"]["needs"] == "ci"
+    assert release["jobs"]["release"]["needs"] == ["ci", "wheels"]
     assert release["jobs"]["image"]["needs"] == "release"
 
 
