@@ -20,8 +20,8 @@ from gateway.limiter.verdict import Outcome
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import HALF_CLOSE_TIMEOUT, Client
 from gateway.proxy.connection_state import CLOSED, FINISHING, HALF_CLOSED, LINGERING, OPEN, TRANSITIONS, State
+from gateway.proxy.eager_run import EagerRun
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.first_step import run_first_step
 from gateway.proxy.lingering_close import LingeringClose
 from gateway.proxy.min_data_rate import MinDataRate, SendRate
 from gateway.proxy.observer import RequestObserver
@@ -63,9 +63,9 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_ages_at", "_closed", "_coalescer", "_deadline", "_exchange", "_handle", "_idle_until", "_ids", "_intake",
-        "_is_admitted", "_is_waiting", "_linger", "_loop", "_meet", "_observer", "_opened", "_refuse_with",
-        "_requests", "_sending", "_task", "_transport", "client", "state",
+        "_ages_at", "_closed", "_coalescer", "_deadline", "_exchange", "_handle", "_handling", "_idle_until", "_ids",
+        "_intake", "_is_admitted", "_is_waiting", "_linger", "_loop", "_meet", "_observer", "_opened",
+        "_refuse_with", "_requests", "_sending", "_transport", "client", "state",
     )  # fmt: skip
     client: Client
     _transport: asyncio.Transport
@@ -100,7 +100,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_waiting = False  # for a request
         self._exchange: Exchange | None = None
         self._linger: LingeringClose | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._handling: EagerRun | None = None
         self.state = OPEN
 
     def _enter(self, state: State) -> None:
@@ -172,9 +172,8 @@ class ClientConnection(asyncio.Protocol):
         self._wake()
         if self._exchange is not None:
             self._exchange.lose_client(ConnectionAbortedError("the gateway is shutting down"))
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=seconds)
-            self._task.cancel()
+        if self._handling is not None:
+            await self._handling.end(seconds)
         self._transport.close()
 
     # Reading.
@@ -223,7 +222,7 @@ class ClientConnection(asyncio.Protocol):
         if self._is_waiting:
             self._is_waiting = False
             self._deadline.clear()
-            self._task = run_first_step(self._handle_requests(), self._loop)
+            self._handling = EagerRun(self._handle_requests(), self._loop)
 
     # Handling.
 

@@ -16,6 +16,7 @@ from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.unmatched import Unmatched
 from gateway.proxy.allowed import Allowed, Destination
 from gateway.proxy.bad_request import BadRequest
+from gateway.proxy.eager_run import ensure_task
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import BYPASS_HEADER
 from gateway.proxy.observer import RequestObserver
@@ -130,6 +131,8 @@ class Proxy:
         if not demands:
             return UNLIMITED
         tokens, bypass = exchange.message.headers.getall(BYPASS_HEADER, ()), self._bypass
+        if tokens and bypass:
+            await ensure_task()  # it may connect to Redis
         if len(tokens) > 1 and bypass:
             self._observer.identity_rejected(_BYPASS_REPEATED)
         elif tokens and bypass and await bypass(tokens[0], endpoint.name, exchange.client.peer.source):

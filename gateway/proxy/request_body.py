@@ -6,9 +6,9 @@ from aiohttp import StreamReader, web
 
 from gateway.limiter.verdict import Outcome
 from gateway.proxy.bad_request import BadRequest
+from gateway.proxy.eager_run import ensure_task
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.failure_reason import FailureReason
-from gateway.proxy.first_step import ensure_task
 from gateway.proxy.min_data_rate import MinDataRate
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.responses import CONTENT_TOO_LARGE, GATEWAY_TIMEOUT

@@ -469,7 +469,7 @@ async def test_a_connection_whose_response_nobody_waits_for_any_more_is_not_used
         async with asyncio.timeout(DEADLINE):
             await asked.wait()
             (connection,) = running.server.connections
-            answering = connection._task
+            answering = connection._handling
             assert answering is not None
             answering.cancel()
             await left.wait()
