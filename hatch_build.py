@@ -8,6 +8,8 @@ import os
 import shlex
 import shutil
 import sysconfig
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -65,13 +67,19 @@ def _compile(modules: list[str], folder: Path, built: Path) -> None:
 
     # What make lint demands is not asked here: some types are those of packages that only tests need.
     options = ["--config-file=", "--ignore-missing-imports", "--disable-error-code=import-untyped"]
-    extensions = mypycify(
-        [*options, f"--cache-dir={folder / 'cache'}", *modules],
-        opt_level="2",
-        debug_level="0",
-        group_name=_GROUP,
-        target_dir=str(folder / "c"),
-    )
+    printed = StringIO()
+    try:
+        with redirect_stdout(printed), redirect_stderr(printed):
+            extensions = mypycify(
+                [*options, f"--cache-dir={folder / 'cache'}", *modules],
+                opt_level="2",
+                debug_level="0",
+                group_name=_GROUP,
+                target_dir=str(folder / "c"),
+            )
+    except SystemExit:
+        print(printed.getvalue())
+        raise
     build = Distribution({"name": _GROUP, "ext_modules": extensions, "packages": []}).get_command_obj("build_ext")
     build.build_lib, build.build_temp = str(built), str(folder / "objects")
     build.ensure_finalized()

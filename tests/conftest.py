@@ -79,7 +79,7 @@ def pytest_report_header() -> str:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("build") not in {None, "compiled" if COMPILED else "pure"}:
         raise pytest.UsageError(f"{bucket.__file__} is of the other build")
-    config.addinivalue_line("markers", "pure: replaces a function that compiled code would call directly")
+    config.addinivalue_line("markers", "pure: stands in for something that compiled code uses directly")
     config.addinivalue_line("markers", "needs(program, ...): tools from tests/outside_tools.py that the test runs")
     config.addinivalue_line("markers", "untraced: repeats so much what others have covered that tracing it is slow")
 
@@ -87,7 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if COMPILED and item.get_closest_marker("pure") is not None:
-        pytest.skip("it replaces a function that compiled code calls directly")
+        pytest.skip("it stands in for something that compiled code uses directly")
     for marker in item.iter_markers("needs"):
         for tool in (TOOLS[program] for program in marker.args):
             if not tool.is_missing:

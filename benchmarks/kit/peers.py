@@ -17,7 +17,7 @@ GATEWAY = Peer(
 _COMPILED = str(ROOT / ".venv-compiled" / "bin" / "gateway")
 COMPILED = replace(
     GATEWAY,
-    name="gateway, compiled",
+    name="gateway (compiled)",
     programs=(_COMPILED,),
     commands=((_COMPILED, "serve", "--config", "@folder@/gateway.yaml"),),
     version=(_COMPILED, "--version"),

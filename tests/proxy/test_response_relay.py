@@ -10,6 +10,7 @@ from gateway.proxy.response_relay import ResponseRelay
 from gateway.proxy.upstream_response import ForwardError
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("switched", [False, True])
 async def test_a_response_whose_request_was_cancelled_in_the_same_moment_may_fail(switched: bool) -> None:
     exchange: Any = SimpleNamespace(message=SimpleNamespace(version=HttpVersion11))
