@@ -106,6 +106,7 @@ test-compiled: .venv/installed $(COMPILED)/tested ## The tests of what is compil
 $(COMPILED)/tested: requirements/test.txt | $(COMPILED)/installed
 	@echo "Installing what tests need into $(COMPILED)/ (once)"
 	@$(INSTALL_ALL:$(BIN)/%=$(COMPILED)/bin/%) --requirement requirements/test.txt
+	@ln -sfn $(CURDIR)/.venv/redis $(COMPILED)/redis
 	@echo $(CURDIR) > $$($(COMPILED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth
 	@touch $@
 

@@ -266,7 +266,7 @@ async def test_a_new_worker_that_dies_before_it_serves_is_followed_by_another(tm
             await process.says("worker_serving")
             before = process.children
             process.signal(signal.SIGUSR2)
-            await process.says(r"(?s)(gateway \S+ on http.*){2}")
+            await process.says(r"(?s)(gateway [^\n]+ on http.*){2}")
             await until(lambda: process.children[1:])
             os.kill(process.children[-1], signal.SIGKILL)
             await process.says("restart: done")
