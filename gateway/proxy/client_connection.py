@@ -20,7 +20,7 @@ from gateway.limiter.verdict import Outcome
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import HALF_CLOSE_TIMEOUT, Client
 from gateway.proxy.connection_state import CLOSED, FINISHING, HALF_CLOSED, LINGERING, OPEN, TRANSITIONS, State
-from gateway.proxy.eager_run import EagerRun
+from gateway.proxy.eager_run import EagerRun, run_eagerly
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.lingering_close import LingeringClose
 from gateway.proxy.min_data_rate import MinDataRate, SendRate
@@ -222,7 +222,7 @@ class ClientConnection(asyncio.Protocol):
         if self._is_waiting:
             self._is_waiting = False
             self._deadline.clear()
-            self._handling = EagerRun(self._handle_requests(), self._loop)
+            self._handling = run_eagerly(self._handle_requests(), self._loop)
 
     # Handling.
 

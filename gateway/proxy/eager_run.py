@@ -1,4 +1,4 @@
-"""`EagerRun`: runs a coroutine from now on, not from the next iteration of the event loop.
+"""`run_eagerly`: runs a coroutine from now on, not from the next iteration of the event loop.
 
 A refusal seldom needs anything that it would have to wait for: it is written in the iteration in which the request was
 read. A request that waits for Redis has asked it by then. Nor is there a task unless one is needed, since making one
@@ -7,41 +7,67 @@ costs as much as a twentieth of a request. (The eager tasks of Python 3.12 are t
 
 import asyncio
 from collections.abc import Coroutine
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 
-class EagerRun:
-    """Runs a coroutine: at once until it has to wait for a future, and from there when that is done.
+def run_eagerly(steps: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> "EagerRun | None":
+    """Run a coroutine until it has to wait. Returns what runs the rest of it; None if there is none.
 
     Args:
         steps: The coroutine. It may await futures only, until it awaits `ensure_task`.
         loop: The event loop.
     """
+    context = copy_context()
+    try:
+        awaited = context.run(steps.send, None)
+    except StopIteration:
+        return None
+    return EagerRun(steps, awaited, context, loop)
+
+
+class EagerRun:
+    """Runs the rest of a coroutine, each part when the future is done for which the coroutine waits.
+
+    Args:
+        steps: The coroutine.
+        awaited: What it waits for.
+        context: The context in which it runs.
+        loop: The event loop.
+    """
 
     __slots__ = ("_awaited", "_context", "_ended", "_is_over", "_loop", "_steps", "_task")
 
-    def __init__(self, steps: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        steps: Coroutine[Any, Any, None],
+        awaited: asyncio.Future[Any] | None,
+        context: Context,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self._steps = steps
+        self._context = context
         self._loop = loop
-        self._context = copy_context()
-        self._awaited: asyncio.Future[Any] | None = None
         self._task: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[None] | None = None
         self._is_over = False
-        self._context.run(self._go_on, None)
+        self._wait(awaited)
 
-    def _go_on(self, _: asyncio.Future[Any] | None) -> None:
-        try:
-            self._awaited = awaited = self._steps.send(None)
-        except (StopIteration, asyncio.CancelledError):
-            self._end(None)
-            return
+    def _wait(self, awaited: asyncio.Future[Any] | None) -> None:
+        self._awaited = awaited
         if awaited is not None:
             awaited.add_done_callback(self._go_on, context=self._context)
         else:
             self._task = self._loop.create_task(self._steps, context=self._context)
             self._task.add_done_callback(self._end)
+
+    def _go_on(self, _: asyncio.Future[Any]) -> None:
+        try:
+            awaited = self._steps.send(None)
+        except (StopIteration, asyncio.CancelledError):
+            self._end(None)
+        else:
+            self._wait(awaited)
 
     def _end(self, _: asyncio.Future[Any] | None) -> None:
         self._is_over = True

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from gateway.proxy.eager_run import EagerRun, ensure_task
+from gateway.proxy.eager_run import ensure_task, run_eagerly
 
 NAME = ContextVar("NAME", default="outside")
 
@@ -17,11 +17,9 @@ async def test_what_has_to_wait_for_nothing_is_done_at_once() -> None:
         done.append(NAME.get())
         NAME.set("inside")
 
-    run = EagerRun(steps(), asyncio.get_running_loop())
+    assert run_eagerly(steps(), asyncio.get_running_loop()) is None
     assert done == ["outside"]
     assert NAME.get() == "outside"
-    await run.end(0.0)
-    run.cancel()
 
 
 async def test_it_goes_on_when_what_it_waits_for_is_done_in_its_own_context() -> None:
@@ -35,7 +33,8 @@ async def test_it_goes_on_when_what_it_waits_for_is_done_in_its_own_context() ->
             await second
         heard.append(NAME.get())
 
-    run = EagerRun(steps(), loop)
+    run = run_eagerly(steps(), loop)
+    assert run is not None
     first.set_result("first")
     ending = asyncio.create_task(run.end(10.0))
     await asyncio.sleep(0)
@@ -58,7 +57,9 @@ async def test_one_that_does_not_end_in_time_is_cancelled(in_a_task: bool) -> No
             cancelled.set()
             raise
 
-    await EagerRun(steps(), loop).end(0.01)
+    run = run_eagerly(steps(), loop)
+    assert run is not None
+    await run.end(0.01)
     async with asyncio.timeout(10.0):
         await cancelled.wait()
 
@@ -74,7 +75,7 @@ async def test_what_needs_a_task_gets_one_once() -> None:
             tasks.append(asyncio.current_task())
 
     started = loop.create_future()
-    loop.call_soon(lambda: started.set_result(EagerRun(steps(), loop)))  # where there is no task, as in a protocol
+    loop.call_soon(lambda: started.set_result(run_eagerly(steps(), loop)))  # where there is no task, as in a protocol
     await (await started).end(10.0)
     assert tasks[0] is not None
     assert tasks[0] is tasks[1]
