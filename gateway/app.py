@@ -343,5 +343,6 @@ class Worker:
             metrics.watch(definitions.REDIS_UP, lambda: not limiter.is_degraded)
             metrics.watch(definitions.FLEET, lambda: limiter.workers)
         metrics.watch(definitions.LOCAL_BUCKETS, lambda: limiter.held)
+        metrics.watch_each(definitions.LIMIT_IN_FLIGHT, lambda: limiter.in_flight.by_limit)
         metrics.watch(definitions.EVICTIONS, lambda: limiter.evicted)
         metrics.watch(definitions.CONNECTIONS, lambda: sum(server.held for server in servers))

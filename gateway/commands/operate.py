@@ -182,13 +182,16 @@ def _bucket_line(bucket: dict[str, Any]) -> str:
     name = f"{bucket['limit']} at {bucket['endpoint']}" if bucket["endpoint"] else bucket["limit"]
     shared = "  (shared with other callers)" if bucket["shared"] else ""
     shadow = "" if bucket["enforced"] else "  (not enforced)"
+    if "address" in bucket:
+        name = f"{bucket['address']}  {name}"
+    if "at_once" in bucket:
+        in_use = bucket["at_once"] - bucket["remaining"]
+        return f"{name}  {in_use} of {bucket['at_once']} in use{shared}{shadow}"
     if "rate" in bucket:
         most, form = bucket["burst"], f"rate {bucket['rate']}"
     else:
         most, form = bucket["quota"].partition("/")[0], f"quota {bucket['quota']}"
     left = f"{bucket['remaining']} of {most} left"
-    if "address" in bucket:
-        name = f"{bucket['address']}  {name}"
     return f"{name}  {left}  {form}  full at {bucket['reset_at']}{shared}{shadow}"
 
 

@@ -29,6 +29,7 @@ def add_commands(commands: Any) -> None:
     effect = setting.add_mutually_exclusive_group(required=True)
     effect.add_argument("--rate", help="another rate, such as 100/minute")
     effect.add_argument("--quota", help="another calendar quota, such as 100000/month")
+    effect.add_argument("--at-once", type=int, metavar="NUMBER", help="another number of requests at once")
     effect.add_argument("--tier", help="another tier")
     effect.add_argument("--exempt", action="store_true", help="no limit applies")
     effect.add_argument("--block", action="store_true", help="every request is refused")
@@ -38,7 +39,7 @@ def add_commands(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="with --rate or --quota: only this limit; may be repeated",
+        help="with --rate, --quota or --at-once: only this limit; may be repeated",
     )
     setting.add_argument(
         "--endpoint", action="append", default=[], metavar="NAME", help="only this endpoint; may be repeated"
@@ -82,6 +83,8 @@ def _body(options: argparse.Namespace) -> dict[str, Any]:
         body |= {"effect": "quota", "rate": options.rate, "burst": default if options.burst is None else options.burst}
     elif options.quota is not None:
         body |= {"effect": "quota", "quota": options.quota}
+    elif options.at_once is not None:
+        body |= {"effect": "quota", "at_once": options.at_once}
     elif options.tier is not None:
         body |= {"effect": "tier", "tier": options.tier}
     else:
@@ -141,4 +144,6 @@ def _target(override: dict[str, Any]) -> str:
 
 def quota_text(document: dict[str, Any]) -> str:
     """The quota of an override, in one line."""
+    if "at_once" in document:
+        return f"{document['at_once']} at once"
     return str(document["quota"]) if "quota" in document else f"{document['rate']} burst {document['burst']}"

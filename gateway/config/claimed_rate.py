@@ -40,8 +40,8 @@ def check_claim(entries: Entries, limit: Limit, sources: Sources | None) -> None
     if claimed is None:
         return
     node, own = entries.at("from_claim"), limit.quota
-    if own.calendar is not None:
-        node.refuse("is for limits with a rate; the tokens of a quota come from no claim")
+    if own.unit is not None:
+        node.refuse("is for limits with a rate; the tokens of a quota, or requests at once, come from no claim")
     elif claimed.at_most.interval > own.interval:
         node.refuse(f"at_most is below the limit's own rate, {own.rate}; write that or more")
     if not _is_of_callers(limit.holder):

@@ -16,8 +16,10 @@ from gateway.config.quota import (
     CALENDAR_MEANINGS,
     CANDIDATE,
     EXCLUSIVE,
+    FORMS,
     QUOTA_MEANINGS,
     amount,
+    at_once,
     burst,
     from_day,
     quota,
@@ -56,6 +58,7 @@ LIMIT = Section(
         "rate": rate,
         "burst": burst,
         "quota": amount,
+        "at_once": at_once,
         "zone": zone,
         "from_day": from_day,
         "tiers": tiers,
@@ -81,8 +84,8 @@ LIMIT = Section(
         **QUOTA_MEANINGS,
         **CALENDAR_MEANINGS,
         "endpoints": "The endpoints it counts; without it all, including the default one.",
-        "tiers": "Rate and burst of users on a tier, or their quota, by the tier's name; other users have the limit's "
-        "own.",
+        "tiers": "Rate and burst of users on a tier, or their quota or `at_once`, by the tier's name; other users have "
+        "the limit's own.",
         "from_claim": "A rate that an attribute of the caller states, such as a claim of a token; it comes before "
         "those of tiers and of the schedule.",
         "enforce": "`false` makes a shadow limit: it counts, and never refuses. `10%` refuses that share of callers.",
@@ -96,8 +99,8 @@ LIMIT = Section(
         "memory (`whole`) or its share of it (`local`), the limit does not apply (`allow`), or its requests get a 503 "
         "(`refuse`).",
     },
-    exclusive=(*EXCLUSIVE, ("rate", "zone"), ("rate", "from_day")),
-    one_of=("rate", "quota"),
+    exclusive=(*EXCLUSIVE, ("rate", "zone"), ("rate", "from_day"), ("at_once", "zone"), ("at_once", "from_day")),
+    one_of=FORMS,
 )
 
 
@@ -218,14 +221,14 @@ class Limits:
         """
         costly = sorted((endpoint for endpoint in endpoints if endpoint.cost > 1), key=lambda endpoint: -endpoint.cost)
         for limit in self.known.values():
-            if limit.refuses:
+            if limit.refuses and not limit.quota.at_once:
                 for place, size, tier in self._buckets(limit):
                     _warn_of_unpayable(place, size, tier, priorities.get(tier), limit, costly)
 
     def _buckets(self, limit: Limit) -> Iterator[tuple[Node, Quota, str]]:
         """Where the size of each bucket is written, the size, and the tier; empty for users in none."""
         entries = self.entries[limit.name]
-        yield entries.at(next(key for key in ("burst", "quota", "rate") if key in entries)), limit.quota, ""
+        yield entries.at(next(key for key in ("burst", *FORMS) if key in entries)), limit.quota, ""
         for tier, size in limit.tiers.items():
             yield entries.at("tiers"), size, tier
         for each_time in limit.schedule:

@@ -6,6 +6,7 @@ from pathlib import Path
 from gateway.config.diagnostic import Diagnostic, Findings
 from gateway.config.flags import Flags
 from gateway.config.gateway_file import GATEWAY, gateway_file
+from gateway.config.node import Node
 from gateway.config.rulebook import read_rules
 from gateway.limits.path import PathPolicy
 from gateway.limits.rules import Rules
@@ -62,13 +63,24 @@ def load(path: Path | None = None, flags: Flags | None = None) -> Loaded:
         identity, doors = entries.get("identity", IdentityPolicy()), entries.get("doors", Doors())
         sources = None if identity is None or doors is None else sources_of_attributes(identity, doors)
         rules = read_rules(where, paths, entries.values.get("upstreams"), sources, findings)
-        if doors and doors.by_name and rules.settling:
-            entries.at("doors").warn(
-                f"the cost of {', '.join(sorted(rules.settling))} is known only from responses, which no door sees: "
-                "where another proxy asks, the estimate stays charged"
-            )
+        if doors and doors.by_name:
+            _warn_of_unseen_ends(entries.at("doors"), rules)
     warnings = findings.result()
     return Loaded(GATEWAY.build(entries), rules, warnings)
+
+
+def _warn_of_unseen_ends(doors: Node, rules: Rules) -> None:
+    """Warn of what a door cannot do, because it does not see how and when a request ends."""
+    if measured := sorted(name for name in rules.endpoints if rules.is_measured(name)):
+        doors.warn(
+            f"the cost of {', '.join(measured)} is known only from responses, which no door sees: where another proxy "
+            "asks, the estimate stays charged"
+        )
+    if at_once := [limit.name for limit in rules.limits if limit.quota.at_once]:
+        doors.warn(
+            f"{', '.join(at_once)} counts requests until they end, which no door sees: where another proxy asks, it "
+            "counts a request only while it is asked about"
+        )
 
 
 def load_settings(path: Path) -> Settings:

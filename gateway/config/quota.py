@@ -1,4 +1,4 @@
-"""Reads rates, bursts, calendar quotas and tiers."""
+"""Reads rates, bursts, calendar quotas, numbers of requests at once, and tiers."""
 
 import re
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from gateway.config.number import whole
 from gateway.config.reader import Value, reads, string
 from gateway.config.scalar import choice, text
 from gateway.config.section import Section
+from gateway.limits.at_once import AtOnce
 from gateway.limits.bucket import Quota
 from gateway.limits.calendar import DAY, MONTH, UNITS, UTC_ZONE, WEEKDAYS, Calendar, CalendarRate, parse_amount
 from gateway.limits.limit import Candidate
@@ -22,9 +23,22 @@ _LARGEST_BURST = 1_000_000_000_000
 _NEARLY_A_RATE = re.compile(r"\s*([0-9]+)\s*(?:/|per)\s*([0-9]*)\s*([A-Za-z]+)\s*", re.ASCII)
 _MAX_LENGTH = 64
 _ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}", re.ASCII)
-_OTHER = {"rate": "quota", "quota": "rate"}
-EXCLUSIVE = (("rate", "quota"), ("burst", "quota"))
+_MOST_AT_ONCE = 1_000_000
+FORMS = ("rate", "quota", "at_once")
+"""Keys of which one says how much a limit allows."""
+EXCLUSIVE = (("rate", "quota"), ("burst", "quota"), ("rate", "at_once"), ("burst", "at_once"), ("quota", "at_once"))
 """Keys of which only one may be written."""
+_FORM_NAMES = {
+    "rate": "a rate",
+    "quota": "a quota for each day, week or month",
+    "at_once": "a number of requests at once",
+}
+_FOREIGN = {
+    "rate": {"zone": "a rate has no calendar", "from_day": "a rate has no calendar"},
+    "quota": {"burst": "all of a quota can be used at once"},
+    "at_once": dict.fromkeys(("burst", "zone", "from_day"), "requests at once have neither burst nor calendar"),
+}
+"""Keys that another form does not have, and why."""
 
 
 @reads("rate", string(rf"^\s*0*[1-9][0-9]*\s*/\s*[0-9]{{0,9}}\s*({'|'.join(PERIODS)})\s*$"))
@@ -44,6 +58,7 @@ def rate(node: Node) -> Rate:
 
 
 burst = whole(1, _LARGEST_BURST)
+at_once = whole(1, _MOST_AT_ONCE)
 
 
 @reads("tokens per day, week or month", string(rf"^\s*0*[1-9][0-9]*\s*/\s*({'|'.join(UNITS)})\s*$"))
@@ -87,20 +102,34 @@ def from_day(node: Node) -> int | str:
 
 
 def quota(entries: Entries) -> Quota:
-    """How much a limit allows: rate and burst, or so much in each period of a calendar."""
-    return _calendar_quota(entries, _calendar(entries)) if _given(entries) == "quota" else even_quota(entries)
+    """How much a limit allows: rate and burst, so much in each period of a calendar, or so many requests at once."""
+    form = _given(entries)
+    return _calendar_quota(entries, _calendar(entries)) if form == "quota" else _read(form, entries)
 
 
 def quota_like(entries: Entries, own: Quota) -> Quota:
     """The quota of a tier or a candidate, which has the form of the limit's own."""
-    if _given(entries) == "quota":
-        if own.calendar is None:
-            raise entries.at("quota").refuse("the limit has a rate, so write one here as well; remove the key 'quota'")
-        return _calendar_quota(entries, own.calendar)
-    if own.calendar is not None:
-        why = f"the limit has a quota for each {own.unit}, so write one here as well"
-        raise entries.at("rate").refuse(f"{why} instead of 'rate', such as quota: {own}")
-    return even_quota(entries)
+    form, wanted = _given(entries), _form_of(own)
+    if form != wanted:
+        raise entries.at(form).refuse(
+            f"the limit has {_FORM_NAMES[wanted]}, so write {wanted!r} here as well, instead of {form!r}",
+            f"{wanted}: {own}" if own.calendar else "",
+        )
+    return _calendar_quota(entries, own.calendar) if own.calendar is not None else _read(form, entries)
+
+
+def _form_of(quota: Quota) -> str:
+    if quota.at_once:
+        return "at_once"
+    return "rate" if quota.calendar is None else "quota"
+
+
+def _read(form: str, entries: Entries) -> Quota:
+    if form == "rate":
+        return even_quota(entries)
+    if form not in entries.values:
+        raise InvalidError
+    return Quota(AtOnce(), entries.values[form])
 
 
 def quotas_like(tiers: Mapping[str, Entries], own: Quota) -> dict[str, Quota]:
@@ -113,15 +142,19 @@ def quotas_like(tiers: Mapping[str, Entries], own: Quota) -> dict[str, Quota]:
 
 
 def _given(entries: Entries) -> str:
-    given = entries.one_of("rate", "quota")
+    """Which of the forms is written."""
+    given = entries.one_of(*FORMS)
     if given is None:
-        if "rate" not in entries:
-            entries.node.refuse("the key 'rate' is missing, or 'quota' for so much in each day, week or month")
+        if not any(form in entries for form in FORMS):
+            entries.node.refuse(
+                "the key 'rate' is missing, or 'quota' for so much in each day, week or month, or 'at_once' for so "
+                "many requests in flight"
+            )
         raise InvalidError
-    for key in ("burst",) if given == "quota" else ("zone", "from_day"):
+    for key, why in _FOREIGN[given].items():
         if key in entries:
-            why = "all of a quota can be used at once" if given == "quota" else "a rate has no calendar"
-            raise entries.at(key).refuse(f"{why}; remove the key {key!r}, or write a {_OTHER[given]}")
+            other = "a rate" if key == "burst" else "a quota"
+            raise entries.at(key).refuse(f"{why}; remove the key {key!r}, or write {other}")
     return given
 
 
@@ -167,6 +200,7 @@ QUOTA_MEANINGS = {
     "rate": "Tokens a period: `100/minute`, `50/s`, `10/15s`.",
     "burst": "Tokens that a full bucket holds; without it, as many as the rate's.",
     "quota": "Instead of a rate: tokens in each day, week or month of the calendar, as in `100000/month`.",
+    "at_once": "Instead of a rate: requests that may be in flight at the same time.",
 }
 CALENDAR_MEANINGS = {
     "zone": "With `quota`: the time zone in which days begin, as in `Europe/Berlin`; without it UTC.",
@@ -179,13 +213,13 @@ def tiers_of(path: str, *, with_quota: bool = True) -> Value[dict[str, Entries]]
     """What is written for each tier, by its name; `quotas_like` makes quotas of it."""
     section = Section(
         path,
-        {"rate": rate, "burst": burst, **({"quota": amount} if with_quota else {})},
+        {"rate": rate, "burst": burst, **({"quota": amount, "at_once": at_once} if with_quota else {})},
         (Quota,),
         lambda entries: entries,
         required=() if with_quota else ("rate",),
         meanings=QUOTA_MEANINGS,
         exclusive=EXCLUSIVE if with_quota else (),
-        one_of=("rate", "quota") if with_quota else (),
+        one_of=FORMS if with_quota else (),
     )
 
     def read(node: Node) -> dict[str, Entries]:
@@ -204,11 +238,17 @@ def tiers_of(path: str, *, with_quota: bool = True) -> Value[dict[str, Entries]]
 tiers = tiers_of("limits.tiers.NAME")
 CANDIDATE = Section(
     "limits.candidate",
-    {"rate": rate, "burst": burst, "quota": amount, "tiers": tiers_of("limits.candidate.tiers.NAME")},
+    {
+        "rate": rate,
+        "burst": burst,
+        "quota": amount,
+        "at_once": at_once,
+        "tiers": tiers_of("limits.candidate.tiers.NAME"),
+    },
     (Candidate, Quota),
     lambda entries: entries,
     about="Another rate and burst, or another quota, counted beside a limit's own.",
-    meanings={**QUOTA_MEANINGS, "tiers": "Rate and burst of users on a tier, or their quota, by the tier's name."},
+    meanings={**QUOTA_MEANINGS, "tiers": "The same for users on a tier, by the tier's name."},
     exclusive=EXCLUSIVE,
-    one_of=("rate", "quota"),
+    one_of=FORMS,
 )

@@ -82,8 +82,9 @@ def schedule(entries: Entries, size: Quota, tiers: Mapping[str, Quota]) -> tuple
     """What is written under `schedule` of a limit, whose own quotas are `size` and `tiers`."""
     if "schedule" not in entries.values:
         return ()
-    if size.calendar is not None:
-        entries.at("schedule").refuse("a quota has no schedule; write a limit with a rate beside it")
+    if size.unit is not None:
+        what = "requests at once have" if size.at_once else "a quota has"
+        entries.at("schedule").refuse(f"{what} no schedule; write a limit with a rate beside it")
         return ()
     if not entries.values["schedule"]:
         entries.at("schedule").refuse("the list is empty")

@@ -167,6 +167,8 @@ def _limit(limit: Limit) -> list[tuple[str, ...]]:
 
 def _quota(quota: Quota) -> tuple[str, str]:
     """Rate and burst; a calendar quota has no burst."""
+    if quota.at_once:
+        return str(quota), "-"
     if quota.calendar is None:
         return str(quota.rate), str(quota.burst)
     return f"{quota.burst}/{quota.calendar}", "-"

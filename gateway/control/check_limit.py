@@ -22,6 +22,7 @@ from gateway.limits.caller import Caller
 from gateway.limits.condition import GivenFields
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
+from gateway.limits.in_flight import without_slots
 from gateway.limits.joint import join
 from gateway.limits.remaining import Remaining, remaining_in, tightest, with_weight
 from gateway.limits.rules import RuleBook, Rules
@@ -138,7 +139,7 @@ class CheckLimitApi:
         body.note_unknown()
         if endpoint is None or body.has_errors:
             return None
-        return _Item(endpoint, caller, with_weight(rules.demands(endpoint, caller), weight), weight)
+        return _Item(endpoint, caller, with_weight(without_slots(rules.demands(endpoint, caller)), weight), weight)
 
     def _caller(self, rules: Rules, body: JsonObject) -> Caller:
         """The caller of whom a service says this.

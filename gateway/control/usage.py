@@ -148,7 +148,7 @@ class UsageApi:
         target = target_in_path(request, self._identity)
         # Every bucket there may be, including those that an override replaces at present.
         found = self._buckets(self._book.current.without_overrides(), target)
-        keys = [each.demand.key for each in found if not each.shared]
+        keys = [each.demand.key for each in found if not each.shared and not each.demand.charge.quota.at_once]
         audited = f"{target.kind} {target.digest(self._identity)}"
         if self._limiter.is_degraded:
             await self._audit.record_refusal(actor, f"reset {audited}", "Redis is unavailable")

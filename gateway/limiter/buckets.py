@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from gateway.limits.bucket import Decision, Demand, State, take
 from gateway.limits.debt import Debt, reconcile
+from gateway.limits.in_flight import InFlight
 
 _INTERVAL_BITS = 45
 _INTERVAL_MASK = (1 << _INTERVAL_BITS) - 1
@@ -71,13 +72,25 @@ class BucketTable:
             _, packed = buckets.popitem(last=False)
             self.evicted += (packed >> _INTERVAL_BITS & _INSTANT_MASK) + (packed >> _REST_AT) > self._clock()
 
-    def take(self, demands: Sequence[Demand], now: int) -> Decision:
-        """Charge all buckets of a request, or none, see `gateway.limits.bucket.take`."""
-        decision, states = take(demands, [self.state(key) for key, _ in demands], now)
+    def take(self, demands: Sequence[Demand], now: int, in_flight: InFlight | None = None) -> Decision:
+        """Charge all buckets of a request, or none, see `gateway.limits.bucket.take`.
+
+        Args:
+            demands: The buckets, and what to charge.
+            now: Microseconds since 1970.
+            in_flight: The requests in flight, whose buckets are not in this table; None if there are none.
+        """
+        before = [
+            in_flight.state(key) if in_flight is not None and charge.quota.at_once else self.state(key)
+            for key, charge in demands
+        ]
+        decision, states = take(demands, before, now)
         if decision.allowed:
-            for (key, _), state in zip(demands, states, strict=True):
-                if state is not None:
+            for (key, charge), state in zip(demands, states, strict=True):
+                if state is not None and not charge.quota.at_once:
                     self.put(key, *state)
+            if in_flight is not None:
+                in_flight.hold(demands, decision)
         return decision
 
     def settle(self, debts: Iterable[Debt], now: int) -> None:

@@ -1,5 +1,6 @@
 """`FailoverLimiter`: decides with Redis, and without it while it is unavailable. The failure policy is in `check`."""
 
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 
 from gateway.limiter.breaker import Breaker
@@ -9,6 +10,7 @@ from gateway.limiter.recovery import Recovery, RedisObserver
 from gateway.limiter.verdict import UNLIMITED, Outcome, Verdict
 from gateway.limits.bucket import Decision, Demand, FailurePolicy
 from gateway.limits.debt import settle
+from gateway.limits.in_flight import InFlight
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.poller import Poller
 from gateway.redis.store import RedisStore
@@ -77,8 +79,12 @@ class FailoverLimiter:
             if refusal is not None:
                 return Verdict(Outcome.REFUSED, False, refusal)
             epoch = self.last_known.epoch
+            taking = self._store.take(demands)
             try:
-                decision = await self._store.take(demands)
+                decision = await taking
+            except CancelledError:
+                self._store.give_up(demands, taking)
+                raise
             except StoreUnavailableError as error:
                 self._recovery.record_failure(error)
             else:
@@ -92,20 +98,26 @@ class FailoverLimiter:
                 return Verdict(Outcome.UNAVAILABLE, True, nothing)
             if charge.failure_policy is not FailurePolicy.ALLOW:
                 counted.append(position)
-        decision = self.fallback.take([demands[position] for position in counted])
+        decision = self.fallback.take([demands[position] for position in counted], self.in_flight)
         outcome = Outcome.ALLOWED if decision.allowed else Outcome.REFUSED
-        return Verdict(outcome, True, _spread(decision, counted, len(demands)))
+        spread = _spread(decision, counted, len(demands))
+        self._store.slots.hold(demands, spread)
+        return Verdict(outcome, True, spread)
 
     def settle(self, demands: Sequence[Demand], verdict: Verdict, difference: int) -> None:
         """Charge or refund, in Redis, what an ended request cost more or less than was charged for it.
 
-        What was decided without Redis, or ends while it is unavailable, stays charged as it was.
+        What was decided without Redis, or ends while it is unavailable, stays charged as it was. Limits of requests at
+        once count it no more, whoever decided on it.
         """
+        self._store.release(demands, verdict.decision)
         debts = list(settle(demands, verdict.decision, difference))
         if not verdict.degraded and not self._breaker.is_open:
             self._store.settle(debts)
         elif debts:
             self._observer.settlements_lost(len(debts))
+        if not self._breaker.is_open:
+            self._store.send()
 
     async def reset(self, keys: Sequence[bytes]) -> None:
         """Fill buckets, in Redis and here.
@@ -126,6 +138,11 @@ class FailoverLimiter:
         """
         if not self._breaker.is_open:
             self.last_known.forget(keys)
+
+    @property
+    def in_flight(self) -> InFlight:
+        """This worker's requests in flight that limits of requests at once count."""
+        return self._store.slots.in_flight
 
     @property
     def clock(self) -> Callable[[], int]:

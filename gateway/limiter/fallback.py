@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from gateway.limiter.last_known import LastKnown
 from gateway.limits.bucket import LARGEST, Charge, Decision, Demand, FailurePolicy, Quota, State, owe, owing, take
 from gateway.limits.debt import Debt
+from gateway.limits.in_flight import InFlight
 
 
 @dataclass(slots=True)
@@ -76,14 +77,26 @@ class Fallback:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def take(self, demands: Sequence[Demand]) -> Decision:
-        """Charge all enforced demands to this worker's buckets, or none."""
+    def take(self, demands: Sequence[Demand], in_flight: InFlight) -> Decision:
+        """Charge all enforced demands to this worker's buckets, or none.
+
+        Of requests at once, a worker has its share of the limit, at least one, whatever the limit's policy: nothing
+        could be charged for them afterwards.
+
+        Args:
+            demands: The buckets, and what to charge.
+            in_flight: The worker's requests in flight. Whoever calls counts this one, if it is allowed.
+        """
         now = self._now()
-        buckets = [self._open(demand, now) for demand in demands]
+        buckets = [None if demand.charge.quota.at_once else self._open(demand, now) for demand in demands]
         weighed = [Demand(key, self._weigh(charge)) for key, charge in demands]
-        decision, states = take(weighed, [bucket.state for bucket in buckets], now)
+        before = [
+            in_flight.state(key, self.workers) if bucket is None else bucket.state
+            for (key, _), bucket in zip(demands, buckets, strict=True)
+        ]
+        decision, states = take(weighed, before, now)
         for (_, charge), bucket, state in zip(demands, buckets, states, strict=True):
-            if state is not None:
+            if bucket is not None and state is not None:
                 bucket.state = state
                 bucket.spent += charge.due
         return decision
@@ -136,7 +149,7 @@ class Fallback:
         return 1 if policy is FailurePolicy.WHOLE else self.workers
 
     def _weigh(self, charge: Charge) -> Charge:
-        weight = self._weight(charge.failure_policy)
+        weight = self.workers if charge.quota.at_once else self._weight(charge.failure_policy)
         quota, due, ceiling = charge.quota, charge.due * weight, charge.ceiling
         if charge.due <= ceiling < due:
             ceiling = due

@@ -66,7 +66,7 @@ class LastKnown:
             debt = owed[position]
             if allowed and position not in refused:
                 debt += charge.due
-            if debt:
+            if debt and not charge.quota.at_once:
                 quota = charge.quota
                 if quota.calendar is None:
                     put(key, now + debt, quota.interval)

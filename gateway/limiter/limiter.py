@@ -8,6 +8,7 @@ from gateway.limiter.memory import MemoryLimiter
 from gateway.limiter.recovery import RedisObserver
 from gateway.limiter.verdict import Verdict
 from gateway.limits.bucket import Demand
+from gateway.limits.in_flight import InFlight
 from gateway.redis.client import RedisClient
 from gateway.redis.clock import StoreClock
 from gateway.redis.cluster import ClusterStore
@@ -25,7 +26,8 @@ class Limiter(Protocol):
     def settle(self, demands: Sequence[Demand], verdict: Verdict, difference: int) -> None:
         """An allowed request has ended: charge or refund what it cost more or less than was charged for it.
 
-        Never fails, and nobody waits for it. While Redis is unavailable, what was charged stays charged.
+        Limits of requests at once count it no more. Never fails, and nobody waits for it. While Redis is unavailable,
+        what was charged stays charged.
 
         Args:
             demands: What was demanded for it.
@@ -42,6 +44,10 @@ class Limiter(Protocol):
 
     def forget(self, keys: Sequence[bytes] | None = None) -> None:
         """Stop refusing from memory what another worker may have filled: these buckets, or all if None."""
+
+    @property
+    def in_flight(self) -> InFlight:
+        """This worker's requests in flight that limits of requests at once count."""
 
     @property
     def clock(self) -> Callable[[], int]:

@@ -18,7 +18,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
-from uuid import uuid4
 
 from gateway.limiter.breaker import Breaker
 from gateway.limiter.fallback import Fallback
@@ -65,9 +64,10 @@ PROBE_INTERVAL = 0.2
 MAX_WAIT = 0.5
 """Seconds to wait for other workers that return."""
 
-WORKER_EXPIRY = 5_000_000
-"""Microseconds after which a silent worker is removed from the fleet. Only a worker that had Redis available for so
-long itself removes others: it would have heard them."""
+WORKER_EXPIRY = 4_500_000
+"""Microseconds after which a silent worker is removed from the fleet, so that the requests in flight of one that died
+count no longer than six seconds, heartbeats included. Only a worker that had Redis available for so long itself removes
+others: it would have heard them."""
 
 _PRESENCE_INTERVAL = 0.02
 """Seconds between two looks at which workers have returned."""
@@ -113,7 +113,7 @@ class Recovery:
         self._min_workers = workers
         self._observer = observer
         self._has_quotas = has_quotas
-        self._name = uuid4().hex
+        self._name = store.slots.name
         self._available_since: int | None = None
         self._has_joined = False
         self._config_checked = False
@@ -258,6 +258,7 @@ class Recovery:
         # so what was known of it is worth nothing.
         self._last_known.forget()
         fallback.hand_back()
+        self._store.slots.rewrite()  # what happened to its own requests meanwhile, Redis does not know
         self._observer.redis_back(self._breaker.close(monotonic()) / 1_000_000)
 
     async def _reconcile(self, *, first: bool = False) -> None:

@@ -13,6 +13,9 @@ A calendar quota has the same arithmetic. Its debt counts from the start of the 
 is one microsecond of it: `full_at` is the start plus what was used. When the next period starts, that lies in the past,
 so the bucket is full.
 
+A limit of requests at the same time has the same arithmetic, too. Its debt counts from nothing at all: it is the number
+of requests in flight, one for each, and no time takes anything from it.
+
 A part of a bucket may be kept for requests that matter more. A charge then has a ceiling below the capacity, and may
 pass if the debt stays within that; one of nothing always passes. What a bucket owes is the same for all, so ceilings
 only lower what is admitted.
@@ -28,6 +31,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from gateway.limits.at_once import UNIT, AtOnce
 from gateway.limits.calendar import Calendar, CalendarRate
 from gateway.limits.rate import Rate
 
@@ -43,23 +47,25 @@ class Quota:
     """How fast a bucket refills and how much it holds.
 
     Attributes:
-        rate: Tokens a period, which come back evenly or, of a calendar, all at once.
+        rate: Tokens a period, which come back evenly or, of a calendar, all together; or `AtOnce`.
         burst: Tokens held at most.
         interval: Microseconds in which one token is refilled.
         capacity: Microseconds an empty bucket takes to fill: the largest debt.
         nearly_spent: The debt above which less than a fifth of the burst is left.
-        calendar: Whose periods count; None if the bucket refills evenly.
+        calendar: Whose periods count; None if there are none.
+        at_once: Whether it counts requests in flight.
 
     Raises:
         ValueError: the burst is below 1, or so large that it takes decades to refill.
     """
 
-    rate: Rate | CalendarRate
+    rate: Rate | CalendarRate | AtOnce
     burst: int
     interval: int = field(init=False, repr=False)
     capacity: int = field(init=False, repr=False)
     nearly_spent: int = field(init=False, repr=False)
     calendar: Calendar | None = field(init=False, repr=False)
+    at_once: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.burst < 1:
@@ -68,6 +74,7 @@ class Quota:
         object.__setattr__(self, "capacity", self.burst * self.interval)
         object.__setattr__(self, "nearly_spent", 4 * self.capacity // 5)
         object.__setattr__(self, "calendar", self.rate.calendar if isinstance(self.rate, CalendarRate) else None)
+        object.__setattr__(self, "at_once", isinstance(self.rate, AtOnce))
         if self.capacity > LARGEST_DEBT:
             raise ValueError(f"a burst of {self.burst} at {self.rate} takes more than 71 years to refill")
 
@@ -84,23 +91,39 @@ class Quota:
 
     @property
     def unit(self) -> str | None:
-        """What the periods of its calendar are, such as a month; None if it has none."""
+        """What tells its form: the periods of its calendar, such as a month, or "at once"; None for a rate."""
+        if self.at_once:
+            return UNIT
         return None if self.calendar is None else self.calendar.unit
 
     def origin(self, now: int) -> int:
-        """The instant from which a debt counts: `now`, or the start of the calendar's period."""
+        """The instant from which a debt counts: `now`, the start of the calendar's period, or 0 of requests at once."""
+        if self.at_once:
+            return 0
         return now if self.calendar is None else self.calendar.start(now)
 
     def full_at(self, owed: int, now: int) -> int:
-        """When a bucket that owes so much is full again, if nothing else is charged."""
+        """When a bucket that owes so much is full again, if nothing else is charged.
+
+        Nobody knows when requests in flight end: for these it is `now`.
+        """
+        if self.at_once:
+            return now
         return now + owed if self.calendar is None else self.calendar.end(now)
 
     def __str__(self) -> str:
+        if self.at_once:
+            return f"{self.burst} {UNIT}"
         return f"{self.rate} burst {self.burst}" if self.calendar is None else str(self.rate)
 
 
 def quota_fields(quota: Quota) -> dict[str, str | int]:
-    """A quota as JSON has it: ``rate`` and ``burst``, or ``quota`` and ``zone`` and, but for days, ``from_day``."""
+    """A quota as JSON has it.
+
+    That is ``rate`` and ``burst``, or ``quota`` and ``zone`` and, but for days, ``from_day``, or ``at_once``.
+    """
+    if quota.at_once:
+        return {"at_once": quota.burst}
     calendar = quota.calendar
     if calendar is None:
         return {"rate": str(quota.rate), "burst": quota.burst}
@@ -223,10 +246,13 @@ class Charge(NamedTuple):
         return max(0, self.ceiling - owed) // self.quota.interval
 
     def payable_at(self, owed: int, now: int) -> int | None:
-        """From when a bucket that owes so much can pay, if nothing else is charged; None if it never can."""
-        if self.due > self.ceiling:
-            return None
+        """From when a bucket that owes so much can pay, if nothing else is charged.
+
+        None if it never can, or, of a limit of requests at once, not before one of them ends.
+        """
         missing = owed + self.due - self.ceiling
+        if self.due > self.ceiling or (missing > 0 and self.due and self.quota.at_once):
+            return None
         return now if missing <= 0 or not self.due else self.quota.full_at(missing, now)
 
 
@@ -247,7 +273,7 @@ class State(NamedTuple):
 
     Attributes:
         full_at: The instant, in microseconds since 1970, at which it is full again; of a calendar quota, the period's
-            start and what was used.
+            start and what was used; of a limit of requests at once, how many are in flight.
         interval: Microseconds in which one token was refilled when this was written.
         rest: Microseconds from `full_at` to the end of the calendar's period, when it is full again; 0 without one.
     """
@@ -280,7 +306,7 @@ def owe(state: State | None, quota: Quota, now: int) -> int:
     stepped back, or for requests that cost more than was estimated. It is empty until that is paid for, or the clock
     has caught up.
     """
-    origin = now if quota.calendar is None else quota.calendar.start(now)
+    origin = quota.origin(now)
     if state is None or state.full_at <= origin:
         return 0
     debt = state.full_at - origin
@@ -293,7 +319,7 @@ def owe(state: State | None, quota: Quota, now: int) -> int:
 def owing(quota: Quota, debt: int, now: int) -> State:
     """The state of a bucket that owes `debt`."""
     if quota.calendar is None:
-        return State(now + debt, quota.interval)
+        return State(quota.origin(now) + debt, quota.interval)
     starts = quota.calendar.around(now)
     full_at = starts.this + debt
     return State(full_at, quota.interval, starts.next - full_at)

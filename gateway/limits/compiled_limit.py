@@ -12,6 +12,9 @@ from gateway.limits.endpoint import Endpoint
 from gateway.limits.limit import Candidate, Limit, Missing, Over, candidate_name
 from gateway.limits.priority import Priority, priority_of
 
+_AT_ONCE = "+at-once"
+"""What the keys of buckets have after the limit's name that count requests in flight."""
+
 
 class Prices(NamedTuple):
     """What a request costs in a limit's buckets.
@@ -67,15 +70,17 @@ class LimitCompiler:
         self._refunds = refunds
         self._priorities = priorities if limit.reserve else {}
         calendar = limit.quota.calendar
-        # Counted from other starts, a state would mean something else: with another calendar come other buckets.
-        self._name = _quoted(limit.name) + ("" if calendar is None else f"@{_quoted(calendar.key)}")
+        # Counted from other starts, a state would mean something else: with another form come other buckets.
+        form = _AT_ONCE if limit.quota.at_once else "" if calendar is None else f"@{_quoted(calendar.key)}"
+        self._name = _quoted(limit.name) + form
         self._shared: dict[tuple[int, Priority | None, bool], list[CompiledLimit]] = {}
 
     def compile(self, endpoint: Endpoint) -> list[CompiledLimit]:
         """The limit, and after it its candidate if it has one."""
         # A bucket that others share with this endpoint is refunded for theirs as well.
         refunds = endpoint.measured_cost is not None if self._limit.per_endpoint else self._refunds
-        kind = endpoint.cost, endpoint.priority, refunds
+        at_once = self._limit.quota.at_once
+        kind = 1 if at_once else endpoint.cost, endpoint.priority, refunds or at_once
         shared = self._shared.get(kind)
         if shared is None:
             shared = self._shared[kind] = self._make(*kind)

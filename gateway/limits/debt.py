@@ -62,7 +62,7 @@ def reconcile(state: State | None, debt: Debt, now: int) -> tuple[int, State | N
 
 
 def settle(demands: Sequence[Demand], decision: Decision, difference: int) -> Iterator[Debt]:
-    """What is still due, or to be refunded, for an allowed request that has ended.
+    """What is still due, or to be refunded, for an allowed request that has ended. Requests at once have no price.
 
     Args:
         demands: What was demanded for it.
@@ -70,6 +70,6 @@ def settle(demands: Sequence[Demand], decision: Decision, difference: int) -> It
         difference: Tokens by which it has cost more than was charged for it; negative if it has cost less.
     """
     for position, (key, charge) in enumerate(demands if difference else ()):
-        if charge.due and position not in decision.refused:
+        if charge.due and not charge.quota.at_once and position not in decision.refused:
             due = max(-LARGEST_DEBT, min(difference * charge.quota.interval, LARGEST_DEBT))
             yield Debt(key, charge.quota, due, at=decision.now, most=LARGEST_DEBT)

@@ -96,7 +96,6 @@ class Rules:
         self.revision = revision
         self.block = block or Block()
         self._apply(Overrides())
-        self.settling = frozenset(name for name, each in self.endpoints.items() if each.measured_cost is not None)
         self._router = Router(self.endpoints.values(), case_sensitive=self.paths.case_sensitive)
         self.changes_at: int | None = 0 if any(limit.schedule for limit in self.limits) else None
         self._compile(self.limits)
@@ -104,9 +103,12 @@ class Rules:
     def _compile(self, in_force: tuple[Limit, ...]) -> None:
         self.in_force = in_force
         self._compiled: dict[str, list[CompiledLimit]] = {name: [] for name in self.endpoints}
+        measured = frozenset(name for name, each in self.endpoints.items() if each.measured_cost is not None)
+        at_once = [name for each in in_force if each.quota.at_once for name in self.endpoints if each.applies_to(name)]
+        self.settling = measured.union(at_once)
         for limit in in_force:
             names = self.endpoints if not limit.endpoints else self.endpoints.keys() & limit.endpoints
-            compiler = LimitCompiler(limit, self.priorities, refunds=not self.settling.isdisjoint(names))
+            compiler = LimitCompiler(limit, self.priorities, refunds=not measured.isdisjoint(names))
             for name in names:
                 self._compiled[name] += compiler.compile(self.endpoints[name])
 

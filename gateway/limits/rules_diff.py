@@ -12,7 +12,7 @@ from gateway.limits.override import Block
 from gateway.limits.priority import Reserve, format_part
 from gateway.limits.rules import Rules
 
-_QUOTA_FIELDS = ("rate", "burst", "quota", "zone", "from_day")
+_QUOTA_FIELDS = ("rate", "burst", "quota", "zone", "from_day", "at_once")
 """What a limit shows of its quota: those of a rate, or those of a calendar quota. The others are None."""
 
 
@@ -119,7 +119,7 @@ def _limit(limit: Limit) -> dict[str, Any]:
         "per": document_of(limit.per),
         **dict.fromkeys(_QUOTA_FIELDS),
         **quota_fields(limit.quota),
-        **({} if limit.quota.calendar else {"rate": limit.quota.rate}),  # equal however it is written
+        **({} if limit.quota.unit else {"rate": limit.quota.rate}),  # equal however it is written
         "if_missing": limit.if_missing.value if limit.holder and limit.holder.attributes else None,
         "endpoints": sorted(limit.endpoints),
         "tiers": dict(sorted(limit.tiers.items())),

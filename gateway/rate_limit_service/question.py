@@ -14,6 +14,7 @@ from gateway.limits.compiled_limit import digest_in
 from gateway.limits.condition import GivenFields
 from gateway.limits.endpoint import DEFAULT, METHODS, Endpoint
 from gateway.limits.identity import Identity
+from gateway.limits.in_flight import without_slots
 from gateway.limits.rules import Rules
 from gateway.limits.unmatched import Unmatched
 from gateway.proxy.bad_request import BadRequest
@@ -36,7 +37,7 @@ class Question(NamedTuple):
 
     def demands(self, rules: Rules) -> list[Demand]:
         """The buckets to charge."""
-        demands = rules.demands(self.endpoint, self.caller)
+        demands = without_slots(rules.demands(self.endpoint, self.caller))
         return demands if self.names_caller else [each for each in demands if digest_in(each.key) is None]
 
 

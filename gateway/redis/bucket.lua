@@ -8,6 +8,9 @@
 -- the key expires when the period ends.
 -- To look at one: GET it. To fill it: DEL it.
 --
+-- The bucket of a limit of requests at once is a hash, that has the number of requests in flight of each worker under
+-- "<joined> <name>": the instant at which the worker joined the fleet, and its name. To look at one: HGETALL it.
+--
 -- <prefix>:fleet is a sorted set: the workers of the fleet (all gateways on this Redis), scored by when they were last
 -- heard (same clock).
 --

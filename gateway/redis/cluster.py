@@ -159,22 +159,40 @@ class ClusterStore(RedisStore):
         ]
         debts = self._by_slot(each.debt for each in settled)
         calls = [call_reconcile(self._buckets, part) for part in debts]
+        untrue = self._untrue_by_slot()
+        of_slot = {slot: untrue.pop(slot, []) for slot in slots}
         sent, now = monotonic(), self._clock()
-        replies = await self._client.run([*calls, *(call_take(self._buckets, part, now) for part in parts)])
+        takes = [
+            call_take(self._buckets, part, now, self.slots.argument, more)
+            for part, more in zip([*parts, *[()] * len(untrue)], [*of_slot.values(), *untrue.values()], strict=True)
+        ]
+        replies = await self._client.run([*calls, *takes])
         lost = [part for part, reply in zip(debts, replies, strict=False) if isinstance(reply, StoreUnavailableError)]
         lost_keys = {debt.key for part in lost for debt in part}
         self._note_lost([each for each in settled if each.debt.key in lost_keys])
         found: list[_Parts] = [{} for _ in checks]
-        for slot, part, reply in zip(slots.values(), parts, replies[len(debts) :], strict=True):
-            for (number, positions), decision in zip(slot.items(), self._read(part, reply, sent), strict=True):
+        taken = replies[len(debts) :]
+        for keys, reply in zip(untrue.values(), taken[len(parts) :], strict=True):
+            self._read([], reply, sent, keys)
+        for slot, part, more, reply in zip(slots.values(), parts, of_slot.values(), taken, strict=False):
+            for (number, positions), decision in zip(slot.items(), self._read(part, reply, sent, more), strict=True):
                 found[number][tuple(positions)] = decision
         to_refund: list[_Refund] = []
         decisions = [_join(demands, each, to_refund) for demands, each in zip(checks, found, strict=True)]
+        for demand, at in to_refund:
+            self.release([demand], Decision(True, at, (0,), ()))
+        to_refund = [each for each in to_refund if not each[0].charge.quota.at_once]
         if to_refund:
             task = asyncio.get_running_loop().create_task(self._refund(to_refund))
             self._refunds.add(task)
             task.add_done_callback(self._refunds.discard)
         return decisions
+
+    def _untrue_by_slot(self) -> dict[int, list[bytes]]:
+        found: dict[int, list[bytes]] = {}
+        for key in self.slots.take_due():
+            found.setdefault(self._slot(key), []).append(key)
+        return found
 
     async def _refund(self, refunds: Sequence[_Refund]) -> None:
         debts: dict[bytes, Debt] = {}

@@ -39,6 +39,7 @@ class Coalescer:
         decide: Decides on a list of checks in one round trip. If it raises, none of them has a decision.
         deadline: Seconds that a check waits at most.
         has_more: Whether `decide` has something to send even without a check.
+        unclaimed: Called with a check and its decision if nobody waits for it any more.
     """
 
     __slots__ = (
@@ -51,11 +52,19 @@ class Coalescer:
         "_has_more",
         "_is_extended",
         "_timer",
+        "_unclaimed",
         "_waiting",
     )
 
-    def __init__(self, decide: Decide, deadline: float, has_more: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        decide: Decide,
+        deadline: float,
+        has_more: Callable[[], bool] = lambda: False,
+        unclaimed: Callable[[Check, Decision], None] = lambda _check, _decision: None,
+    ) -> None:
         self._decide = decide
+        self._unclaimed = unclaimed
         self._has_more = has_more
         self._deadline = deadline
         self._waiting: list[_Waiting] = []
@@ -108,11 +117,12 @@ class Coalescer:
             except Exception as error:  # noqa: BLE001 - whatever it is, the callers that wait have to get it
                 results = [unavailable(error)] * len(batch)
             self._is_extended = False
-            for (_, future), result in zip(batch, results, strict=True):
-                if future.done():
-                    continue
+            for (check, future), result in zip(batch, results, strict=True):
                 if isinstance(result, StoreUnavailableError):
-                    future.set_exception(result)
+                    if not future.done():
+                        future.set_exception(result)
+                elif future.done():
+                    self._unclaimed(check, result)
                 else:
                     future.set_result(result)
             for _ in range(_GATHERING):

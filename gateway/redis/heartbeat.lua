@@ -3,7 +3,8 @@
 -- KEYS[1]  the workers of the fleet, see bucket.lua.
 -- ARGV     the worker's name; how long a worker may be silent before it is removed, or 0 to remove none;
 --          the instant since which a worker must have been heard to count as present (all in microseconds).
--- Returns  now, workers in the fleet, those present, and 1 if this worker was in the fleet before.
+-- Returns  now, workers in the fleet, those present, 1 if this worker was in the fleet before, and the names of those in
+--          the fleet.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -13,4 +14,5 @@ if expiry > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - expiry))
 end
 redis.call('PEXPIRE', KEYS[1], 86400000)
-return {now, redis.call('ZCARD', KEYS[1]), redis.call('ZCOUNT', KEYS[1], ARGV[3], '+inf'), 1 - added}
+local names = redis.call('ZRANGE', KEYS[1], 0, -1)
+return {now, #names, redis.call('ZCOUNT', KEYS[1], ARGV[3], '+inf'), 1 - added, unpack(names)}

@@ -4,7 +4,7 @@ Arguments are JSON: measured as cheap as binary numbers (`struct`), at two third
 number, and readable in MONITOR.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha1
 from importlib.resources import files
 from json import JSONEncoder
@@ -51,18 +51,27 @@ class Call(NamedTuple):
 _encode = JSONEncoder(separators=(",", ":")).encode
 
 
-def call_take(prefix: bytes, checks: Sequence[Sequence[Demand]], now: int) -> Call:
+def call_take(
+    prefix: bytes,
+    checks: Sequence[Sequence[Demand]],
+    now: int,
+    slots: Callable[[dict[bytes, int]], str] = lambda _: "",
+    untrue: Sequence[bytes] = (),
+) -> Call:
     """A call of take.lua for several checks.
 
     Args:
         prefix: Prepended to each key.
         checks: The demands of each.
         now: About Redis' time, in microseconds since 1970: calendar quotas are sent with the periods around it.
+        slots: What the script has to know of the buckets at these positions, which count requests at once.
+        untrue: More of these buckets, in which this worker's number has to be written.
     """
     key_positions: dict[bytes, int] = {}
     charge_positions: dict[int, int] = {}  # by identity: checks share few charges, and comparing them takes longer
     charges = []
     packed = []
+    at_once: dict[bytes, int] = {}
     count = 0
     for demands in checks:
         numbers: list[int] = []
@@ -72,12 +81,19 @@ def call_take(prefix: bytes, checks: Sequence[Sequence[Demand]], now: int) -> Ca
                 quota = charge.quota
                 starts = () if quota.calendar is None else quota.calendar.around(now)
                 enforced = 1 if charge.enforced else 0
-                charges.append((quota.interval, charge.ceiling, charge.due, enforced, *starts))
+                interval = 0 if quota.at_once else quota.interval
+                charges.append((interval, charge.ceiling, charge.due, enforced, *starts))
                 position = charge_positions[id(charge)] = len(charges)
-            numbers += (key_positions.setdefault(key, len(key_positions) + 1), position)
+            place = key_positions.setdefault(key, len(key_positions) + 1)
+            numbers += (place, position)
+            if charge.quota.at_once:
+                at_once[key] = place
         packed.append(numbers)
         count += len(demands)
-    return Call(TAKE, [prefix + key for key in key_positions], [_encode((charges, packed))], 1 + count)
+    for key in untrue:
+        at_once[key] = key_positions.setdefault(key, len(key_positions) + 1)
+    arguments = [_encode((charges, packed)), *([slots(at_once)] if at_once else ())]
+    return Call(TAKE, [prefix + key for key in key_positions], arguments, 1 + count)
 
 
 def call_reconcile(prefix: bytes, debts: Sequence[Debt]) -> Call:
@@ -92,4 +108,4 @@ def call_reconcile(prefix: bytes, debts: Sequence[Debt]) -> Call:
 
 def call_heartbeat(fleet: bytes, worker: str, expiry: int, present_since: int) -> Call:
     """A call of heartbeat.lua; `fleet` is the key of the fleet."""
-    return Call(HEARTBEAT, [fleet], [worker, expiry, present_since], 4)
+    return Call(HEARTBEAT, [fleet], [worker, expiry, present_since], None)

@@ -1,6 +1,7 @@
 """`RedisStore`: buckets in Redis, shared by every worker of every gateway."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from asyncio import Future
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from gateway.limits.bucket import Decision, Demand, judge
@@ -12,6 +13,7 @@ from gateway.redis.config_check import check_config
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.scripts import Call, call_heartbeat, call_reconcile, call_take
 from gateway.redis.settlements import Settlement, Settlements
+from gateway.redis.slots import Slots, keys_at_once
 
 
 class Heartbeat(NamedTuple):
@@ -41,6 +43,7 @@ class RedisStore:
 
     Attributes:
         deadline: As given.
+        slots: This worker's requests in flight, for limits of requests at once.
         refunds: Whether what a bucket owes can shrink other than by time.
     """
 
@@ -61,18 +64,37 @@ class RedisStore:
         self._buckets = f"{prefix}:bucket:".encode()
         self._fleet = f"{prefix}:fleet".encode()
         self._settlements = Settlements()
-        self._coalescer = Coalescer(self._decide, deadline, self._settlements.__bool__)
+        self.slots = Slots(clock)
+        self._coalescer = Coalescer(self._decide, deadline, self._has_more, self.release)
         self.deadline = deadline
         self._on_reply = on_reply
         self._on_lost = on_lost
 
-    def take(self, demands: Sequence[Demand]) -> Awaitable[Decision]:
+    def take(self, demands: Sequence[Demand]) -> Future[Decision]:
         """Charge all enforced demands or none, in one round trip with whatever other checks wait.
 
         Raises:
             StoreUnavailableError: there is no decision; the demands may or may not have been charged.
         """
         return self._coalescer.submit(demands)
+
+    def release(self, demands: Sequence[Demand], decision: Decision) -> None:
+        """A request has ended, or was allowed in vain: limits of requests at once count it no more."""
+        if decision.allowed:
+            self.slots.release(demands, decision)
+
+    def give_up(self, demands: Sequence[Demand], taking: Future[Decision]) -> None:
+        """Whoever waited for a check was cancelled. If it was decided meanwhile, it was so in vain."""
+        if taking.done() and not taking.cancelled() and taking.exception() is None:
+            self.release(demands, taking.result())
+
+    def send(self) -> None:
+        """Send what waits, with the next checks or without."""
+        if self._has_more():
+            self._coalescer.send()
+
+    def _has_more(self) -> bool:
+        return bool(self._settlements) or self.slots.is_due
 
     async def _decide(self, checks: list[Check]) -> list[Decision | StoreUnavailableError]:
         began = monotonic()
@@ -90,12 +112,13 @@ class RedisStore:
         """Settle first, then decide, in one round trip."""
         sent = monotonic()
         calls = [call_reconcile(self._buckets, [each.debt for each in settled])] if settled else []
-        if checks:
-            calls.append(call_take(self._buckets, checks, self._clock()))
+        untrue = self.slots.take_due()
+        if checks or untrue:
+            calls.append(call_take(self._buckets, checks, self._clock(), self.slots.argument, untrue))
         replies = await self._client.run(calls)
         if settled and isinstance(replies[0], StoreUnavailableError):
             self._note_lost(settled)
-        return self._read(checks, replies[-1], sent) if checks else []
+        return self._read(checks, replies[-1], sent, untrue) if checks or untrue else []
 
     def settle(self, debts: Iterable[Debt]) -> None:
         """Charge or refund what ended requests cost more or less than was charged, with one of the next round trips.
@@ -103,8 +126,7 @@ class RedisStore:
         Nobody waits for it. If it is lost, so is what it would have changed; `on_lost` is called.
         """
         self._settlements.add(debts)
-        if self._settlements:
-            self._coalescer.send()
+        self.send()
 
     def drop_settlements(self) -> None:
         """Give up what waits: Redis is unavailable."""
@@ -115,9 +137,12 @@ class RedisStore:
         if lost := sum(each.times for each in settled):
             self._on_lost(lost)
 
-    def _read(self, checks: Sequence[Check], reply: Reply, sent: int) -> list[Decision | StoreUnavailableError]:
-        """Decisions from a reply of take.lua, by the law that it mirrors."""
+    def _read(
+        self, checks: Sequence[Check], reply: Reply, sent: int, untrue: Sequence[bytes] = ()
+    ) -> list[Decision | StoreUnavailableError]:
+        """Decisions from a reply of take.lua, by the law that it mirrors. What they hold is counted from here on."""
         if isinstance(reply, StoreUnavailableError):
+            self.slots.doubt([*keys_at_once(checks), *untrue])
             return [reply] * len(checks)
         now = reply[0]
         self._clock.update(now, sent)
@@ -125,7 +150,9 @@ class RedisStore:
         at = 1
         for demands in checks:
             end = at + len(demands)
-            decisions.append(judge(demands, reply[at:end], now))
+            decision = judge(demands, reply[at:end], now)
+            self.slots.hold(demands, decision)
+            decisions.append(decision)
             at = end
         return decisions
 
@@ -171,8 +198,10 @@ class RedisStore:
         """
         if isinstance(reply, StoreUnavailableError):
             raise reply
-        now, workers, present, was_known = reply
+        now, workers, present, was_known, *names = reply
         self._clock.update(now, sent)
+        self.slots.hear(now, [name.decode() for name in names], was_known=bool(was_known))
+        self.send()
         return Heartbeat(workers, present, bool(was_known))
 
     async def remove_worker(self, worker: str) -> None:

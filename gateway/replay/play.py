@@ -10,6 +10,7 @@ from gateway.limiter.buckets import BucketTable
 from gateway.limiter.verdict import OverLimits
 from gateway.limits.condition import NO_FIELDS, GivenFields
 from gateway.limits.endpoint import Endpoint
+from gateway.limits.in_flight import without_slots
 from gateway.limits.rules import Rules
 from gateway.limits.unmatched import Unmatched
 from gateway.replay.request import LoggedRequest, RequestLine
@@ -58,7 +59,7 @@ class Play:
             return None
         if self._rules.changes_at is not None and now >= self._rules.changes_at:
             self._rules = self._rules.at(now)
-        demands = self._rules.demands(endpoint, request.caller)
+        demands = without_slots(self._rules.demands(endpoint, request.caller))
         if not demands:
             return NONE
         refused = self._buckets.take(demands, now).refused

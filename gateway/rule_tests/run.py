@@ -18,6 +18,7 @@ from gateway.limits.condition import GivenFields
 from gateway.limits.duration import format_duration
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
+from gateway.limits.in_flight import without_slots
 from gateway.limits.override import BLOCKED
 from gateway.limits.priority import format_part
 from gateway.limits.rate import MICROSECONDS
@@ -116,7 +117,7 @@ class _Run:
             raise _mismatch(step, "expect", f"rejected, but the request is valid: it belongs to {endpoint.name}")
         if step.endpoint not in (None, endpoint.name):
             raise _mismatch(step, "endpoint", f"{step.endpoint}, but the request belongs to {endpoint.name}")
-        demands = self._rules.demands(endpoint, self._caller(step.caller))
+        demands = without_slots(self._rules.demands(endpoint, self._caller(step.caller)))
         for number in range(1, step.times + 1):
             self._count(step, 1 + len(demands))
             decision = _decide(demands, buckets, now)

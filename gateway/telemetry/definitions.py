@@ -174,10 +174,14 @@ LIMIT_RATE = _gauge(
 )  # fmt: skip
 LIMIT_BURST = _gauge(
     "gateway_limit_burst_tokens",
-    "Burst of a limit in force, by tier as above; of a calendar quota, the tokens of a period.",
+    "Burst of a limit in force, by tier as above; of a calendar quota, the tokens of a period; of a limit of requests at once, "
+    "how many.",
     "limit",
     "tier",
     per_worker=False,
+)
+LIMIT_IN_FLIGHT = _gauge(
+    "gateway_limit_in_flight", "Requests in flight that a limit of requests at once counts.", "limit"
 )
 RULES_LOADED = _gauge("gateway_rules_loaded_timestamp_seconds", "Unix time at which the active rules were loaded.")
 CERTIFICATE_EXPIRY = _gauge(

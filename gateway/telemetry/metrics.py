@@ -261,6 +261,16 @@ class Metrics:
         update()
         self._updates.append(update)
 
+    def watch_each(self, metric: MetricDefinition, read: Callable[[], Mapping[str, float]]) -> None:
+        """Show what `read` returns: the values of a gauge, by its label. One that it no longer names stays as it was."""
+
+        def update() -> None:
+            for label, value in read().items():
+                self._set(metric, value, label)
+
+        update()
+        self._updates.append(update)
+
     def publish(self) -> None:
         """Update what is watched, and the heartbeat."""
         for update in self._updates:

@@ -31,7 +31,7 @@ from tests.config.reading import rules_problems
             "limits: [x]\n",
             (
                 "rules.yaml:1:10: limits[0]: expected a mapping of keys to values, found a single value; its keys "
-                "are burst, candidate, endpoints, enforce, exempt, from_claim, "
+                "are at_once, burst, candidate, endpoints, enforce, exempt, from_claim, "
                 "from_day, if_missing, name, over, per, quota, "
                 "rate, reserve, "
                 "schedule, tiers, when_redis_is_down, zone"

@@ -63,6 +63,7 @@ async def exported() -> Exported:
     metrics.bad_request("slow_head")
     metrics.upstream_failed("default", "closed")
     metrics.claim_unusable("plan", "missing")
+    metrics.watch_each(definitions.LIMIT_IN_FLIGHT, lambda: {"at-once": 1.0})
     metrics.measured("orders", Measurement(5, 5, Unmeasured.MISSING))
     for family in definitions.METRICS:
         if not family.labels and family.type is not definitions.MetricType.HISTOGRAM:

@@ -6,6 +6,7 @@ from gateway.limiter.fallback import Fallback
 from gateway.limiter.last_known import LastKnown
 from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota, State, take
 from gateway.limits.debt import reconcile
+from gateway.limits.in_flight import InFlight
 
 KEY = b"k"
 
@@ -41,7 +42,7 @@ class FleetModel:
             self.shared = state or self.shared
             self.known[worker].record(demands, decision, self.known[worker].epoch)
         else:
-            decision = self.fallbacks[worker].take(demands)
+            decision = self.fallbacks[worker].take(demands, InFlight())
         if decision.allowed and cost:
             self.admitted.append((self.now, cost))
         return decision.allowed

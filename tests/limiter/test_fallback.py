@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota, take
 from gateway.limits.calendar import DAY, Calendar, CalendarRate
+from gateway.limits.in_flight import InFlight
 from gateway.limits.rate import Rate
 from tests.kit.fleet_model import KEY, FleetModel
 
@@ -149,7 +150,7 @@ def test_a_single_failed_check_is_charged_in_full_however_small_the_bucket(size:
     """Redis is available to others, so its bucket's refill is not lost, and pays for nothing here."""
     fleet = FleetModel(QUOTA, LOCAL, size)
     charge = Charge.of("limit", QUOTA, failure_policy=LOCAL)
-    assert fleet.fallbacks[0].take([Demand(KEY, charge)]).allowed
+    assert fleet.fallbacks[0].take([Demand(KEY, charge)], InFlight()).allowed
     fleet.wait(60_000_000)
     ((debt,),) = fleet.fallbacks[0].debts(10)
     assert debt.due == QUOTA.interval

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.limiter.last_known import LastKnown
 from gateway.limiter.verdict import Outcome
 from gateway.limits.bucket import Charge, Decision, Demand, FailurePolicy, Quota, take
+from gateway.limits.in_flight import InFlight
 from gateway.limits.rate import Rate
 from gateway.redis.clock import StoreClock
 from tests.kit.fleet_model import KEY, FleetModel
@@ -99,7 +100,7 @@ async def test_the_reserve_is_kept_while_redis_is_unavailable(policy: FailurePol
 
 
 def ask(fleet: FleetModel, worker: int, charge: Charge) -> Decision:
-    return fleet.fallbacks[worker].take([Demand(KEY, charge)])
+    return fleet.fallbacks[worker].take([Demand(KEY, charge)], InFlight())
 
 
 def test_a_share_keeps_its_part_and_lets_a_costly_request_pass_when_it_is_full() -> None:

@@ -10,7 +10,8 @@ from gateway.auth.timestamps import format_timestamp, parse_timestamp
 from gateway.control.errors import InvalidObjectError
 from gateway.control.json_object import JsonObject
 from gateway.control.target import KINDS, Target
-from gateway.limits.bucket import Quota
+from gateway.limits.at_once import AtOnce
+from gateway.limits.bucket import Quota, quota_fields
 from gateway.limits.calendar import UTC_ZONE, Calendar, CalendarRate, parse_amount
 from gateway.limits.holder import BY_ADDRESS, USER, name_part
 from gateway.limits.limit import Limit
@@ -25,6 +26,8 @@ _MAX_KNOWN = 10_000
 """Different overrides that a reader remembers: most have something in common with others."""
 
 _MAX_BURST = 1_000_000_000
+
+_MAX_AT_ONCE = 1_000_000
 
 _EFFECTS = tuple(each.value for each in Effect)
 
@@ -64,8 +67,7 @@ class OverrideRecord(NamedTuple):
         if override.quota is not None:
             quota = override.quota
             # By whose calendar it counts, the limits say.
-            form = {"rate": str(quota.rate), "burst": quota.burst} if quota.calendar is None else {"quota": str(quota)}
-            document |= form
+            document |= {"quota": str(quota)} if quota.calendar is not None else quota_fields(quota)
         if override.limits:
             document["limits"] = sorted(override.limits)
         if override.tier is not None:
@@ -207,7 +209,7 @@ def _of_the_same_form(body: JsonObject, own: Mapping[str, Limit]) -> dict[str, L
     for name in body.strings("limits"):
         if own[name].quota.unit != unit:
             theirs = own[name].quota
-            instead = "rate and burst" if theirs.calendar is None else f"quota, as in {theirs}"
+            instead = f"quota, as in {theirs}" if theirs.calendar else "at_once" if theirs.at_once else "rate and burst"
             body.refuse("limits", f"{name} has another form; change it with {instead}")
     return {name: limit for name, limit in own.items() if limit.quota.unit == unit}
 
@@ -250,13 +252,14 @@ def _expiry(body: JsonObject) -> int | None:
 
 
 def _quota(body: JsonObject) -> Quota | None:
-    """Rate and burst, or the tokens of each day, week or month."""
-    if "quota" in body:
-        for name in ("rate", "burst"):
-            if name in body:
+    """Rate and burst, the tokens of each day, week or month, or requests at once."""
+    other = next((form for form in ("quota", "at_once") if form in body), None)
+    if other is not None:
+        for name in ("rate", "burst", "at_once"):
+            if name in body and name != other:
                 body.required(name)
-                body.refuse(name, "is for limits with a rate; with quota, leave it out")
-        return _calendar_quota(body)
+                body.refuse(name, f"is for limits of another form; with {other}, leave it out")
+        return _calendar_quota(body) if other == "quota" else Quota(AtOnce(), body.integer("at_once", 1, _MAX_AT_ONCE))
     rate, burst = body.string("rate", 64), body.integer("burst", 1, _MAX_BURST)
     if not rate:
         return None

@@ -23,7 +23,7 @@ from gateway.limits.rules import Rules
 
 _LISTS = ("limits", "endpoints")
 _REQUIRED = ("effect", "reason", "expires_at")
-COLUMNS = (*KINDS, "effect", "rate", "burst", "quota", "tier", *_LISTS, "reason", "expires_at")
+COLUMNS = (*KINDS, "effect", "rate", "burst", "quota", "at_once", "tier", *_LISTS, "reason", "expires_at")
 
 _AT_A_TIME = 20
 """Rows that are read before requests get their turn: a few milliseconds' work at most."""
@@ -284,8 +284,9 @@ def _members(cells: Mapping[str, str]) -> dict[str, Any]:
     for name in _LISTS:
         if name in cells:
             members[name] = cells[name].split(" ")
-    if "burst" in cells and cells["burst"].isascii() and cells["burst"].isdigit():
-        members["burst"] = int(cells["burst"][:20])
+    for name in ("burst", "at_once"):
+        if name in cells and cells[name].isascii() and cells[name].isdigit():
+            members[name] = int(cells[name][:20])
     return members
 
 

@@ -32,7 +32,7 @@ class Reservation(NamedTuple):
         charged = [
             (key, charge.quota)
             for position, (key, charge) in enumerate(demands)
-            if charge.due and position not in decision.refused
+            if charge.due and not charge.quota.at_once and position not in decision.refused
         ]
         return cls(endpoint, weight, decision.now, tuple(charged))
 
@@ -55,10 +55,10 @@ class Reservation(NamedTuple):
 
 
 def _members(quota: Quota) -> list[Any]:
-    if isinstance(quota.rate, CalendarRate):
-        calendar = quota.rate.calendar
-        return [quota.burst, quota.rate.tokens, calendar.unit, calendar.zone.key, calendar.from_day]
-    return [quota.burst, quota.rate.tokens, quota.rate.seconds]
+    rate = quota.rate
+    if isinstance(rate, CalendarRate):
+        return [quota.burst, rate.tokens, rate.calendar.unit, rate.calendar.zone.key, rate.calendar.from_day]
+    return [quota.burst, rate.tokens, rate.seconds] if isinstance(rate, Rate) else []
 
 
 def _quota(members: Sequence[Any]) -> Quota:
