@@ -174,8 +174,8 @@ LIMIT_RATE = _gauge(
 )  # fmt: skip
 LIMIT_BURST = _gauge(
     "gateway_limit_burst_tokens",
-    "Burst of a limit in force, by tier as above; of a calendar quota, the tokens of a period; of a limit of requests at once, "
-    "how many.",
+    "Burst of a limit in force, by tier as above; of a calendar quota, the tokens of a period; of a limit of requests "
+    "at once, how many.",
     "limit",
     "tier",
     per_worker=False,

@@ -262,7 +262,7 @@ class Metrics:
         self._updates.append(update)
 
     def watch_each(self, metric: MetricDefinition, read: Callable[[], Mapping[str, float]]) -> None:
-        """Show what `read` returns: the values of a gauge, by its label. One that it no longer names stays as it was."""
+        """Show what `read` returns: the values of a gauge, by its label. One that is not there any more stays."""
 
         def update() -> None:
             for label, value in read().items():

@@ -36,7 +36,10 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         ),
         (
             "{name: a, per: user}",
-            "2:10: limits[0]: the key 'rate' is missing, or 'quota' for so much in each day, week or month, or 'at_once' for so many requests in flight",
+            (
+                "2:10: limits[0]: the key 'rate' is missing, or 'quota' for so much in each day, week or month, or "
+                "'at_once' for so many requests in flight"
+            ),
         ),
         (
             "{name: Everyone, per: user, rate: 1/s}",
@@ -223,7 +226,10 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         ),
         (
             "{name: a, per: user, rate: 1/s, tiers: {gold: {burst: 2}}}",
-            "2:56: limits[0].tiers.gold: the key 'rate' is missing, or 'quota' for so much in each day, week or month, or 'at_once' for so many requests in flight",
+            (
+                "2:56: limits[0].tiers.gold: the key 'rate' is missing, or 'quota' for so much in each day, week or "
+                "month, or 'at_once' for so many requests in flight"
+            ),
         ),
         (
             "{name: a, per: user, rate: 1/s, exempt: {networks: [10.0.0.1/8]}}",
@@ -301,7 +307,8 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         (
             "{name: a, per: user, quota: 9/month, tiers: {gold: {rate: 9/h}}}",
             (
-                "2:68: limits[0].tiers.gold.rate: the limit has a quota for each day, week or month, so write 'quota' here "
+                "2:68: limits[0].tiers.gold.rate: the limit has a quota for each day, week or month, so write "
+                "'quota' here "
                 "as well, instead of 'rate' (did you mean quota: 9/month?)"
             ),
         ),
@@ -312,20 +319,25 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         (
             "{name: a, per: user, rate: 9/h, tiers: {gold: {quota: 9/day}}}",
             (
-                "2:64: limits[0].tiers.gold.quota: the limit has a rate, so write 'rate' here as well, instead of 'quota'"
+                "2:64: limits[0].tiers.gold.quota: the limit has a rate, so write 'rate' here as well, instead "
+                "of 'quota'"
             ),
         ),
         (
             "{name: a, per: user, at_once: 4, burst: 2}",
-            "2:50: limits[0].burst: requests at once have neither burst nor calendar; remove the key 'burst', or write a "
-            "rate",
+            (
+                "2:50: limits[0].burst: requests at once have neither burst nor calendar; remove the key 'burst', or "
+                "write a rate"
+            ),
         ),
         ("{name: a, per: user, at_once: 4, rate: 9/h}", "2:40: limits[0].at_once: 'rate' is given as well"),
         ("{name: a, per: user, at_once: 0}", "2:40: limits[0].at_once: 0 is out of range; write 1 to 1000000"),
         (
             "{name: a, per: user, at_once: 4, tiers: {gold: {rate: 9/h}}}",
-            "2:64: limits[0].tiers.gold.rate: the limit has a number of requests at once, so write 'at_once' here as well, "
-            "instead of 'rate'",
+            (
+                "2:64: limits[0].tiers.gold.rate: the limit has a number of requests at once, so write 'at_once' "
+                "here as well, instead of 'rate'"
+            ),
         ),
         (
             "{name: a, per: user, at_once: 4, schedule: [{during: [{days: [sat]}], rate: 9/h}]}",
@@ -338,7 +350,8 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
         (
             "{name: a, per: user, rate: 1/s, endpoint: [default]}",
             (
-                "2:42: limits[0].endpoint: unknown key 'endpoint'; the keys here are at_once, burst, candidate, endpoints, "
+                "2:42: limits[0].endpoint: unknown key 'endpoint'; the keys here are at_once, burst, candidate, "
+                "endpoints, "
                 "enforce, exempt, from_claim, "
                 "from_day, if_missing, name, over, per, quota, rate, reserve, schedule, tiers, "
                 "when_redis_is_down, zone "

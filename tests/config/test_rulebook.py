@@ -97,7 +97,8 @@ def test_all_errors_of_all_files_come_in_one_go(tmp_path: Path) -> None:
             "or 10/15s"
         ),
         (
-            "rules/a.yaml:2:39: limits[0].brust: unknown key 'brust'; the keys here are at_once, burst, candidate, endpoints, "
+            "rules/a.yaml:2:39: limits[0].brust: unknown key 'brust'; the keys here are at_once, burst, "
+            "candidate, endpoints, "
             "enforce, exempt, from_claim, "
             "from_day, if_missing, name, over, per, quota, rate, reserve, schedule, tiers, "
             "when_redis_is_down, "

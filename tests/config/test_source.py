@@ -161,7 +161,8 @@ def test_alias_repeats_a_value(tmp_path: Path) -> None:
 def test_alias_that_holds_itself_is_only_a_value_of_the_wrong_kind(tmp_path: Path) -> None:
     assert rules_problems(tmp_path, "limits: &a [*a]\n") == [
         (
-            "rules.yaml:1:9: limits[0]: expected a mapping of keys to values, found a list; its keys are at_once, burst, "
+            "rules.yaml:1:9: limits[0]: expected a mapping of keys to values, found a list; its keys are "
+            "at_once, burst, "
             "candidate, endpoints, enforce, exempt, from_claim, "
             "from_day, if_missing, name, over, per, quota, rate, reserve, "
             "schedule, tiers, "

@@ -108,7 +108,7 @@ async def test_a_calendar_quota_is_changed_by_another_per_month_and_a_rate_by_a_
         ({"quota": "5/day"}, "#/effect", "has no effect: no such limit"),
         ({"quota": "5/hour"}, "#/quota", "'5/hour' is not a quota; write tokens/day"),
         ({"quota": "0/day"}, "#/quota", "a quota is 1 to"),
-        ({"quota": "5/month", "burst": 5}, "#/burst", "is for limits with a rate"),
+        ({"quota": "5/month", "burst": 5}, "#/burst", "is for limits of another form"),
         ({"quota": "5/month", "zone": "UTC"}, "#/zone", "unknown member"),
     ],
 )
