@@ -330,7 +330,10 @@ ZONE = "is no time zone; write a name of the IANA database, as in Europe/Berlin 
                 "write a rate"
             ),
         ),
-        ("{name: a, per: user, at_once: 4, rate: 9/h}", "2:40: limits[0].at_once: 'rate' is given as well"),
+        (
+            "{name: a, per: user, at_once: 4, rate: 9/h}",
+            "2:40: limits[0].at_once: 'rate' is given as well; write one of the two",
+        ),
         ("{name: a, per: user, at_once: 0}", "2:40: limits[0].at_once: 0 is out of range; write 1 to 1000000"),
         (
             "{name: a, per: user, at_once: 4, tiers: {gold: {rate: 9/h}}}",
