@@ -16,6 +16,10 @@ from gateway.redis.settlements import Settlement, Settlements
 from gateway.redis.slots import Slots, keys_at_once
 
 
+_HEARTBEAT_NUMBERS = 4
+"""What the reply to a heartbeat has before the names of the workers."""
+
+
 class Heartbeat(NamedTuple):
     """The reply to a worker's heartbeat.
 
@@ -198,9 +202,13 @@ class RedisStore:
         """
         if isinstance(reply, StoreUnavailableError):
             raise reply
-        now, workers, present, was_known, *names = reply
+        numbers, names = reply[:_HEARTBEAT_NUMBERS], reply[_HEARTBEAT_NUMBERS:]
+        if len(numbers) < _HEARTBEAT_NUMBERS or any(type(number) is not int for number in numbers):
+            raise StoreUnavailableError(f"unexpected reply to a heartbeat: {reply!r:.80}")
+        now, workers, present, was_known = numbers
         self._clock.update(now, sent)
-        self.slots.hear(now, [name.decode() for name in names], was_known=bool(was_known))
+        known = [name.decode(errors="replace") for name in names if isinstance(name, bytes)]
+        self.slots.hear(now, known, was_known=bool(was_known))
         self.send()
         return Heartbeat(workers, present, bool(was_known))
 
