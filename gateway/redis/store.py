@@ -15,7 +15,6 @@ from gateway.redis.scripts import Call, call_heartbeat, call_reconcile, call_tak
 from gateway.redis.settlements import Settlement, Settlements
 from gateway.redis.slots import Slots, keys_at_once
 
-
 _HEARTBEAT_NUMBERS = 4
 """What the reply to a heartbeat has before the names of the workers."""
 
