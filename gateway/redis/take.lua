@@ -24,7 +24,7 @@ for _, charge in ipairs(charges) do
 end
 
 -- Requests in flight that count: those of the worker that asks, and of workers that were in the fleet when that one last
--- saw it or that joined later. The rest died, and is removed.
+-- saw it or that joined later. The rest died, and is removed; so is what this worker wrote before it joined again.
 local in_flight, own, stored, me, is_stale = {}, {}, {}, nil, nil
 if ARGV[2] then
   local deadline, seen_at, names, numbers
@@ -32,6 +32,7 @@ if ARGV[2] then
   is_stale = now > deadline
   local alive = {}
   for _, name in ipairs(names) do alive[name] = true end
+  local my_name = match(me, ' (.+)$')
   for at = 1, #numbers, 2 do
     local k, others = numbers[at], 0
     own[k] = numbers[at + 1]
@@ -40,9 +41,9 @@ if ARGV[2] then
       local joined, name = match(fields[f], '^(%d+) (.+)$')
       if fields[f] == me then
         stored[k] = tonumber(fields[f + 1])
-      elseif joined and (alive[name] or tonumber(joined) > seen_at) then
+      elseif joined and (alive[name] or tonumber(joined) > seen_at) and name ~= my_name then
         others = others + tonumber(fields[f + 1])
-      else
+      elseif not is_stale then
         call('HDEL', KEYS[k], fields[f])
       end
     end

@@ -197,6 +197,26 @@ async def test_a_call_that_redis_carries_out_too_late_leaves_nothing_behind() ->
         assert (await opened.check([one])).allowed
 
 
+async def test_what_a_worker_wrote_before_it_joined_again_counts_no_more() -> None:
+    """Redis has lost its data, and the worker a check later than that."""
+    one, other = at_once(most=5), at_once(most=5)
+    async with redis_server() as redis, redis_store(redis.url) as first, redis_store(redis.url) as second:
+        for store in (first, second):
+            await heartbeat(store)
+        held = [await first.take([one]), await first.take([one])]
+        with Redis(port=redis.port) as client:
+            client.flushall()
+        held.append(await first.take([one]))  # written as the worker that it was
+        await heartbeat(first)
+        await heartbeat(second)
+        held.append(await first.take([one]))
+        assert (await second.take([Demand(other.key, other.charge.with_cost(0))])).owed == (4,)
+        for decision in held:
+            first.release([one], decision)
+        first.send()
+        await none_is_left(redis)
+
+
 @pytest.mark.parametrize("policy", [FailurePolicy.WHOLE, FailurePolicy.LOCAL])
 @pytest.mark.parametrize(("most", "workers", "share"), [(10, 4, 2), (3, 4, 1), (8, 1, 8)])
 def test_without_redis_a_worker_has_its_share_and_at_least_one(
