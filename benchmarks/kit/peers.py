@@ -38,6 +38,15 @@ FIVE_LEVELS = replace(
         "attributes": ", attributes: {org: X-User-Id, team: X-User-Id}",
     },
 )
+MEASURED, AT_ONCE = (
+    replace(
+        GATEWAY,
+        name=f"gateway, {what}",
+        files=(*GATEWAY.files, file),
+        values={**GATEWAY.values, "rules": file},
+    )
+    for what, file in (("measured cost", "measured.yaml"), ("requests at once", "at_once.yaml"))
+)
 NGINX = Peer(
     "nginx",
     programs=("nginx",),

@@ -17,6 +17,7 @@ from benchmarks.limit_cost import limit_cost
 from benchmarks.override_file import override_file
 from benchmarks.refusal_cost import refusal_cost
 from benchmarks.replay_speed import replay_speed
+from benchmarks.settlement_cost import settlement_cost
 from tests.kit.process import run
 from tests.untraced import untraced
 
@@ -117,3 +118,8 @@ def test_the_replay_of_an_access_log(tmp_path: Path) -> None:
 async def test_what_more_levels_cost() -> None:
     report = await smoke(level_cost)
     assert rows(report.tables[0]) == ["gateway", "gateway, five levels"]
+
+
+async def test_what_settling_at_the_end_costs() -> None:
+    report = await smoke(settlement_cost)
+    assert rows(report.tables[0]) == ["gateway", "gateway, measured cost", "gateway, requests at once"]
