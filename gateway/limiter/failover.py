@@ -101,7 +101,7 @@ class FailoverLimiter:
         decision = self.fallback.take([demands[position] for position in counted], self.in_flight)
         outcome = Outcome.ALLOWED if decision.allowed else Outcome.REFUSED
         spread = _spread(decision, counted, len(demands))
-        self._store.slots.hold(demands, spread)
+        self._store.slots.hold_untold(demands, spread)
         return Verdict(outcome, True, spread)
 
     def settle(self, demands: Sequence[Demand], verdict: Verdict, difference: int) -> None:

@@ -244,6 +244,7 @@ class Recovery:
         fallback, loop = self._fallback, asyncio.get_running_loop()
         fallback.freeze()
         try:
+            self._store.slots.rewrite()  # which goes out with the heartbeats below, before anybody decides on them
             await self._reconcile(first=True)
             deadline = loop.time() + MAX_WAIT
             since = self._last_known.clock() - int(2 * PROBE_INTERVAL * 1_000_000)
@@ -259,6 +260,7 @@ class Recovery:
         self._last_known.forget()
         fallback.hand_back()
         self._store.slots.rewrite()  # what happened to its own requests meanwhile, Redis does not know
+        self._store.send()
         self._observer.redis_back(self._breaker.close(monotonic()) / 1_000_000)
 
     async def _reconcile(self, *, first: bool = False) -> None:

@@ -172,10 +172,11 @@ class ClusterStore(RedisStore):
         self._note_lost([each for each in settled if each.debt.key in lost_keys])
         found: list[_Parts] = [{} for _ in checks]
         taken = replies[len(debts) :]
-        for keys, reply in zip(untrue.values(), taken[len(parts) :], strict=True):
-            self._read([], reply, sent, keys)
-        for slot, part, more, reply in zip(slots.values(), parts, of_slot.values(), taken, strict=False):
-            for (number, positions), decision in zip(slot.items(), self._read(part, reply, sent, more), strict=True):
+        for call, keys, reply in zip(takes[len(parts) :], untrue.values(), taken[len(parts) :], strict=True):
+            self._read(call, [], reply, sent, keys)
+        for call, slot, part, more, reply in zip(takes, slots.values(), parts, of_slot.values(), taken, strict=False):
+            read = self._read(call, part, reply, sent, more)
+            for (number, positions), decision in zip(slot.items(), read, strict=True):
                 found[number][tuple(positions)] = decision
         to_refund: list[_Refund] = []
         decisions = [_join(demands, each, to_refund) for demands, each in zip(checks, found, strict=True)]

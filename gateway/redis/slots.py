@@ -9,10 +9,10 @@ the fleet does, each worker says with its checks who was in the fleet at its las
 import json
 import secrets
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 
 from gateway.limits.bucket import Decision, Demand
-from gateway.limits.in_flight import InFlight
+from gateway.limits.in_flight import InFlight, slots
 from gateway.redis.clock import StoreClock
 
 STALE = 1_000_000
@@ -43,7 +43,9 @@ class Slots:
         self._joined_at = 0
         self._seen_at = 0
         self._names: tuple[str, ...] = ()
-        self._untrue: dict[bytes, int] = {}  # from when on the number may be written
+        self._untrue: dict[bytes, None] = {}
+        self._doubtful: dict[bytes, int] = {}  # from when on no call may change the number; the first is the earliest
+        self._told: set[bytes] = set()  # where Redis may have a number
         self._rewritten_at = 0
 
     def hear(self, now: int, names: Sequence[str], *, was_known: bool) -> None:
@@ -65,30 +67,22 @@ class Slots:
     def rewrite(self) -> None:
         """Have all numbers written again."""
         self._rewritten_at = self._clock()
-        self.mark(self.in_flight)
-
-    def mark(self, keys: Iterable[bytes], *, later: bool = False) -> None:
-        """Note that the numbers in Redis are not the true ones.
-
-        Args:
-            keys: Of which buckets.
-            later: Whether a call that was sent may still change them.
-        """
-        since = self._clock() + STALE + STALE // 10 if later else 0
-        for key in keys:
-            self._untrue[key] = max(since, self._untrue.get(key, 0))
+        self._untrue.update(dict.fromkeys([*self.in_flight, *self._told]))
 
     @property
     def is_due(self) -> bool:
         """Whether there is a number to write now."""
-        return bool(self._untrue) and min(self._untrue.values()) <= self._clock()
+        return bool(self._untrue) or (bool(self._doubtful) and next(iter(self._doubtful.values())) <= self._clock())
 
     def take_due(self) -> list[bytes]:
         """The buckets whose numbers are to be written now; they count as true from here on."""
-        if not self._untrue:
-            return []
-        now = self._clock()
-        due = list(islice((key for key, since in self._untrue.items() if since <= now), _MOST))
+        if self._doubtful:
+            now = self._clock()
+            over = list(takewhile(lambda key: self._doubtful[key] <= now, self._doubtful))
+            for key in over:
+                del self._doubtful[key]
+            self._untrue.update(dict.fromkeys(over))
+        due = list(islice(self._untrue, _MOST))
         for key in due:
             del self._untrue[key]
         return due
@@ -98,16 +92,43 @@ class Slots:
         if decision.allowed:
             self.in_flight.hold(demands, decision)
 
+    def hold_untold(self, demands: Sequence[Demand], decision: Decision) -> None:
+        """A request was allowed without Redis, which has yet to count it."""
+        if decision.allowed:
+            self.in_flight.hold(demands, decision)
+            self._untrue.update((key, None) for key, _ in slots(demands, decision))
+
     def release(self, demands: Sequence[Demand], decision: Decision) -> None:
         """A request has ended, or was allowed in vain."""
-        self.mark(self.in_flight.release(demands, decision))
+        for key in self.in_flight.release(demands, decision):
+            if key in self._told or self.in_flight.count(key):
+                self._untrue[key] = None
+            else:
+                self._untrue.pop(key, None)  # it began and ended without Redis
+
+    def heard(self, keys: Iterable[bytes], *, is_written: bool) -> None:
+        """Redis has replied to a call about these buckets.
+
+        Args:
+            keys: The buckets.
+            is_written: Whether it wrote the numbers; it does not if the call was late by its clock.
+        """
+        for key in keys:
+            if not is_written:
+                self._untrue[key] = None
+            elif not (self.in_flight.count(key) or key in self._untrue or key in self._doubtful):
+                self._told.discard(key)
 
     def doubt(self, keys: Iterable[bytes]) -> None:
         """A call about these buckets has failed, and may have been executed, or may yet be."""
-        self.mark(keys, later=True)
+        since = self._clock() + STALE + STALE // 10
+        for key in keys:
+            self._doubtful.pop(key, None)
+            self._doubtful[key] = since
 
     def argument(self, positions: dict[bytes, int]) -> str:
         """What take.lua has to know, for buckets at these positions among its keys."""
+        self._told.update(positions)
         own = [number for key, place in positions.items() for number in (place, self.in_flight.count(key))]
         me = f"{self._joined_at} {self.name}"
         return json.dumps([me, self._clock() + STALE, self._seen_at, self._names, own], separators=(",", ":"))

@@ -13,7 +13,7 @@ from gateway.redis.config_check import check_config
 from gateway.redis.errors import StoreUnavailableError
 from gateway.redis.scripts import Call, call_heartbeat, call_reconcile, call_take
 from gateway.redis.settlements import Settlement, Settlements
-from gateway.redis.slots import Slots, keys_at_once
+from gateway.redis.slots import STALE, Slots, keys_at_once
 
 _HEARTBEAT_NUMBERS = 4
 """What the reply to a heartbeat has before the names of the workers."""
@@ -116,12 +116,14 @@ class RedisStore:
         sent = monotonic()
         calls = [call_reconcile(self._buckets, [each.debt for each in settled])] if settled else []
         untrue = self.slots.take_due()
+        take = None
         if checks or untrue:
-            calls.append(call_take(self._buckets, checks, self._clock(), self.slots.argument, untrue))
+            take = call_take(self._buckets, checks, self._clock(), self.slots.argument, untrue)
+            calls.append(take)
         replies = await self._client.run(calls)
         if settled and isinstance(replies[0], StoreUnavailableError):
             self._note_lost(settled)
-        return self._read(checks, replies[-1], sent, untrue) if checks or untrue else []
+        return [] if take is None else self._read(take, checks, replies[-1], sent, untrue)
 
     def settle(self, debts: Iterable[Debt]) -> None:
         """Charge or refund what ended requests cost more or less than was charged, with one of the next round trips.
@@ -141,22 +143,28 @@ class RedisStore:
             self._on_lost(lost)
 
     def _read(
-        self, checks: Sequence[Check], reply: Reply, sent: int, untrue: Sequence[bytes] = ()
+        self, call: Call, checks: Sequence[Check], reply: Reply, sent: int, untrue: Sequence[bytes] = ()
     ) -> list[Decision | StoreUnavailableError]:
         """Decisions from a reply of take.lua, by the law that it mirrors. What they hold is counted from here on."""
+        counts_at_once = len(call.arguments) > 1
         if isinstance(reply, StoreUnavailableError):
-            self.slots.doubt([*keys_at_once(checks), *untrue])
+            if counts_at_once:
+                self.slots.doubt([*keys_at_once(checks), *untrue])
             return [reply] * len(checks)
         now = reply[0]
+        expected = self._clock() - (monotonic() - sent)
         self._clock.update(now, sent)
         decisions: list[Decision | StoreUnavailableError] = []
         at = 1
         for demands in checks:
             end = at + len(demands)
             decision = judge(demands, reply[at:end], now)
-            self.slots.hold(demands, decision)
+            if counts_at_once:
+                self.slots.hold(demands, decision)
             decisions.append(decision)
             at = end
+        if counts_at_once:
+            self.slots.heard([*keys_at_once(checks), *untrue], is_written=now <= expected + STALE)
         return decisions
 
     async def reconcile(self, debts: Sequence[Debt]) -> Sequence[int]:

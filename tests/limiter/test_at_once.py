@@ -18,8 +18,10 @@ from gateway.limits.at_once import AtOnce
 from gateway.limits.bucket import Charge, Decision, Demand, FailurePolicy, Quota
 from gateway.limits.in_flight import InFlight
 from gateway.redis.clock import StoreClock
+from gateway.redis.slots import STALE, Slots
 from gateway.redis.store import RedisStore
 from tests.redis.builders import demand, limiter, redis_store
+from tests.redis.fault_proxy import fault_proxy
 from tests.redis_server import RedisServer, redis_server
 from tests.waiting import eventually, until
 
@@ -215,6 +217,57 @@ async def test_what_a_worker_wrote_before_it_joined_again_counts_no_more() -> No
             first.release([one], decision)
         first.send()
         await none_is_left(redis)
+
+
+async def test_a_step_of_redis_clock_leaves_no_number_unwritten() -> None:
+    """The first call after it comes too late by that clock, and changes no number; the next one does."""
+    async with redis_server() as redis, redis_store(redis.url) as store:
+        await heartbeat(store)
+        store._clock._offset -= 2 * STALE
+        assert (await store.take([at_once()])).allowed
+
+        async def is_counted() -> bool:
+            return sum(numbers(redis).get(b"gateway:bucket:a", Counter()).values()) == 1
+
+        await eventually(is_counted)
+
+
+async def test_what_was_decided_without_redis_is_told_to_it_at_the_next_heartbeat() -> None:
+    """Also where Redis was not even asked, because the call before hung."""
+    async with (
+        redis_server() as redis,
+        fault_proxy(redis.port) as faulty,
+        limiter(faulty.url, deadline=0.05) as opened,
+    ):
+        assert (await opened.check([demand("warm")])).allowed
+        faulty.is_hung = True
+        hanging = asyncio.ensure_future(opened.check([demand("first")]))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        second = await opened.check([at_once()])
+        faulty.is_hung = False
+        await hanging
+        assert (second.allowed, second.degraded, opened.is_degraded) == (True, True, False)
+
+        async def is_counted() -> bool:
+            return sum(numbers(redis).get(b"gateway:bucket:a", Counter()).values()) == 1
+
+        await eventually(is_counted)
+        opened.settle([at_once()], second, 0)
+        await none_is_left(redis)
+
+
+def test_what_begins_and_ends_in_an_outage_leaves_nothing_to_tell() -> None:
+    """However many users there are."""
+    slots = Slots(StoreClock())
+    for user in range(100):
+        one = at_once(f"u{user}")
+        allowed = Decision(True, 0, (0,), ())
+        slots.hold_untold([one], allowed)
+        assert slots.is_due
+        slots.release([one], allowed)
+    assert not slots.is_due
+    assert slots.take_due() == []
 
 
 @pytest.mark.parametrize("policy", [FailurePolicy.WHOLE, FailurePolicy.LOCAL])
