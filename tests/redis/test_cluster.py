@@ -9,7 +9,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
-from gateway.limits.bucket import Quota
+from gateway.limits.at_once import AtOnce
+from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.debt import Debt, settle
 from gateway.limits.limit import Candidate, Limit
 from gateway.limits.rate import Rate
@@ -52,6 +53,7 @@ async def test_a_cluster_keeps_every_guarantee(nodes: list[RedisServer]) -> None
     async with cluster_store(nodes) as store:
         await keep(store, nodes)
         await keep_settlements(store)
+        await keep_requests_at_once(store, nodes)
 
 
 async def keep_a_reserve(store: ClusterStore) -> None:
@@ -74,11 +76,36 @@ async def keep_settlements(store: ClusterStore) -> None:
     async def are_settled() -> bool:
         reads = [each._replace(charge=each.charge.with_cost(0)) for each in (*most, *least)]
         owed = (await store.take(reads)).owed
-        return [-(-each // HOUR) for each in owed] == [10] * 6 + [2] * 6
+        return [-(-each // HOUR) for each in owed] == [42] * 6 + [2] * 6
 
     await eventually(are_settled)
     owed = await store.reconcile([Debt(key, charge.quota, 0) for key, charge in most])
     assert [-(-each // HOUR) for each in owed] == [42] * 6
+
+
+async def keep_requests_at_once(store: ClusterStore, nodes: list[RedisServer]) -> None:
+    """They are counted in any slot, and what a refusal in another slot took is given back."""
+    await store.send_heartbeat(store.heartbeat(store.slots.name, expiry=0))
+    many = [Demand(b"once%d" % number, Charge.of("once", Quota(AtOnce(), 1))) for number in range(6)]
+    held = await store.take(many)
+    over = await store.take(many[3:])
+    assert (held.allowed, over.allowed, over.owed) == (True, False, (1,) * 3)
+    store.release(many, held)
+    full = demand("full", burst=1)
+    assert (await store.take([full])).allowed
+    assert (await store.take([full, *many])).refused == (0,)
+    assert len(store.slots.in_flight) == 0
+
+    async def none_is_left() -> bool:
+        store.send()
+        found = 0
+        for node in nodes:
+            async with Redis(port=node.port) as client:
+                found += len([key async for key in client.scan_iter("*once*")])
+        return found == 0
+
+    await eventually(none_is_left)
+    assert (await store.take(many)).allowed
 
 
 async def keep(store: ClusterStore, nodes: list[RedisServer]) -> None:
