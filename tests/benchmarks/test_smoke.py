@@ -21,7 +21,12 @@ from benchmarks.settlement_cost import settlement_cost
 from tests.kit.process import run
 from tests.untraced import untraced
 
-EVERYWHERE = frozenset({"gateway", "gateway without limits", "gateway, five levels", "plain aiohttp + Redis"})
+EVERYWHERE = frozenset(
+    {
+        *("gateway", "gateway without limits", "gateway, five levels"),
+        *("gateway, measured cost", "gateway, requests at once", "plain aiohttp + Redis"),
+    }
+)
 """Peers that need nothing but what the tests need anyway."""
 
 
