@@ -72,7 +72,7 @@ def call_take(
     charges = []
     packed = []
     at_once: dict[bytes, int] = {}
-    count = 0
+    count, counts_at_once = 0, False
     for demands in checks:
         numbers: list[int] = []
         for key, charge in demands:
@@ -82,14 +82,14 @@ def call_take(
                 starts = () if quota.calendar is None else quota.calendar.around(now)
                 enforced = 1 if charge.enforced else 0
                 interval = 0 if quota.at_once else quota.interval
+                counts_at_once = counts_at_once or quota.at_once
                 charges.append((interval, charge.ceiling, charge.due, enforced, *starts))
                 position = charge_positions[id(charge)] = len(charges)
-            place = key_positions.setdefault(key, len(key_positions) + 1)
-            numbers += (place, position)
-            if charge.quota.at_once:
-                at_once[key] = place
+            numbers += (key_positions.setdefault(key, len(key_positions) + 1), position)
         packed.append(numbers)
         count += len(demands)
+    if counts_at_once:  # looked for only then: no other request pays for it
+        at_once = {key: key_positions[key] for each in checks for key, charge in each if charge.quota.at_once}
     for key in untrue:
         at_once[key] = key_positions.setdefault(key, len(key_positions) + 1)
     arguments = [_encode((charges, packed)), *([slots(at_once)] if at_once else ())]
