@@ -60,12 +60,14 @@ class DecisionGroup:
         rows: The rows that count them.
         refused_by: The limits that refused them, and the positions of their demands.
         account: What they were charged to; None if nothing was charged.
+        priced: The position of a demand that was charged, of which all have the same cost.
         times: How many there were.
     """
 
     rows: Sequence[Row]
     refused_by: Sequence[tuple[str, int]]
     account: Account | None
+    priced: int = 0
     times: int = 0
 
 
@@ -137,7 +139,7 @@ class Rollup:
         group.times += 1
         account = group.account
         if account is not None:
-            cost = demands[0].charge.cost
+            cost = demands[group.priced].charge.cost
             if cost:
                 self._spending.charge(account, caller.digest, cost)
         elif group.refused_by:
@@ -156,8 +158,8 @@ class Rollup:
             refused: Positions of the demands that were not charged.
             cost: Tokens.
         """
-        names = [charge.limit for position, (_, charge) in enumerate(demands) if position not in refused]
-        account = self._account(endpoint, [name for name in names if not is_candidate(name)])
+        charged = [position for position in range(len(demands)) if position not in refused]
+        account = self._account(endpoint, [demands[position].charge.limit for position in _priced(demands, charged)])
         if account is not None and cost:
             self._spending.charge(account, caller.digest, cost)
 
@@ -174,12 +176,13 @@ class Rollup:
             if key in self._groups:
                 return self._groups[key]
             endpoint, tier, refused_by, by_limit = MORE, "", [], [(MORE, each) for _, each in by_limit]
-        paying = by_limit if outcome == "allowed" else []
-        charged = [limit for limit, each in paying if each == "allowed" and not is_candidate(limit)]
+        paying = enumerate(by_limit if outcome == "allowed" and endpoint != MORE else ())
+        priced = _priced(demands, [position for position, (_, each) in paying if each == "allowed"])
+        charged = [demands[position].charge.limit for position in priced]
         rows = [Row(endpoint, "", tier, outcome), *(Row(endpoint, limit, tier, each) for limit, each in by_limit)]
         is_measured = self._book.current.is_measured(endpoint)  # what it costs is counted when it has ended
         account = None if is_measured else self._account(endpoint, charged)
-        group = self._groups[key] = DecisionGroup(rows, refused_by, account)
+        group = self._groups[key] = DecisionGroup(rows, refused_by, account, priced[0] if priced else 0)
         return group
 
     def _account(self, endpoint: str, limits: Sequence[str]) -> Account | None:
@@ -212,6 +215,15 @@ class Rollup:
             return None
         hits = [Hit(limit, digest.decode(), times) for (limit, digest), times in callers.top(self._top_callers)]
         return Batch(uuid4(), minute, counts, hits, spent)
+
+
+def _priced(demands: Sequence[Demand], charged: Sequence[int]) -> list[int]:
+    """The positions of demands that were charged the request's cost: no candidates, and no requests at once."""
+    return [
+        position
+        for position in charged
+        if not is_candidate(demands[position].charge.limit) and not demands[position].charge.quota.at_once
+    ]
 
 
 def _limit_outcome(charge: Charge, outcome: str, *, is_refused: bool) -> str:

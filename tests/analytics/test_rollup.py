@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from gateway.analytics.batch import Batch, Row
 from gateway.analytics.rollup import MORE, Rollup
+from gateway.limits.at_once import AtOnce
+from gateway.limits.bucket import Quota
 from gateway.limits.caller import Caller
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Identity
@@ -112,6 +114,19 @@ def test_what_is_known_only_afterwards_is_counted_when_it_is_known() -> None:
     batch = cut(counting)
     assert sorted(map(tuple, batch.spent)) == [("orders", "each", digest, 307), ("orders", "shadow", digest, 7)]
     assert batch.counts[Row("orders", "each", "", "allowed")] == 3
+
+
+def test_requests_at_once_have_no_price_and_are_counted_like_any_limit() -> None:
+    at_once = Limit("at-once", ("user",), Quota(AtOnce(), 2))
+    rules = book(at_once, EACH)
+    counting = rollup(rules)
+    who = caller("ana")
+    demands = with_weight(rules.current.demands(rules.current.default, who), 5)
+    counting.count("default", who, demands, "allowed", ())
+    counting.count("default", who, demands, "refused", (0,))
+    batch = cut(counting)
+    assert [tuple(spent) for spent in batch.spent] == [("default", "each", who.digest.decode(), 5)]
+    assert batch.counts[Row("default", "at-once", "", "refused")] == 1
 
 
 def test_a_reload_in_between_loses_nothing_of_what_was_charged() -> None:
