@@ -90,7 +90,7 @@ class CheckLimitApi:
         return [web.post("/api/v1/check-limit", self._check)]
 
     async def _check(self, request: web.Request) -> web.Response:
-        if not belongs(address_of(request), self._open_to):
+        if not self._open_to or not belongs(address_of(request), self._open_to):
             await authorize(request, self._guard, Scope.CHECK)
         body = await read_json_body(request)
         asked = body.objects("items", MAX_ITEMS) if "items" in body else [body]
