@@ -102,8 +102,8 @@ class Bench:
 
         async def once() -> Sample:
             warm_up = min(1.0, self.seconds)
-            await self.load(peer.port, connections=connections, seconds=warm_up, users=users)
-            if (found := await ask(peer.port, "0")) != status:
+            await self.load(peer.port, connections=connections, seconds=warm_up, users=users, question=peer.question)
+            if (found := await ask(peer.port, "0", peer.question)) != status:
                 raise RuntimeError(f"the status is {found} instead of {status.value}")
             sample = await measure(peer, self.load, connections=connections, seconds=self.seconds, users=users)
             refused = 0.0 if status is HTTPStatus.OK else 1.0

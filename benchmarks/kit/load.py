@@ -37,15 +37,47 @@ class Load(NamedTuple):
     p99: float
 
 
+class Question(NamedTuple):
+    """What services ask with a POST, instead of requesting an order.
+
+    Attributes:
+        path: Where they ask.
+        body: In JSON; ``@user@`` stands for the user.
+    """
+
+    path: str
+    body: str
+
+    def encode(self, port: int, user: str) -> bytes:
+        """The request."""
+        body = self.body.replace("@user@", user)
+        head = f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def request(port: int, user: str, question: Question | None = None) -> bytes:
+    """A request in the name of a user: of an order, or with a question."""
+    if question is not None:
+        return question.encode(port, user)
+    return f"GET /v1/orders/7 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-User-Id: {user}\r\n\r\n".encode()
+
+
 class Generator(Protocol):
     """Generates load: `Wrk` or `Python`."""
 
     name: str
 
     async def __call__(
-        self, port: int, *, connections: int, seconds: float, users: int, first: int | None = None
+        self,
+        port: int,
+        *,
+        connections: int,
+        seconds: float,
+        users: int,
+        first: int | None = None,
+        question: Question | None = None,
     ) -> Load:
-        """Request an order in the name of one user after another, starting with user `first`, or a random one."""
+        """Request an order, or ask, in the name of one user after another, from user `first` or a random one."""
 
 
 class Wrk:
@@ -54,10 +86,19 @@ class Wrk:
     name = "wrk"
 
     async def __call__(
-        self, port: int, *, connections: int, seconds: float, users: int, first: int | None = None
+        self,
+        port: int,
+        *,
+        connections: int,
+        seconds: float,
+        users: int,
+        first: int | None = None,
+        question: Question | None = None,
     ) -> Load:
-        numbers = (str(users), str(random.randrange(users) if first is None else first))
+        numbers: tuple[str, ...] = (str(users), str(random.randrange(users) if first is None else first))
         # wrk accepts whole seconds only.
+        if question is not None:
+            numbers += question
         options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(_SCRIPT)]
         async with Process.start("wrk", *options, f"http://127.0.0.1:{port}/v1/orders/7", "--", *numbers) as process:
             await process.ends()
@@ -107,11 +148,17 @@ class Python:
     name = "a Python client, since wrk is not installed: it bounds the throughput, but not the CPU per request"
 
     async def __call__(
-        self, port: int, *, connections: int, seconds: float, users: int, first: int | None = None
+        self,
+        port: int,
+        *,
+        connections: int,
+        seconds: float,
+        users: int,
+        first: int | None = None,
+        question: Question | None = None,
     ) -> Load:
         begin = random.randrange(users) if first is None else first
-        template = "GET /v1/orders/7 HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nX-User-Id: {}\r\n\r\n"
-        requests = (template.format(port, number % users).encode() for number in itertools.count(begin))
+        requests = (request(port, str(number % users), question) for number in itertools.count(begin))
         latencies: list[float] = []
         loop, start = asyncio.get_running_loop(), time.perf_counter()
         clients: list[_Client] = []

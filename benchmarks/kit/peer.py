@@ -11,6 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.kit.load import Question, request
 from benchmarks.kit.machine import CORES, is_running, on
 from benchmarks.kit.programs import ENVIRONMENT, PYTHON, find, version
 from tests.kit.process import ROOT, Process
@@ -63,6 +64,7 @@ class Peer:
         values: For files and commands, in addition to those that all peers have.
         environment: Environment variables of the commands.
         redis: Whether it uses Redis; each peer has a Redis of its own.
+        question: What it is asked with; None if it is a proxy.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Peer:
     values: Mapping[str, object] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     redis: bool = True
+    question: Question | None = None
 
     def missing(self) -> str:
         """The programs that are not installed, as text."""
@@ -89,6 +92,7 @@ class Running(NamedTuple):
     port: int
     leaders: Sequence[int]
     redis: RedisServer | None
+    question: Question | None = None
 
 
 class StartError(Exception):
@@ -134,7 +138,9 @@ async def start(
             with on(cores):
                 starting = Process.start(*(fill(word, known) for word in command), cwd=ROOT, env=environment)
                 processes.append(await stack.enter_async_context(starting))
-        running = Running(peer.name, int(str(known["port"])), [process.pid for process in processes], redis)
+        running = Running(
+            peer.name, int(str(known["port"])), [process.pid for process in processes], redis, peer.question
+        )
         await _wait_until_serving(running, processes)
         yield running
 
@@ -163,11 +169,11 @@ async def _load(port: int, script: str) -> None:
     await writer.wait_closed()
 
 
-async def ask(port: int, user: str) -> int:
+async def ask(port: int, user: str, question: Question | None = None) -> int:
     """The status of one request on a connection of its own."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(f"GET /v1/orders/7 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-User-Id: {user}\r\n\r\n".encode())
+        writer.write(request(port, user, question))
         line = await reader.readline()
     finally:
         writer.close()
@@ -186,7 +192,7 @@ async def _wait_until_serving(running: Running, processes: Sequence[Process]) ->
                         raise StartError(_error_line(process.output))
                 await asyncio.sleep(0.05)
                 try:
-                    result = await ask(running.port, "the first")
+                    result = await ask(running.port, "the first", running.question)
                 except OSError as error:
                     result = error
     except TimeoutError:

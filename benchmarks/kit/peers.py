@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from benchmarks.kit.load import Question
 from benchmarks.kit.peer import Peer
 from benchmarks.kit.programs import PYTHON
 from tests.kit.process import ROOT
@@ -166,6 +167,33 @@ NGINX_DOOR = replace(
     },
     redis=True,
 )
+
+_CHECK = Question("/api/v1/check-limit", '{"user_id": "@user@", "endpoint": "orders", "weight": 1}')
+CHECK_LIMIT, CHECK_LIMIT_COMPILED = (
+    replace(
+        build,
+        name=f"{build.name}, check-limit",
+        files=("gateway_check_limit.yaml", "rules.yaml"),
+        commands=((*build.commands[0][:-1], "@folder@/gateway_check_limit.yaml"),),
+        question=_CHECK,
+    )
+    for build in (GATEWAY, COMPILED)
+)
+RATELIMIT = replace(
+    ENVOY_RATELIMIT,
+    name="envoyproxy/ratelimit, /json",
+    programs=("ratelimit",),
+    files=("ratelimit.yaml",),
+    commands=ENVOY_RATELIMIT.commands[:1],
+    version=("true",),
+    environment={**ENVOY_RATELIMIT.environment, "PORT": "@port@"},
+    question=Question(
+        "/json",
+        '{"domain": "bench", "descriptors": [{"entries": [{"key": "user", "value": "@user@"}]}, '
+        '{"entries": [{"key": "endpoint", "value": "orders"}]}]}',
+    ),
+)
+"""The service without a proxy that asks it. It prints no version."""
 
 PEERS = (NGINX, NGINX_LUA, ENVOY, ENVOY_RATELIMIT, HAPROXY, FASTIFY, PLAIN_AIOHTTP)
 DOORS = (GATEWAY, DOOR, NGINX_DOOR, ENVOY_DOOR, ENVOY_RATE_LIMIT_DOOR, ENVOY_RATELIMIT, NGINX)

@@ -40,7 +40,7 @@ async def measure(peer: Running, load: Generator, *, connections: int, seconds: 
     """Put load on a peer."""
     redis = (peer.redis.pid,) if peer.redis else ()
     before, redis_before, counts_before = usage(*peer.leaders), usage(*redis), await redis_counts(peer.redis)
-    done = await load(peer.port, connections=connections, seconds=seconds, users=users)
+    done = await load(peer.port, connections=connections, seconds=seconds, users=users, question=peer.question)
     after, redis_after, counts = usage(*peer.leaders), usage(*redis), await redis_counts(peer.redis)
     if not done.requests:
         raise RuntimeError("there was no response")

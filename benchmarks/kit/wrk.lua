@@ -2,16 +2,25 @@
 
 local users, user = 1, 0
 local before, after
+local path, body_before, body_after
 
 function init(arguments)
     users = tonumber(arguments[1])
     before = "GET " .. wrk.path .. " HTTP/1.1\r\nHost: " .. wrk.host .. ":" .. wrk.port .. "\r\nX-User-Id: "
     after = "\r\n\r\n"
+    if arguments[3] then
+        path = arguments[3]
+        body_before, body_after = arguments[4]:match("^(.*)@user@(.*)$")
+        wrk.headers["Content-Type"] = "application/json"
+    end
     user = tonumber(arguments[2]) - 1
 end
 
 function request()
     user = (user + 1) % users
+    if path then
+        return wrk.format("POST", path, nil, body_before .. user .. body_after)
+    end
     return before .. user .. after
 end
 

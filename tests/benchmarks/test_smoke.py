@@ -5,12 +5,13 @@ import re
 import sys
 from pathlib import Path
 
+from benchmarks.check_limit_cost import check_limit_cost
 from benchmarks.door_cost import door_cost
 from benchmarks.growth import growth
 from benchmarks.kit.bench import Bench
 from benchmarks.kit.command import Benchmark
 from benchmarks.kit.load import Python
-from benchmarks.kit.peers import BUILDS, DOORS, NGINX, PEERS
+from benchmarks.kit.peers import BUILDS, CHECK_LIMIT, DOORS, NGINX, PEERS, RATELIMIT
 from benchmarks.kit.report import Report
 from benchmarks.level_cost import level_cost
 from benchmarks.limit_cost import limit_cost
@@ -81,6 +82,13 @@ async def test_the_cost_of_a_decision_at_a_door() -> None:
     assert "FAILED" not in str(report)
     assert rows(report.tables[0])[:2] == ["gateway", "the door alone"]
     assert {*rows(report.tables[0]), *skipped(str(report))} == {peer.name for peer in DOORS}
+
+
+async def test_the_cost_of_a_decision_that_a_service_asks_for() -> None:
+    bench = Bench(seconds=0.2, times=1, only=frozenset({CHECK_LIMIT.name}), load=Python(), quick=True, build="pure")
+    report = await check_limit_cost(bench)
+    assert rows(report.tables[0]) == [CHECK_LIMIT.name]
+    assert skipped(str(report)) == [RATELIMIT.name]
 
 
 async def test_growth() -> None:
