@@ -64,7 +64,7 @@ PROBE_INTERVAL = 0.2
 MAX_WAIT = 0.5
 """Seconds to wait for other workers that return."""
 
-WORKER_EXPIRY = 4_500_000
+WORKER_EXPIRY = 4_000_000
 """Microseconds after which a silent worker is removed from the fleet, so that the requests in flight of one that died
 count no longer than six seconds, heartbeats included. Only a worker that had Redis available for so long itself removes
 others: it would have heard them."""
