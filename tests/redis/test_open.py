@@ -10,6 +10,8 @@ import pytest
 import trustme
 from redis.asyncio import Redis
 
+from gateway.limits.at_once import AtOnce
+from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.redis.config_check import (
     EVICTION_OF_QUOTAS,
     NO_EVICTION,
@@ -37,8 +39,8 @@ async def test_redis_behind_a_unix_socket() -> None:
 
 
 _COMMANDS = (
-    "evalsha", "eval", "time", "mget", "set", "del", "zadd", "zrem", "zremrangebyscore", "zcard", "zcount", "pexpire",
-    "select",
+    "evalsha", "eval", "time", "mget", "set", "del", "zadd", "zrem", "zremrangebyscore", "zcount", "zrange", "pexpire",
+    "hgetall", "hset", "hdel", "select",
 )  # fmt: skip
 
 
@@ -56,6 +58,10 @@ async def test_redis_with_an_acl_user_who_may_do_no_more_than_needed() -> None:
                 (False, False),
             ]
             await opened.reset([b"a"])
+            one = Demand(b"one", Charge.of("one", Quota(AtOnce(), 1), refunds=True))
+            held = [await opened.check([one]) for _ in range(2)]
+            assert [(verdict.allowed, verdict.degraded) for verdict in held] == [(True, False), (False, False)]
+            opened.settle([one], held[0], 0)
         assert observer.lost == observer.warnings == []
 
 

@@ -107,7 +107,7 @@ debts = st.builds(
 )  # fmt: skip
 
 
-@settings(examples(_EXAMPLES), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(_EXAMPLES // 3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batch=batches,
     rounds=st.lists(st.lists(debts, min_size=1, max_size=4, unique_by=lambda debt: debt[0]), min_size=1, max_size=3),
