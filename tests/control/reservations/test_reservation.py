@@ -11,7 +11,7 @@ from gateway.limits.bucket import Charge, Decision, Demand, Quota
 from gateway.limits.calendar import DAY, MONTH, WEEK, Calendar, CalendarRate
 from gateway.limits.rate import Rate
 
-rates = st.builds(Quota, st.builds(Rate, st.integers(1, 10**6), st.integers(1, 86_400)), st.integers(1, 10**6))
+rates = st.builds(Quota, st.builds(Rate, st.integers(1, 10**6), st.integers(1, 86_400)), st.integers(1, 10_000))
 calendars = st.sampled_from(
     [Calendar(DAY, ZoneInfo("Europe/Berlin")), Calendar(WEEK, ZoneInfo("UTC"), 7), Calendar(MONTH, ZoneInfo("UTC"), 31)]
 )
