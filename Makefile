@@ -67,7 +67,7 @@ $(COMPILED)/installed: requirements/build.txt requirements/run.txt requirements/
 	@echo "Installing what running and compiling need into $(COMPILED)/ (once)"
 	@$(INSTALL:$(BIN)/%=$(COMPILED)/bin/%) --requirement requirements/build.txt
 	@$(INSTALL_ALL:$(BIN)/%=$(COMPILED)/bin/%) --requirement requirements/run.txt --requirement requirements/compile.txt
-	@echo "Compiling; this takes a minute or two"
+	@echo "Compiling; this takes a few minutes"
 	@rm -rf $(COMPILED)/wheel
 	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(COMPILED)/bin/hatchling build --target wheel --directory $(COMPILED)/wheel
 	@$(COMPILED)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-index --force-reinstall $(COMPILED)/wheel/*.whl

@@ -23,18 +23,14 @@ class Meter:
 
     def read_head(self, headers: RawHeaders) -> RawHeaders:
         """Read the headers of the upstream's response. Returns those that the client may see."""
-        self._costs = ()
         stated = self._cost.header
-        if stated is None:
-            return headers
-        others, costs = [], []
-        for name, value in headers:
-            if name.lower() == stated:
-                costs.append(value)
-            else:
-                others.append((name, value))
-        self._costs = tuple(costs)
-        return others
+        self._costs = tuple([value for name, value in headers if name.lower() == stated])
+        return self.visible(headers)
+
+    def visible(self, headers: RawHeaders) -> RawHeaders:
+        """Those of an upstream's headers that the client may see, be it of a response or of an interim one."""
+        stated = self._cost.header
+        return headers if stated is None else [header for header in headers if header[0].lower() != stated]
 
     def measure(self, status: int, *, was_sent: bool, client_left: bool) -> Measurement:
         """What the request has cost, see `MeasuredCost.measure`.

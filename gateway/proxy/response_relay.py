@@ -57,6 +57,8 @@ class ResponseRelay:
     def interim(self, status: int, reason: bytes, headers: RawHeaders) -> None:
         """Pass on 100 Continue and 103 Early Hints to clients that support them (RFC 9110 section 15.2)."""
         if self._is_http11:
+            if self._exchange.meter is not None:
+                headers = self._exchange.meter.visible(headers)
             lines, _, _ = response_lines(headers, status, keep_rate_limits=self._keep_rate_limits)
             self._out.append(b"\r\n".join([_status_line(status, reason), *lines, b"", b""]))
 

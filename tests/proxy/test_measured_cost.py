@@ -88,6 +88,19 @@ async def test_a_header_states_the_cost_and_clients_never_see_it(fields: list[st
         assert await gateway.spent() == measurement.cost
 
 
+async def test_an_interim_response_states_no_cost_and_shows_none() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Cost: 3\r\n\r\n"
+    async with (
+        upstream(says(early + ends(200, "X-Cost: 7"))) as up,
+        metered(BY_HEADER, up.port) as gateway,
+        Client.connect(gateway.running.port) as client,
+    ):
+        hints = await client.ask(get("/a"))
+        assert (hints.status, hints.one(b"link"), hints.all(b"x-cost")) == (103, b"</a>", [])
+        assert (await client.answer()).all(b"x-cost") == []
+        assert await gateway.measured() == Measurement(20, 7)
+
+
 async def test_an_overrun_is_owed_and_refuses_until_it_is_paid_for() -> None:
     costly = MeasuredCost(estimate=60, at_most=500, header=b"x-cost")
     async with upstream(says(ends(200, "X-Cost: 350"))) as up, metered(costly, up.port) as gateway:
