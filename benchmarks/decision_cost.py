@@ -20,7 +20,9 @@ import uvloop
 from redis.asyncio import Redis
 
 from gateway.limiter.limiter import open_limiter
-from gateway.limits.bucket import Charge, Decision, Demand, Quota, judge
+from gateway.limits.bucket import Decision, judge
+from gateway.limits.charge import Charge, Demand
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.redis.open import connected
 from gateway.redis.poller import Poller

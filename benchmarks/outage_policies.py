@@ -9,7 +9,8 @@ one gateway share a bucket.
 from collections.abc import Sequence
 from random import Random
 
-from gateway.limits.bucket import FailurePolicy, Quota
+from gateway.limits.charge import FailurePolicy
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from tests.kit.fleet_model import FleetModel
 

@@ -12,8 +12,8 @@ from uuid import uuid4
 from gateway.analytics.batch import Batch, Hit, Row, minute_of
 from gateway.analytics.spending import Account, Spending
 from gateway.analytics.top_k import TopK
-from gateway.limits.bucket import Charge, Demand
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Charge, Demand
 from gateway.limits.compiled_limit import digest_in
 from gateway.limits.limit import Limit, is_candidate
 from gateway.limits.rules import RuleBook

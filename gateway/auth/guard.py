@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple, NoReturn
 from gateway.auth.admin_token import AdminVerifier
 from gateway.auth.grant import Grant, Scope
 from gateway.auth.signed_token import TokenRefusedError
-from gateway.limits.bucket import Charge, Demand, Quota, State, take
+from gateway.limits.bucket import State, take
+from gateway.limits.charge import Charge, Demand
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 
 _REFUSAL = Demand(b"", Charge.of("refusals", Quota(Rate(10, 1), 1000)))

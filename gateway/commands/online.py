@@ -14,7 +14,8 @@ from gateway.config.certificates import Certificates, Name
 from gateway.config.key_set import KeySetError, parse_key_set
 from gateway.control.key_sets.fetch import fetch_key_set
 from gateway.control.key_sets.known import FetchError
-from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.charge import Charge, Demand
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.proxy.connector import Connector
 from gateway.proxy.failure_reason import FailureReason

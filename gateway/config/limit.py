@@ -33,11 +33,12 @@ from gateway.config.reader import Value
 from gateway.config.scalar import choice, each, name, text
 from gateway.config.schedule import SCHEDULE, schedule
 from gateway.config.section import Section
-from gateway.limits.bucket import FailurePolicy, Quota, ceiling_of
+from gateway.limits.charge import FailurePolicy, ceiling_of
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.holder import ENDPOINT, Holder, Part
 from gateway.limits.limit import Candidate, Exemption, Limit, Over
 from gateway.limits.priority import Priority, format_part, priority_of
+from gateway.limits.quota import Quota
 
 _AS_READ = ("enforce", "from_claim", "if_missing", "over", "reserve", "when_redis_is_down")
 """Keys whose values a limit takes as they are."""

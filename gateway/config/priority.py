@@ -10,10 +10,11 @@ from gateway.config.node import Node, quote
 from gateway.config.reader import Value, reads, string
 from gateway.config.scalar import choice, text
 from gateway.config.section import Section
-from gateway.limits.bucket import Quota, ceiling_of
+from gateway.limits.charge import ceiling_of
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.limit import Limit
 from gateway.limits.priority import Priority, Reserve, format_part, priority_of
+from gateway.limits.quota import Quota
 
 _PART = r"[0-9]{1,2}(\.[0-9]{1,4})?%"
 

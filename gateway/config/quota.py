@@ -14,9 +14,9 @@ from gateway.config.reader import Value, reads, string
 from gateway.config.scalar import choice, text
 from gateway.config.section import Section
 from gateway.limits.at_once import AtOnce
-from gateway.limits.bucket import Quota
 from gateway.limits.calendar import DAY, MONTH, UNITS, UTC_ZONE, WEEKDAYS, Calendar, CalendarRate, parse_amount
 from gateway.limits.limit import Candidate
+from gateway.limits.quota import Quota
 from gateway.limits.rate import PERIODS, Rate
 
 _LARGEST_BURST = 1_000_000_000_000

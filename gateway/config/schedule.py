@@ -11,8 +11,8 @@ from gateway.config.quota import QUOTA_MEANINGS, burst, even_quota, rate, tiers_
 from gateway.config.reader import Value, reads, string
 from gateway.config.scalar import choice, each
 from gateway.config.section import Section
-from gateway.limits.bucket import Quota
 from gateway.limits.calendar import UTC_ZONE, WEEKDAYS
+from gateway.limits.quota import Quota
 from gateway.limits.schedule import DAY_MINUTES, EVERY_DAY, Scheduled, Span, never_in_force
 
 _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", re.ASCII)

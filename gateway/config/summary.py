@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterable, Sequence
 
 from gateway.config.loader import Loaded
 from gateway.limits.address import name_clients
-from gateway.limits.bucket import Quota
 from gateway.limits.condition import HEADER, Condition
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.holder import name_part
 from gateway.limits.limit import Limit, Missing, Over, format_share
 from gateway.limits.priority import Priority, format_part
+from gateway.limits.quota import Quota
 from gateway.limits.rules import Rules
 from gateway.settings.gateway import Settings
 from gateway.settings.size import format_size

@@ -17,8 +17,8 @@ from gateway.control.reservations.store import ReservationStore
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.address import Network, Unix, belongs, is_one_client, parse_address, parse_clients
-from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Demand
 from gateway.limits.condition import GivenFields
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity

@@ -16,11 +16,11 @@ from gateway.control.tiers import SeenTiers
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome
 from gateway.limits.address import parse_address
-from gateway.limits.bucket import LARGEST
 from gateway.limits.explanation import Explanation, Question, Unserved, as_document
 from gateway.limits.forecast import forecast
 from gateway.limits.identity import Identity
 from gateway.limits.override import BLOCKED
+from gateway.limits.quota import LARGEST
 from gateway.limits.remaining import with_weight
 from gateway.limits.rules import RuleBook, Rules
 

@@ -19,11 +19,12 @@ from gateway.control.target import Target
 from gateway.control.tiers import SeenTiers
 from gateway.limiter.limiter import Limiter
 from gateway.limits.address import clients_in, count_clients, group, is_one_client
-from gateway.limits.bucket import Demand, quota_fields
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Demand
 from gateway.limits.holder import USER, Holder
 from gateway.limits.identity import Identity
 from gateway.limits.limit import live_name
+from gateway.limits.quota import quota_fields
 from gateway.limits.remaining import Remaining, remaining_in, with_weight
 from gateway.limits.rules import RuleBook, Rules
 from gateway.redis.errors import StoreUnavailableError

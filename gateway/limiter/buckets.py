@@ -3,7 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
-from gateway.limits.bucket import Decision, Demand, State, take
+from gateway.limits.bucket import Decision, State, take
+from gateway.limits.charge import Demand
 from gateway.limits.debt import Debt, reconcile
 from gateway.limits.in_flight import InFlight
 

@@ -8,7 +8,8 @@ from gateway.limiter.fallback import Fallback
 from gateway.limiter.last_known import LastKnown
 from gateway.limiter.recovery import Recovery, RedisObserver
 from gateway.limiter.verdict import UNLIMITED, Outcome, Verdict
-from gateway.limits.bucket import Decision, Demand, FailurePolicy
+from gateway.limits.bucket import Decision
+from gateway.limits.charge import Demand, FailurePolicy
 from gateway.limits.debt import settle
 from gateway.limits.in_flight import InFlight
 from gateway.redis.errors import StoreUnavailableError

@@ -22,9 +22,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.limiter.last_known import LastKnown
-from gateway.limits.bucket import LARGEST, Charge, Decision, Demand, FailurePolicy, Quota, State, owe, owing, take
+from gateway.limits.bucket import Decision, State, owe, owing, take
+from gateway.limits.charge import Charge, Demand, FailurePolicy
 from gateway.limits.debt import Debt
 from gateway.limits.in_flight import InFlight
+from gateway.limits.quota import LARGEST, Quota
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ lost its data). Whoever does or notices that calls `forget`.
 from collections.abc import Callable, Sequence
 
 from gateway.limiter.buckets import BucketTable
-from gateway.limits.bucket import Decision, Demand, judge, owe, owing
+from gateway.limits.bucket import Decision, judge, owe, owing
+from gateway.limits.charge import Demand
 
 
 class LastKnown:

@@ -7,7 +7,7 @@ from gateway.limiter.failover import FailoverLimiter
 from gateway.limiter.memory import MemoryLimiter
 from gateway.limiter.recovery import RedisObserver
 from gateway.limiter.verdict import Verdict
-from gateway.limits.bucket import Demand
+from gateway.limits.charge import Demand
 from gateway.limits.in_flight import InFlight
 from gateway.redis.client import RedisClient
 from gateway.redis.clock import StoreClock

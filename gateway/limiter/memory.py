@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.limiter.buckets import BucketTable
 from gateway.limiter.verdict import UNLIMITED, Outcome, Verdict
-from gateway.limits.bucket import Demand
+from gateway.limits.charge import Demand
 from gateway.limits.debt import settle
 from gateway.limits.in_flight import InFlight
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from gateway.limits.bucket import Charge, Quota
+from gateway.limits.charge import Charge
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 
 _MOST_DIGITS = 15

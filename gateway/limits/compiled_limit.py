@@ -5,12 +5,13 @@ from math import ceil
 from typing import NamedTuple
 from urllib.parse import quote
 
-from gateway.limits.bucket import Charge, Quota
 from gateway.limits.caller import MISSING
+from gateway.limits.charge import Charge
 from gateway.limits.claimed_rate import ClaimedCharges
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.limit import Candidate, Limit, Missing, Over, candidate_name
 from gateway.limits.priority import Priority, priority_of
+from gateway.limits.quota import Quota
 
 _AT_ONCE = "+at-once"
 """What the keys of buckets have after the limit's name that count requests in flight."""

@@ -11,7 +11,9 @@ admits nobody until it is paid for and the long-run rate is exact.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gateway.limits.bucket import LARGEST_DEBT, Decision, Demand, Quota, State, owe, owing
+from gateway.limits.bucket import Decision, State, owe, owing
+from gateway.limits.charge import Demand
+from gateway.limits.quota import LARGEST_DEBT, Quota
 
 
 class Debt(NamedTuple):

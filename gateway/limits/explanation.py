@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gateway.limits.address import Address
-from gateway.limits.bucket import Demand, quota_fields
 from gateway.limits.caller import MISSING, Caller
+from gateway.limits.charge import Demand
 from gateway.limits.claimed_rate import Unusable
 from gateway.limits.compiled_limit import digest_in
 from gateway.limits.condition import values_by_name
@@ -17,6 +17,7 @@ from gateway.limits.identification import Attempt
 from gateway.limits.limit import Limit, format_share, is_candidate, live_name
 from gateway.limits.override import BLOCKED, Override
 from gateway.limits.priority import Priority, format_part
+from gateway.limits.quota import quota_fields
 from gateway.limits.rules import Rules
 from gateway.limits.runners_up import Request, RunnerUp, runners_up
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.limits.bucket import Demand
+from gateway.limits.charge import Demand
 
 
 class BucketForecast(NamedTuple):

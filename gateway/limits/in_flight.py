@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from gateway.limits.bucket import Decision, Demand, State
+from gateway.limits.bucket import Decision, State
+from gateway.limits.charge import Demand
 
 
 def slots(demands: Sequence[Demand], decision: Decision) -> Iterator[Demand]:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.limits.bucket import Charge, Decision, Demand
+from gateway.limits.bucket import Decision
+from gateway.limits.charge import Charge, Demand
 
 
 class JointDemands(NamedTuple):

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from gateway.limits.address import Network, belongs
-from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.caller import Caller
+from gateway.limits.charge import FailurePolicy
 from gateway.limits.claimed_rate import ClaimedRate
 from gateway.limits.holder import ENDPOINT, Holder, Part
 from gateway.limits.priority import NO_RESERVE, Reserve
+from gateway.limits.quota import Quota
 from gateway.limits.schedule import Scheduled, in_force
 
 _CANDIDATE = " (candidate)"

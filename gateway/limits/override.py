@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from gateway.limits.address import Network
-from gateway.limits.bucket import Charge, Demand, Quota
 from gateway.limits.caller import MISSING, Caller
+from gateway.limits.charge import Charge, Demand
 from gateway.limits.holder import Holder
 from gateway.limits.limit import live_name
 from gateway.limits.network_map import NetworkMap
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 
 BLOCKED = "(blocked)"

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 
-from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Demand
 from gateway.limits.claimed_rate import Unusable, UnusableClaim
 from gateway.limits.compiled_limit import CompiledLimit, LimitCompiler
 from gateway.limits.condition import NO_FIELDS, RequestFields

@@ -3,13 +3,13 @@
 from typing import Any
 
 from gateway.limits.address import name_clients
-from gateway.limits.bucket import quota_fields
 from gateway.limits.condition import values_by_name
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.holder import document_of
 from gateway.limits.limit import Candidate, Limit, format_share
 from gateway.limits.override import Block
 from gateway.limits.priority import Reserve, format_part
+from gateway.limits.quota import quota_fields
 from gateway.limits.rules import Rules
 
 _QUOTA_FIELDS = ("rate", "burst", "quota", "zone", "from_day", "at_once")

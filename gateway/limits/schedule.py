@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
-from gateway.limits.bucket import Quota
 from gateway.limits.calendar import UTC_ZONE, WEEKDAYS
+from gateway.limits.quota import Quota
 from gateway.limits.rate import MICROSECONDS
 
 DAY_MINUTES = 24 * 60

@@ -6,8 +6,8 @@ from time import perf_counter
 from gateway.auth.cors import Cors
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import UNLIMITED, Outcome, OverLimits, Verdict
-from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Demand
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
 from gateway.limits.identity_source import Rejection, Sender

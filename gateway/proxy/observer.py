@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from gateway.limiter.verdict import Verdict
-from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Demand
 from gateway.limits.claimed_rate import UnusableClaim
 from gateway.limits.identity_source import Rejection
 from gateway.limits.measured_cost import Measurement

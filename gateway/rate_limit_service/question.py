@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from gateway.limits.address import Address, parse_address, parse_clients
-from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Demand
 from gateway.limits.compiled_limit import digest_in
 from gateway.limits.condition import GivenFields
 from gateway.limits.endpoint import DEFAULT, METHODS, Endpoint

@@ -14,8 +14,9 @@ from google.protobuf.message import DecodeError
 
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import UNLIMITED, Outcome, OverLimits, Verdict
-from gateway.limits.bucket import Decision, Demand
+from gateway.limits.bucket import Decision
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Demand
 from gateway.limits.identity import Identity
 from gateway.limits.remaining import with_weight
 from gateway.limits.rules import RuleBook, Rules

@@ -20,7 +20,7 @@
 local call, fmod, ceil, min, max = redis.call, math.fmod, math.ceil, math.min, math.max
 local match, format = string.match, string.format
 
-local LARGEST_DEBT = 2251799813685248  -- as in gateway/limits/bucket.py
+local LARGEST_DEBT = 2251799813685248  -- as in gateway/limits/quota.py
 
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])

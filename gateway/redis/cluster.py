@@ -22,7 +22,8 @@ from redis.asyncio.cluster import RedisCluster
 from redis.crc import key_slot
 from redis.exceptions import NoScriptError, RedisError
 
-from gateway.limits.bucket import Decision, Demand
+from gateway.limits.bucket import Decision
+from gateway.limits.charge import Demand
 from gateway.limits.debt import Debt
 from gateway.redis.client import SCAN_COUNT, HandlePage, RedisClient, Reply, checked, evalsha, evaluate
 from gateway.redis.clock import StoreClock, monotonic

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
-from gateway.limits.bucket import Decision, Demand
+from gateway.limits.bucket import Decision
+from gateway.limits.charge import Demand
 from gateway.redis.errors import StoreUnavailableError, unavailable
 
 Check = Sequence[Demand]

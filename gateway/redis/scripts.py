@@ -10,7 +10,7 @@ from importlib.resources import files
 from json import JSONEncoder
 from typing import NamedTuple
 
-from gateway.limits.bucket import Demand
+from gateway.limits.charge import Demand
 from gateway.limits.debt import Debt
 
 

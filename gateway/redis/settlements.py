@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from gateway.limits.bucket import LARGEST_DEBT
 from gateway.limits.debt import Debt
+from gateway.limits.quota import LARGEST_DEBT
 
 _MOST = 128
 """Buckets settled in one round trip, which also carries checks: they should not wait for it."""

@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Iterable, Sequence
 from itertools import islice, takewhile
 
-from gateway.limits.bucket import Decision, Demand
+from gateway.limits.bucket import Decision
+from gateway.limits.charge import Demand
 from gateway.limits.in_flight import InFlight, slots
 from gateway.redis.clock import StoreClock
 

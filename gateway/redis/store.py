@@ -4,7 +4,8 @@ from asyncio import Future
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from gateway.limits.bucket import Decision, Demand, judge
+from gateway.limits.bucket import Decision, judge
+from gateway.limits.charge import Demand
 from gateway.limits.debt import Debt
 from gateway.redis.client import RedisClient, Reply
 from gateway.redis.clock import StoreClock, monotonic

@@ -12,8 +12,9 @@ from gateway.config.diagnostic import Diagnostic
 from gateway.config.given_caller import GivenCaller
 from gateway.config.rule_test import Expectation, RuleTest, Step
 from gateway.limiter.verdict import OverLimits
-from gateway.limits.bucket import Charge, Decision, Demand, State, take
+from gateway.limits.bucket import Decision, State, take
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Charge, Demand
 from gateway.limits.condition import GivenFields
 from gateway.limits.duration import format_duration
 from gateway.limits.endpoint import Endpoint

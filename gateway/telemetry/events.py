@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 from gateway.limiter.verdict import Outcome, Verdict
-from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Demand
 from gateway.limits.claimed_rate import Unusable, UnusableClaim
 from gateway.limits.identity_source import Rejection
 from gateway.limits.measured_cost import Measurement, Unmeasured

@@ -5,21 +5,22 @@ read once a second, and at each scrape, from callables that the composition root
 """
 
 import asyncio
-import math
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
-from gateway.limits.bucket import Decision, Demand, Quota
+from gateway.limits.bucket import Decision
+from gateway.limits.charge import Demand
 from gateway.limits.identity_source import REASONS
 from gateway.limits.limit import Limit, Over, candidate_name
 from gateway.limits.measured_cost import Measurement
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.telemetry import definitions
 from gateway.telemetry.definitions import MetricDefinition, MetricType
 from gateway.telemetry.exposition import Snapshot, exposition
-from gateway.telemetry.shared_memory import SeriesKey, SharedCounters
+from gateway.telemetry.series import Series
+from gateway.telemetry.shared_memory import SharedCounters
 
 Cause = Literal["start", "death", "restart"]
 """Why a worker was started: with the gateway; because the previous one died; in a rolling restart."""
@@ -60,6 +61,7 @@ class Metrics:
         self._all_counters = counters
         self._workers = workers
         self._counters = counters[index]
+        self._series = Series(self._counters)
         self._cells = self._counters.cells
         self._requests: dict[tuple[str, str, int], int] = {}
         self._durations: dict[str, Callable[[float], None]] = {}
@@ -67,17 +69,17 @@ class Metrics:
         self._nearly_spent: dict[str, int] = {}
         self._upstreams: dict[str, Callable[[float], None]] = {}
         self._updates: list[Callable[[], None]] = []
-        self._clear_gauges()
+        self._series.clear_gauges()
         self._start_at_zero()
-        self.store_took = self._histogram(definitions.STORE_SECONDS)
-        self.store_checks = self._histogram(definitions.STORE_CHECKS)
-        self._count(definitions.STARTS, cause)
+        self.store_took = self._series.histogram(definitions.STORE_SECONDS)
+        self.store_checks = self._series.histogram(definitions.STORE_CHECKS)
+        self._series.count(definitions.STARTS, cause)
         self.watch(definitions.CPU, time.process_time)
 
     def expect_bad_requests(self, reasons: Iterable[str]) -> None:
         """Create the series of these reasons at zero."""
         for reason in reasons:
-            self._cell(definitions.BAD_REQUESTS, reason)
+            self._series.cell(definitions.BAD_REQUESTS, reason)
 
     # For each request.
 
@@ -86,14 +88,16 @@ class Metrics:
         key = (endpoint, outcome, status // 100)
         cell = self._requests.get(key)
         if cell is None:
-            cell = self._requests[key] = self._cell(definitions.REQUESTS, endpoint, outcome, _status_class(status))
+            cell = self._requests[key] = self._series.cell(
+                definitions.REQUESTS, endpoint, outcome, _status_class(status)
+            )
         self._cells[cell] += 1.0
 
     def request_took(self, endpoint: str, seconds: float) -> None:
         """Record how long a request took, from its head to the end of its response."""
         record = self._durations.get(endpoint)
         if record is None:
-            record = self._durations[endpoint] = self._histogram(definitions.REQUEST_SECONDS, endpoint)
+            record = self._durations[endpoint] = self._series.histogram(definitions.REQUEST_SECONDS, endpoint)
         record(seconds)
 
     def decided(self, endpoint: str, demands: Iterable[Demand], decision: Decision, *, degraded: bool = False) -> None:
@@ -118,7 +122,7 @@ class Metrics:
             if debt > charge.quota.nearly_spent:
                 cell = self._nearly_spent.get(charge.limit)
                 if cell is None:
-                    cell = self._nearly_spent[charge.limit] = self._cell(definitions.NEARLY_SPENT, charge.limit)
+                    cell = self._nearly_spent[charge.limit] = self._series.cell(definitions.NEARLY_SPENT, charge.limit)
                 cells[cell] += 1.0
             key = (endpoint, charge.limit, outcome, degraded)
             cell = known.get(key)
@@ -133,72 +137,72 @@ class Metrics:
 
     def claim_unusable(self, limit: str, reason: str) -> None:
         """Count a request whose user states no usable rate to a limit."""
-        self._count(definitions.CLAIMS_UNUSABLE, limit, reason)
+        self._series.count(definitions.CLAIMS_UNUSABLE, limit, reason)
 
     def measured(self, endpoint: str, measured: Measurement) -> None:
         """Count what a request was estimated to cost, and what it has cost."""
-        self._cells[self._cell(definitions.COST_ESTIMATED, endpoint)] += measured.estimate
-        self._cells[self._cell(definitions.COST_MEASURED, endpoint)] += measured.cost
+        self._cells[self._series.cell(definitions.COST_ESTIMATED, endpoint)] += measured.estimate
+        self._cells[self._series.cell(definitions.COST_MEASURED, endpoint)] += measured.cost
         if measured.problem is not None:
-            self._count(definitions.COST_UNMEASURED, endpoint, measured.problem.value)
+            self._series.count(definitions.COST_UNMEASURED, endpoint, measured.problem.value)
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """Record how long an upstream took for one request."""
         record = self._upstreams.get(upstream)
         if record is None:
-            record = self._upstreams[upstream] = self._histogram(definitions.UPSTREAM_SECONDS, upstream)
+            record = self._upstreams[upstream] = self._series.histogram(definitions.UPSTREAM_SECONDS, upstream)
         record(seconds)
 
     def rejected(self, cause: str) -> None:
         """Count a client connection that was rejected or cut off."""
-        self._count(definitions.CONNECTIONS_REJECTED, cause)
+        self._series.count(definitions.CONNECTIONS_REJECTED, cause)
 
     def bad_request(self, reason: str) -> None:
         """Count a request that the gateway does not serve."""
-        self._count(definitions.BAD_REQUESTS, reason)
+        self._series.count(definitions.BAD_REQUESTS, reason)
 
     def upstream_failed(self, upstream: str, reason: str) -> None:
         """Count a server that gave no complete response."""
-        self._count(definitions.UPSTREAM_FAILURES, upstream, reason)
+        self._series.count(definitions.UPSTREAM_FAILURES, upstream, reason)
 
     def identity_rejected(self, source: str, reason: str) -> None:
         """Count a credential or header that names a caller and was not accepted."""
-        self._count(definitions.IDENTITY_REJECTED, source, reason)
+        self._series.count(definitions.IDENTITY_REJECTED, source, reason)
 
     # Now and then.
 
     def settlements_lost(self, count: int) -> None:
         """Count buckets that stay charged with an estimate."""
-        self._cells[self._cell(definitions.SETTLEMENTS_LOST)] += count
+        self._cells[self._series.cell(definitions.SETTLEMENTS_LOST)] += count
 
     def redis_changed(self, to: Literal["up", "unavailable"]) -> None:
         """Count that this worker found Redis unavailable, or back."""
-        self._count(definitions.TRANSITIONS, to)
+        self._series.count(definitions.TRANSITIONS, to)
 
     def audited(self, outcome: Literal["written", "failed"]) -> None:
         """Count a line of the audit log."""
-        self._count(definitions.AUDIT_LINES, outcome)
+        self._series.count(definitions.AUDIT_LINES, outcome)
 
     def reloaded(self, outcome: Literal["applied", "rejected"]) -> None:
         """Count a reload of the rules."""
-        self._count(definitions.RELOADS, outcome)
+        self._series.count(definitions.RELOADS, outcome)
 
     def analytics(self, outcome: Literal["written", "lost"], requests: int) -> None:
         """Count decided requests that analytics recorded or lost."""
-        self._cells[self._cell(definitions.ANALYTICS, outcome)] += requests
+        self._cells[self._series.cell(definitions.ANALYTICS, outcome)] += requests
 
     def rules(self, revision: str, endpoints: Collection[str], limits: Iterable[Limit]) -> None:
         """Show which rules are active. Their series start at zero, so that the first refusal shows as an increase."""
         limits = list(limits)
-        self._show_only(definitions.RULES, {(revision,): 1.0})
-        self._set(definitions.RULES_LOADED, time.time())
+        self._series.show_only(definitions.RULES, {(revision,): 1.0})
+        self._series.set(definitions.RULES_LOADED, time.time())
         for endpoint in endpoints:
-            self._cell(definitions.REQUESTS, endpoint, "allowed", "2xx")
-            self._cell(definitions.REQUESTS, endpoint, "refused", "4xx")
+            self._series.cell(definitions.REQUESTS, endpoint, "allowed", "2xx")
+            self._series.cell(definitions.REQUESTS, endpoint, "refused", "4xx")
         for endpoint in endpoints if len(endpoints) <= _MOST_ENDPOINTS_AT_ZERO else ():
-            self._cell(definitions.REQUESTS, endpoint, "upstream_error", "5xx")
-            self._cell(definitions.REQUESTS, endpoint, "unavailable", "5xx")
-            self._histogram(definitions.REQUEST_SECONDS, endpoint)
+            self._series.cell(definitions.REQUESTS, endpoint, "upstream_error", "5xx")
+            self._series.cell(definitions.REQUESTS, endpoint, "unavailable", "5xx")
+            self._series.histogram(definitions.REQUEST_SECONDS, endpoint)
         applying = [(endpoint, limit) for limit in limits for endpoint in endpoints if limit.applies_to(endpoint)]
         for endpoint, limit in applying if len(applying) <= _MOST_AT_ZERO else ():
             tells = ["told"] * (limit.over is Over.TELL)
@@ -208,45 +212,45 @@ class Metrics:
             for outcome in ("allowed", "shadow_refused") if limit.candidate else ():
                 self._decision(endpoint, candidate_name(limit.name), outcome, degraded=False)
         for limit in limits:
-            self._cell(definitions.NEARLY_SPENT, limit.name)
+            self._series.cell(definitions.NEARLY_SPENT, limit.name)
         quotas = [each for limit in limits for each in _quotas(limit)]
         rates = [(key, each.rate) for key, each in quotas]
-        self._show_only(
+        self._series.show_only(
             definitions.LIMIT_RATE,
             {(*key,): rate.tokens / rate.seconds for key, rate in rates if isinstance(rate, Rate)},
         )
-        self._show_only(definitions.LIMIT_BURST, {key: float(each.burst) for key, each in quotas})
+        self._series.show_only(definitions.LIMIT_BURST, {key: float(each.burst) for key, each in quotas})
 
     def certificates(self, expiries: Mapping[str, float]) -> None:
         """Show when certificates expire, in seconds since 1970 by name."""
-        self._show_only(definitions.CERTIFICATE_EXPIRY, {(name,): expiry for name, expiry in expiries.items()})
+        self._series.show_only(definitions.CERTIFICATE_EXPIRY, {(name,): expiry for name, expiry in expiries.items()})
 
     def jwks_fetched(self, url: str, outcome: Literal["fetched", "failed"]) -> None:
         """Count a fetch of an issuer's keys."""
-        self._count(definitions.JWKS_FETCHES, url, outcome)
+        self._series.count(definitions.JWKS_FETCHES, url, outcome)
 
     def jwks(self, url: str, fetched_at: float, stale_at: float) -> None:
         """Show when an issuer's keys were last fetched, and when they become too old, in seconds since 1970."""
-        self._set(definitions.JWKS_FETCHED, fetched_at, url)
-        self._set(definitions.JWKS_STALE, stale_at, url)
+        self._series.set(definitions.JWKS_FETCHED, fetched_at, url)
+        self._series.set(definitions.JWKS_STALE, stale_at, url)
         for outcome in ("fetched", "failed"):
-            self._cell(definitions.JWKS_FETCHES, url, outcome)
+            self._series.cell(definitions.JWKS_FETCHES, url, outcome)
 
     def upstreams(self, names: Iterable[str], reasons: Collection[str]) -> None:
         """Start the failures of upstreams at zero, by reason."""
         for name in names:
             for reason in reasons:
-                self._cell(definitions.UPSTREAM_FAILURES, name, reason)
+                self._series.cell(definitions.UPSTREAM_FAILURES, name, reason)
 
     def build(self, version: str, python: str) -> None:
         """Show which versions are running."""
-        self._show_only(definitions.BUILD, {(version, python): 1.0})
+        self._series.show_only(definitions.BUILD, {(version, python): 1.0})
 
     # Scrapes.
 
     def watch(self, metric: MetricDefinition, read: Callable[[], float]) -> None:
         """Show what `read` returns: the value of a gauge, or what a counter has counted since this worker started."""
-        cell = self._cell(metric)
+        cell = self._series.cell(metric)
         last = 0.0
 
         def update() -> None:
@@ -266,7 +270,7 @@ class Metrics:
 
         def update() -> None:
             for label, value in read().items():
-                self._set(metric, value, label)
+                self._series.set(metric, value, label)
 
         update()
         self._updates.append(update)
@@ -285,7 +289,7 @@ class Metrics:
                 self.publish()
                 due = loop.time() + _PUBLISH_INTERVAL
                 await asyncio.sleep(_PUBLISH_INTERVAL)
-                self._set(definitions.LAG, max(0.0, loop.time() - due))
+                self._series.set(definitions.LAG, max(0.0, loop.time() - due))
         finally:
             self.publish()
             self._counters.heartbeat = 0.0
@@ -299,50 +303,13 @@ class Metrics:
         snapshot = Snapshot(self._all_counters, time.monotonic(), self._workers)
         return await asyncio.to_thread(exposition, snapshot, accept)
 
-    def _cell(self, metric: MetricDefinition, *labels: str, width: int = 1) -> int:
-        return self._counters.cell(SeriesKey(metric.name, labels), width)
-
     def _decision(self, endpoint: str, limit: str, outcome: str, *, degraded: bool) -> int:
-        return self._cell(definitions.DECISIONS, endpoint, limit, outcome, "degraded" if degraded else "normal")
-
-    def _count(self, metric: MetricDefinition, *labels: str) -> None:
-        self._cells[self._cell(metric, *labels)] += 1.0
-
-    def _set(self, metric: MetricDefinition, value: float, *labels: str) -> None:
-        self._cells[self._cell(metric, *labels)] = value
-
-    def _histogram(self, metric: MetricDefinition, *labels: str) -> Callable[[float], None]:
-        """Returns what records values in a histogram: a cell for each bucket, one for infinity, one for the sum."""
-        cells, bounds = self._cells, metric.bounds
-        first = self._cell(metric, *labels, width=len(bounds) + 2)
-        total = first + len(bounds) + 1
-
-        def record(value: float) -> None:
-            cells[first + bisect_left(bounds, value)] += 1.0
-            cells[total] += value
-
-        return record
-
-    def _show_only(self, metric: MetricDefinition, values: Mapping[tuple[str, ...], float]) -> None:
-        """Set these series of a gauge, by their labels, and hide its others. A scrape meanwhile misses none of them."""
-        for labels, value in values.items():
-            self._set(metric, value, *labels)
-        for key, cells in self._counters.series().items():
-            if key.metric == metric.name and key.labels not in values:
-                self._cells[cells.start] = math.nan
-
-    def _clear_gauges(self) -> None:
-        """Hide the gauges of the previous worker; what it counted stays."""
-        self._counters.heartbeat = 0.0
-        self._counters.started = time.monotonic()
-        for key, cells in self._counters.series().items():
-            if definitions.BY_NAME[key.metric].type is MetricType.GAUGE:
-                self._cells[cells.start] = math.nan
+        return self._series.cell(definitions.DECISIONS, endpoint, limit, outcome, "degraded" if degraded else "normal")
 
     def _start_at_zero(self) -> None:
         """Create the series of rare events at zero, so that the first one shows as an increase."""
         for metric in (definitions.EVICTIONS, definitions.LOG_LINES_DROPPED, definitions.SETTLEMENTS_LOST):
-            self._cell(metric)
+            self._series.cell(metric)
         for metric, label in (
             (definitions.STARTS, "death"),
             (definitions.TRANSITIONS, "unavailable"), (definitions.TRANSITIONS, "up"),
@@ -350,12 +317,12 @@ class Metrics:
             (definitions.ANALYTICS, "written"), (definitions.ANALYTICS, "lost"),
             (definitions.RELOADS, "applied"), (definitions.RELOADS, "rejected"),
         ):  # fmt: skip
-            self._cell(metric, label)
+            self._series.cell(metric, label)
         for cause in _CAUSES:
-            self._cell(definitions.CONNECTIONS_REJECTED, cause)
+            self._series.cell(definitions.CONNECTIONS_REJECTED, cause)
         for source, reasons in REASONS.items():
             for reason in reasons:
-                self._cell(definitions.IDENTITY_REJECTED, source, reason)
+                self._series.cell(definitions.IDENTITY_REJECTED, source, reason)
 
 
 def _quotas(limit: Limit) -> Iterable[tuple[tuple[str, str], Quota]]:

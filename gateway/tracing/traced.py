@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from gateway import __version__
 from gateway.limiter.verdict import Outcome, OverLimits, Verdict
-from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Demand
 from gateway.limits.claimed_rate import UnusableClaim
 from gateway.limits.identity_source import Rejection
 from gateway.limits.measured_cost import Measurement

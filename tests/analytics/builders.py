@@ -5,10 +5,10 @@ from uuid import uuid4
 
 from gateway.analytics.batch import Batch, Hit, Row, Spent
 from gateway.analytics.sink import Sink, TimeRange, Totals
-from gateway.limits.bucket import Quota
 from gateway.limits.caller import Caller
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import RuleBook, Rules
 from tests.kit.identity import make_identity

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from gateway.analytics.batch import Batch, Row
 from gateway.analytics.rollup import MORE, Rollup
 from gateway.limits.at_once import AtOnce
-from gateway.limits.bucket import Quota
 from gateway.limits.caller import Caller
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Identity
 from gateway.limits.limit import Limit
 from gateway.limits.measured_cost import MeasuredCost
 from gateway.limits.override import Effect, Override, Overrides
+from gateway.limits.quota import Quota
 from gateway.limits.remaining import with_weight
 from gateway.limits.rules import RuleBook, Rules
 from tests.analytics.builders import EACH, MINUTE, QUOTA, SHADOW, book, caller

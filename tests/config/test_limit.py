@@ -5,9 +5,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.calendar import DAY, MONTH, WEEK, Calendar, CalendarRate
+from gateway.limits.charge import FailurePolicy
 from gateway.limits.limit import Candidate
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from tests.config.reading import load_rules_text, rules_problems
 

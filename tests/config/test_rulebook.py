@@ -7,7 +7,7 @@ import pytest
 from gateway.config.diagnostic import ConfigError
 from gateway.config.flags import Flags
 from gateway.config.loader import Loaded, load, load_rules
-from gateway.limits.bucket import FailurePolicy
+from gateway.limits.charge import FailurePolicy
 from gateway.limits.rate import Rate
 from tests.config.reading import load_rules_text, rules_problems
 

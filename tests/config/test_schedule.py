@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.config.summary import summary
-from gateway.limits.bucket import Quota
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.schedule import DAY_MINUTES, EVERY_DAY, Span
 from tests.config.reading import load_rules_text, rules_problems

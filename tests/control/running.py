@@ -10,10 +10,11 @@ from typing import Any
 from gateway.app import Worker
 from gateway.config.loader import Loaded
 from gateway.limits.address import LOOPBACK
-from gateway.limits.bucket import FailurePolicy, Quota
+from gateway.limits.charge import FailurePolicy
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity_source import TrustedHeader
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.process.sockets import bind

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from gateway.limits.bucket import Quota
 from gateway.limits.condition import QUERY, Condition
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.holder import Prefixes
 from gateway.limits.identity_source import TrustedHeader
 from gateway.limits.limit import Exemption, Limit, Missing, Over
 from gateway.limits.priority import Priority, Reserve
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from tests.auth.keys import token

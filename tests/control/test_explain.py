@@ -12,12 +12,12 @@ import trustme
 
 from gateway.auth.timestamps import format_timestamp, now
 from gateway.limits.address import LOOPBACK
-from gateway.limits.bucket import Quota
 from gateway.limits.claimed_rate import ClaimedRate
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity_source import TrustedHeader
 from gateway.limits.limit import Candidate
 from gateway.limits.priority import Priority, Reserve
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.settings.identity import IdentityPolicy
 from tests.auth.keys import token

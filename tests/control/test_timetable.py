@@ -8,8 +8,8 @@ import pytest
 
 from gateway.control.timetable import Timetable
 from gateway.limiter.memory import MemoryLimiter
-from gateway.limits.bucket import Quota
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import MICROSECONDS, Rate
 from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.schedule import EVERY_DAY, Scheduled, Span

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.control.reload.worker_channel import Message, Workers
 from gateway.control.tiers import SeenTiers
-from gateway.limits.bucket import Quota
 from gateway.limits.caller import Caller
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from tests.auth.keys import token
 from tests.control.running import Running, gateway, limit

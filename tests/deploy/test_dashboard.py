@@ -9,9 +9,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.limits.bucket import Quota
 from gateway.limits.limit import Limit
 from gateway.limits.measured_cost import Measurement, Unmeasured
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.telemetry import definitions
 from gateway.telemetry.metrics import Metrics

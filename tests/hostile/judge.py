@@ -14,10 +14,10 @@ from typing import Any
 from multidict import CIMultiDict
 
 from gateway.limiter.verdict import Outcome as Decided
-from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity_source import Sender
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.settings.intake import Intake
 from tests.hostile.case import Case

@@ -6,10 +6,10 @@ from hashlib import sha256
 import pytest
 
 from gateway.limits.address import LOOPBACK, Network
-from gateway.limits.bucket import Quota
 from gateway.limits.identity import Identity, unreported
 from gateway.limits.identity_source import ApiKey, Claim, Rejection, TrustedHeader
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from tests.hostile.wire import converse, recorder
 from tests.kit.identity import bearer_token, make_identity

@@ -7,9 +7,9 @@ from time import process_time
 import pytest
 
 from gateway.limiter.memory import MemoryLimiter
-from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.redis.clock import StoreClock
 from tests.proxy.running import proxy

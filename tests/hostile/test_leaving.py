@@ -5,8 +5,8 @@ import random
 import socket
 import struct
 
-from gateway.limits.bucket import Quota
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.proxy.lingering_close import LINGER
 from tests.hostile.wire import OK

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 
 from gateway.limiter.fallback import Fallback
 from gateway.limiter.last_known import LastKnown
-from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota, State, take
+from gateway.limits.bucket import State, take
+from gateway.limits.charge import Charge, Demand, FailurePolicy
 from gateway.limits.debt import reconcile
 from gateway.limits.in_flight import InFlight
+from gateway.limits.quota import Quota
 
 KEY = b"k"
 

@@ -15,8 +15,10 @@ from gateway.limiter.last_known import LastKnown
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Verdict
 from gateway.limits.at_once import AtOnce
-from gateway.limits.bucket import Charge, Decision, Demand, FailurePolicy, Quota
+from gateway.limits.bucket import Decision
+from gateway.limits.charge import Charge, Demand, FailurePolicy
 from gateway.limits.in_flight import InFlight
+from gateway.limits.quota import Quota
 from gateway.redis.clock import StoreClock
 from gateway.redis.slots import STALE, Slots
 from gateway.redis.store import RedisStore

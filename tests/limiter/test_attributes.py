@@ -11,12 +11,14 @@ from redis import Redis
 
 from gateway.limiter.limiter import Limiter
 from gateway.limits.address import as_ipv4, group
-from gateway.limits.bucket import Demand, Quota, State, judge, take
+from gateway.limits.bucket import State, judge, take
+from gateway.limits.charge import Demand
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.holder import Part, Prefixes
 from gateway.limits.identity import Identity
 from gateway.limits.identity_source import Sender, TrustedHeader
 from gateway.limits.limit import Limit, Missing
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.redis.scripts import call_take

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from gateway.limits.bucket import Quota
+from gateway.limits.quota import Quota
 from gateway.limits.rate import MICROSECONDS, Rate
 from tests.redis.worker import ENDPOINT, USER, USERS, Report
 from tests.redis_server import RedisServer, redis_server

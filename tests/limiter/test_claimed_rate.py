@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import Quota
 from gateway.limits.claimed_rate import ClaimedRate
 from gateway.limits.limit import Limit, Missing
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from tests.kit.identity import make_identity

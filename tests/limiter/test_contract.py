@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.limiter.limiter import Limiter
-from gateway.limits.bucket import Decision, Demand
+from gateway.limits.bucket import Decision
+from gateway.limits.charge import Demand
 from tests.redis.builders import demand, limiter, quota_demand, redis_store
 from tests.redis_server import every_server, redis_server
 

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota, take
+from gateway.limits.bucket import take
 from gateway.limits.calendar import DAY, Calendar, CalendarRate
+from gateway.limits.charge import Charge, Demand, FailurePolicy
 from gateway.limits.in_flight import InFlight
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from tests.kit.fleet_model import KEY, FleetModel
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome
-from gateway.limits.bucket import Demand, FailurePolicy
+from gateway.limits.charge import Demand, FailurePolicy
 from gateway.redis.errors import StoreUnavailableError
 from tests.redis.builders import Recorder, demand, failover_of, limiter, quota_demand
 from tests.redis.fault_proxy import fault_proxy

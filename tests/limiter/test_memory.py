@@ -17,7 +17,8 @@ from tests.waiting import DEADLINE, until
 _USERS = """
 import asyncio, re, sys
 from pathlib import Path
-from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.charge import Charge, Demand
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limiter.memory import MemoryLimiter
 from gateway.redis.clock import StoreClock

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.limiter.verdict import OverLimits
-from gateway.limits.bucket import Quota
 from gateway.limits.limit import Limit, Over
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from tests.kit.identity import make_identity

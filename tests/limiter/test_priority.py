@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from gateway.limiter.last_known import LastKnown
 from gateway.limiter.verdict import Outcome
-from gateway.limits.bucket import Charge, Decision, Demand, FailurePolicy, Quota, take
+from gateway.limits.bucket import Decision, take
+from gateway.limits.charge import Charge, Demand, FailurePolicy
 from gateway.limits.in_flight import InFlight
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.redis.clock import StoreClock
 from tests.kit.fleet_model import KEY, FleetModel

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Verdict
-from gateway.limits.bucket import Demand
+from gateway.limits.charge import Demand
 from tests.redis.builders import Recorder, demand, limiter
 from tests.redis_server import RedisServer, redis_server
 from tests.waiting import eventually, until

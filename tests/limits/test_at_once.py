@@ -3,11 +3,12 @@
 import pytest
 
 from gateway.limits.at_once import AtOnce
-from gateway.limits.bucket import Decision, Quota, State, judge, owe, owing, quota_fields, take
+from gateway.limits.bucket import Decision, State, judge, owe, owing, take
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.in_flight import InFlight, without_slots
 from gateway.limits.limit import Exemption, Limit, Missing
 from gateway.limits.override import Effect, Override, Overrides
+from gateway.limits.quota import Quota, quota_fields
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from tests.kit.identity import make_identity

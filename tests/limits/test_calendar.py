@@ -7,10 +7,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import Charge, Demand, Quota, State, take
+from gateway.limits.bucket import State, take
 from gateway.limits.calendar import DAY, MONTH, WEEK, Calendar, CalendarRate, parse_amount
+from gateway.limits.charge import Charge, Demand
 from gateway.limits.identity import Identity
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import MICROSECONDS
 from gateway.limits.rules import Rules
 

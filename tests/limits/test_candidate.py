@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import Quota, State, take
+from gateway.limits.bucket import State, take
 from gateway.limits.caller import Caller
 from gateway.limits.limit import Candidate, Limit
 from gateway.limits.override import Effect, Override, Overrides
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.limits.rules_diff import diff_rules

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import Quota, take
+from gateway.limits.bucket import take
 from gateway.limits.claimed_rate import ClaimedRate, Unusable
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Candidate, Exemption, Limit
 from gateway.limits.override import Effect, Override, Overrides
 from gateway.limits.priority import Priority, Reserve
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.limits.rules_diff import diff_rules, inventory

@@ -6,9 +6,11 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import LARGEST_DEBT, Charge, Demand, Quota, State, owe, take
+from gateway.limits.bucket import State, owe, take
 from gateway.limits.calendar import MONTH, Calendar, CalendarRate
+from gateway.limits.charge import Charge, Demand
 from gateway.limits.debt import Debt, reconcile, settle
+from gateway.limits.quota import LARGEST_DEBT, Quota
 from gateway.limits.rate import MICROSECONDS, Rate
 
 NOW = 1_700_000_000 * MICROSECONDS

@@ -3,8 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import Charge, Demand, Quota, judge
+from gateway.limits.bucket import judge
+from gateway.limits.charge import Charge, Demand
 from gateway.limits.forecast import forecast
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 
 NOW = 1_700_000_000_000_000

@@ -3,8 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import Charge, Demand, Quota, State, take
+from gateway.limits.bucket import State, take
+from gateway.limits.charge import Charge, Demand
 from gateway.limits.joint import join
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 
 QUOTAS = [Quota(Rate(1, 60), burst) for burst in (5, 8)]

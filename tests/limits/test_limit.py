@@ -4,9 +4,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import pytest
 
-from gateway.limits.bucket import Quota
 from gateway.limits.caller import Caller
 from gateway.limits.limit import Exemption, Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 
 EXEMPT = Exemption(

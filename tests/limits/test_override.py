@@ -8,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.limits.address import Address, Network, as_ipv4, group, parse_clients
-from gateway.limits.bucket import Demand, Quota
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Demand
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.holder import BY_ADDRESS
 from gateway.limits.identity import Identity
 from gateway.limits.limit import Limit
 from gateway.limits.network_map import NetworkMap
 from gateway.limits.override import BLOCKED, Block, Effect, Override, Overrides
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import Charge, Demand, Quota, State, take
+from gateway.limits.bucket import State, take
+from gateway.limits.charge import Charge, Demand
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.explanation import explain
 from gateway.limits.limit import Candidate, Limit
 from gateway.limits.override import Effect, Override, Overrides
 from gateway.limits.priority import Priority, Reserve, priority_of
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.remaining import remaining_in
 from gateway.limits.rules import Rules

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import FailurePolicy, Quota
 from gateway.limits.caller import Caller
+from gateway.limits.charge import FailurePolicy
 from gateway.limits.endpoint import DEFAULT, Endpoint, Template
 from gateway.limits.limit import Exemption, Limit
 from gateway.limits.path import PathPolicy
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.unmatched import Unmatched

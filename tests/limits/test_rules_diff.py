@@ -2,11 +2,11 @@
 
 from zoneinfo import ZoneInfo
 
-from gateway.limits.bucket import Quota
 from gateway.limits.calendar import MONTH, Calendar, CalendarRate
 from gateway.limits.condition import HEADER, QUERY, Condition
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.limits.rules_diff import diff_rules, touched_limits

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import Charge, Demand, Quota, State, owe, take
+from gateway.limits.bucket import State, owe, take
 from gateway.limits.calendar import UTC_ZONE
+from gateway.limits.charge import Charge, Demand
 from gateway.limits.limit import Limit
 from gateway.limits.override import Effect, Override, Overrides
+from gateway.limits.quota import Quota
 from gateway.limits.rate import MICROSECONDS, Rate
 from gateway.limits.rules import Rules
 from gateway.limits.rules_diff import diff_rules, inventory

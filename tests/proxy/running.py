@@ -10,8 +10,8 @@ from gateway.limiter.limiter import Limiter
 from gateway.limiter.memory import MemoryLimiter
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.address import Network, Unix
-from gateway.limits.bucket import Demand
 from gateway.limits.caller import Caller
+from gateway.limits.charge import Demand
 from gateway.limits.claimed_rate import UnusableClaim
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity

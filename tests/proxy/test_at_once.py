@@ -12,8 +12,8 @@ import pytest
 
 from gateway.limiter.memory import MemoryLimiter
 from gateway.limits.at_once import AtOnce
-from gateway.limits.bucket import Quota
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.redis.clock import StoreClock
 from tests.proxy.running import Running, proxy
 from tests.proxy.test_tunnel import echo_server

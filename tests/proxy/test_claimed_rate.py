@@ -1,9 +1,9 @@
 """A user's own rate comes from what the identity source has verified, and only from there."""
 
-from gateway.limits.bucket import Quota
 from gateway.limits.claimed_rate import ClaimedRate, Unusable
 from gateway.limits.identity_source import TrustedHeader
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from tests.kit.identity import make_identity
 from tests.proxy.running import proxy

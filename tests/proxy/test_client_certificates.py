@@ -17,10 +17,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import gateway.proxy.preamble
 from gateway.config.certificates import UnusableFileError, listener_context, load_certificates
-from gateway.limits.bucket import Quota
 from gateway.limits.identity import unreported
 from gateway.limits.identity_source import Certificate, ClientCertificate, Rejection
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.proxy.client_certificate import read_certificate
 from gateway.settings.gateway import Settings

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from gateway.config.condition import headers as read_headers
 from gateway.config.diagnostic import InvalidError
-from gateway.limits.bucket import Quota
 from gateway.limits.condition import HEADER, QUERY, Condition
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.proxy.headers import RequestHeaders
 from tests.config.reading import read

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.limits.bucket import Quota
 from gateway.limits.condition import HEADER, QUERY, Condition
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Exemption, Limit, Over
 from gateway.limits.override import Block
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.settings.answers import Answers

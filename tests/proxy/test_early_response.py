@@ -7,9 +7,9 @@ from time import monotonic, sleep
 
 import pytest
 
-from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.proxy.exchange import CHEAP_DISCARD
 from gateway.settings.intake import Intake

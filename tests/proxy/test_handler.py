@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import pytest
 
-from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity_source import Claim, Sender
 from gateway.limits.limit import Exemption, Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.settings.intake import Intake
 from tests.kit.identity import make_identity

@@ -12,10 +12,11 @@ import aiohttp
 import pytest
 
 from gateway.limiter.memory import MemoryLimiter
-from gateway.limits.bucket import Demand, Quota
+from gateway.limits.charge import Demand
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
 from gateway.limits.measured_cost import MeasuredCost, Measurement, Unmeasured
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.redis.clock import StoreClock
 from gateway.settings.door import Doors, ForwardAuth

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.limits.bucket import Quota
 from gateway.limits.limit import Limit, Over
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from tests.proxy.running import proxy
 from tests.wire import Message, ask, get, says, upstream

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.proxy.refusal import Refusal
 from gateway.settings.answers import Answers

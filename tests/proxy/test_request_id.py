@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.limits.bucket import Quota
 from gateway.limits.condition import QUERY, Condition
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.proxy.request_id import RequestIds
 from gateway.settings.answers import Answers

@@ -4,9 +4,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.proxy.via import Via, pseudonym
 from tests.kit.identity import make_identity

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.limits.bucket import Quota
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.holder import ADDRESS, ENDPOINT, USER
 from gateway.limits.limit import Limit, Missing, Over
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.rate_limit_service.messages import METHOD, OK, OVER_LIMIT, Request, Response

@@ -8,8 +8,9 @@ from typing import Any
 from gateway.limiter.failover import FailoverLimiter
 from gateway.limiter.limiter import Limiter, open_limiter
 from gateway.limiter.recovery import RedisObserver
-from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota
 from gateway.limits.calendar import UTC_ZONE, Calendar, CalendarRate, parse_amount
+from gateway.limits.charge import Charge, Demand, FailurePolicy
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.redis.client import PooledClient, RedisClient
 from gateway.redis.clock import StoreClock

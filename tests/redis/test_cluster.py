@@ -10,9 +10,10 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from gateway.limits.at_once import AtOnce
-from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.charge import Charge, Demand
 from gateway.limits.debt import Debt, settle
 from gateway.limits.limit import Candidate, Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from gateway.redis.clock import StoreClock

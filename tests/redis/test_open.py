@@ -11,7 +11,8 @@ import trustme
 from redis.asyncio import Redis
 
 from gateway.limits.at_once import AtOnce
-from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.charge import Charge, Demand
+from gateway.limits.quota import Quota
 from gateway.redis.config_check import (
     EVICTION_OF_QUOTAS,
     NO_EVICTION,

@@ -11,9 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from gateway.limits.bucket import LARGEST_DEBT, Charge, Demand, Quota, State, judge, take
+from gateway.limits.bucket import State, judge, take
 from gateway.limits.calendar import DAY, MONTH, WEEK, Calendar, CalendarRate
+from gateway.limits.charge import Charge, Demand
 from gateway.limits.debt import Debt, reconcile
+from gateway.limits.quota import LARGEST_DEBT, Quota
 from gateway.limits.rate import MICROSECONDS, Rate
 from gateway.redis.scripts import RECONCILE, TAKE, Call, call_reconcile, call_take
 from tests.fuzzing import examples

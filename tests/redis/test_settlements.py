@@ -2,9 +2,9 @@
 
 from zoneinfo import ZoneInfo
 
-from gateway.limits.bucket import LARGEST_DEBT, Quota
 from gateway.limits.calendar import DAY, Calendar, CalendarRate
 from gateway.limits.debt import Debt
+from gateway.limits.quota import LARGEST_DEBT, Quota
 from gateway.limits.rate import MICROSECONDS, Rate
 from gateway.redis.settlements import Settlement, Settlements
 

@@ -14,7 +14,8 @@ import time
 from dataclasses import dataclass, field
 
 from gateway.limiter.limiter import Limiter
-from gateway.limits.bucket import Charge, Demand, FailurePolicy, Quota
+from gateway.limits.charge import Charge, Demand, FailurePolicy
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.settings.store import Store
 from tests.redis.builders import limiter

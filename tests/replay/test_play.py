@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.limiter.memory import MemoryLimiter
-from gateway.limits.bucket import Quota
 from gateway.limits.calendar import DAY, UTC_ZONE, Calendar, CalendarRate
 from gateway.limits.condition import Condition
 from gateway.limits.endpoint import Endpoint, Template
 from gateway.limits.identity import Identity
 from gateway.limits.limit import Exemption, Limit, Over
 from gateway.limits.override import Block
+from gateway.limits.quota import Quota
 from gateway.limits.rate import MICROSECONDS, Rate
 from gateway.limits.rules import Rules
 from gateway.limits.schedule import Scheduled, Span

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.limits.bucket import Quota
 from gateway.limits.calendar import MONTH, UTC_ZONE, Calendar, CalendarRate
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from tests.control.fleet import RULES, fleet_member
 from tests.control.reload.test_api import reload
 from tests.control.running import Running, gateway, limit

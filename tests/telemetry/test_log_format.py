@@ -3,7 +3,8 @@ import json
 import pytest
 
 from gateway.limiter.verdict import Outcome, OverLimits
-from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.charge import Charge, Demand
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.telemetry.access_record import AccessRecord
 from gateway.telemetry.log_format import JsonFormat, LogFormat, TextFormat

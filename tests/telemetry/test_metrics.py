@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.limits.bucket import Charge, Decision, Demand, Quota, State, take
+from gateway.limits.bucket import Decision, State, take
+from gateway.limits.charge import Charge, Demand
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.telemetry import definitions
 from gateway.telemetry import metrics as module

@@ -11,11 +11,11 @@ from gateway.control.errors import InvalidObjectError
 from gateway.control.json_object import JsonObject
 from gateway.control.target import KINDS, Target
 from gateway.limits.at_once import AtOnce
-from gateway.limits.bucket import Quota, quota_fields
 from gateway.limits.calendar import UTC_ZONE, Calendar, CalendarRate, parse_amount
 from gateway.limits.holder import BY_ADDRESS, USER, name_part
 from gateway.limits.limit import Limit
 from gateway.limits.override import Effect, Override
+from gateway.limits.quota import Quota, quota_fields
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 

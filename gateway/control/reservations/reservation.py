@@ -6,8 +6,10 @@ from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from gateway.limiter.verdict import Outcome, Verdict
-from gateway.limits.bucket import Charge, Decision, Demand, Quota
+from gateway.limits.bucket import Decision
 from gateway.limits.calendar import Calendar, CalendarRate
+from gateway.limits.charge import Charge, Demand
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 
 

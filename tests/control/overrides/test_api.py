@@ -16,9 +16,9 @@ from redis.asyncio import Redis
 from gateway.auth.timestamps import format_timestamp
 from gateway.control.audit.chain import verify_chain
 from gateway.control.audit.log_file import AuditLog
-from gateway.limits.bucket import Quota
 from gateway.limits.calendar import MONTH, Calendar, CalendarRate
 from gateway.limits.limit import Limit
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from tests.auth.keys import token
 from tests.control.fleet import fleet_member

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gateway.control.audit.log_file import AuditLog
-from gateway.limits.bucket import Quota
 from gateway.limits.identity_source import TrustedHeader
 from gateway.limits.limit import Missing
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from tests.control.overrides.test_api import BASE, READ, WRITE, override, put

@@ -17,11 +17,11 @@ from gateway.control.overrides.listing import list_overrides
 from gateway.control.overrides.model import OverrideRecord
 from gateway.control.overrides.plan import Plan, PlanReader, format_plan
 from gateway.control.target import Target
-from gateway.limits.bucket import Quota
 from gateway.limits.calendar import MONTH, UTC_ZONE, Calendar, CalendarRate
 from gateway.limits.holder import ADDRESS, USER
 from gateway.limits.identity_source import TrustedHeader
 from gateway.limits.override import Effect, Override
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from gateway.limits.rules import Rules
 from tests.control.running import ENDPOINTS, limit, settings

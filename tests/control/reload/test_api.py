@@ -13,7 +13,8 @@ import pytest
 
 from gateway.control.audit.chain import verify_chain
 from gateway.control.audit.log_file import AuditLog
-from gateway.limits.bucket import Charge, Demand, Quota
+from gateway.limits.charge import Charge, Demand
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 from tests.auth.keys import token
 from tests.control.fleet import RULES, Gateway, fleet_member

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from gateway.control.reservations.reservation import Reservation
 from gateway.control.reservations.store import MemoryReservations
-from gateway.limits.bucket import Charge, Decision, Demand, Quota
+from gateway.limits.bucket import Decision
 from gateway.limits.calendar import DAY, MONTH, WEEK, Calendar, CalendarRate
+from gateway.limits.charge import Charge, Demand
+from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 
 rates = st.builds(Quota, st.builds(Rate, st.integers(1, 10**6), st.integers(1, 86_400)), st.integers(1, 10_000))
