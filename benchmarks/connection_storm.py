@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import NamedTuple
 
 import trustme
@@ -27,6 +27,7 @@ from benchmarks.kit.command import command
 from benchmarks.kit.paced import paced
 from benchmarks.kit.peer import GENEROUS, Running, start
 from benchmarks.kit.peers import GATEWAY, NGINX, NGINX_LUA
+from benchmarks.kit.percentile import percentile
 from benchmarks.kit.programs import PYTHON
 from benchmarks.kit.report import Report, Table, Target
 from benchmarks.kit.sample import spread
@@ -71,7 +72,7 @@ async def _storm(bench: Bench, report: Report) -> None:
         table.rows.append([
             name,
             spread([median(each) for each in rounds], 0),
-            spread([each[len(each) * 99 // 100] for each in rounds], 0),
+            spread([percentile(each, 99) for each in rounds], 0),
             spread([each[-1] for each in rounds], 0),
         ])  # fmt: skip
     report.tables.append(table)
@@ -95,7 +96,7 @@ async def _handshakes(bench: Bench, report: Report) -> None:
         table.rows.append([
             f"beside handshakes, {name}" if name in bounds else name,
             spread([median(each.latencies) for each in rounds], 2),
-            spread([quantiles(each.latencies, n=100)[98] for each in rounds], 2),
+            spread([percentile(each.latencies, 99) for each in rounds], 2),
             spread([each.handshakes for each in rounds], 0),
         ])  # fmt: skip
     report.tables.append(table)

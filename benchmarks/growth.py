@@ -23,6 +23,7 @@ from contextlib import AsyncExitStack
 
 from benchmarks.kit.bench import CONNECTIONS, Bench
 from benchmarks.kit.command import command
+from benchmarks.kit.load import Load
 from benchmarks.kit.machine import CORES
 from benchmarks.kit.peer import GENEROUS, Allowance, Limits, start
 from benchmarks.kit.peers import GATEWAY
@@ -93,9 +94,7 @@ async def _users(bench: Bench, origin: int, report: Report, values: Sequence[int
         async with start(GATEWAY, origin, _OWING) as peer:
             known = 0
             while known < value:
-                done = await bench.load(
-                    peer.port, connections=CONNECTIONS, seconds=bench.seconds, users=value, first=known % value
-                )
+                done = await bench.load(Load(peer.port, CONNECTIONS, bench.seconds, value, first=known % value))
                 known += done.requests
             found = await bench.turns({f"{value} users": bench.run(peer, users=value)}, report)
             for samples in found.values():

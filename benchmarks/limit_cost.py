@@ -17,13 +17,14 @@ import asyncio
 import functools
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from statistics import median, quantiles
+from statistics import median
 
 from benchmarks.kit.bench import PYTHON_ORIGIN, USERS, Bench
 from benchmarks.kit.command import command
 from benchmarks.kit.paced import paced
 from benchmarks.kit.peer import GENEROUS, Running
 from benchmarks.kit.peers import GATEWAY, NGINX, UNLIMITED
+from benchmarks.kit.percentile import percentile
 from benchmarks.kit.report import Report, Table, Target
 from benchmarks.kit.sample import spread
 from benchmarks.kit.streaming import download, measure_streaming, upload
@@ -71,7 +72,7 @@ def _p50(answers: Sequence[Sequence[float]]) -> float:
 
 
 def _p99(answers: Sequence[Sequence[float]]) -> float:
-    return quantiles([took for each in answers for took in each], n=100)[98]
+    return percentile((took for each in answers for took in each), 99)
 
 
 async def _streaming(bench: Bench, report: Report) -> None:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from redis.asyncio import Redis
 
+from benchmarks.kit.percentile import percentile
 from tests.auth.keys import token
 from tests.control.fleet import Gateway, fleet_member
 from tests.control.running import Answer, read, request
@@ -104,8 +105,7 @@ class Measured:
         answer = await self.call(method, f"{PATH}.csv{query}", body)
         seconds = time.perf_counter() - began
         assert answer.status == 200, answer
-        took = sorted(self._took) or [0.0]
-        self.steps.append(Step(name, seconds, took[len(took) // 2], took[int(len(took) * 0.99)]))
+        self.steps.append(Step(name, seconds, percentile(self._took, 50), percentile(self._took, 99)))
         return answer
 
     async def are_known(self, number: int) -> bool:

@@ -5,11 +5,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 
 from benchmarks.fleet.clients import HOT, OTHERS, Record
 from benchmarks.fleet.episode import Episode
 from benchmarks.fleet.fleet import RATE, Fleet
+from benchmarks.kit.percentile import percentile
 
 _OK, _TOO_MANY = 200, 429
 _LOG_DELAY = 10.0
@@ -159,12 +159,12 @@ class Latency:
 
     @classmethod
     def of(cls, records: Sequence[Record], phase: str) -> "Latency | None":
-        waits = sorted(
+        waits = [
             (record.ended - record.sent) * 1000
             for record in records
             if record.kind == OTHERS and record.phase == phase and record.status == 200
-        )
-        return cls(median(waits), waits[len(waits) * 99 // 100]) if waits else None
+        ]
+        return cls(percentile(waits, 50), percentile(waits, 99)) if waits else None
 
 
 def statuses(records: Sequence[Record]) -> str:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from benchmarks.kit import machine
-from benchmarks.kit.load import Generator
+from benchmarks.kit.load import Generator, Load
 from benchmarks.kit.peer import GENEROUS, Limits, Peer, Running, StartError, ask, start
 from benchmarks.kit.programs import PYTHON
 from benchmarks.kit.report import Report
@@ -102,7 +102,7 @@ class Bench:
 
         async def once() -> Sample:
             warm_up = min(1.0, self.seconds)
-            await self.load(peer.port, connections=connections, seconds=warm_up, users=users, question=peer.question)
+            await self.load(Load(peer.port, connections, warm_up, users, question=peer.question))
             if (found := await ask(peer.port, "0", peer.question)) != status:
                 raise RuntimeError(f"the status is {found} instead of {status.value}")
             sample = await measure(peer, self.load, connections=connections, seconds=self.seconds, users=users)

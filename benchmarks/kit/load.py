@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from httptools import HttpResponseParser
 
+from benchmarks.kit.percentile import percentile
 from benchmarks.kit.programs import find
 from tests.kit.process import Process
 from tests.waiting import until
@@ -19,7 +20,7 @@ _SCRIPT = Path(__file__).with_name("wrk.lua")
 _REFUSED = 400
 
 
-class Load(NamedTuple):
+class Responses(NamedTuple):
     """The result of a run.
 
     Attributes:
@@ -62,22 +63,37 @@ def request(port: int, user: str, question: Question | None = None) -> bytes:
     return f"GET /v1/orders/7 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-User-Id: {user}\r\n\r\n".encode()
 
 
+class Load(NamedTuple):
+    """What is asked of a peer: orders, or a question, in the name of one user after another.
+
+    Attributes:
+        port: Where it listens.
+        connections: How many ask at the same time.
+        seconds: For how long.
+        users: How many there are.
+        first: The number of the first one; None for a random one.
+        question: What is asked instead of an order.
+    """
+
+    port: int
+    connections: int
+    seconds: float
+    users: int
+    first: int | None = None
+    question: Question | None = None
+
+    @property
+    def begin(self) -> int:
+        """The number of the first user."""
+        return random.randrange(self.users) if self.first is None else self.first
+
+
 class Generator(Protocol):
     """Generates load: `Wrk` or `Python`."""
 
     name: str
 
-    async def __call__(
-        self,
-        port: int,
-        *,
-        connections: int,
-        seconds: float,
-        users: int,
-        first: int | None = None,
-        question: Question | None = None,
-    ) -> Load:
-        """Request an order, or ask, in the name of one user after another, from user `first` or a random one."""
+    async def __call__(self, load: Load) -> Responses: ...
 
 
 class Wrk:
@@ -85,27 +101,17 @@ class Wrk:
 
     name = "wrk"
 
-    async def __call__(
-        self,
-        port: int,
-        *,
-        connections: int,
-        seconds: float,
-        users: int,
-        first: int | None = None,
-        question: Question | None = None,
-    ) -> Load:
-        numbers: tuple[str, ...] = (str(users), str(random.randrange(users) if first is None else first))
-        # wrk accepts whole seconds only.
-        if question is not None:
-            numbers += question
-        options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(_SCRIPT)]
-        async with Process.start("wrk", *options, f"http://127.0.0.1:{port}/v1/orders/7", "--", *numbers) as process:
+    async def __call__(self, load: Load) -> Responses:
+        seconds = max(1, round(load.seconds))  # wrk accepts whole seconds only
+        options = ["-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(_SCRIPT)]
+        address = f"http://127.0.0.1:{load.port}/v1/orders/7"
+        arguments = (str(load.users), str(load.begin), *(load.question or ()))
+        async with Process.start("wrk", *options, address, "--", *arguments) as process:
             await process.ends()
         result = json.loads(process.output.rpartition("BENCH ")[2])
         if result["broken"]:
             raise RuntimeError(f"{result['broken']} connections broke or timed out")
-        return Load(result["requests"], result["refused"], result["seconds"], result["p50"], result["p99"])
+        return Responses(result["requests"], result["refused"], result["seconds"], result["p50"], result["p99"])
 
 
 class _Client(asyncio.Protocol):
@@ -147,25 +153,16 @@ class Python:
 
     name = "a Python client, since wrk is not installed: it bounds the throughput, but not the CPU per request"
 
-    async def __call__(
-        self,
-        port: int,
-        *,
-        connections: int,
-        seconds: float,
-        users: int,
-        first: int | None = None,
-        question: Question | None = None,
-    ) -> Load:
-        begin = random.randrange(users) if first is None else first
-        requests = (request(port, str(number % users), question) for number in itertools.count(begin))
+    async def __call__(self, load: Load) -> Responses:
+        numbers = itertools.count(load.begin)
+        requests = (request(load.port, str(number % load.users), load.question) for number in numbers)
         latencies: list[float] = []
         loop, start = asyncio.get_running_loop(), time.perf_counter()
         clients: list[_Client] = []
-        for _ in range(connections):
-            _, client = await loop.create_connection(lambda: _Client(requests, latencies), "127.0.0.1", port)
+        for _ in range(load.connections):
+            _, client = await loop.create_connection(lambda: _Client(requests, latencies), "127.0.0.1", load.port)
             clients.append(client)
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(load.seconds)
         await until(lambda: bool(latencies))  # on a machine that is busy with something else
         responses, refused = len(latencies), sum(client.refused for client in clients)
         broken = sum(client.broken for client in clients)
@@ -173,14 +170,8 @@ class Python:
             client.stop()
         if broken:
             raise RuntimeError(f"{broken} connections broke")
-        ordered = sorted(latencies)
-        return Load(
-            responses,
-            refused,
-            time.perf_counter() - start,
-            ordered[len(ordered) // 2],
-            ordered[len(ordered) * 99 // 100],
-        )
+        took = time.perf_counter() - start
+        return Responses(responses, refused, took, percentile(latencies, 50), percentile(latencies, 99))
 
 
 def generator(name: str | None = None) -> Generator:

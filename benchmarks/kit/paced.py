@@ -3,6 +3,7 @@
 import time
 from socket import create_connection
 
+from benchmarks.kit.load import request
 from benchmarks.kit.origin import drain, length_of, read_head
 
 
@@ -17,9 +18,7 @@ def paced(port: int, *, rate: float, seconds: float, users: int) -> list[float]:
         for number in range(round(rate * seconds)):
             time.sleep(max(0.0, start + number / rate - time.perf_counter()))
             sent_at = time.perf_counter()
-            connection.sendall(
-                b"GET /v1/orders/7 HTTP/1.1\r\nHost: 127.0.0.1\r\nX-User-Id: %d\r\n\r\n" % (number % users)
-            )
+            connection.sendall(request(port, str(number % users)))
             head, received = read_head(connection)
             drain(connection, length_of(head) - received)
             latencies.append((time.perf_counter() - sent_at) * 1000)

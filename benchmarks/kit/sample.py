@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.kit.load import Generator
+from benchmarks.kit.load import Generator, Load
 from benchmarks.kit.machine import usage
 from benchmarks.kit.peer import Running
 from benchmarks.kit.redis_count import redis_counts
@@ -36,11 +36,11 @@ class Sample(NamedTuple):
     memory: float
 
 
-async def measure(peer: Running, load: Generator, *, connections: int, seconds: float, users: int) -> Sample:
+async def measure(peer: Running, generate: Generator, *, connections: int, seconds: float, users: int) -> Sample:
     """Put load on a peer."""
     redis = (peer.redis.pid,) if peer.redis else ()
     before, redis_before, counts_before = usage(*peer.leaders), usage(*redis), await redis_counts(peer.redis)
-    done = await load(peer.port, connections=connections, seconds=seconds, users=users, question=peer.question)
+    done = await generate(Load(peer.port, connections, seconds, users, question=peer.question))
     after, redis_after, counts = usage(*peer.leaders), usage(*redis), await redis_counts(peer.redis)
     if not done.requests:
         raise RuntimeError("there was no response")

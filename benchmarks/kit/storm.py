@@ -12,6 +12,8 @@ import sys
 import time
 from contextlib import ExitStack
 
+from benchmarks.kit.load import request
+
 _DEADLINE = 30.0
 
 
@@ -27,7 +29,7 @@ def storm(port: int, *, connections: int, requests: int) -> list[float]:
         for number in range(connections):
             opened = stack.enter_context(socket.socket())
             opened.setblocking(False)
-            client = _Client(opened, f"GET /v1/orders/7 HTTP/1.1\r\nHost: x\r\nX-User-Id: {number}\r\n\r\n", requests)
+            client = _Client(opened, request(port, str(number)), requests)
             opened.connect_ex(("127.0.0.1", port))
             selector.register(opened, selectors.EVENT_WRITE, client)
         end = time.perf_counter() + _DEADLINE
@@ -49,16 +51,16 @@ def storm(port: int, *, connections: int, requests: int) -> list[float]:
 class _Client:
     """One connection."""
 
-    def __init__(self, opened: socket.socket, request: str, requests: int) -> None:
+    def __init__(self, opened: socket.socket, message: bytes, requests: int) -> None:
         self._socket = opened
-        self._request = request.encode()
+        self._message = message
         self._left = requests
         self._opened_at = time.perf_counter()
         self._received = b""
         self.first = 0.0
 
     def send(self) -> None:
-        self._socket.send(self._request)
+        self._socket.send(self._message)
 
     def receive(self) -> bool:
         """Read; send the next request after a response. Returns whether all responses have come."""

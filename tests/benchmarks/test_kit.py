@@ -7,6 +7,7 @@ import pytest
 from benchmarks.kit.machine import usage
 from benchmarks.kit.peer import GENEROUS, Allowance, StartError, fill, start
 from benchmarks.kit.peers import NGINX, PLAIN_AIOHTTP
+from benchmarks.kit.percentile import percentile
 from benchmarks.kit.report import Report, Table, Target
 from benchmarks.kit.sample import Sample, middle, ratio, spread
 
@@ -20,6 +21,12 @@ def test_a_ratio_is_that_of_runs_side_by_side() -> None:
     assert ratio([sample(50), sample(500)], [sample(100), sample(1000)]) == 0.5
     assert middle([sample(1), sample(9), sample(2)]).cpu == 2
     assert spread([1.0, 9.0, 2.0]) == "2 (1 to 9)"
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    assert [percentile(range(200, 0, -1), percent) for percent in (1, 50, 99, 100)] == [2, 100, 198, 200]
+    assert percentile([7.0], 99) == 7.0
+    assert percentile([], 99) == 0.0
 
 
 @pytest.mark.parametrize(
