@@ -3,15 +3,20 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from benchmarks.soak.clients import BrokenRequest, Clients
 from benchmarks.soak.environment import Environment
 from benchmarks.soak.faults import Faults
 from benchmarks.soak.watch import SHORTEST, WARM_UP, Watch
+from tests.waiting import eventually
 
 MOST_GROWTH = 0.10
 """How much a worker's memory may grow after its warm-up."""
+
+COST = 2
+"""Tokens that a read costs, of 64 bytes each."""
 
 _BREAK_DELAY = 2.0
 """Seconds after a kill within which a client may notice that its connection is gone."""
@@ -34,6 +39,7 @@ async def check(environment: Environment, clients: Clients, faults: Faults, watc
     return [
         *_responses(clients, faults),
         *await _counts(environment, clients, faults),
+        *await _settled(environment, faults),
         *_processes(environment, faults, watch),
     ]
 
@@ -94,6 +100,33 @@ async def _counts(environment: Environment, clients: Clients, faults: Faults) ->
             f"the limit that applies to all requests decided {decided:.0f} times",
             -exposed <= decided - total <= exposed + broken,
         ),
+    ]
+
+
+async def _settled(environment: Environment, faults: Faults) -> list[Check]:
+    """What is known only when a request has ended."""
+    endpoint = ("read-order",)
+    allowed = (await environment.counts("gateway_requests_total", "endpoint", "outcome")).get((*endpoint, "allowed"), 0)
+    cost = (await environment.counts("gateway_cost_measured_total", "endpoint")).get(endpoint, 0)
+    unmeasured = await environment.counts("gateway_cost_unmeasured_total")
+    exposed = COST * sum(kill.exposed for kill in faults.kills)
+    in_flight = sum((await environment.counts("gateway_limit_in_flight")).values())
+    held: dict[str, int] = {}
+
+    async def none_held() -> bool:
+        nonlocal held
+        held = await environment.at_once()
+        return not held
+
+    with suppress(TimeoutError):
+        await eventually(none_held)
+    return [
+        Check(
+            f"{allowed:.0f} requests cost {COST} tokens each: {cost:.0f} were measured, {sum(unmeasured.values()):.0f} "
+            "requests were not",
+            abs(cost - COST * allowed) <= exposed and not any(unmeasured.values()),
+        ),
+        Check(f"{in_flight:.0f} requests in flight; Redis counts {held or 'none'}", not in_flight and not held),
     ]
 
 

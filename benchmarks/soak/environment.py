@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from prometheus_client.parser import text_string_to_metric_families
+from redis.asyncio import Redis
 
 from benchmarks.soak.clients import EXEMPT
 from gateway.auth.grant import Scope
@@ -42,11 +43,12 @@ access_log: 0.01
 """
 _RULES = """\
 endpoints:
-  - {{name: read-order, methods: [GET], path: "/v1/orders/{{id}}"}}
+  - {{name: read-order, methods: [GET], path: "/v1/orders/{{id}}", cost: {{per: 64, at_most: 8}}}}
   - {{name: create-order, methods: [POST], path: /v1/orders, cost: 2}}
 limits:
   - {{name: everyone, per: user, rate: 100/s, burst: {burst}, exempt: {{users: [{exempt}]}}}}
   - {{name: create-each, per: [user, endpoint], endpoints: [create-order], rate: 10/minute, burst: 4}}
+  - {{name: reads-at-once, per: endpoint, endpoints: [read-order], at_once: 24}}
   - {{name: create-shadow, per: endpoint, endpoints: [create-order], rate: 1/s, enforce: false}}
 """
 Series = dict[tuple[str, ...], float]
@@ -86,6 +88,12 @@ class Environment:
                     key = tuple(sample.labels[label] for label in labels)
                     found[key] = found.get(key, 0.0) + sample.value
         return found
+
+    async def at_once(self) -> dict[str, int]:
+        """The requests in flight that Redis counts, by their workers."""
+        async with Redis(port=self.redis.port) as counts:
+            found = [await counts.hgetall(key) for key in await counts.keys("*:reads-at-once*")]
+        return {str(worker): int(number) for each in found for worker, number in each.items()}
 
 
 @asynccontextmanager
