@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from gateway.limits.address import Network
-from gateway.limits.caller import MISSING, Caller
 from gateway.limits.charge import Charge, Demand
 from gateway.limits.holder import Holder
 from gateway.limits.limit import live_name
-from gateway.limits.network_map import NetworkMap
 from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 
@@ -110,59 +108,6 @@ class Block:
 
     def __bool__(self) -> bool:
         return bool(self.users or self.networks or self.attributes)
-
-
-_BLOCKED = Override(Effect.BLOCK, 2**63, "the rules block it")
-
-
-_OfNetwork = tuple[Override, Network]
-
-
-class OverrideIndex:
-    """Finds what is set for a caller. Of a user or a network, an override comes before what the rule files block.
-
-    Args:
-        overrides: The overrides.
-        block: Whom the rule files block.
-    """
-
-    __slots__ = ("_attributes", "_block", "_networks", "_users")
-
-    def __init__(self, overrides: Overrides, block: Block) -> None:
-        networks: dict[Network, tuple[_OfNetwork, ...]] = {each: ((_BLOCKED, each),) for each in block.networks}
-        for network, override in overrides.networks.items():
-            networks[network] = ((override, network), *networks.get(network, ()))
-        self._users = overrides.users
-        self._attributes = [(holder.name, by_digest) for holder, by_digest in overrides.attributes.items()]
-        self._block = block
-        self._networks = NetworkMap(networks)
-
-    def of_user(self, endpoint: str, caller: Caller) -> Override | None:
-        """What is set for the caller's user id at an endpoint."""
-        override = self._users.get(caller.digest)
-        if override is not None and override.covers(endpoint):
-            return override
-        return _BLOCKED if caller.id and caller.id in self._block.users else None
-
-    def of_attributes(self, endpoint: str, caller: Caller) -> list[tuple[Override, bytes]]:
-        """What is set for those whom the caller's attributes name, at an endpoint, with the digest of each."""
-        found = []
-        for name, by_digest in self._attributes:
-            digest = caller.digests.get(name, MISSING)
-            override = by_digest.get(digest)
-            if override is not None and override.covers(endpoint):
-                found.append((override, digest))
-        if not self._block.attributes.isdisjoint(caller.attributes.items()):
-            found.append((_BLOCKED, caller.digest))
-        return found
-
-    def of_address(self, endpoint: str, caller: Caller) -> tuple[Override, Network] | None:
-        """What is set for the longest prefix that covers the caller's address, at an endpoint, and that network."""
-        for overrides in self._networks.matching(caller.address):
-            for found in overrides:
-                if found[0].covers(endpoint):
-                    return found
-        return None
 
 
 def blocked(digest: bytes) -> list[Demand]:

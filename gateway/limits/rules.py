@@ -12,7 +12,8 @@ from gateway.limits.condition import NO_FIELDS, RequestFields
 from gateway.limits.endpoint import DEFAULT, Endpoint
 from gateway.limits.holder import BY_ADDRESS, USER
 from gateway.limits.limit import Limit
-from gateway.limits.override import Block, Effect, Override, OverrideIndex, Overrides, blocked
+from gateway.limits.override import Block, Effect, Override, Overrides, blocked
+from gateway.limits.override_precedence import OverridePrecedence
 from gateway.limits.path import PathPolicy
 from gateway.limits.priority import Priority, priority_of
 from gateway.limits.router import Router
@@ -52,7 +53,7 @@ class Rules:
 
     __slots__ = (
         "_compiled",
-        "_in_force",
+        "_precedence",
         "_router",
         "block",
         "changes_at",
@@ -179,7 +180,7 @@ class Rules:
     def _apply(self, overrides: Overrides) -> None:
         self.overrides = overrides
         self.has_overrides = bool(overrides or self.block)
-        self._in_force = OverrideIndex(overrides, self.block) if self.has_overrides else None
+        self._precedence = OverridePrecedence(overrides, self.block) if self.has_overrides else None
         wanted = [limit.holder for limit in self.limits]
         if overrides.networks or self.block.networks:
             wanted.append(BY_ADDRESS)
@@ -191,49 +192,21 @@ class Rules:
 
         Limits do not apply to a caller of whom it is not known who their holder is, see `Caller.digests`.
         """
-        if self._in_force is None:
+        if self._precedence is None:
             return self._demands(endpoint, caller)
-        found = self._found(endpoint.name, caller)
+        found = self._precedence.find(endpoint.name, caller, self.holders)
         if any(override.effect is Effect.BLOCK for override, _ in found):
             return blocked(caller.digest)
         if any(override.effect is Effect.EXEMPT for override, _ in found):
             return []
-        demands = self._demands(endpoint, caller._replace(tier=self.tier_of(endpoint.name, caller)))
+        demands = self._demands(endpoint, caller._replace(tier=self._precedence.tier_of(endpoint.name, caller)))
         for override, digests in reversed(found):
             demands = override.change(demands, digests)
         return demands
 
-    def _found(self, endpoint: str, caller: Caller) -> list[tuple[Override, tuple[bytes, ...]]]:
-        """What is set for a caller at an endpoint: for the user, the attributes, the address.
-
-        Each comes with the digests of the holders whose buckets it changes.
-        """
-        if self._in_force is None:
-            return []
-        found: list[tuple[Override, tuple[bytes, ...]]] = []
-        found += [(override, (digest,)) for override, digest in self._in_force.of_attributes(endpoint, caller)]
-        user, address = self._in_force.of_user(endpoint, caller), self._in_force.of_address(endpoint, caller)
-        if user is not None:
-            found.insert(0, (user, (caller.digest,)))
-        if address is not None:
-            override, network = address
-            within = [each.name for each in self.holders if each.lies_in(network)]
-            found.append((override, tuple(caller.digests[name] for name in within if name in caller.digests)))
-        return found
-
     def tier_of(self, endpoint: str, caller: Caller) -> str | None:
-        """The tier that counts for a caller at an endpoint: that of an override, or else the caller's own.
-
-        That of the user comes first, then that of an attribute. That of an address counts for callers who are known by
-        nothing else.
-        """
-        if self._in_force is None:
-            return caller.tier
-        overrides = [self._in_force.of_user(endpoint, caller)] if caller.id else []
-        overrides += [override for override, _ in self._in_force.of_attributes(endpoint, caller)]
-        if not caller.id and (address := self._in_force.of_address(endpoint, caller)) is not None:
-            overrides.append(address[0])
-        return next((each.tier for each in overrides if each is not None and each.tier is not None), caller.tier)
+        """The tier that counts for a caller at an endpoint: that of an override, or else the caller's own."""
+        return caller.tier if self._precedence is None else self._precedence.tier_of(endpoint, caller)
 
     def priority(self, endpoint: Endpoint, tier: str | None) -> Priority:
         """How much a request to an endpoint matters, whose caller is in a tier."""
@@ -245,7 +218,9 @@ class Rules:
 
     def overrides_of(self, endpoint: str, caller: Caller) -> tuple[Override, ...]:
         """What is set for a caller's user id, attributes and address, at an endpoint; also what blocks them."""
-        return tuple(override for override, _ in self._found(endpoint, caller))
+        if self._precedence is None:
+            return ()
+        return tuple(override for override, _ in self._precedence.find(endpoint, caller, self.holders))
 
     def unusable_claims(self, endpoint: Endpoint, caller: Caller) -> list[UnusableClaim]:
         """The limits that count a user with another rate than the one in the user's attribute, or have none there."""

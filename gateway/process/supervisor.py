@@ -237,7 +237,7 @@ class Supervisor:
     def _sleep(self, wakeup: int, now: float) -> None:
         """Sleep until a signal arrives (SIGCHLD when a process exits), a worker serves, or a deadline passes."""
         slots = self._all_slots
-        deadlines = [slot.start_at for slot in self._slots if slot.start_at > now]
+        deadlines = [slot.backoff.until for slot in self._slots if slot.backoff.until > now]
         deadlines += [slot.starting.deadline for slot in slots if slot.starting]
         deadlines += [slot.retiring.deadline for slot in slots if slot.retiring]
         deadlines += [self._restart.deadline] if self._restart.deadline is not None else []

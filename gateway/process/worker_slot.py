@@ -11,12 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.process.reexec import InheritedWorker
+from gateway.process.restart_backoff import RestartBackoff
 from gateway.telemetry.metrics import Cause
 
-_HEALTHY = 10.0
-"""Seconds after which a worker's exit is an accident rather than part of a crash loop."""
-
-_MAX_BACKOFF = 30.0
 _START_TIMEOUT = 60.0
 """Seconds a worker may take until it serves."""
 
@@ -89,7 +86,7 @@ class WorkerSlot:
         starting: The worker that was started and does not serve yet.
         serving: The worker that serves.
         retiring: The worker that was replaced and has not exited yet.
-        start_at: When the next worker is started, in seconds of the monotonic clock, if the slot is empty.
+        backoff: Delays the start of the next worker, if the slot is empty.
     """
 
     def __init__(
@@ -103,11 +100,10 @@ class WorkerSlot:
         self.starting: SlotWorker | None = None
         self.serving: SlotWorker | None = None
         self.retiring: SlotWorker | None = None
-        self.start_at = 0.0
+        self.backoff = RestartBackoff()
         self._start = start
         self._log = log
         self._stop_timeout = stop_timeout
-        self._backoff = 0.0
         self._cause: Cause = "start"
 
     @property
@@ -192,18 +188,12 @@ class WorkerSlot:
 
     def _record_exit(self, worker: SlotWorker, now: float) -> None:
         lifetime = now - worker.started
-        pause = self._back_off(now, healthy=lifetime >= _HEALTHY)
+        pause = self.backoff.ended(now, lifetime)
         self._cause = "death"
         self._log(
             f"worker {self.number} (pid {worker.pid}) ended with {describe_exit(worker.process.exitcode or 0)} "
             f"after {lifetime:.1f} s, starting a new one {f'in {pause:.1f} s' if pause else 'now'}"
         )
-
-    def _back_off(self, now: float, *, healthy: bool) -> float:
-        """Delay the next start, twice as long each time unless the last worker was healthy. Returns the delay."""
-        self._backoff = 0.0 if healthy else min(_MAX_BACKOFF, self._backoff * 2 or 0.1)
-        self.start_at = now + self._backoff
-        return self._backoff
 
     def fill(self, now: float, *, replace: bool) -> None:
         """Start a worker if none serves, or if the one that serves is to be replaced.
@@ -214,7 +204,7 @@ class WorkerSlot:
         """
         serving = self.serving
         is_kept = serving is not None and (serving.is_current or not replace)
-        if self.starting is not None or self.start_at > now or is_kept:
+        if self.starting is not None or self.backoff.until > now or is_kept:
             return
         free = _COUNTER_SETS - {worker.counter_set for worker in self.workers}
         if not free:
@@ -223,7 +213,7 @@ class WorkerSlot:
         try:
             process, ready = self._start(self.number, counter_set, self._cause if serving is None else "restart")
         except OSError as error:  # no room for a process, or no descriptor
-            pause = self._back_off(now, healthy=False)
+            pause = self.backoff.failed(now)
             self._log(f"worker {self.number} cannot be started: {error}; trying again in {pause:.1f} s")
         else:
             self.starting = SlotWorker(process, counter_set, now, ready, now + _START_TIMEOUT)

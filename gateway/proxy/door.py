@@ -1,8 +1,8 @@
 """A door: a `Server` on which another proxy asks whether its client's request may pass.
 
 What it asks takes the steps of a request that the gateway forwards, through `Proxy` and everything below. Two parts are
-others: what a request is for is read where the proxy says it (`request_line`), and an allowed request is not forwarded,
-but permitted (`permit`).
+others: what a request is for is read where the proxy says it (`original_request`), and an allowed request is not
+forwarded, but permitted (`permit`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,21 +16,21 @@ from gateway.limits.address import belongs
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.handler import Proxy
 from gateway.proxy.observer import RequestObserver
-from gateway.proxy.permit import Permit
-from gateway.proxy.request import RequestReader
-from gateway.proxy.request_id import RequestIds
-from gateway.proxy.request_line import (
-    ReadLine,
+from gateway.proxy.original_request import (
+    ReadOriginal,
     read_bodiless,
     read_x_forwarded,
     read_x_original_uri,
     read_x_original_url,
 )
+from gateway.proxy.permit import Permit
+from gateway.proxy.request import RequestReader
+from gateway.proxy.request_id import RequestIds
 from gateway.proxy.server import Server
 from gateway.settings.door import ForwardAuth, HttpDoor, RequestHeaders
 from gateway.settings.gateway import Settings
 
-_READERS: dict[RequestHeaders, ReadLine] = {
+_READERS: dict[RequestHeaders, ReadOriginal] = {
     "x_forwarded": read_x_forwarded,
     "x_original_uri": read_x_original_uri,
     "x_original_url": read_x_original_url,
@@ -61,8 +61,8 @@ def door_server(
         ids: Makes the ids of requests.
     """
     who = settings.identity
-    read_line = _READERS[door.request_headers] if isinstance(door, ForwardAuth) else read_bodiless
-    reader = RequestReader(identity_headers(who), credential_headers(who), who.proxy_headers, read_line=read_line)
+    read = _READERS[door.request_headers] if isinstance(door, ForwardAuth) else read_bodiless
+    reader = RequestReader(identity_headers(who), credential_headers(who), who.proxy_headers, read_original=read)
     handle = around(_close_after_body(proxy(Permit(door.response_headers), reader).handle))
     status = door.refuse_with if isinstance(door, ForwardAuth) else HTTPStatus.TOO_MANY_REQUESTS
     return Server(

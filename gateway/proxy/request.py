@@ -10,7 +10,7 @@ from gateway.limits.endpoint import METHODS
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import OVER_LIMIT_HEADER, RequestHeaders, names_connection_scheme
-from gateway.proxy.request_line import ReadLine, RequestLine, read_own
+from gateway.proxy.original_request import OriginalRequest, ReadOriginal, read_own
 from gateway.proxy.target import Target, parse_target
 from gateway.proxy.via import Via
 from gateway.settings.upstream import Upstream
@@ -31,13 +31,13 @@ class RequestHead:
 
     __slots__ = ("_exchange", "_reader", "id", "length", "method", "target")
 
-    def __init__(self, exchange: Exchange, line: RequestLine, target: Target, reader: "RequestReader") -> None:
+    def __init__(self, exchange: Exchange, original: OriginalRequest, target: Target, reader: "RequestReader") -> None:
         self._exchange = exchange
         self._reader = reader
-        self.method = line.method
+        self.method = original.method
         self.target = target
         self.id = exchange.id
-        self.length = line.length
+        self.length = original.length
 
     def encode(self, upstream: Upstream, origin: Origin) -> bytes:
         """The head for one address of an upstream, with the empty line that ends it."""
@@ -147,14 +147,14 @@ class RequestReader:
             detected.
         looped: Called with the Via header of a request that has passed this gateway before.
         dropped: Called with the name of a header that is not forwarded because of its underscore; not each time.
-        read_line: Reads what a request is for.
+        read_original: Reads what a request is for.
 
     Attributes:
         headers: Selects the headers that go upstream.
         via: As above.
     """
 
-    __slots__ = ("_credentials", "_identifying", "_looped", "_read_line", "headers", "via")
+    __slots__ = ("_credentials", "_identifying", "_looped", "_read_original", "headers", "via")
 
     def __init__(
         self,
@@ -164,12 +164,12 @@ class RequestReader:
         via: Via | None = None,
         looped: Callable[[str], None] = _ignore,
         dropped: Callable[[str], None] = _ignore,
-        read_line: ReadLine = read_own,
+        read_original: ReadOriginal = read_own,
     ) -> None:
         self.headers = RequestHeaders(identity, credentials, proxy_headers, dropped)
         self.via = via
         self._looped = looped
-        self._read_line = read_line
+        self._read_original = read_original
         self._credentials = tuple(credentials)
         self._identifying = (*credentials, *identity)
 
@@ -177,13 +177,13 @@ class RequestReader:
         """The head of a request, or why it must not be served."""
         if (cause := self._find_fault(exchange)) is not None:
             return cause
-        line = self._read_line(exchange.message)
-        if isinstance(line, BadRequest):
-            return line
-        if line.method not in METHODS:
+        original = self._read_original(exchange.message)
+        if isinstance(original, BadRequest):
+            return original
+        if original.method not in METHODS:
             return BadRequest.METHOD
-        target = parse_target(line.target, line.hosts)
-        return target if isinstance(target, BadRequest) else RequestHead(exchange, line, target, self)
+        target = parse_target(original.target, original.hosts)
+        return target if isinstance(target, BadRequest) else RequestHead(exchange, original, target, self)
 
     def _find_fault(self, exchange: Exchange) -> BadRequest | None:
         """What is wrong with a request, whatever it is for."""

@@ -82,8 +82,8 @@ def test_one_that_dies_again_and_again_is_replaced_after_longer_and_longer_pause
         stage.round(now)
         stage.children[-1].die()
         stage.round(now + 1)
-        assert stage.slot.start_at == pytest.approx(now + 1 + pause)
-        now = stage.slot.start_at
+        assert stage.slot.backoff.until == pytest.approx(now + 1 + pause)
+        now = stage.slot.backoff.until
     assert "worker 3 (pid " in stage.said[-1]
     assert stage.said[-1].endswith("ended with SIGKILL after 1.0 s, starting a new one in 0.8 s")
     stage.round(now)
@@ -102,9 +102,9 @@ def test_one_that_cannot_be_started_is_tried_again_after_longer_and_longer_pause
     now = 100.0
     for pause in (0.1, 0.2, 0.4):
         slot.fill(now, replace=False)
-        assert slot.start_at == pytest.approx(now + pause)
+        assert slot.backoff.until == pytest.approx(now + pause)
         slot.fill(now, replace=False)
-        now = slot.start_at
+        now = slot.backoff.until
     assert (slot.workers, len(said)) == ([], 3)
     assert said[-1].endswith("Resource temporarily unavailable; trying again in 0.4 s")
 

@@ -1,4 +1,4 @@
-"""`RequestLine`: what a request is for, wherever that is said.
+"""`OriginalRequest`: what a request is for, wherever that is said.
 
 A client says it in the request itself. A proxy that asks at a door says it of its client's request, in one of these
 ways. Which one counts is a setting, and never depends on what a request has: a proxy passes on headers of its client's,
@@ -25,7 +25,7 @@ from gateway.proxy.exchange import declared_length
 from gateway.proxy.request_message import RequestMessage
 
 
-class RequestLine(NamedTuple):
+class OriginalRequest(NamedTuple):
     """What a request is for, as it was sent.
 
     Attributes:
@@ -41,40 +41,40 @@ class RequestLine(NamedTuple):
     length: int | None = None
 
 
-ReadLine: TypeAlias = Callable[[RequestMessage], RequestLine | BadRequest]
+ReadOriginal: TypeAlias = Callable[[RequestMessage], OriginalRequest | BadRequest]
 
 
-def read_own(message: RequestMessage) -> RequestLine:
+def read_own(message: RequestMessage) -> OriginalRequest:
     """What a request itself says."""
-    return RequestLine(message.method, message.path, message.headers.getall("Host", ()), declared_length(message))
+    return OriginalRequest(message.method, message.path, message.headers.getall("Host", ()), declared_length(message))
 
 
-def read_bodiless(message: RequestMessage) -> RequestLine:
+def read_bodiless(message: RequestMessage) -> OriginalRequest:
     """The same of a request that stands for a client's, whose body does not come here."""
-    return RequestLine(message.method, message.path, message.headers.getall("Host", ()))
+    return OriginalRequest(message.method, message.path, message.headers.getall("Host", ()))
 
 
-def read_x_forwarded(message: RequestMessage) -> RequestLine | BadRequest:
+def read_x_forwarded(message: RequestMessage) -> OriginalRequest | BadRequest:
     """What the X-Forwarded headers of a forward authentication say."""
     method, path = _one(message, "X-Forwarded-Method"), _one(message, "X-Forwarded-Uri")
     return _described(method, path, _one(message, "X-Forwarded-Host"))
 
 
-def read_x_original_uri(message: RequestMessage) -> RequestLine | BadRequest:
+def read_x_original_uri(message: RequestMessage) -> OriginalRequest | BadRequest:
     """What nginx says that sets X-Original-Method, X-Original-URI and Host."""
     return _described(_one(message, "X-Original-Method"), _one(message, "X-Original-URI"), _one(message, "Host"))
 
 
-def read_x_original_url(message: RequestMessage) -> RequestLine | BadRequest:
+def read_x_original_url(message: RequestMessage) -> OriginalRequest | BadRequest:
     """What ingress-nginx says in X-Original-Method and X-Original-URL; the Host is that of the URL of the door."""
     method, url = _one(message, "X-Original-Method"), _one(message, "X-Original-URL")
-    return RequestLine(method, url, ()) if method and url and url[0] != "/" else BadRequest.NOT_DESCRIBED
+    return OriginalRequest(method, url, ()) if method and url and url[0] != "/" else BadRequest.NOT_DESCRIBED
 
 
-def _described(method: str | None, path: str | None, host: str | None) -> RequestLine | BadRequest:
+def _described(method: str | None, path: str | None, host: str | None) -> OriginalRequest | BadRequest:
     """A request whose target a proxy says in origin form; it reads the absolute form of clients itself."""
     if method and path and host:
-        return RequestLine(method, path, (host,)) if path[0] == "/" else BadRequest.TARGET
+        return OriginalRequest(method, path, (host,)) if path[0] == "/" else BadRequest.TARGET
     return BadRequest.NOT_DESCRIBED
 
 
