@@ -117,9 +117,10 @@ fuzz: .venv/installed ## Feed every reader with anything, for a night; EXAMPLES=
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/hostile/test_fuzz.py tests/hostile/test_fuzz_tokens.py \
 		tests/rate_limit_service tests/config/test_loader.py tests/limits/test_condition.py tests/proxy/test_conditions.py tests/redis/test_scripts.py
 
+OPTIONS ?=
 .PHONY: bench
-bench: .venv/installed $(if $(shell command -v cc),$(COMPILED)/installed) ## Four questions about speed, answered beside other gateways; benchmarks/install.sh brings those
-	$(BIN)/python -m benchmarks
+bench: .venv/installed $(if $(shell command -v cc),$(COMPILED)/installed) ## What requests cost beside other gateways, which benchmarks/install.sh brings, and all targets; OPTIONS=--quick tries it
+	$(BIN)/python -m benchmarks $(OPTIONS)
 
 .PHONY: format
 format: .venv/installed ## Format the code

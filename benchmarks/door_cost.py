@@ -1,11 +1,11 @@
 """What does a decision at a door cost?
 
-    .venv/bin/python -m benchmarks.door_cost [--seconds 4] [--rounds 5] [--only NAME,NAME]
+    .venv/bin/python -m benchmarks.door_cost [--seconds 4] [--rounds 5] [--build both] [--only NAME,NAME]
 
 The load of `request_cost`: 64 connections, 10,000 users in turn, two buckets for each request, in Redis, and all are
 allowed. The peers are other proxies that ask the gateway at a door before they forward a request themselves, Envoy that
 asks envoyproxy/ratelimit, the gateway in the path of requests, and nginx without a limit. Of a proxy and what it asks,
-the processes count together.
+the processes count together. One build of the gateway is measured, the compiled one if it is there.
 
 "The door alone" is asked by the load generator itself, as Envoy would over HTTP: the CPU time of one decision, without
 a proxy that asks and without an upstream.
@@ -17,21 +17,19 @@ from http import HTTPStatus
 
 from benchmarks.kit.bench import USERS, Bench
 from benchmarks.kit.command import command
-from benchmarks.kit.comparison import cost_table
+from benchmarks.kit.comparison import cost_table, cost_target
 from benchmarks.kit.peer import GENEROUS
-from benchmarks.kit.peers import DOORS, ENVOY_DOOR, ENVOY_RATE_LIMIT_DOOR, ENVOY_RATELIMIT
-from benchmarks.kit.report import Report, Target
-from benchmarks.kit.sample import ratio
+from benchmarks.kit.peers import DOORS, ENVOY_DOOR, ENVOY_RATE_LIMIT_DOOR, ENVOY_RATELIMIT, NGINX
+from benchmarks.kit.report import Report
 
 
 async def door_cost(bench: Bench) -> Report:
     report = Report("door-cost", "What does a decision at a door cost?", __doc__ or "")
-    found = await bench.compare(DOORS, GENEROUS, report, users=USERS, status=HTTPStatus.OK)
+    peers = (*map(bench.one_build, DOORS), ENVOY_RATELIMIT, NGINX)
+    found = await bench.compare(peers, GENEROUS, report, users=USERS, status=HTTPStatus.OK)
     report.tables.append(cost_table(found))
-    for ours in (ENVOY_DOOR.name, ENVOY_RATE_LIMIT_DOOR.name):
-        pair = found.get(ours), found.get(ENVOY_RATELIMIT.name)
-        measured = ratio(*pair) if pair[0] and pair[1] else None
-        report.targets.append(Target(f"CPU, {ours} / {ENVOY_RATELIMIT.name}", 1.0, measured))
+    for ours in map(bench.one_build, (ENVOY_DOOR, ENVOY_RATE_LIMIT_DOOR)):
+        report.targets.append(cost_target(found, ours, ENVOY_RATELIMIT, 1.0, "decisions-at-a-door"))
     return report
 
 

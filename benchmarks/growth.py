@@ -1,9 +1,9 @@
 """How does it grow?
 
-    .venv/bin/python -m benchmarks.growth [--seconds 4] [--rounds 5]
+    .venv/bin/python -m benchmarks.growth [--seconds 4] [--rounds 5] [--build both]
 
-The gateway alone, under the load of `request_cost`, with one parameter varied at a time; its values are measured in
-turn, and each has a gateway and a Redis of its own:
+One build of the gateway alone, the compiled one if it is there, under the load of `request_cost`, with one parameter
+varied at a time; its values are measured in turn, and each has a gateway and a Redis of its own:
 
 * workers: 1 and 2, on all cores together with load, origin and Redis. The figure is throughput. On a machine with two
   cores it cannot double, since load, origin and Redis need both as well.
@@ -50,7 +50,8 @@ Points = dict[int, list[Sample]]
 
 async def growth(bench: Bench) -> Report:
     report = Report("growth", "How does it grow?", __doc__ or "")
-    cut = slice(_QUICK if bench.quick else None)
+    gateway, cut = bench.one_build(GATEWAY), slice(_QUICK if bench.quick else None)
+    report.facts.append(f"measured: {gateway.name}, version {gateway.installed_version()}")
     async with bench.origin() as origin:
         workers = await _sweep(bench, origin, report, "workers", _WORKERS[cut])
         endpoints = await _sweep(bench, origin, report, "endpoints", _ENDPOINTS[cut])
@@ -67,9 +68,8 @@ async def growth(bench: Bench) -> Report:
         Series("Redis as load rises", "open connections", "Redis CPU µs a decision", list(falls.items()))
     )
     busy, calm = (falls.get(end) for end in (max(falls, default=0), min(falls, default=0)))
-    report.targets.append(
-        Target("Redis CPU a decision, most connections / one", 1.0, busy / calm if busy and calm else None)
-    )
+    measured = busy / calm if busy and calm else None
+    report.targets.append(Target("Redis CPU a decision, most connections / one", 1.0, measured, "how-it-grows"))
     return report
 
 
@@ -80,7 +80,7 @@ async def _sweep(bench: Bench, origin: int, report: Report, thing: str, values: 
         for value in values:
             rules = {"rules.yaml": _rules(**{thing: value})} if thing in {"endpoints", "limits"} else {}
             wanted = {"workers": value, "cores": CORES.peer | CORES.rest} if thing == "workers" else {}
-            peer = await stack.enter_async_context(start(GATEWAY, origin, GENEROUS, rules, **wanted))
+            peer = await stack.enter_async_context(start(bench.one_build(GATEWAY), origin, GENEROUS, rules, **wanted))
             connections = value if thing == "open connections" else CONNECTIONS
             runs[f"{value} {thing}"] = bench.run(peer, connections=connections)
         found = await bench.turns(runs, report)
@@ -91,7 +91,7 @@ async def _users(bench: Bench, origin: int, report: Report, values: Sequence[int
     """Measure gateways one after the other, since each must see all of its users first."""
     points: Points = {}
     for value in values:
-        async with start(GATEWAY, origin, _OWING) as peer:
+        async with start(bench.one_build(GATEWAY), origin, _OWING) as peer:
             known = 0
             while known < value:
                 done = await bench.load(Load(peer.port, CONNECTIONS, bench.seconds, value, first=known % value))

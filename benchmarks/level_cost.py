@@ -1,6 +1,6 @@
 """What do more levels cost?
 
-    .venv/bin/python -m benchmarks.level_cost [--seconds 4] [--rounds 5] [--only NAME,NAME]
+    .venv/bin/python -m benchmarks.level_cost [--seconds 4] [--rounds 5] [--build both] [--only NAME,NAME]
 
 The gateway with two buckets a request, its user's and the endpoint's, as in `request_cost`; and with five: its user's,
 its organization's, its team's, its network's and that of all. Every request is allowed. Organization and team are read
@@ -11,22 +11,22 @@ from http import HTTPStatus
 
 from benchmarks.kit.bench import USERS, Bench
 from benchmarks.kit.command import command
-from benchmarks.kit.comparison import cost_table
+from benchmarks.kit.comparison import cost_table, cost_target
 from benchmarks.kit.peer import GENEROUS
 from benchmarks.kit.peers import FIVE_LEVELS, GATEWAY
-from benchmarks.kit.report import Report, Target
-from benchmarks.kit.sample import ratio
+from benchmarks.kit.report import Report
 
-MOST = 1.4
+_MOST = 1.4
 """CPU of a request with five levels, divided by that of one with two buckets."""
 
 
 async def level_cost(bench: Bench) -> Report:
     report = Report("level-cost", "What do more levels cost?", __doc__ or "")
-    found = await bench.compare((GATEWAY, FIVE_LEVELS), GENEROUS, report, users=USERS, status=HTTPStatus.OK)
+    two, five = bench.builds(GATEWAY), bench.builds(FIVE_LEVELS)
+    found = await bench.compare((*two, *five), GENEROUS, report, users=USERS, status=HTTPStatus.OK)
     report.tables.append(cost_table(found))
-    two, five = found.get(GATEWAY.name), found.get(FIVE_LEVELS.name)
-    report.targets.append(Target("CPU, five levels / two buckets", MOST, ratio(five, two) if five and two else None))
+    for few, many in zip(two, five, strict=True):
+        report.targets.append(cost_target(found, many, few, _MOST, "more-levels"))
     return report
 
 

@@ -1,5 +1,6 @@
-"""`Bench`: what the four benchmarks share: their options, an origin, and peers that run side by side."""
+"""`Bench`: what all comparisons with peers share: their options, an origin, and peers that run side by side."""
 
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import TypeVar
 from benchmarks.kit import machine
 from benchmarks.kit.load import Generator, Load
 from benchmarks.kit.peer import GENEROUS, Limits, Peer, Running, StartError, ask, start
+from benchmarks.kit.peers import compiled
 from benchmarks.kit.programs import PYTHON
 from benchmarks.kit.report import Report
 from benchmarks.kit.rounds import in_turn
@@ -16,6 +18,7 @@ from benchmarks.kit.sample import Sample, measure
 
 T = TypeVar("T")
 
+BUILDS = ("pure", "compiled", "both")
 CONNECTIONS = 64
 USERS = 10_000
 
@@ -47,7 +50,7 @@ class Bench:
         only: Names of the peers to compare; None for all.
         load: Generates load.
         quick: Whether it only matters that everything works, not the figures.
-        build: Which builds of the gateway are compared with its peers; a key of `BUILDS`.
+        build: Which builds of the gateway are measured, one of `BUILDS`.
         other_load: What else keeps the machine busy.
     """
 
@@ -66,34 +69,59 @@ class Bench:
         async with start(chosen, 0, GENEROUS, cores=machine.CORES.rest) as running:
             yield running.port
 
+    def builds(self, *gateways: Peer) -> tuple[Peer, ...]:
+        """The builds of each of these to measure."""
+        which = {"pure": (False,), "compiled": (True,), "both": (False, True)}[self.build]
+        return tuple(compiled(peer) if is_compiled else peer for peer in gateways for is_compiled in which)
+
+    def one_build(self, gateway: Peer) -> Peer:
+        """The build to measure where one is enough: of two the compiled one, if it is there."""
+        *others, last = self.builds(gateway)
+        return others[0] if others and last.missing() else last
+
+    def installed(self, peers: Sequence[Peer], report: Report) -> list[Peer]:
+        """The peers that can be started; the others are listed."""
+        found = []
+        for peer in peers:
+            if self.only is not None and peer.name not in self.only:
+                report.skipped.append(f"{peer.name}: skipped, left out by --only")
+            elif missing := peer.missing():
+                report.skipped.append(f"{peer.name}: SKIPPED, not installed: {missing}")
+            else:
+                report.facts.append(f"{peer.name}: version {peer.installed_version()}")
+                found.append(peer)
+        return found
+
     async def gather(
         self, stack: AsyncExitStack, peers: Sequence[Peer], origin: int, limits: Limits, report: Report
     ) -> list[Running]:
         """Start all peers that can be started, and list those that cannot."""
         found = []
-        for peer in peers:
-            if self.only is not None and peer.name not in self.only:
-                report.facts.append(f"{peer.name}: skipped, left out by --only")
-            elif missing := peer.missing():
-                report.facts.append(f"{peer.name}: SKIPPED, not installed: {missing}")
-            else:
-                try:
-                    found.append(await stack.enter_async_context(start(peer, origin, limits)))
-                except StartError as error:
-                    report.facts.append(f"{peer.name}: SKIPPED, it did not start: {error}")
-                else:
-                    report.facts.append(f"{peer.name}: version {peer.installed_version()}")
+        for peer in self.installed(peers, report):
+            try:
+                found.append(await stack.enter_async_context(start(peer, origin, limits)))
+            except StartError as error:
+                report.failed.append(f"{peer.name}: DID NOT START, {error}")
         return found
 
     async def compare(
         self, peers: Sequence[Peer], limits: Limits, report: Report, *, users: int, status: HTTPStatus
     ) -> dict[str, list[Sample]]:
         """Put the same load on all peers in turn; returns samples by name. All responses must have this `status`."""
+        return await self.each(peers, limits, report, lambda peer: self.run(peer, users=users, status=status)())
+
+    async def each(
+        self,
+        peers: Sequence[Peer],
+        limits: Limits,
+        report: Report,
+        run: Callable[[Running], Awaitable[T]],
+    ) -> dict[str, list[T]]:
+        """Start all peers that can be started, and make a run with each in turn; returns the results by name."""
         async with AsyncExitStack() as stack:
             origin = await stack.enter_async_context(self.origin())
             running = await self.gather(stack, peers, origin, limits, report)
-            runs = {peer.name: self.run(peer, users=users, status=status) for peer in running}
-            return await self.turns(runs, report)
+            return await self.turns({peer.name: functools.partial(run, peer) for peer in running}, report)
 
     def run(
         self, peer: Running, *, users: int = USERS, connections: int = CONNECTIONS, status: HTTPStatus = HTTPStatus.OK
@@ -116,5 +144,5 @@ class Bench:
     async def turns(self, runs: Mapping[str, Callable[[], Awaitable[T]]], report: Report) -> dict[str, list[T]]:
         """Make all runs in turn; failures are listed in the report."""
         result = await in_turn(runs, self.times, self.other_load, 0.05 if self.quick else 0.5)
-        report.facts += [f"{name}: FAILED, {why}" for name, why in result.failed.items()]
+        report.failed += [f"{name}: FAILED, {why}" for name, why in result.failed.items()]
         return result.found

@@ -1,18 +1,20 @@
-"""The command line that the four benchmarks share."""
+"""`command`: the command line that all comparisons with peers share."""
 
 import argparse
 import asyncio
 import os
+import sys
+import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from benchmarks.kit import machine
-from benchmarks.kit.bench import Bench
+from benchmarks.kit.bench import BUILDS, Bench
 from benchmarks.kit.load import generator
-from benchmarks.kit.peers import BUILDS
 from benchmarks.kit.plot import plot
 from benchmarks.kit.report import Report
+from benchmarks.kit.summary import summarize
 from tests.redis_server import binaries
 
 Benchmark = Callable[[Bench], Coroutine[Any, Any, Report]]
@@ -21,7 +23,10 @@ _RESULTS = Path(__file__).parents[1] / "results"
 
 
 def command(about: str | None, *benchmarks: Benchmark) -> None:
-    """Run benchmarks, print their reports, and write them to dated files."""
+    """Run benchmarks, print their reports, and write them to dated files; of several, all targets in the end.
+
+    The exit code is 0, whether targets are met or not, and 1 if something that is installed could not be measured.
+    """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a run (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each peer (default %(default)s)")
@@ -32,6 +37,7 @@ def command(about: str | None, *benchmarks: Benchmark) -> None:
     parser.add_argument("--results", type=Path, default=_RESULTS, help="folder for the dated files")
     options = parser.parse_args()
     os.sched_setaffinity(0, machine.CORES.rest)
+    reports = []
     for benchmark in benchmarks:
         bench = Bench(
             seconds=0.2 if options.quick else options.seconds,
@@ -41,7 +47,12 @@ def command(about: str | None, *benchmarks: Benchmark) -> None:
             quick=options.quick,
             build=options.build,
         )
-        report = asyncio.run(benchmark(bench))
+        try:
+            report = asyncio.run(benchmark(bench))
+        except Exception as error:  # noqa: BLE001 - whatever it is: the other benchmarks can be run
+            traceback.print_exc()
+            reports.append(Report(benchmark.__name__, "", "", failed=[f"COULD NOT RUN, {error!r}"]))
+            continue
         report.facts[:0] = [
             f"{machine.today()}, {machine.name()}",
             f"load from {bench.load.name}; Redis {next(iter(binaries()))}",
@@ -54,3 +65,9 @@ def command(about: str | None, *benchmarks: Benchmark) -> None:
             report.facts.append(plot(report.write_figures(options.results)))
         report.write(options.results)
         print(report, flush=True)
+        reports.append(report)
+    if len(benchmarks) > 1:
+        summary = summarize(reports)
+        summary.write(options.results)
+        print(summary, flush=True)
+    sys.exit(any(report.failed for report in reports))

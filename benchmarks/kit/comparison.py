@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from benchmarks.kit.peer import Peer
 from benchmarks.kit.peers import COMPILED, GATEWAY
 from benchmarks.kit.report import Table, Target
 from benchmarks.kit.sample import Sample, middle, ratio, spread
@@ -39,8 +40,8 @@ def cost_table(found: Found) -> Table:
     return table
 
 
-def cost_target(found: Found, name: str, most: float) -> Target:
-    """A bound for the gateway's CPU divided by a peer's: that of the compiled build, if it is measured."""
-    build = COMPILED.name if COMPILED.name in found else GATEWAY.name
-    ours, theirs = found.get(build), found.get(name)
-    return Target(f"CPU, {build} / {name}", most, ratio(ours, theirs) if ours and theirs else None)
+def cost_target(found: Found, ours: Peer, theirs: Peer, most: float, section: str, text: str = "") -> Target:
+    """A bound for the CPU of one divided by that of the other."""
+    pair = found.get(ours.name), found.get(theirs.name)
+    measured = ratio(*pair) if pair[0] and pair[1] else None
+    return Target(f"CPU, {text or f'{ours.name} / {theirs.name}'}", most, measured, section)

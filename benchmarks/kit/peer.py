@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import re
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from tests.reserved_port import ReservedPort
 _FOLDER = Path(__file__).parents[1] / "peers"
 _START_TIMEOUT = 15.0
 """Seconds after which a peer that does not respond is left out."""
+
+_PAUSE = 0.01
+"""Seconds between two requests to a peer that starts."""
 
 
 class Allowance(NamedTuple):
@@ -92,7 +96,9 @@ class Running(NamedTuple):
     port: int
     leaders: Sequence[int]
     redis: RedisServer | None
-    question: Question | None = None
+    question: Question | None
+    started_in: float
+    """Seconds from the start of its processes to its first response."""
 
 
 class StartError(Exception):
@@ -133,16 +139,14 @@ async def start(
             text = (files or {}).get(name) or (_FOLDER / name).read_text()
             (folder / name).write_text(fill(text, known))
         environment = {**ENVIRONMENT, **{name: fill(value, known) for name, value in peer.environment.items()}}
-        processes = []
+        processes, begin = [], time.perf_counter()
         for command in peer.commands:
             with on(cores):
                 starting = Process.start(*(fill(word, known) for word in command), cwd=ROOT, env=environment)
                 processes.append(await stack.enter_async_context(starting))
-        running = Running(
-            peer.name, int(str(known["port"])), [process.pid for process in processes], redis, peer.question
-        )
-        await _wait_until_serving(running, processes)
-        yield running
+        port, pids = int(str(known["port"])), [process.pid for process in processes]
+        await _wait_until_serving(port, peer.question, processes)
+        yield Running(peer.name, port, pids, redis, peer.question, time.perf_counter() - begin)
 
 
 @contextmanager
@@ -180,7 +184,7 @@ async def ask(port: int, user: str, question: Question | None = None) -> int:
     return int(line.split()[1]) if line.startswith(b"HTTP/1.1 ") else 0
 
 
-async def _wait_until_serving(running: Running, processes: Sequence[Process]) -> None:
+async def _wait_until_serving(port: int, question: Question | None, processes: Sequence[Process]) -> None:
     """Wait until a response from the origin arrives."""
     result: object = "no response"
     try:
@@ -190,9 +194,9 @@ async def _wait_until_serving(running: Running, processes: Sequence[Process]) ->
                     if not is_running(process.pid):
                         await process.ends()  # then all of its output has been read
                         raise StartError(_error_line(process.output))
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(_PAUSE)
                 try:
-                    result = await ask(running.port, "the first", running.question)
+                    result = await ask(port, "the first", question)
                 except OSError as error:
                     result = error
     except TimeoutError:

@@ -7,27 +7,35 @@ from benchmarks.kit.peer import Peer
 from benchmarks.kit.programs import PYTHON
 from tests.kit.process import ROOT
 
+_PURE = (PYTHON, "-m", "gateway")
 GATEWAY = Peer(
     "gateway",
     programs=(),
     files=("gateway.yaml", "rules.yaml", "no_rules.yaml"),
-    commands=((PYTHON, "-m", "gateway", "serve", "--config", "@folder@/gateway.yaml"),),
-    version=(PYTHON, "-m", "gateway", "--version"),
+    commands=((*_PURE, "serve", "--config", "@folder@/gateway.yaml"),),
+    version=(*_PURE, "--version"),
     values={"workers": 1, "rules": "rules.yaml", "attributes": ""},
 )
 _COMPILED = str(ROOT / ".venv-compiled" / "bin" / "gateway")
-COMPILED = replace(
-    GATEWAY,
-    name="gateway (compiled)",
-    programs=(_COMPILED,),
-    commands=((_COMPILED, "serve", "--config", "@folder@/gateway.yaml"),),
-    version=(_COMPILED, "--version"),
-)
 """What `make compiled` installs."""
 
-BUILDS = {"pure": (GATEWAY,), "compiled": (COMPILED,), "both": (GATEWAY, COMPILED)}
-"""What `--build` compares with the peers."""
 
+def compiled(peer: Peer) -> Peer:
+    """The same peer, with the compiled build of the gateway."""
+
+    def command(words: tuple[str, ...]) -> tuple[str, ...]:
+        return (_COMPILED, *words[len(_PURE) :]) if words[: len(_PURE)] == _PURE else words
+
+    return replace(
+        peer,
+        name=f"{peer.name} (compiled)",
+        programs=(*peer.programs, _COMPILED),
+        commands=tuple(map(command, peer.commands)),
+        version=command(peer.version),
+    )
+
+
+COMPILED = compiled(GATEWAY)
 UNLIMITED = replace(GATEWAY, name="gateway without limits", values={**GATEWAY.values, "rules": "no_rules.yaml"})
 FIVE_LEVELS = replace(
     GATEWAY,
@@ -118,7 +126,7 @@ PLAIN_AIOHTTP = Peer(
     version=(PYTHON, "-c", "import aiohttp; print(aiohttp.__version__)"),
 )
 
-_DOOR = (PYTHON, "-m", "gateway", "serve", "--config", "@folder@/gateway_door.yaml")
+_DOOR = (*_PURE, "serve", "--config", "@folder@/gateway_door.yaml")
 _DOOR_FILES = ("gateway_door.yaml", "rules.yaml")
 DOOR = replace(
     GATEWAY,
@@ -195,6 +203,7 @@ RATELIMIT = replace(
 )
 """The service without a proxy that asks it. It prints no version."""
 
+DOORS = (GATEWAY, DOOR, NGINX_DOOR, ENVOY_DOOR, ENVOY_RATE_LIMIT_DOOR)
+"""The gateway in the path of requests, alone, and asked by other proxies."""
+
 PEERS = (NGINX, NGINX_LUA, ENVOY, ENVOY_RATELIMIT, HAPROXY, FASTIFY, PLAIN_AIOHTTP)
-DOORS = (GATEWAY, DOOR, NGINX_DOOR, ENVOY_DOOR, ENVOY_RATE_LIMIT_DOOR, ENVOY_RATELIMIT, NGINX)
-"""Ways to have the gateway decide, and what they are compared with."""

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 INSTALLED = Path(__file__).parents[1] / ".peers"
@@ -25,7 +25,8 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=PATH)
 
 
-def version(command: Sequence[str]) -> str:
+@cache
+def version(command: tuple[str, ...]) -> str:
     """The first version that a command prints."""
     try:
         result = subprocess.run(

@@ -35,11 +35,21 @@ def _align(cell: str, width: int, column: int) -> str:
 
 @dataclass
 class Target:
-    """A bound for a figure. A figure of None was not measured."""
+    """A bound for a figure.
+
+    Attributes:
+        text: What the figure is.
+        most: The bound.
+        found: The figure; None if it was not measured.
+        section: Anchor in docs/benchmarks.md: where the time goes, and what was tried.
+        at_least: Whether the bound is a lower one.
+        digits: Of the figure, after the point.
+    """
 
     text: str
     most: float
     found: float | None
+    section: str = ""
     at_least: bool = False
     digits: int = 2
 
@@ -49,6 +59,12 @@ class Target:
             return "not measured"
         met = self.found >= self.most if self.at_least else self.found <= self.most
         return "met" if met else "MISSED"
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """What it is, its bound, what was found, and the verdict."""
+        bound = f"{'at least' if self.at_least else 'at most'} {self.most:g}"
+        return self.text, bound, "" if self.found is None else f"{self.found:.{self.digits}f}", self.verdict
 
 
 @dataclass(frozen=True)
@@ -69,23 +85,26 @@ class Report:
         name: Of its file.
         question: Its heading.
         method: How it was measured, and its caveats.
+        facts: Of the machine, and the versions.
+        skipped: What was not compared, and why.
+        failed: What broke while it was measured, or did not start, and how.
     """
 
     name: str
     question: str
     method: str
     facts: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     series: list[Series] = field(default_factory=list)
 
     def __str__(self) -> str:
         targets = Table(["target", "limit", "found", ""])
-        for target in self.targets:
-            bound = f"{'at least' if target.at_least else 'at most'} {target.most:g}"
-            found = "" if target.found is None else f"{target.found:.{target.digits}f}"
-            targets.rows.append([target.text, bound, found, target.verdict])
-        parts = [f"# {self.question}", "\n".join(f"* {fact}" for fact in self.facts), *map(str, self.tables)]
+        targets.rows += [target.cells for target in self.targets]
+        facts = (*self.facts, *self.skipped, *self.failed)
+        parts = [f"# {self.question}", "\n".join(f"* {fact}" for fact in facts), *map(str, self.tables)]
         return "\n\n".join([*parts, *([str(targets)] if self.targets else [])]) + "\n"
 
     def write(self, folder: Path) -> Path:

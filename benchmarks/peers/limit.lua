@@ -6,7 +6,7 @@ local exit, var = ngx.exit, ngx.var
 
 return function()
     local client = redis:new()
-    client:set_timeout(1000)
+    client:set_timeout(5000)
     local ok = client:connect("127.0.0.1", @redis@)
     if not ok then return exit(503) end
     local allowed = client:evalsha("@sha@", 2, "user:" .. (var.http_x_user_id or var.remote_addr), "endpoint:orders",

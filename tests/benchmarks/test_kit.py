@@ -10,6 +10,7 @@ from benchmarks.kit.peers import NGINX, PLAIN_AIOHTTP
 from benchmarks.kit.percentile import percentile
 from benchmarks.kit.report import Report, Table, Target
 from benchmarks.kit.sample import Sample, middle, ratio, spread
+from benchmarks.kit.summary import summarize
 
 
 def sample(cpu: float) -> Sample:
@@ -70,6 +71,22 @@ def test_a_report_is_written_with_its_method(tmp_path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# What?\n")
     assert text.endswith("\n## Method\n\nSo.\n")
+
+
+def test_all_targets_are_in_one_table_and_a_missed_one_has_its_section() -> None:
+    cost, growth = (
+        Report("cost", "", "", skipped=["nginx: SKIPPED"]),
+        Report("growth", "", "", failed=["COULD NOT RUN"]),
+    )
+    cost.targets = [Target("CPU", 1.0, 0.5, "cpu"), Target("time", 1.0, 2.0, "time"), Target("size", 1.0, None, "size")]
+    summary = summarize([cost, growth])
+    assert summary.facts == ["3 targets: 1 met, 1 MISSED, 1 not measured"]
+    assert [row[3:] for row in summary.tables[0].rows] == [
+        ("met", "cost", ""),
+        ("MISSED", "cost", "docs/benchmarks.md#time"),
+        ("not measured", "cost", ""),
+    ]
+    assert (summary.skipped, summary.failed) == (["cost: nginx: SKIPPED"], ["growth: COULD NOT RUN"])
 
 
 def test_usage_counts_this_process() -> None:

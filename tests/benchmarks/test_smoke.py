@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 from benchmarks.check_limit_cost import check_limit_cost
+from benchmarks.connection_storm import connection_storm
 from benchmarks.door_cost import door_cost
 from benchmarks.growth import growth
 from benchmarks.kit.bench import Bench
 from benchmarks.kit.command import Benchmark
 from benchmarks.kit.load import Python
-from benchmarks.kit.peers import BUILDS, CHECK_LIMIT, DOORS, NGINX, PEERS, RATELIMIT
+from benchmarks.kit.peers import CHECK_LIMIT, COMPILED, DOORS, ENVOY_RATELIMIT, GATEWAY, NGINX, PEERS, RATELIMIT
 from benchmarks.kit.report import Report
 from benchmarks.level_cost import level_cost
 from benchmarks.limit_cost import limit_cost
@@ -19,7 +20,9 @@ from benchmarks.override_file import override_file
 from benchmarks.refusal_cost import refusal_cost
 from benchmarks.replay_speed import replay_speed
 from benchmarks.settlement_cost import settlement_cost
-from tests.kit.process import run
+from benchmarks.start_time import start_time
+from tests.docs.pages import anchors
+from tests.kit.process import ROOT, run
 from tests.untraced import untraced
 
 EVERYWHERE = frozenset(
@@ -32,9 +35,14 @@ EVERYWHERE = frozenset(
 
 
 async def smoke(benchmark: Benchmark) -> Report:
-    report = await benchmark(Bench(seconds=0.2, times=1, only=EVERYWHERE, load=Python(), quick=True))
-    assert "FAILED" not in str(report)
+    report = await benchmark(quick(EVERYWHERE))
+    assert report.failed == []
+    assert {target.section for target in report.targets} <= anchors(ROOT / "docs" / "benchmarks.md")
     return report
+
+
+def quick(only: frozenset[str]) -> Bench:
+    return Bench(seconds=0.2, times=1, only=only, load=Python(), quick=True, build="pure")
 
 
 def rows(table: object) -> list[str]:
@@ -51,44 +59,55 @@ def written(folder: Path) -> str:
 
 
 async def test_the_cost_of_a_request_by_its_command(tmp_path: Path) -> None:
-    quick = ("--quick", "--load", "python", "--only", ",".join(EVERYWHERE), "--results", tmp_path)
-    code, output = await run(sys.executable, "-m", "benchmarks.request_cost", *quick, env=untraced())
+    options = ("--quick", "--load", "python", "--only", ",".join(EVERYWHERE), "--results", tmp_path)
+    code, output = await run(sys.executable, "-m", "benchmarks.request_cost", *options, env=untraced())
     assert code == 0, output
     assert "QUICK" in output
     assert "FAILED" not in output
     assert rows(output) == ["gateway", "plain aiohttp + Redis"]
-    assert {*rows(output), *skipped(output)} == {peer.name for peer in (*BUILDS["both"], *PEERS)}
-    assert re.search(r"gateway / Fastify \+ Redis +\| +at most 0.4 \| +\| not measured", output)
+    assert {*rows(output), *skipped(output)} == {peer.name for peer in (GATEWAY, COMPILED, *PEERS)}
+    assert re.search(r"gateway \(compiled\) / Fastify \+ Redis +\| +at most 0.4 \| +\| not measured", output)
     assert re.search(r"/\d{4}-\d\d-\d\d-request-cost.md$", written(tmp_path))
 
 
 async def test_the_cost_of_a_refusal() -> None:
     report = await smoke(refusal_cost)
     assert rows(report.tables[0]) == ["gateway", "plain aiohttp + Redis"]
-    everyone = {peer.name for peer in (*BUILDS["both"], *PEERS)}
+    everyone = {peer.name for peer in (GATEWAY, *PEERS)}
     assert {*rows(report.tables[0]), *skipped(str(report))} == everyone - {NGINX.name}
     assert report.targets[-1].verdict == "met"  # this one is a count, and holds however fast the machine is
 
 
 async def test_what_the_limit_adds_and_bodies_that_stream() -> None:
-    latency, streaming = (await smoke(limit_cost)).tables
+    latency, added, streaming = (await smoke(limit_cost)).tables
     assert rows(latency) == ["gateway", "gateway without limits"]
+    assert len(added.rows) == 1
     assert rows(streaming) == ["gateway, down", "gateway, up"]
 
 
 async def test_the_cost_of_a_decision_at_a_door() -> None:
     here = frozenset({"gateway", "the door alone", "nginx + forward_auth"})  # the last needs nginx on the path
-    report = await door_cost(Bench(seconds=0.2, times=1, only=here, load=Python(), quick=True))
-    assert "FAILED" not in str(report)
+    report = await door_cost(quick(here))
+    assert report.failed == []
     assert rows(report.tables[0])[:2] == ["gateway", "the door alone"]
-    assert {*rows(report.tables[0]), *skipped(str(report))} == {peer.name for peer in DOORS}
+    assert {*rows(report.tables[0]), *skipped(str(report))} == {peer.name for peer in (*DOORS, ENVOY_RATELIMIT, NGINX)}
 
 
 async def test_the_cost_of_a_decision_that_a_service_asks_for() -> None:
-    bench = Bench(seconds=0.2, times=1, only=frozenset({CHECK_LIMIT.name}), load=Python(), quick=True, build="pure")
-    report = await check_limit_cost(bench)
+    report = await check_limit_cost(quick(frozenset({CHECK_LIMIT.name})))
     assert rows(report.tables[0]) == [CHECK_LIMIT.name]
     assert skipped(str(report)) == [RATELIMIT.name]
+
+
+async def test_many_connections_at_once() -> None:
+    connections, handshakes = (await smoke(connection_storm)).tables
+    assert rows(connections) == ["gateway"]
+    assert len(handshakes.rows) == 3
+
+
+async def test_how_long_a_start_takes() -> None:
+    report = await smoke(start_time)
+    assert rows(report.tables[0]) == ["gateway", "plain aiohttp + Redis"]
 
 
 async def test_growth() -> None:
