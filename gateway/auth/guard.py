@@ -11,6 +11,7 @@ from gateway.limits.bucket import State, take
 from gateway.limits.charge import Charge, Demand
 from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
+from gateway.loop.eager_run import ensure_task
 
 _REFUSAL = Demand(b"", Charge.of("refusals", Quota(Rate(10, 1), 1000)))
 """How many refused attempts a worker reports; more come from somebody who guesses, and would fill the disk."""
@@ -120,6 +121,7 @@ class Guard:
         if not decision.allowed:
             raise TooManyAttemptsError
         self._refusals = state
+        await ensure_task()  # it may be written to disk
         await self._report(RefusedAttempt(attempt, why, grant))
         if grant is None:
             raise UnauthorizedError

@@ -24,13 +24,15 @@ from gateway.control.audit.api import AuditApi
 from gateway.control.audit.log_file import open_audit_log
 from gateway.control.audit.writer import AuditWriter, Head
 from gateway.control.bypass import Bypass
-from gateway.control.check_limit import CheckLimitApi
+from gateway.control.check_limit import CheckLimit
 from gateway.control.explain import Explain, ExplainApi
 from gateway.control.http.cors import CorsHeaders
 from gateway.control.http.deadlines import Deadlines
+from gateway.control.http.direct import DirectConnections
 from gateway.control.http.hosts import Hosts
 from gateway.control.http.problem import Problems
 from gateway.control.http.request import BODY_TIMEOUT, MAX_BODY
+from gateway.control.http.service_api import ServiceApi
 from gateway.control.http.site import SocketSite
 from gateway.control.key_sets.copy import KeySetCopy
 from gateway.control.key_sets.fetch import fetch_key_set
@@ -52,7 +54,7 @@ from gateway.control.reload.revisions_api import RevisionsApi
 from gateway.control.reload.snapshot import Snapshots
 from gateway.control.reload.switch import Switch
 from gateway.control.reload.worker_channel import Workers
-from gateway.control.reservations.api import SettleApi
+from gateway.control.reservations.settle import Settle
 from gateway.control.reservations.store import MemoryReservations, RedisReservations
 from gateway.control.tiers import SeenTiers
 from gateway.control.timetable import Timetable
@@ -179,11 +181,14 @@ class ControlPlane:
         if redis is not None:
             poller.subscribe(lambda: fleet.poll, fleet.hear)
         reservations = RedisReservations(redis, prefix) if redis is not None else MemoryReservations(limiter.clock)
+        self._services = (
+            CheckLimit(guard, control.check_from, book, identity, limiter, reservations, events),
+            Settle(guard, control.check_from, reservations, limiter, metrics.measured),
+        )
         self._apis: tuple[Api, ...] = (
             status,
             OpenApi(),
-            CheckLimitApi(guard, control.check_from, book, identity, limiter, reservations, events),
-            SettleApi(guard, control.check_from, reservations, limiter, metrics.measured),
+            *(ServiceApi(service) for service in self._services),
             OverridesApi(guard, self._overrides, book, identity),
             PlanApi(guard, self._overrides, book, identity),
             ExplainApi(guard, book, explain, identity, limiter, self.tiers),
@@ -219,11 +224,12 @@ class ControlPlane:
 
         Yields the listening sites, which can be stopped early.
         """
-        deadlines = Deadlines(self._intake)
+        deadlines, problems, cors = Deadlines(self._intake), Problems(self._log), CorsHeaders(self._cors)
+        direct = DirectConnections(self._services, self._hosts, problems, cors.lines, self._intake)
         middlewares = [
             deadlines.middleware,
-            CorsHeaders(self._cors).middleware,
-            Problems(self._log).middleware,
+            cors.middleware,
+            problems.middleware,
             self._hosts.middleware,
         ]
         app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
@@ -241,7 +247,8 @@ class ControlPlane:
             runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN_TIMEOUT)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            sites = [SocketSite(runner, listening, tls, BACKLOG, deadlines) for listening, tls in sockets]
+            stack.push_async_callback(direct.close, _SHUTDOWN_TIMEOUT)
+            sites = [SocketSite(runner, listening, tls, BACKLOG, deadlines, direct) for listening, tls in sockets]
             for site in sites:
                 await site.start()
             yield sites

@@ -1,22 +1,21 @@
-"""`CheckLimitApi`: the proxy's own decision for services that ask for it, ``POST /api/v1/check-limit``."""
+"""`CheckLimit`: the proxy's own decision for services that ask for it, ``POST /api/v1/check-limit``."""
 
+import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from aiohttp import web
-
 from gateway.auth.grant import Scope
 from gateway.auth.guard import Guard
 from gateway.auth.timestamps import format_timestamp, now
-from gateway.control.http.request import address_of, authorize, read_json_body
+from gateway.control.asker import Asker
 from gateway.control.json_object import JsonObject
 from gateway.control.reservations.reservation import Reservation
 from gateway.control.reservations.store import ReservationStore
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome, Verdict
-from gateway.limits.address import Network, Unix, belongs, is_one_client, parse_address, parse_clients
+from gateway.limits.address import Network, Unix, is_one_client, parse_address, parse_clients
 from gateway.limits.caller import Caller
 from gateway.limits.charge import Demand
 from gateway.limits.condition import GivenFields
@@ -55,7 +54,7 @@ class _Item(NamedTuple):
     weight: int
 
 
-class CheckLimitApi:
+class CheckLimit:
     """Decides by the same rules, on the same buckets and through the same limiter as the proxy.
 
     Args:
@@ -66,7 +65,12 @@ class CheckLimitApi:
         limiter: Decides.
         reservations: Keeps what is to be settled.
         events: Reports each decision.
+
+    Attributes:
+        path: Where it is asked.
     """
+
+    path = "/api/v1/check-limit"
 
     def __init__(
         self,
@@ -86,36 +90,47 @@ class CheckLimitApi:
         self._reservations = reservations
         self._events = events
 
-    def routes(self) -> list[web.RouteDef]:
-        return [web.post("/api/v1/check-limit", self._check)]
+    async def admit(self, asker: Asker) -> None:
+        """See `Service`."""
+        await asker.prove(self._guard, Scope.CHECK, self._open_to)
 
-    async def _check(self, request: web.Request) -> web.Response:
-        if not self._open_to or not belongs(address_of(request), self._open_to):
-            await authorize(request, self._guard, Scope.CHECK)
-        body = await read_json_body(request)
-        asked = body.objects("items", MAX_ITEMS) if "items" in body else [body]
-        if any(name in each for each in asked for name in _VOUCHED):
-            await authorize(request, self._guard, Scope.CHECK_CALLER)
-        ttl = _ttl(body)
+    async def answer(self, asker: Asker, body: bytes) -> bytes:
+        """See `Service`."""
+        asked = JsonObject.parse(body)
+        parts = asked.objects("items", MAX_ITEMS) if "items" in asked else [asked]
+        if any(name in each for each in parts for name in _VOUCHED):
+            await asker.prove(self._guard, Scope.CHECK_CALLER)
+        ttl = _ttl(asked)
         rules = self._book.current
-        items = [item for each in asked if (item := self._read(rules, each)) is not None]
-        body.close()
+        items = [item for each in parts if (item := self._read(rules, each)) is not None]
+        asked.close()
+        if "items" in asked:
+            answer = await self._decide_jointly(rules, items)
+        else:
+            answer = await self._decide(rules, items[0], ttl)
+        return json.dumps(answer).encode()
+
+    async def _decide(self, rules: Rules, item: _Item, ttl: int | None) -> dict[str, Any]:
+        verdict = await self._limiter.check(item.demands)
+        self._report(rules, item, verdict)
+        answer = {"allowed": verdict.allowed, **_shown(_left(item.demands, verdict), verdict)}
+        return answer if ttl is None else {**answer, "reservation": await self._reserve(item, verdict, ttl)}
+
+    async def _decide_jointly(self, rules: Rules, items: Sequence[_Item]) -> dict[str, Any]:
         joint = join([item.demands for item in items])
         verdict = await self._limiter.check(joint.demands)
-        parts = [verdict._replace(decision=joint.part(number, verdict.decision)) for number in range(len(items))]
-        for item, part in zip(items, parts, strict=True):
-            if item.demands and item.weight:
-                self._report(rules, item, part)
-        left = [] if verdict.outcome is Outcome.UNAVAILABLE else remaining_in(joint.demands, verdict.decision)
-        shown = [_shown([left[place] for place in places] if left else [], verdict) for places in joint.positions]
-        if "items" not in body:
-            reserved = {} if ttl is None else {"reservation": await self._reserve(items[0], verdict, ttl)}
-            return web.json_response({"allowed": verdict.allowed, **shown[0], **reserved})
-        could_pay = [_could_pay(item.demands, part) for item, part in zip(items, parts, strict=True)]
-        listed = [{"allowed": could, **each} for could, each in zip(could_pay, shown, strict=True)]
-        return web.json_response({"allowed": verdict.allowed, "items": listed})
+        left = _left(joint.demands, verdict)
+        listed = []
+        for number, item in enumerate(items):
+            part = verdict._replace(decision=joint.part(number, verdict.decision))
+            self._report(rules, item, part)
+            shown = _shown([left[place] for place in joint.positions[number]] if left else left, verdict)
+            listed.append({"allowed": _could_pay(item.demands, part), **shown})
+        return {"allowed": verdict.allowed, "items": listed}
 
     def _report(self, rules: Rules, item: _Item, verdict: Verdict) -> None:
+        if not (item.demands and item.weight):
+            return
         self._events.decided(item.endpoint.name, item.caller, item.demands, verdict)
         if verdict.allowed and rules.is_measured(item.endpoint.name):
             # What a service asks for is what it costs: no response of ours says otherwise.
@@ -201,6 +216,11 @@ def _endpoint(rules: Rules, body: JsonObject) -> Endpoint | None:
         body.refuse("endpoint", "must be a method and a path that the proxy would accept")
         return None
     return found
+
+
+def _left(demands: Sequence[Demand], verdict: Verdict) -> list[Remaining]:
+    """What is left in each bucket; nothing is known if the decision is unavailable."""
+    return [] if verdict.outcome is Outcome.UNAVAILABLE else remaining_in(demands, verdict.decision)
 
 
 def _shown(buckets: Sequence[Remaining], verdict: Verdict) -> dict[str, Any]:

@@ -16,6 +16,10 @@ class ControlError(Exception):
         self.members = members
 
 
+class InvalidJsonError(ControlError):
+    """A body is not a strict JSON object."""
+
+
 class InvalidObjectError(ControlError):
     """A JSON object is invalid: `errors` has a JSON pointer, and what was expected there, for each error."""
 

@@ -1,8 +1,9 @@
 """`JsonObject`: reads the members of a JSON object strictly, and reports all errors at once."""
 
-from typing import Any
+from typing import Any, Self
 
-from gateway.control.errors import InvalidObjectError
+from gateway.config.strict_json import StrictJsonError, parse_strict_json
+from gateway.control.errors import InvalidJsonError, InvalidObjectError
 
 _MAX_ERRORS = 20
 
@@ -21,6 +22,21 @@ class JsonObject:
         self._path = path
         self._known: set[str] = set()
         self._errors: list[dict[str, str]] = [] if errors is None else errors
+
+    @classmethod
+    def parse(cls, content: bytes) -> Self:
+        """The JSON object that a body is.
+
+        Raises:
+            InvalidJsonError: it is not a strict JSON object.
+        """
+        try:
+            document = parse_strict_json(content)
+        except StrictJsonError as error:
+            raise InvalidJsonError(f"the body is not strict JSON: {error}") from None
+        if not isinstance(document, dict):
+            raise InvalidJsonError("the body is not a JSON object")
+        return cls(document)
 
     def __contains__(self, name: str) -> bool:
         return name in self._members

@@ -17,10 +17,11 @@ from socket import SO_KEEPALIVE, SOL_SOCKET
 from time import time
 
 from gateway.limiter.verdict import Outcome
+from gateway.loop.eager_run import EagerRun, run_eagerly
+from gateway.loop.resettable_timer import ResettableTimer
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import HALF_CLOSE_TIMEOUT, Client
 from gateway.proxy.connection_state import CLOSED, FINISHING, HALF_CLOSED, LINGERING, OPEN, TRANSITIONS, State
-from gateway.proxy.eager_run import EagerRun, run_eagerly
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.lingering_close import LingeringClose
 from gateway.proxy.min_data_rate import MinDataRate, SendRate
@@ -29,7 +30,6 @@ from gateway.proxy.peer import Peer
 from gateway.proxy.request_body import discard_rest
 from gateway.proxy.request_id import RequestIds
 from gateway.proxy.request_parser import RequestParser
-from gateway.proxy.resettable_timer import ResettableTimer
 from gateway.proxy.responses import FORBIDDEN, INTERNAL_ERROR, UNAVAILABLE
 from gateway.proxy.unread import read_unread
 from gateway.proxy.write_coalescer import WriteCoalescer

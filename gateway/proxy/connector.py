@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from socket import AF_UNIX, socket
 
-from gateway.proxy.eager_run import ensure_task
+from gateway.loop.eager_run import ensure_task
 from gateway.proxy.failure_reason import FailureReason, reason_of
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.race import race

@@ -14,9 +14,9 @@ from gateway.limits.identity_source import Rejection, Sender
 from gateway.limits.measured_cost import Measurement
 from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.unmatched import Unmatched
+from gateway.loop.eager_run import ensure_task
 from gateway.proxy.allowed import Allowed, Destination
 from gateway.proxy.bad_request import BadRequest
-from gateway.proxy.eager_run import ensure_task
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import BYPASS_HEADER
 from gateway.proxy.observer import RequestObserver

@@ -8,8 +8,8 @@ the middle of a body may have to send all of it before it reads: it may go on fo
 
 import asyncio
 
+from gateway.loop.resettable_timer import ResettableTimer
 from gateway.proxy.min_data_rate import SendRate
-from gateway.proxy.resettable_timer import ResettableTimer
 from gateway.settings.intake import Intake
 
 LINGER = 1.0

@@ -5,8 +5,8 @@ import asyncio
 from aiohttp import StreamReader, web
 
 from gateway.limiter.verdict import Outcome
+from gateway.loop.eager_run import ensure_task
 from gateway.proxy.bad_request import BadRequest
-from gateway.proxy.eager_run import ensure_task
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.failure_reason import FailureReason
 from gateway.proxy.min_data_rate import MinDataRate

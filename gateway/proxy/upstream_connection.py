@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Callable
 from ssl import SSLContext
 
+from gateway.loop.resettable_timer import ResettableTimer
 from gateway.proxy.failure_reason import FailureReason, reason_of
-from gateway.proxy.resettable_timer import ResettableTimer
 from gateway.proxy.response_parser import ResponseParser
 from gateway.proxy.responses import GATEWAY_TIMEOUT
 from gateway.proxy.unread import read_unread

@@ -212,7 +212,9 @@ BAD: list[tuple[Any, int, str]] = [
 async def test_an_invalid_check_is_refused_with_what_is_wrong(body: Any, status: int, said: str) -> None:
     async with gateway(limit("secret-limit", 7)) as running:
         answer = await running.call("POST", PATH, body, token=CHECK)
+        by_aiohttp = await running.call("POST", PATH, body, token=CHECK, fields=["Connection: close"])
         assert (await running.check("alice", "order", 0))["remaining"] == 7
+    assert (by_aiohttp.status, by_aiohttp.type, by_aiohttp.body) == (answer.status, answer.type, answer.body)
     assert (answer.status, answer.type) == (status, "application/problem+json")
     assert answer.body["status"] == status
     assert said in answer.message.body.decode()

@@ -11,10 +11,14 @@ class CorsHeaders:
 
     Args:
         cors: Which origins are allowed.
+
+    Attributes:
+        lines: The header lines of a response to whoever is no page.
     """
 
     def __init__(self, cors: Cors) -> None:
         self._cors = cors
+        self.lines = "".join(f"{name}: {value}\r\n" for name, value in cors.headers(None).items()).encode()
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:

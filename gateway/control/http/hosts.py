@@ -59,6 +59,14 @@ class Hosts:
                 )
         return await handler(request)
 
+    def knows(self, authority: str) -> bool:
+        """Whether the control plane is there under this host, with or without a port."""
+        try:
+            self._check_host(authority)
+        except Problem:
+            return False
+        return True
+
     def _check_host(self, authority: str) -> None:
         form = _AUTHORITY.fullmatch(authority)
         if form is None or (form[1] and not _is_ipv6(form[1])):

@@ -12,6 +12,7 @@ from gateway.auth.guard import ForbiddenError, TooManyAttemptsError, Unauthorize
 from gateway.control.errors import (
     ConflictError,
     ControlError,
+    InvalidJsonError,
     InvalidObjectError,
     InvalidPlanError,
     NoOverrideError,
@@ -25,6 +26,7 @@ _PROBLEMS: tuple[tuple[type[Exception], HTTPStatus, dict[str, str]], ...] = (
     (UnauthorizedError, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"}),  # RFC 6750 section 3
     (ForbiddenError, HTTPStatus.FORBIDDEN, {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}),
     (TooManyAttemptsError, HTTPStatus.TOO_MANY_REQUESTS, {}),
+    (InvalidJsonError, HTTPStatus.BAD_REQUEST, {}),
     (InvalidObjectError, HTTPStatus.BAD_REQUEST, {}),
     (InvalidPlanError, HTTPStatus.BAD_REQUEST, {}),
     (NoOverrideError, HTTPStatus.NOT_FOUND, {}),
@@ -58,15 +60,26 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
 
     def response(self) -> web.Response:
         """The problem as a response."""
+        return web.Response(
+            status=self.status, text=self._text, content_type="application/problem+json", headers=self.headers
+        )
+
+    def encode(self, headers: bytes = b"") -> bytes:
+        """The problem as the bytes of a response, with more header lines."""
+        body = self._text.encode()
+        lines = "".join(f"{name}: {value}\r\n" for name, value in (self.headers or {}).items())
+        head = (
+            f"HTTP/1.1 {self.status} {self.status.phrase}\r\nContent-Type: application/problem+json; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\n{lines}"
+        )
+        return b"%b%b\r\n%b" % (head.encode(), headers, body)
+
+    @property
+    def _text(self) -> str:
         members: dict[str, Any] = {"title": self.status.phrase, "status": int(self.status)}
         if self.detail:
             members["detail"] = self.detail
-        return web.Response(
-            status=self.status,
-            text=json.dumps(members | self.more),
-            content_type="application/problem+json",
-            headers=self.headers,
-        )
+        return json.dumps(members | self.more)
 
 
 def problem_of(error: Exception) -> Problem | None:
@@ -97,9 +110,13 @@ class Problems:
         """Handle a request."""
         try:
             return await handler(request)
-        except Exception as error:  # noqa: BLE001 - this is the one place for all of them
-            problem = problem_of(error)
-            if problem is None:
-                self._log.failure("control_request_failed", error)
-                problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR)
-            return problem.response()
+        except Exception as error:  # noqa: BLE001 - this is the one place for all that aiohttp reads
+            return self.of(error).response()
+
+    def of(self, error: Exception) -> Problem:
+        """What an error is for whoever sent the request."""
+        problem = problem_of(error)
+        if problem is None:
+            self._log.failure("control_request_failed", error)
+            problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR)
+        return problem

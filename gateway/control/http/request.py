@@ -3,13 +3,13 @@
 import asyncio
 import re
 from http import HTTPStatus
-from socket import AF_UNIX
+from socket import AF_UNIX, socket
 
 from aiohttp import web
 
+from gateway.auth.bearer import admit_bearer
 from gateway.auth.grant import Actor, Scope
 from gateway.auth.guard import Attempt, Guard
-from gateway.config.strict_json import StrictJsonError, parse_strict_json
 from gateway.control.http.problem import Problem
 from gateway.control.json_object import JsonObject
 from gateway.limits.address import UNIX, Address, Unix, parse_address
@@ -26,30 +26,27 @@ _MAX_USER = 256
 
 
 async def authorize(request: web.Request, guard: Guard, scope: Scope) -> Actor:
-    """Who sent a request, if their bearer token (RFC 6750 section 2.1) permits `scope`.
+    """Who sent a request, if their bearer token permits `scope`.
 
     Raises:
-        AccessDeniedError: as `Guard.admit`; also without exactly one token.
+        AccessDeniedError: see `admit_bearer`.
     """
     resource, source = request.match_info.route.resource, str(address_of(request))
     attempt = Attempt(request.method, resource.canonical if resource is not None else "", source, scope)
-    headers = request.headers.getall("Authorization", [])
-    if len(headers) != 1:
-        if headers:
-            await guard.refuse(attempt, "repeated", "several Authorization headers")
-        await guard.refuse(attempt, "missing", "no Authorization header")
-    scheme, _, token = headers[0].partition(" ")
-    if scheme.lower() != "bearer":
-        await guard.refuse(attempt, "malformed", "the Authorization header holds no bearer token")
-    return Actor.of(await guard.admit(token, attempt), source)
+    return await admit_bearer(guard, attempt, request.headers.getall("Authorization", ()))
 
 
 def address_of(request: web.Request) -> Address | Unix | None:
     """The address at the other end of a request's connection; None if it is unknown."""
-    listening = request.transport.get_extra_info("socket") if request.transport is not None else None
-    if listening is not None and listening.family == AF_UNIX:
+    accepted = request.transport.get_extra_info("socket") if request.transport is not None else None
+    return address_at(accepted, request.remote)
+
+
+def address_at(accepted: socket | None, host: str | None) -> Address | Unix | None:
+    """The address at the other end of a socket, whose peer name has this host; None if it is unknown."""
+    if accepted is not None and accepted.family == AF_UNIX:
         return UNIX
-    return parse_address((request.remote or "").partition("%")[0])
+    return parse_address((host or "").partition("%")[0])
 
 
 def allow_only(request: web.Request, *names: str) -> None:
@@ -124,15 +121,10 @@ async def read_json_body(request: web.Request) -> JsonObject:
     """The JSON object in a request's body.
 
     Raises:
-        Problem: as `read_body`; 400 if it is not a strict JSON object.
+        Problem: as `read_body`.
+        InvalidJsonError: it is not a strict JSON object.
     """
-    try:
-        document = parse_strict_json(await read_body(request, "application/json", MAX_BODY))
-    except StrictJsonError as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not strict JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise Problem(HTTPStatus.BAD_REQUEST, "the body is not a JSON object")
-    return JsonObject(document)
+    return JsonObject.parse(await read_body(request, "application/json", MAX_BODY))
 
 
 async def read_body(request: web.Request, media_type: str, most: int) -> bytes:

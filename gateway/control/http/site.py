@@ -12,6 +12,7 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.http_exceptions import LineTooLong
 
 from gateway.control.http.deadlines import Deadlines
+from gateway.control.http.direct import DirectConnections
 from gateway.control.http.problem import Problem
 
 _MAX_HEADER = 8190
@@ -56,16 +57,24 @@ class SocketSite(web.BaseSite):
         tls: Certificate and key; None for plain HTTP.
         backlog: Connections that may wait in the kernel.
         deadlines: Of its connections.
+        direct: Makes the connections that begin without aiohttp.
     """
 
-    __slots__ = ("_deadlines", "_listening")
+    __slots__ = ("_deadlines", "_direct", "_listening")
 
     def __init__(
-        self, runner: web.AppRunner, listening: socket, tls: SSLContext | None, backlog: int, deadlines: Deadlines
+        self,
+        runner: web.AppRunner,
+        listening: socket,
+        tls: SSLContext | None,
+        backlog: int,
+        deadlines: Deadlines,
+        direct: DirectConnections,
     ) -> None:
         super().__init__(runner, ssl_context=tls, backlog=backlog)
         self._listening = listening
         self._deadlines = deadlines
+        self._direct = direct
 
     @property
     def name(self) -> str:
@@ -77,14 +86,16 @@ class SocketSite(web.BaseSite):
         await super().start()
         loop, server = asyncio.get_running_loop(), self._runner.server
         assert server is not None  # noqa: S101 - the runner is set up
-        make = self._deadlines.wrap(
-            lambda: _RequestHandler(
-                server,
-                loop=loop,
-                access_log=None,  # type: ignore[arg-type] # which is how aiohttp has it turned off
-                auto_decompress=False,
-                max_line_size=_MAX_TARGET,
-                max_field_size=_MAX_HEADER,
+        make = self._direct.before(
+            self._deadlines.wrap(
+                lambda: _RequestHandler(
+                    server,
+                    loop=loop,
+                    access_log=None,  # type: ignore[arg-type] # which is how aiohttp has it turned off
+                    auto_decompress=False,
+                    max_line_size=_MAX_TARGET,
+                    max_field_size=_MAX_HEADER,
+                )
             )
         )
         more = dict[str, Any](sock=self._listening, backlog=self._backlog)

@@ -11,14 +11,17 @@ import trustme
 
 from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener, Tls
-from tests.control.running import CHECK, gateway, limit
+from tests.control.running import CHECK, gateway, limit, request
 from tests.waiting import DEADLINE, at_most
 from tests.wire import Client, get
 
 SHORT = 0.3
 NEVER = 4 * DEADLINE
 BOUND = 10 * SHORT
-AT_EVERY_POINT = pytest.mark.parametrize("before", [b"", get("/healthz")], ids=["the first", "after a request"])
+QUESTION = request("POST", "/api/v1/check-limit", {"user_id": "ana", "endpoint": "order", "weight": 1}, token=CHECK)
+AT_EVERY_POINT = pytest.mark.parametrize(
+    "before", [b"", get("/healthz"), QUESTION], ids=["the first", "after a request", "after a question"]
+)
 
 
 def intake(*, head: float = NEVER, body: float = NEVER, idle: float = NEVER) -> Intake:

@@ -4,7 +4,7 @@ import asyncio
 
 import uvloop
 
-from gateway.proxy.resettable_timer import ResettableTimer
+from gateway.loop.resettable_timer import ResettableTimer
 
 
 def test_a_deadline_can_be_moved_nearer_however_near_it_was() -> None:

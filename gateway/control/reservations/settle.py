@@ -1,23 +1,23 @@
-"""`SettleApi`: settles what check-limit has reserved, ``POST /api/v1/settle``."""
+"""`Settle`: settles what check-limit has reserved, ``POST /api/v1/settle``."""
 
+import json
 from collections.abc import Callable, Sequence
-
-from aiohttp import web
 
 from gateway.auth.grant import Scope
 from gateway.auth.guard import Guard
+from gateway.control.asker import Asker
 from gateway.control.errors import NoReservationError, ReservationsUnavailableError
-from gateway.control.http.request import address_of, authorize, read_json_body
+from gateway.control.json_object import JsonObject
 from gateway.control.reservations.store import ReservationStore
 from gateway.limiter.limiter import Limiter
-from gateway.limits.address import Network, Unix, belongs
+from gateway.limits.address import Network, Unix
 from gateway.limits.measured_cost import Measurement
 from gateway.redis.errors import StoreUnavailableError
 
 MAX_COST = 1_000_000_000
 
 
-class SettleApi:
+class Settle:
     """Charges or refunds what reserved work has cost more or less than was charged for it.
 
     Args:
@@ -26,7 +26,12 @@ class SettleApi:
         store: Keeps the reservations.
         limiter: Keeps the buckets.
         report: Reports what work has cost, by endpoint.
+
+    Attributes:
+        path: Where it is asked.
     """
+
+    path = "/api/v1/settle"
 
     def __init__(
         self,
@@ -42,15 +47,15 @@ class SettleApi:
         self._limiter = limiter
         self._report = report
 
-    def routes(self) -> list[web.RouteDef]:
-        return [web.post("/api/v1/settle", self._settle)]
+    async def admit(self, asker: Asker) -> None:
+        """See `Service`."""
+        await asker.prove(self._guard, Scope.CHECK, self._open_to)
 
-    async def _settle(self, request: web.Request) -> web.Response:
-        if not belongs(address_of(request), self._open_to):
-            await authorize(request, self._guard, Scope.CHECK)
-        body = await read_json_body(request)
-        name, cost = body.string("reservation", 64), body.integer("cost", 0, MAX_COST)
-        body.close()
+    async def answer(self, asker: Asker, body: bytes) -> bytes:  # noqa: ARG002 - whoever may ask may settle
+        """See `Service`."""
+        asked = JsonObject.parse(body)
+        name, cost = asked.string("reservation", 64), asked.integer("cost", 0, MAX_COST)
+        asked.close()
         try:
             claim = await self._store.claim(name, cost)
         except StoreUnavailableError as error:
@@ -61,4 +66,4 @@ class SettleApi:
             charged = claim.reservation
             self._limiter.settle(*charged.demands(), claim.cost - charged.weight)
             self._report(charged.endpoint, Measurement(charged.weight, claim.cost))
-        return web.json_response({"reservation": name, "cost": claim.cost})
+        return json.dumps({"reservation": name, "cost": claim.cost}).encode()

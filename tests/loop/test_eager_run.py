@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from gateway.proxy.eager_run import ensure_task, run_eagerly
+from gateway.loop.eager_run import ensure_task, run_eagerly
 
 NAME = ContextVar("NAME", default="outside")
 

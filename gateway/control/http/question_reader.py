@@ -1,0 +1,119 @@
+"""`QuestionReader`: reads the requests of services that need nothing of aiohttp, with httptools (llhttp, strict)."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from gateway.control.asker import Service
+from gateway.control.http.request import MAX_BODY
+
+_MAX_HEAD = 8190
+_JSON = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
+_NOT_HERE = frozenset({b"content-encoding", b"expect", b"origin", b"transfer-encoding", b"upgrade"})
+"""Headers that change how a request is read or answered."""
+
+
+class Question(NamedTuple):
+    """A request that was read.
+
+    Attributes:
+        service: Whom it asks.
+        authorization: The values of its Authorization headers.
+        body: Its body.
+    """
+
+    service: Service
+    authorization: tuple[str, ...]
+    body: bytes
+
+
+class QuestionReader:
+    """Reads one request after the other, as long as each is of the ordinary form.
+
+    That is a POST in HTTP/1.1 to a service, with its whole head in one piece, a JSON body of a stated length, no header
+    twice, and after which the connection goes on. Whatever is not, `is_other` says: it is left to aiohttp, which reads
+    it from the start. So nothing is refused here, and nothing is lost.
+
+    Args:
+        services: By the first line of their requests, with the line's end.
+        knows_host: Whether the control plane is there under a host.
+
+    Attributes:
+        question: The request, once it is complete.
+        is_other: Whether it is of another form.
+    """
+
+    __slots__ = (
+        "_body", "_fields", "_http", "_is_in_body", "_known_host", "_knows_host", "_service", "_services", "is_other",
+        "question",
+    )  # fmt: skip
+
+    def __init__(self, services: Mapping[bytes, Service], knows_host: Callable[[str], bool]) -> None:
+        self._services = services
+        self._knows_host = knows_host
+        self._known_host = b""
+        self._http = HttpRequestParser(self)
+        self._service: Service | None = None
+        self._fields: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._is_in_body = False
+        self.question: Question | None = None
+        self.is_other = False
+
+    def feed(self, data: bytes) -> None:
+        """Read bytes of a request: of the next one, if the last is complete."""
+        self.question = None
+        if not self._is_in_body:
+            self._service = self._services.get(data[: data.find(b"\n", 0, 64) + 1])
+            if self._service is None:
+                self.is_other = True
+                return
+        try:
+            self._http.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            self.is_other = True
+        if not self._is_in_body and self.question is None:  # the head is not complete
+            self.is_other = True
+
+    # Called by httptools.
+
+    def on_message_begin(self) -> None:
+        if self.question is not None:  # another request came with it
+            self.is_other = True
+        self._fields = {}
+        self._body.clear()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in self._fields or name in _NOT_HERE or len(value) > _MAX_HEAD:
+            self.is_other = True
+        self._fields[name] = value
+
+    def on_headers_complete(self) -> None:
+        fields = self._fields
+        if (
+            fields.get(b"content-type", b"").lower() not in _JSON
+            or not 0 < int(fields.get(b"content-length", b"0")) <= MAX_BODY
+            or not self._http.should_keep_alive()
+            or not self._is_known(fields.get(b"host", b""))
+        ):
+            self.is_other = True
+        self._is_in_body = True
+
+    def _is_known(self, host: bytes) -> bool:
+        if host != self._known_host and host and self._knows_host(host.decode("latin-1")):
+            self._known_host = host
+        return bool(host) and host == self._known_host
+
+    def on_body(self, piece: bytes) -> None:
+        self._body.append(piece)
+
+    def on_message_complete(self) -> None:
+        self._is_in_body = False
+        if self._service is None or self.question is not None:
+            self.is_other = True
+            return
+        value = self._fields.get(b"authorization")
+        authorization = () if value is None else (value.strip(b" \t").decode(errors="surrogateescape"),)
+        self.question = Question(self._service, authorization, b"".join(self._body))
