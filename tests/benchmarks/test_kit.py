@@ -11,6 +11,7 @@ from benchmarks.kit.percentile import percentile
 from benchmarks.kit.report import Report, Table, Target
 from benchmarks.kit.sample import Sample, middle, ratio, spread
 from benchmarks.kit.summary import summarize
+from benchmarks.profile import by_group, by_module
 
 
 def sample(cpu: float) -> Sample:
@@ -87,6 +88,23 @@ def test_all_targets_are_in_one_table_and_a_missed_one_has_its_section() -> None
         ("not measured", "cost", ""),
     ]
     assert (summary.skipped, summary.failed) == (["cost: nginx: SKIPPED"], ["growth: COULD NOT RUN"])
+
+
+def test_a_profile_is_divided_by_libraries_and_by_modules() -> None:
+    symbols = {
+        "[kernel.kallsyms] tcp_ack": 0.5,
+        "gateway__mypyc.cpython-311-x86_64-linux-gnu.so CPyDef_router____descend": 0.1,
+        "gateway__mypyc.cpython-311-x86_64-linux-gnu.so CPyPy_router___Router___find": 0.1,
+        "libpython3.11.so.1.0 PyList_Append": 0.2,
+        "loop.cpython-311-x86_64-linux-gnu.so uv__io_poll": 0.0625,
+        "[vdso] __vdso_clock_gettime": 0.0375,
+    }
+    groups = by_group(symbols)
+    assert (groups["kernel"], groups["gateway, compiled"], groups["Python"]) == (0.5, 0.2, 0.2)
+    assert (groups["event loop: uvloop"], groups["C library and others"]) == (0.0625, 0.0375)
+    modules = by_module(symbols)
+    assert modules["gateway, router"] == 0.2
+    assert "[kernel.kallsyms] tcp_ack" not in modules
 
 
 def test_usage_counts_this_process() -> None:
