@@ -36,7 +36,8 @@ async def check_limit_cost(bench: Bench) -> Report:
     build = CHECK_LIMIT_COMPILED if CHECK_LIMIT_COMPILED.name in found else CHECK_LIMIT
     ours, theirs = found.get(build.name), found.get(RATELIMIT.name)
     measured = ratio(ours, theirs) if ours and theirs else None
-    report.targets.append(Target(f"CPU, {build.name} / {RATELIMIT.name}", MOST_OF_RATELIMIT, measured))
+    text, section = f"CPU, {build.name} / {RATELIMIT.name}", "questions-of-services"
+    report.targets.append(Target(text, MOST_OF_RATELIMIT, measured, section))
     return report
 
 
