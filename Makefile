@@ -59,14 +59,15 @@ endif
 	@rm -rf .venv-wheels
 
 # In a virtual environment of its own, so that both builds can be run side by side; nothing compiled is in the source tree.
+# It has the extras of a release.
 COMPILED := .venv-compiled
-$(COMPILED)/installed: requirements/build.txt requirements/run.txt requirements/compile.txt pyproject.toml hatch_build.py \
+$(COMPILED)/installed: requirements/build.txt requirements/image.txt requirements/compile.txt pyproject.toml hatch_build.py \
 		$(shell find gateway -type f -not -name '*.pyc')
 	@test -x $(COMPILED)/bin/pip || $(PYTHON) -m venv $(COMPILED)
 	@touch $@.begun  # what is changed meanwhile is newer than the stamp
 	@echo "Installing what running and compiling need into $(COMPILED)/ (once)"
 	@$(INSTALL:$(BIN)/%=$(COMPILED)/bin/%) --requirement requirements/build.txt
-	@$(INSTALL_ALL:$(BIN)/%=$(COMPILED)/bin/%) --requirement requirements/run.txt --requirement requirements/compile.txt
+	@$(INSTALL_ALL:$(BIN)/%=$(COMPILED)/bin/%) --requirement requirements/image.txt --requirement requirements/compile.txt
 	@echo "Compiling; this takes a few minutes"
 	@rm -rf $(COMPILED)/wheel
 	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(COMPILED)/bin/hatchling build --target wheel --directory $(COMPILED)/wheel

@@ -204,6 +204,6 @@ async def _wait_until_serving(port: int, question: Question | None, processes: S
 
 
 def _error_line(output: str) -> str:
-    """The line of a program's output that looks most like an error, or its last one."""
+    """The line of a program's output that looks most like an error, or its last two."""
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it printed nothing"]
-    return next((line for line in lines if re.search(r"[Ee]rror|emerg|annot|ALERT", line)), lines[-1])[:160]
+    return next((line for line in lines if re.search(r"[Ee]rror|emerg|annot|ALERT", line)), " ".join(lines[-2:]))[:240]
