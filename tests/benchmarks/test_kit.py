@@ -11,6 +11,7 @@ from benchmarks.kit.percentile import percentile
 from benchmarks.kit.report import Report, Table, Target
 from benchmarks.kit.sample import Sample, middle, ratio, spread
 from benchmarks.kit.summary import summarize
+from benchmarks.latency_profile import split
 from benchmarks.profile import by_group, by_module
 
 
@@ -105,6 +106,26 @@ def test_a_profile_is_divided_by_libraries_and_by_modules() -> None:
     modules = by_module(symbols)
     assert modules["gateway, router"] == 0.2
     assert "[kernel.kallsyms] tcp_ack" not in modules
+
+
+def test_a_trace_is_divided_into_requests() -> None:
+    trace = """\
+         ? (         ): nginx/963  ... [continued]: epoll_wait())                         = 1
+     1.000 ( 0.016 ms): nginx/963 recvfrom(fd: 4<socket:[11]>, ubuf: 0x5, size: 1024)     = 68
+     1.100 ( 0.038 ms): nginx/963 sendto(fd: 8<socket:[12]>, buff: 0x5, len: 157)         = 157
+     1.150 ( 0.386 ms): nginx/963 epoll_wait(epfd: 6<anon_inode:[eventpoll]>, events: 0x5) = 1
+     1.600 ( 0.019 ms): nginx/963 getsockopt(fd: 9<socket:[13]>, level: 1, optname: 4)    = 0
+     1.750 ( 0.029 ms): nginx/963 writev(fd: 4, vec: 0x7, vlen: 2)                        = 215
+     1.800 ( 3.996 ms): nginx/963 epoll_wait(epfd: 6<anon_inode:[eventpoll]>, events: 0x5) = 1
+     5.800 ( 0.016 ms): nginx/963 recvfrom(fd: 4<socket:[11]>, ubuf: 0x5, size: 1024)     = 68
+"""
+    (calls,) = split(trace, {"11": "client", "12": "Redis", "13": "upstream"})
+    assert [(call.what, round(call.began, 3), call.took) for call in calls] == [
+        ("read from client", 0.0, 0.016),
+        ("write to Redis", 0.1, 0.038),
+        ("wait", 0.15, 0.386),
+        ("write to client", 0.75, 0.029),
+    ]
 
 
 def test_usage_counts_this_process() -> None:
