@@ -26,7 +26,7 @@ from benchmarks.kit.command import command
 from benchmarks.kit.load import Load
 from benchmarks.kit.machine import processes
 from benchmarks.kit.peer import GENEROUS, STINGY, Limits, Peer, Running, start
-from benchmarks.kit.peers import CHECK_LIMIT, CHECK_LIMIT_COMPILED, COMPILED, GATEWAY
+from benchmarks.kit.peers import CHECK_LIMIT, GATEWAY
 from benchmarks.kit.programs import PATH, find
 from benchmarks.kit.report import Report, Table
 from tests.kit.process import run
@@ -78,11 +78,10 @@ async def profile(bench: Bench) -> Report:
 
 def _loads(bench: Bench) -> Iterator[tuple[str, Peer, Limits, int]]:
     """What is measured: its name, the peer, what its limits allow, and how many users there are."""
-    checks = {GATEWAY.name: CHECK_LIMIT, COMPILED.name: CHECK_LIMIT_COMPILED}
-    for build in bench.builds(GATEWAY):
+    for build, check in zip(bench.builds(GATEWAY), bench.builds(CHECK_LIMIT), strict=True):
         yield f"{build.name}, allowed", build, GENEROUS, USERS
         yield f"{build.name}, refused", build, STINGY, 1
-        yield checks[build.name].name, checks[build.name], GENEROUS, USERS
+        yield check.name, check, GENEROUS, USERS
 
 
 Profiler = Callable[[int, int, Path], Awaitable[Counter[str]]]
