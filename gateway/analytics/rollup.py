@@ -130,7 +130,7 @@ class Rollup:
             self._fold()  # a limit's name may mean something else now
             self._tiers = Tiers(rules.limits)
         tier = self._tiers.name(rules.tier_of(endpoint, caller)) if caller.tier or rules.has_overrides else ""
-        key: tuple[object, ...] = (endpoint, tier, outcome, refused, *[charge.limit for _, charge in demands])
+        key: tuple[object, ...] = (endpoint, tier, outcome, refused, *[demand.charge.limit for demand in demands])
         if refused:  # a limit may refuse some callers, and only count the others
             key += (*[demands[position].charge.over for position in refused],)
         group = self._groups.get(key)
@@ -167,8 +167,8 @@ class Rollup:
         self, key: object, endpoint: str, tier: str, outcome: str, demands: Sequence[Demand], refused: tuple[int, ...]
     ) -> DecisionGroup:
         by_limit = [
-            (charge.limit, _limit_outcome(charge, outcome, is_refused=position in refused))
-            for position, (_, charge) in enumerate(demands)
+            (demand.charge.limit, _limit_outcome(demand.charge, outcome, is_refused=position in refused))
+            for position, demand in enumerate(demands)
         ]
         refused_by = [(limit, position) for position, (limit, each) in enumerate(by_limit) if each == "refused"]
         if len(self._groups) >= self._most_groups:

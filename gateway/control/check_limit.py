@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gateway.auth.grant import Scope
@@ -122,7 +123,7 @@ class CheckLimit:
         left = _left(joint.demands, verdict)
         listed = []
         for number, item in enumerate(items):
-            part = verdict._replace(decision=joint.part(number, verdict.decision))
+            part = replace(verdict, decision=joint.part(number, verdict.decision))
             self._report(rules, item, part)
             shown = _shown([left[place] for place in joint.positions[number]] if left else left, verdict)
             listed.append({"allowed": _could_pay(item.demands, part), **shown})

@@ -82,14 +82,16 @@ class BucketTable:
             in_flight: The requests in flight, whose buckets are not in this table; None if there are none.
         """
         before = [
-            in_flight.state(key) if in_flight is not None and charge.quota.at_once else self.state(key)
-            for key, charge in demands
+            in_flight.state(demand.key)
+            if in_flight is not None and demand.charge.quota.at_once
+            else self.state(demand.key)
+            for demand in demands
         ]
         decision, states = take(demands, before, now)
         if decision.allowed:
-            for (key, charge), state in zip(demands, states, strict=True):
-                if state is not None and not charge.quota.at_once:
-                    self.put(key, *state)
+            for demand, state in zip(demands, states, strict=True):
+                if state is not None and not demand.charge.quota.at_once:
+                    self.put(demand.key, state.full_at, state.interval, state.rest)
             if in_flight is not None:
                 in_flight.hold(demands, decision)
         return decision
@@ -99,7 +101,7 @@ class BucketTable:
         for debt in debts:
             _, state = reconcile(self.state(debt.key), debt, now)
             if state is not None:
-                self.put(debt.key, *state)
+                self.put(debt.key, state.full_at, state.interval, state.rest)
 
     def forget(self, keys: Sequence[bytes] | None = None) -> None:
         """Take buckets to be full: these, or all if None."""

@@ -93,7 +93,8 @@ class FailoverLimiter:
                 self.last_known.record(demands, decision, epoch)
                 return Verdict(Outcome.ALLOWED if decision.allowed else Outcome.REFUSED, False, decision)
         counted = []
-        for position, (_, charge) in enumerate(demands):
+        for position, demand in enumerate(demands):
+            charge = demand.charge
             if charge.failure_policy is FailurePolicy.REFUSE and charge.enforced:
                 nothing = Decision(False, self.last_known.clock(), (0,) * len(demands), ())
                 return Verdict(Outcome.UNAVAILABLE, True, nothing)

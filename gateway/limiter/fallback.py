@@ -19,7 +19,7 @@ becomes unavailable: see docs/bound.md.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.limiter.last_known import LastKnown
 from gateway.limits.bucket import Decision, State, owe, owing, take
@@ -91,16 +91,16 @@ class Fallback:
         """
         now = self._now()
         buckets = [None if demand.charge.quota.at_once else self._open(demand, now) for demand in demands]
-        weighed = [Demand(key, self._weigh(charge)) for key, charge in demands]
+        weighed = [Demand(demand.key, self._weigh(demand.charge)) for demand in demands]
         before = [
-            in_flight.state(key, self.workers) if bucket is None else bucket.state
-            for (key, _), bucket in zip(demands, buckets, strict=True)
+            in_flight.state(demand.key, self.workers) if bucket is None else bucket.state
+            for demand, bucket in zip(demands, buckets, strict=True)
         ]
         decision, states = take(weighed, before, now)
-        for (_, charge), bucket, state in zip(demands, buckets, states, strict=True):
+        for demand, bucket, state in zip(demands, buckets, states, strict=True):
             if bucket is not None and state is not None:
                 bucket.state = state
-                bucket.spent += charge.due
+                bucket.spent += demand.charge.due
         return decision
 
     def _now(self) -> int:
@@ -157,7 +157,7 @@ class Fallback:
             ceiling = due
             if ceiling > quota.capacity:
                 quota = Quota(quota.rate, charge.cost * weight)
-        return charge._replace(quota=quota, due=due, ceiling=ceiling)
+        return replace(charge, quota=quota, due=due, ceiling=ceiling)
 
     def begin(self) -> None:
         """Redis is unavailable from now on, and not only to single checks."""

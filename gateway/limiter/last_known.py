@@ -42,7 +42,8 @@ class LastKnown:
         """The refusal that Redis would certainly give; None if Redis has to decide."""
         full_at = self.buckets.full_at
         now = self.clock()
-        for key, charge in demands:
+        for demand in demands:
+            key, charge = demand.key, demand.charge
             # Cheap, and nearly always enough to rule a refusal out; `judge` has the last word. Of a calendar quota this
             # says only that something was used of it.
             if charge.enforced and full_at(key) - now + charge.due > charge.ceiling and charge.due:
@@ -52,7 +53,7 @@ class LastKnown:
                 quota = charge.quota
                 if quota.calendar is not None and owe(state(key), quota, now) + charge.due <= charge.ceiling:
                     continue
-                decision = judge(demands, [owe(state(key), charge.quota, now) for key, charge in demands], now)
+                decision = judge(demands, [owe(state(each.key), each.charge.quota, now) for each in demands], now)
                 if not decision.allowed:
                     return decision
         return None
@@ -62,17 +63,19 @@ class LastKnown:
         if epoch != self.epoch:
             return
         put = self.buckets.put
-        allowed, now, owed, refused = decision
-        for position, (key, charge) in enumerate(demands):
+        now, owed, refused = decision.now, decision.owed, decision.refused
+        for position, demand in enumerate(demands):
+            charge = demand.charge
             debt = owed[position]
-            if allowed and position not in refused:
+            if decision.allowed and position not in refused:
                 debt += charge.due
             if debt and not charge.quota.at_once:
                 quota = charge.quota
                 if quota.calendar is None:
-                    put(key, now + debt, quota.interval)
+                    put(demand.key, now + debt, quota.interval)
                 else:
-                    put(key, *owing(quota, debt, now))
+                    state = owing(quota, debt, now)
+                    put(demand.key, state.full_at, state.interval, state.rest)
 
     def forget(self, keys: Sequence[bytes] | None = None) -> None:
         """Take buckets to be full until Redis says otherwise: these, or all if None."""

@@ -1,8 +1,9 @@
 """`Verdict`: what becomes of a request, and how that came about."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final
 
 from gateway.limits.bucket import Decision
 from gateway.limits.charge import Charge, Demand
@@ -25,7 +26,8 @@ class Outcome(StrEnum):
     """The client left before it had its response."""
 
 
-class OverLimits(NamedTuple):
+@dataclass(init=False, slots=True)
+class OverLimits:
     """The limits that a request is over. Their names are looked up only when they are needed.
 
     Attributes:
@@ -33,8 +35,12 @@ class OverLimits(NamedTuple):
         refused: Positions of the demands that could not be paid, also of buckets that do not refuse.
     """
 
-    demands: Sequence[Demand]
-    refused: Sequence[int]
+    demands: Final[Sequence[Demand]]
+    refused: Final[Sequence[int]]
+
+    def __init__(self, demands: Sequence[Demand], refused: Sequence[int]) -> None:
+        self.demands = demands
+        self.refused = refused
 
     @property
     def refusing(self) -> list[str]:
@@ -51,7 +57,8 @@ class OverLimits(NamedTuple):
         return [self.demands[position].charge for position in self.refused]
 
 
-class Verdict(NamedTuple):
+@dataclass(init=False, slots=True)
+class Verdict:
     """The result of a check.
 
     Attributes:
@@ -60,9 +67,14 @@ class Verdict(NamedTuple):
         decision: What each bucket owed. When degraded, a bucket whose limit is ignored owes 0.
     """
 
-    outcome: Outcome
-    degraded: bool
-    decision: Decision
+    outcome: Final[Outcome]
+    degraded: Final[bool]
+    decision: Final[Decision]
+
+    def __init__(self, outcome: Outcome, degraded: bool, decision: Decision) -> None:
+        self.outcome = outcome
+        self.degraded = degraded
+        self.decision = decision
 
     @property
     def allowed(self) -> bool:

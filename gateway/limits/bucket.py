@@ -27,13 +27,15 @@ so Lua's doubles hold them exactly.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from gateway.limits.charge import Demand
 from gateway.limits.quota import LARGEST_DEBT, Quota
 
 
-class State(NamedTuple):
+@dataclass(init=False, slots=True)
+class State:
     """What is kept of a bucket that is not full.
 
     Attributes:
@@ -43,12 +45,18 @@ class State(NamedTuple):
         rest: Microseconds from `full_at` to the end of the calendar's period, when it is full again; 0 without one.
     """
 
-    full_at: int
-    interval: int
-    rest: int = 0
+    full_at: Final[int]
+    interval: Final[int]
+    rest: Final[int]
+
+    def __init__(self, full_at: int, interval: int, rest: int = 0) -> None:
+        self.full_at = full_at
+        self.interval = interval
+        self.rest = rest
 
 
-class Decision(NamedTuple):
+@dataclass(init=False, slots=True)
+class Decision:
     """The result for the demands of one request.
 
     Attributes:
@@ -58,10 +66,16 @@ class Decision(NamedTuple):
         refused: Positions of the demands that could not be paid, also of buckets that do not refuse.
     """
 
-    allowed: bool
-    now: int
-    owed: tuple[int, ...]
-    refused: tuple[int, ...]
+    allowed: Final[bool]
+    now: Final[int]
+    owed: Final[tuple[int, ...]]
+    refused: Final[tuple[int, ...]]
+
+    def __init__(self, allowed: bool, now: int, owed: tuple[int, ...], refused: tuple[int, ...]) -> None:
+        self.allowed = allowed
+        self.now = now
+        self.owed = owed
+        self.refused = refused
 
 
 def owe(state: State | None, quota: Quota, now: int) -> int:
@@ -94,7 +108,8 @@ def judge(demands: Sequence[Demand], owed: Sequence[int], now: int) -> Decision:
     """Decide on demands to buckets that owe `owed`: either all enforced ones can pay, or nothing is charged."""
     allowed = True
     refused: tuple[int, ...] = ()
-    for position, (_, charge) in enumerate(demands):
+    for position, demand in enumerate(demands):
+        charge = demand.charge
         if owed[position] + charge.due > charge.ceiling and charge.due:
             refused += (position,)
             if charge.enforced:
@@ -111,8 +126,8 @@ def take(
         The decision, and for each demand the bucket's new state, or None if the bucket stays as it was.
     """
     owed = [
-        0 if state is None else owe(state, charge.quota, now)
-        for (_, charge), state in zip(demands, states, strict=True)
+        0 if state is None else owe(state, demand.charge.quota, now)
+        for demand, state in zip(demands, states, strict=True)
     ]
     decision = judge(demands, owed, now)
     if not decision.allowed:
@@ -120,7 +135,7 @@ def take(
     refused = decision.refused
     return decision, tuple(
         [
-            owing(charge.quota, debt + charge.due, now) if charge.due and position not in refused else None
-            for position, ((_, charge), debt) in enumerate(zip(demands, owed, strict=True))
+            owing(charge.quota, owed[position] + charge.due, now) if charge.due and position not in refused else None
+            for position, charge in enumerate([demand.charge for demand in demands])
         ]
     )

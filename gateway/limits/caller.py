@@ -1,8 +1,9 @@
 """`Caller`: whom a request is charged to."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 from gateway.limits.address import Address, Unix
 
@@ -20,7 +21,8 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 """No attributes, or no digests."""
 
 
-class Caller(NamedTuple):
+@dataclass(init=False, repr=False, slots=True)
+class Caller:
     """Whom a request is charged to.
 
     Attributes:
@@ -35,13 +37,31 @@ class Caller(NamedTuple):
         attributes: Verified attributes in the clear, to be kept out of logs, keys and labels, too.
     """
 
-    id: str
-    digest: bytes
-    tier: str | None = None
-    address: Address | Unix | None = None
-    digests: Mapping[str, bytes] = NOTHING
-    source: str = CLIENT_ADDRESS
-    attributes: Mapping[str, str] = NOTHING
+    id: Final[str]
+    digest: Final[bytes]
+    tier: Final[str | None]
+    address: Final[Address | Unix | None]
+    digests: Final[Mapping[str, bytes]]
+    source: Final[str]
+    attributes: Final[Mapping[str, str]]
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - it is called so everywhere
+        digest: bytes, tier: str | None = None, address: Address | Unix | None = None,
+        digests: Mapping[str, bytes] = NOTHING, source: str = CLIENT_ADDRESS, attributes: Mapping[str, str] = NOTHING,
+    ) -> None:  # fmt: skip
+        self.id = id
+        self.digest = digest
+        self.tier = tier
+        self.address = address
+        self.digests = digests
+        self.source = source
+        self.attributes = attributes
+
+    def in_tier(self, tier: str | None) -> "Caller":
+        """The same caller in another tier."""
+        return replace(self, tier=tier)
 
     def __repr__(self) -> str:
         return f"Caller(digest={self.digest!r}, tier={self.tier!r})"

@@ -1,7 +1,8 @@
 """`Charge`: what one request costs one bucket."""
 
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import NamedTuple
+from typing import Final
 
 from gateway.limits.quota import Quota
 
@@ -19,7 +20,8 @@ class FailurePolicy(Enum):
     """Requests that fall under the limit get a plain 503."""
 
 
-class Charge(NamedTuple):
+@dataclass(init=False, slots=True)
+class Charge:
     """What one request costs one bucket.
 
     Attributes:
@@ -37,16 +39,33 @@ class Charge(NamedTuple):
             charged for them.
     """
 
-    limit: str
-    quota: Quota
-    cost: int
-    enforced: bool
-    due: int
-    ceiling: int
-    failure_policy: FailurePolicy = FailurePolicy.WHOLE
-    reserve: float = 0.0
-    tells: bool = False
-    refunds: bool = False
+    limit: Final[str]
+    quota: Final[Quota]
+    cost: Final[int]
+    enforced: Final[bool]
+    due: Final[int]
+    ceiling: Final[int]
+    failure_policy: Final[FailurePolicy]
+    reserve: Final[float]
+    tells: Final[bool]
+    refunds: Final[bool]
+
+    def __init__(
+        self,
+        limit: str, quota: Quota, cost: int, enforced: bool, due: int, ceiling: int,
+        failure_policy: FailurePolicy = FailurePolicy.WHOLE, reserve: float = 0.0, tells: bool = False,
+        refunds: bool = False,
+    ) -> None:  # fmt: skip
+        self.limit = limit
+        self.quota = quota
+        self.cost = cost
+        self.enforced = enforced
+        self.due = due
+        self.ceiling = ceiling
+        self.failure_policy = failure_policy
+        self.reserve = reserve
+        self.tells = tells
+        self.refunds = refunds
 
     @classmethod
     def of(
@@ -85,7 +104,7 @@ class Charge(NamedTuple):
 
         The law of a reserve: of all there is.
         """
-        return self._replace(cost=max(self.cost, 1), due=max(self.due, self.quota.interval), ceiling=0, reserve=1.0)
+        return replace(self, cost=max(self.cost, 1), due=max(self.due, self.quota.interval), ceiling=0, reserve=1.0)
 
     @property
     def is_closed(self) -> bool:
@@ -136,8 +155,13 @@ def ceiling_of(quota: Quota, reserve: float) -> int:
     return quota.capacity - round(quota.capacity * reserve)
 
 
-class Demand(NamedTuple):
+@dataclass(init=False, slots=True)
+class Demand:
     """A bucket's key, and what to charge to it."""
 
-    key: bytes
-    charge: Charge
+    key: Final[bytes]
+    charge: Final[Charge]
+
+    def __init__(self, key: bytes, charge: Charge) -> None:
+        self.key = key
+        self.charge = charge

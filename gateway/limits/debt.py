@@ -71,7 +71,8 @@ def settle(demands: Sequence[Demand], decision: Decision, difference: int) -> It
         decision: The decision on them: buckets that could not pay were not charged, and owe nothing for it now.
         difference: Tokens by which it has cost more than was charged for it; negative if it has cost less.
     """
-    for position, (key, charge) in enumerate(demands if difference else ()):
+    for position, demand in enumerate(demands if difference else ()):
+        charge = demand.charge
         if charge.due and not charge.quota.at_once and position not in decision.refused:
             due = max(-LARGEST_DEBT, min(difference * charge.quota.interval, LARGEST_DEBT))
-            yield Debt(key, charge.quota, due, at=decision.now, most=LARGEST_DEBT)
+            yield Debt(demand.key, charge.quota, due, at=decision.now, most=LARGEST_DEBT)

@@ -247,6 +247,6 @@ def _buckets(explained: Explanation, demands: Sequence[Demand]) -> list[dict[str
             "candidate": is_candidate(charge.limit),
             "enforce": format_share(explained.limits[live_name(charge.limit)].enforce),
         }
-        for key, charge in demands
+        for key, charge in ((demand.key, demand.charge) for demand in demands)
         if charge.limit != BLOCKED
     ]

@@ -34,8 +34,8 @@ def forecast(demands: Sequence[Demand], owed: Sequence[int], now: int) -> Foreca
     """What becomes of a request at `now`, or later, whose buckets owe `owed`; see `judge`."""
     buckets = tuple(_bucket(demand, debt, now) for demand, debt in zip(demands, owed, strict=True))
     passes: int | None = now
-    for (_, charge), (_, payable_at) in zip(demands, buckets, strict=True):
-        if charge.enforced and passes is not None:
+    for demand, (_, payable_at) in zip(demands, buckets, strict=True):
+        if demand.charge.enforced and passes is not None:
             passes = None if payable_at is None else max(passes, payable_at)
     return Forecast(buckets, passes)
 

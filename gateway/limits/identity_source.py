@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.limits.address import Address, Unix
 from gateway.limits.caller import NOTHING
@@ -43,7 +43,8 @@ class Certificate(NamedTuple):
     expires: float
 
 
-class Sender(NamedTuple):
+@dataclass(init=False, slots=True)
+class Sender:
     """What is known of a request's sender before it is identified.
 
     Attributes:
@@ -54,18 +55,33 @@ class Sender(NamedTuple):
         certificate: The client certificate of the connection; None if there is none.
     """
 
-    peer: Address | Unix | None
-    trusted: bool
-    headers: Headers
-    certificate: Certificate | None = None
+    peer: Final[Address | Unix | None]
+    trusted: Final[bool]
+    headers: Final[Headers]
+    certificate: Final[Certificate | None]
+
+    def __init__(
+        self,
+        peer: Address | Unix | None, trusted: bool, headers: Headers, certificate: Certificate | None = None,
+    ) -> None:  # fmt: skip
+        self.peer = peer
+        self.trusted = trusted
+        self.headers = headers
+        self.certificate = certificate
 
 
-class Claim(NamedTuple):
+@dataclass(init=False, slots=True)
+class Claim:
     """What a source found: a user id and, maybe, a tier and attributes."""
 
-    user: str
-    tier: str | None = None
-    attributes: Mapping[str, str] = NOTHING
+    user: Final[str]
+    tier: Final[str | None]
+    attributes: Final[Mapping[str, str]]
+
+    def __init__(self, user: str, tier: str | None = None, attributes: Mapping[str, str] = NOTHING) -> None:
+        self.user = user
+        self.tier = tier
+        self.attributes = attributes
 
 
 _OF_TOKENS = (

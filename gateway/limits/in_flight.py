@@ -54,19 +54,20 @@ class InFlight:
 
     def hold(self, demands: Sequence[Demand], decision: Decision) -> None:
         """Count an allowed request."""
-        for key, charge in slots(demands, decision):
-            self._by_key[key] = self._by_key.get(key, 0) + 1
-            self.by_limit[charge.limit] += 1
+        for demand in slots(demands, decision):
+            self._by_key[demand.key] = self._by_key.get(demand.key, 0) + 1
+            self.by_limit[demand.charge.limit] += 1
 
     def release(self, demands: Sequence[Demand], decision: Decision) -> list[bytes]:
         """Count it no more: it has ended. Returns the keys of its buckets."""
         released = []
-        for key, charge in slots(demands, decision):
+        for demand in slots(demands, decision):
+            key = demand.key
             left = self._by_key[key] - 1
             if left:
                 self._by_key[key] = left
             else:
                 del self._by_key[key]
-            self.by_limit[charge.limit] -= 1
+            self.by_limit[demand.charge.limit] -= 1
             released.append(key)
         return released

@@ -1,6 +1,7 @@
 """`JointDemands`: the demands of several requests as those of one, which are charged together or not at all."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from gateway.limits.bucket import Decision
@@ -21,7 +22,8 @@ class JointDemands(NamedTuple):
     def part(self, request: int, decision: Decision) -> Decision:
         """What a decision on all says to the demands of one request."""
         places = self.positions[request]
-        return decision._replace(
+        return replace(
+            decision,
             owed=tuple(decision.owed[place] for place in places),
             refused=tuple(at for at, place in enumerate(places) if place in decision.refused),
         )
@@ -34,12 +36,12 @@ def join(requests: Sequence[Sequence[Demand]]) -> JointDemands:
     positions = []
     for request in requests:
         places = []
-        for key, charge in request:
-            place = at.setdefault(key, len(demands))
+        for demand in request:
+            place = at.setdefault(demand.key, len(demands))
             if place == len(demands):
-                demands.append(Demand(key, charge))
+                demands.append(demand)
             else:
-                demands[place] = Demand(key, _sum(demands[place].charge, charge))
+                demands[place] = Demand(demand.key, _sum(demands[place].charge, demand.charge))
             places.append(place)
         positions.append(places)
     return JointDemands(demands, positions)

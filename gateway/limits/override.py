@@ -64,13 +64,13 @@ class Override:
         A candidate's buckets get it as well: it would apply if the candidate were the limit.
         """
         return [
-            Demand(key, charge.with_quota(self.quota.with_calendar_of(charge.quota)))
+            Demand(each.key, each.charge.with_quota(self.quota.with_calendar_of(each.charge.quota)))
             if self.quota
-            and self.quota.unit == charge.quota.unit
-            and key.endswith(digests)
-            and (not self.limits or live_name(charge.limit) in self.limits)
-            else Demand(key, charge)
-            for key, charge in demands
+            and self.quota.unit == each.charge.quota.unit
+            and each.key.endswith(digests)
+            and (not self.limits or live_name(each.charge.limit) in self.limits)
+            else each
+            for each in demands
         ]
 
 

@@ -24,7 +24,8 @@ class Remaining(NamedTuple):
 def remaining_in(demands: Sequence[Demand], decision: Decision) -> list[Remaining]:
     """What is left in each bucket, in the order of the demands."""
     buckets = []
-    for position, (_, charge) in enumerate(demands):
+    for position, demand in enumerate(demands):
+        charge = demand.charge
         owed = decision.owed[position]
         if decision.allowed and position not in decision.refused:
             owed += charge.due
@@ -40,4 +41,4 @@ def tightest(buckets: Sequence[Remaining]) -> Remaining | None:
 
 def with_weight(demands: Sequence[Demand], cost: int) -> list[Demand]:
     """The same demands with another cost, in tokens; 0 reads the buckets without charging them. A closed one stays."""
-    return [Demand(key, charge if charge.is_closed else charge.with_cost(cost)) for key, charge in demands]
+    return [each if each.charge.is_closed else Demand(each.key, each.charge.with_cost(cost)) for each in demands]

@@ -199,7 +199,7 @@ class Rules:
             return blocked(caller.digest)
         if any(override.effect is Effect.EXEMPT for override, _ in found):
             return []
-        demands = self._demands(endpoint, caller._replace(tier=self._precedence.tier_of(endpoint.name, caller)))
+        demands = self._demands(endpoint, caller.in_tier(self._precedence.tier_of(endpoint.name, caller)))
         for override, digests in reversed(found):
             demands = override.change(demands, digests)
         return demands

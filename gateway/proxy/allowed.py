@@ -1,6 +1,7 @@
 """`Allowed`: a request that may pass, and `Destination`: what is done with it."""
 
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from gateway.limiter.verdict import Outcome
 from gateway.limits.caller import Caller
@@ -9,7 +10,8 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.request import RequestHead
 
 
-class Allowed(NamedTuple):
+@dataclass(init=False, slots=True)
+class Allowed:
     """A request that may pass.
 
     Attributes:
@@ -20,11 +22,18 @@ class Allowed(NamedTuple):
         max_body: Bytes that its body may have.
     """
 
-    head: RequestHead
-    endpoint: Endpoint
-    caller: Caller
-    tier: str
-    max_body: int
+    head: Final[RequestHead]
+    endpoint: Final[Endpoint]
+    caller: Final[Caller]
+    tier: Final[str]
+    max_body: Final[int]
+
+    def __init__(self, head: RequestHead, endpoint: Endpoint, caller: Caller, tier: str, max_body: int) -> None:
+        self.head = head
+        self.endpoint = endpoint
+        self.caller = caller
+        self.tier = tier
+        self.max_body = max_body
 
 
 class Destination(Protocol):

@@ -6,6 +6,7 @@ reported.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gateway.auth.identity import build_identity, credential_headers, identity_headers
 from gateway.auth.key_ring import KeyRings
@@ -81,7 +82,7 @@ class Explainer:
         attributes, holders = question.attributes or None, rules.holders
         user = self._identity.user(question.user, question.tier, attributes=attributes, holders=holders)
         located = {each.name: caller.digests[each.name] for each in holders if each.prefixes is not None}
-        return user._replace(address=caller.address, digests={**user.digests, **located}), ()
+        return replace(user, address=caller.address, digests={**user.digests, **located}), ()
 
     def _token_line(self, token: str | None) -> str:
         jwt = self._jwt

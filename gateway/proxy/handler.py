@@ -136,7 +136,7 @@ class Proxy:
         if len(tokens) > 1 and bypass:
             self._observer.identity_rejected(_BYPASS_REPEATED)
         elif tokens and bypass and await bypass(tokens[0], endpoint.name, exchange.client.peer.source):
-            self._observer.bypassed(endpoint.name, (charge.limit for _, charge in demands))
+            self._observer.bypassed(endpoint.name, (demand.charge.limit for demand in demands))
             return UNLIMITED
         if rules.claiming and (unusable := rules.unusable_claims(endpoint, caller)):
             self._observer.claims_unusable(unusable)

@@ -18,14 +18,16 @@ twice, the proxy has added to what its client sent.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.exchange import declared_length
 from gateway.proxy.request_message import RequestMessage
 
 
-class OriginalRequest(NamedTuple):
+@dataclass(init=False, slots=True)
+class OriginalRequest:
     """What a request is for, as it was sent.
 
     Attributes:
@@ -35,10 +37,16 @@ class OriginalRequest(NamedTuple):
         length: The body's Content-Length, in bytes; None if there is none, or at a door, where the body does not come.
     """
 
-    method: str
-    target: str
-    hosts: Sequence[str]
-    length: int | None = None
+    method: Final[str]
+    target: Final[str]
+    hosts: Final[Sequence[str]]
+    length: Final[int | None]
+
+    def __init__(self, method: str, target: str, hosts: Sequence[str], length: int | None = None) -> None:
+        self.method = method
+        self.target = target
+        self.hosts = hosts
+        self.length = length
 
 
 ReadOriginal: TypeAlias = Callable[[RequestMessage], OriginalRequest | BadRequest]

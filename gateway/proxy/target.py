@@ -7,9 +7,10 @@ asterisk of OPTIONS name no resource that is served.
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import NamedTuple
+from typing import Final
 
 from gateway.proxy.bad_request import BadRequest
 
@@ -20,7 +21,8 @@ _AUTHORITY = re.compile(
 _ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE)
 
 
-class Target(NamedTuple):
+@dataclass(init=False, slots=True)
+class Target:
     """The host and path that a request is for.
 
     Attributes:
@@ -31,11 +33,18 @@ class Target(NamedTuple):
         authority: Host and port as the client sent them, for the upstream's Host header.
     """
 
-    host: str
-    path: str
-    query: str
-    origin_form: str
-    authority: str
+    host: Final[str]
+    path: Final[str]
+    query: Final[str]
+    origin_form: Final[str]
+    authority: Final[str]
+
+    def __init__(self, host: str, path: str, query: str, origin_form: str, authority: str) -> None:
+        self.host = host
+        self.path = path
+        self.query = query
+        self.origin_form = origin_form
+        self.authority = authority
 
 
 @lru_cache(maxsize=1024)

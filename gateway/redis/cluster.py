@@ -152,8 +152,8 @@ class ClusterStore(RedisStore):
     async def _run(self, checks: list[Check], settled: Sequence[Settlement]) -> list[Decision | StoreUnavailableError]:
         slots: dict[int, dict[int, list[int]]] = {}  # slot -> check -> positions of its demands
         for number, demands in enumerate(checks):
-            for position, (key, _) in enumerate(demands):
-                slots.setdefault(self._slot(key), {}).setdefault(number, []).append(position)
+            for position, demand in enumerate(demands):
+                slots.setdefault(self._slot(demand.key), {}).setdefault(number, []).append(position)
         parts = [
             [[checks[number][position] for position in positions] for number, positions in slot.items()]
             for slot in slots.values()
@@ -198,7 +198,8 @@ class ClusterStore(RedisStore):
 
     async def _refund(self, refunds: Sequence[_Refund]) -> None:
         debts: dict[bytes, Debt] = {}
-        for (key, charge), at in refunds:
+        for demand, at in refunds:
+            key, charge = demand.key, demand.charge
             before = debts.get(key)
             debts[key] = Debt(key, charge.quota, (before.due if before else 0) - charge.due, at=at)
         await self._client.run([call_reconcile(self._buckets, part) for part in self._by_slot(debts.values())])

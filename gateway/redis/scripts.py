@@ -75,7 +75,8 @@ def call_take(
     count, counts_at_once = 0, False
     for demands in checks:
         numbers: list[int] = []
-        for key, charge in demands:
+        for demand in demands:
+            charge = demand.charge
             position = charge_positions.get(id(charge))
             if position is None:
                 quota = charge.quota
@@ -85,11 +86,13 @@ def call_take(
                 counts_at_once = counts_at_once or quota.at_once
                 charges.append((interval, charge.ceiling, charge.due, enforced, *starts))
                 position = charge_positions[id(charge)] = len(charges)
-            numbers += (key_positions.setdefault(key, len(key_positions) + 1), position)
+            numbers += (key_positions.setdefault(demand.key, len(key_positions) + 1), position)
         packed.append(numbers)
         count += len(demands)
     if counts_at_once:  # looked for only then: no other request pays for it
-        at_once = {key: key_positions[key] for each in checks for key, charge in each if charge.quota.at_once}
+        at_once = {
+            each.key: key_positions[each.key] for demands in checks for each in demands if each.charge.quota.at_once
+        }
     for key in untrue:
         at_once[key] = key_positions.setdefault(key, len(key_positions) + 1)
     arguments = [_encode((charges, packed)), *([slots(at_once)] if at_once else ())]

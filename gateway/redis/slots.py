@@ -97,7 +97,7 @@ class Slots:
         """A request was allowed without Redis, which has yet to count it."""
         if decision.allowed:
             self.in_flight.hold(demands, decision)
-            self._untrue.update((key, None) for key, _ in slots(demands, decision))
+            self._untrue.update((demand.key, None) for demand in slots(demands, decision))
 
     def release(self, demands: Sequence[Demand], decision: Decision) -> None:
         """A request has ended, or was allowed in vain."""
@@ -137,4 +137,4 @@ class Slots:
 
 def keys_at_once(checks: Iterable[Sequence[Demand]]) -> list[bytes]:
     """The buckets of limits of requests at once that checks are about."""
-    return [key for demands in checks for key, charge in demands if charge.quota.at_once]
+    return [each.key for demands in checks for each in demands if each.charge.quota.at_once]

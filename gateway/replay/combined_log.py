@@ -7,6 +7,7 @@ not printable ASCII are escaped, as ``\"`` or ``\xhh``.
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -109,11 +110,11 @@ class _Callers:
         client = self._identity.client(parse_address(address), self._holders)
         if client.address is None:  # a name that the server looked up, or a Unix socket
             digest = self._identity.digest("address", address)
-            client = client._replace(digest=digest, digests=dict.fromkeys(client.digests, digest))
+            client = replace(client, digest=digest, digests=dict.fromkeys(client.digests, digest))
         if not user:
             return client, address, host
         caller = self._identity.user(user, given.get("tier") or None, address=client.address)
-        return caller._replace(digests=client.digests), user, host
+        return replace(caller, digests=client.digests), user, host
 
 
 def _value(text: str | None) -> str:

@@ -161,10 +161,10 @@ class _Run:
 
 
 def _decide(demands: Sequence[Demand], buckets: dict[bytes, State], now: int) -> Decision:
-    decision, states = take(demands, [buckets.get(key) for key, _ in demands], now)
-    for (key, _), state in zip(demands, states, strict=True):
+    decision, states = take(demands, [buckets.get(demand.key) for demand in demands], now)
+    for demand, state in zip(demands, states, strict=True):
         if state is not None:
-            buckets[key] = state
+            buckets[demand.key] = state
     return decision
 
 

@@ -1,13 +1,15 @@
 """`AccessRecord`: what is known of a request that has ended; metrics count it, and the access log may show it."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from gateway.limiter.verdict import Outcome, OverLimits
 from gateway.limits.caller import NOTHING
 
 
-class AccessRecord(NamedTuple):
+@dataclass(init=False, slots=True)
+class AccessRecord:
     """One request that has ended. It has no field for a user id, nor for the path, which may contain one.
 
     Attributes:
@@ -25,15 +27,34 @@ class AccessRecord(NamedTuple):
         digests: Of the client's address, of attributes and so on, as far as some rule needs them, see `Caller.digests`.
     """
 
-    request_id: str
-    endpoint: str
-    method: str
-    caller: bytes
-    outcome: Outcome
-    status: int
-    seconds: float
-    reason: str = ""
-    over: OverLimits | None = None
-    source: str = ""
-    tier: str = ""
-    digests: Mapping[str, bytes] = NOTHING
+    request_id: Final[str]
+    endpoint: Final[str]
+    method: Final[str]
+    caller: Final[bytes]
+    outcome: Final[Outcome]
+    status: Final[int]
+    seconds: Final[float]
+    reason: Final[str]
+    over: Final[OverLimits | None]
+    source: Final[str]
+    tier: Final[str]
+    digests: Final[Mapping[str, bytes]]
+
+    def __init__(
+        self,
+        request_id: str, endpoint: str, method: str, caller: bytes, outcome: Outcome, status: int, seconds: float,
+        reason: str = "", over: OverLimits | None = None, source: str = "", tier: str = "",
+        digests: Mapping[str, bytes] = NOTHING,
+    ) -> None:  # fmt: skip
+        self.request_id = request_id
+        self.endpoint = endpoint
+        self.method = method
+        self.caller = caller
+        self.outcome = outcome
+        self.status = status
+        self.seconds = seconds
+        self.reason = reason
+        self.over = over
+        self.source = source
+        self.tier = tier
+        self.digests = digests

@@ -110,9 +110,10 @@ class Metrics:
             degraded: Whether it was decided without the shared store.
         """
         cells, known = self._cells, self._decisions
-        allowed, _, owed, refused = decision
+        allowed, owed, refused = decision.allowed, decision.owed, decision.refused
         position = 0
-        for _, charge in demands:
+        for demand in demands:
+            charge = demand.charge
             debt = owed[position]
             outcome = "allowed"
             if position in refused:

@@ -219,7 +219,7 @@ def test_who_is_refused_by_a_limit_per_address_is_counted_by_address() -> None:
     counting = rollup(rules)
     place = Identity((), (), b"").client(ip_address("192.0.2.1"))
     for user in ("ana", "bob"):
-        who = caller(user)._replace(digests={"address": place.digest})
+        who = replace(caller(user), digests={"address": place.digest})
         count(counting, rules, who, "refused", 1)
         count(counting, rules, who, "refused", 0)
     hits = {(hit.limit, hit.caller): hit.times for hit in cut(counting).hits}

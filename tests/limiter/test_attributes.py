@@ -122,8 +122,8 @@ def test_a_request_pays_the_buckets_of_its_network_organization_team_and_user_or
         reply = redis.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
         assert isinstance(reply, list)
         now, *owed = reply
-        decision, new = take(check, [states.get(key) for key, _ in check], now)
-        states |= {key: state for (key, _), state in zip(check, new, strict=True) if state is not None}
+        decision, new = take(check, [states.get(each.key) for each in check], now)
+        states |= {each.key: state for each, state in zip(check, new, strict=True) if state is not None}
         assert judge(check, owed, now) == decision
         assert decision.allowed == model.admits(*request)
 

@@ -25,7 +25,7 @@ async def play(url: str | None, limits: Sequence[Limit], made: Sequence[int]) ->
     rules = Rules(limits=limits)
     async with limiter(url) as opened:
         demands = [rules.demands(rules.default, USERS[user]) for user in made]
-        await opened.reset([key for each in demands for key, _ in each])
+        await opened.reset([one.key for each in demands for one in each])
         verdicts = [await opened.check(each) for each in demands]
     return [(each.allowed, each.decision.refused) for each in verdicts]
 
@@ -105,5 +105,5 @@ async def test_a_reset_fills_both_buckets(*, with_redis: bool) -> None:
         spent = [(await opened.check(demands)).decision.refused for _ in range(4)]
         assert spent[:3] == [(), (), (1,)]
         assert 0 in spent[3]
-        await opened.reset([key for key, _ in rules.demands(rules.default, USERS[0])])
+        await opened.reset([each.key for each in rules.demands(rules.default, USERS[0])])
         assert [(await opened.check(demands)).decision.refused for _ in range(3)] == [(), (), (1,)]

@@ -37,7 +37,7 @@ async def play(url: str | None, made: Made) -> list[bool]:
         caller = IDENTITY.user(user, attributes=attributes, holders=RULES.holders)
         demands.append(RULES.demands(RULES.default, caller))
     async with limiter(url) as opened:
-        await opened.reset([key for each in demands for key, _ in each])
+        await opened.reset([one.key for each in demands for one in each])
         return [(await opened.check(each)).allowed for each in demands]
 
 

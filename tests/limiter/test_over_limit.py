@@ -31,7 +31,7 @@ async def play(
     rules = Rules(limits=limits)
     async with limiter(url) as opened:
         demands = [rules.demands(rules.default, USERS[user]) for user in made]
-        await opened.reset([key for each in demands for key, _ in each])
+        await opened.reset([one.key for each in demands for one in each])
         verdicts = [await opened.check(each) for each in demands]
     over = [OverLimits(each, verdict.decision.refused) for each, verdict in zip(demands, verdicts, strict=True)]
     return [(verdict.allowed, each.told, each.refusing) for verdict, each in zip(verdicts, over, strict=True)]

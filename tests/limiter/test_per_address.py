@@ -79,13 +79,13 @@ def test_a_request_pays_every_bucket_of_its_user_address_and_endpoint_and_that_o
     states: dict[bytes, State] = {}
     for request in requests:
         check = demands(book, *request)
-        assert len({key for key, _ in check}) == len(bursts)
+        assert len({each.key for each in check}) == len(bursts)
         call = call_take(b"", [check], 0)
         reply = redis.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
         assert isinstance(reply, list)
         now, *owed = reply
-        decision, new = take(check, [states.get(key) for key, _ in check], now)
-        states |= {key: state for (key, _), state in zip(check, new, strict=True) if state is not None}
+        decision, new = take(check, [states.get(each.key) for each in check], now)
+        states |= {each.key: state for each, state in zip(check, new, strict=True) if state is not None}
         assert judge(check, owed, now) == decision
         assert decision.allowed == model.admits(*request)
 

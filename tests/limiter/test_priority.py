@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -110,7 +111,7 @@ def test_a_share_keeps_its_part_and_lets_a_costly_request_pass_when_it_is_full()
     fleet.fail()
     low = Charge.of("limit", QUOTA, failure_policy=FailurePolicy.LOCAL, reserve=0.5)
     assert [ask(fleet, 0, low).allowed for _ in range(3)] == [True, True, False]
-    assert [ask(fleet, 0, low._replace(ceiling=QUOTA.capacity)).allowed for _ in range(3)] == [True, True, False]
+    assert [ask(fleet, 0, replace(low, ceiling=QUOTA.capacity)).allowed for _ in range(3)] == [True, True, False]
     costly = low.with_cost(6)
     assert [ask(fleet, 1, costly).allowed for _ in range(2)] == [True, False]
     assert not ask(fleet, 2, low.with_cost(7)).allowed

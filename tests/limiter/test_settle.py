@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from time import monotonic
 
 import pytest
@@ -19,8 +20,8 @@ HOUR = 3_600_000_000
 
 
 def estimated(key: str = "a", cost: int = 5, *, burst: int = 100, rate: str = "1/h") -> Demand:
-    key_bytes, charge = demand(key, cost=cost, burst=burst, rate=rate)
-    return Demand(key_bytes, charge._replace(refunds=True))
+    plain = demand(key, cost=cost, burst=burst, rate=rate)
+    return Demand(plain.key, replace(plain.charge, refunds=True))
 
 
 @pytest.fixture(params=["MemoryLimiter", "FailoverLimiter"])
@@ -63,7 +64,7 @@ async def test_a_difference_is_charged_or_refunded_and_no_bucket_is_more_than_fu
 
 async def test_all_buckets_that_were_charged_are_settled_and_those_that_could_not_pay_are_not(opened: Limiter) -> None:
     shadow = estimated("shadow", burst=3)
-    shadow = shadow._replace(charge=shadow.charge._replace(enforced=False))
+    shadow = replace(shadow, charge=replace(shadow.charge, enforced=False))
     demands = [estimated("a"), shadow, estimated("b")]
     opened.settle(demands, await check(opened, *demands), 10)
     await owes(opened, 15, "a")

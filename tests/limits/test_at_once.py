@@ -32,7 +32,7 @@ def test_time_takes_nothing_from_it_and_the_end_of_a_request_does() -> None:
 
 def test_a_request_takes_one_place_whatever_it_costs_and_its_price_of_rates() -> None:
     demands = rules(Limit("a", ("user",), FOUR), RATE).demands(REPORT, make_identity().user("ana"))
-    assert [(charge.limit, charge.cost, charge.due) for _, charge in demands] == [
+    assert [(each.charge.limit, each.charge.cost, each.charge.due) for each in demands] == [
         ("a", 1, 1), ("rate", 50, 50_000_000),
     ]  # fmt: skip
     assert without_slots(demands) == demands[1:]
@@ -44,7 +44,7 @@ def test_a_request_takes_one_place_whatever_it_costs_and_its_price_of_rates() ->
 def test_it_is_per_whatever_a_rate_is_per(per: tuple[str, ...]) -> None:
     made = rules(Limit("a", per, FOUR, if_missing=Missing.SHARED))
     ana = make_identity().user("ana", attributes={"org": "acme"}, holders=made.holders)
-    assert [charge.quota for _, charge in made.demands(REPORT, ana)] == [FOUR]
+    assert [each.charge.quota for each in made.demands(REPORT, ana)] == [FOUR]
 
 
 def test_tiers_overrides_and_exemptions_are_as_for_rates() -> None:
@@ -55,7 +55,7 @@ def test_tiers_overrides_and_exemptions_are_as_for_rates() -> None:
     plain = rules(limit, RATE)
     ana, gold, robot = identity.user("ana"), identity.user("ben", "gold"), identity.user("robot")
     assert plain.demands(REPORT, gold)[0].charge.quota.burst == 9
-    assert [charge.limit for _, charge in plain.demands(REPORT, robot)] == ["rate"]
+    assert [each.charge.limit for each in plain.demands(REPORT, robot)] == ["rate"]
     changed = Override(Effect.QUOTA, 2**60, "sale", quota=Quota(AtOnce(), 7))
     at_once, rate = plain.with_overrides(Overrides({ana.digest: changed})).demands(REPORT, ana)
     assert (at_once.charge.quota.burst, rate.charge.quota) == (7, RATE.quota)

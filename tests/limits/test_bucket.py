@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import pytest
@@ -164,7 +164,8 @@ def test_all_enforced_buckets_are_charged_or_none_is(case: tuple[list[Demand], l
     assert decision.allowed == all(
         able for demand, able in zip(demands, can_pay, strict=True) if demand.charge.enforced
     )
-    for (_, charge), state, new, able in zip(demands, states, written, can_pay, strict=True):
+    for demand, state, new, able in zip(demands, states, written, can_pay, strict=True):
+        charge = demand.charge
         debt = owe(state, charge.quota, NOW)
         if decision.allowed and able and charge.cost:
             assert new == State(NOW + debt + charge.cost * charge.quota.interval, charge.quota.interval)
@@ -183,7 +184,7 @@ def test_a_decision_is_what_judge_says_of_what_is_owed(case: tuple[list[Demand],
 @given(several())
 def test_shadow_buckets_never_block(case: tuple[list[Demand], list[State | None]]) -> None:
     demands, states = case
-    shadow = [Demand(key, charge._replace(enforced=False)) for key, charge in demands]
+    shadow = [Demand(each.key, replace(each.charge, enforced=False)) for each in demands]
     assert take(shadow, states, NOW)[0].allowed
 
 

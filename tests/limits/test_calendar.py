@@ -205,7 +205,7 @@ def test_a_limit_with_another_calendar_has_other_buckets_and_tiers_share_one() -
         return Rules(limits=[Limit("monthly", ("user",), each(calendar, tokens), tiers=gold)])
 
     def key(of: Rules, tier: str | None) -> tuple[bytes, int]:
-        (demand,) = of.demands(of.default, ana._replace(tier=tier))
+        (demand,) = of.demands(of.default, ana.in_tier(tier))
         return demand.key, demand.charge.quota.burst
 
     calendar = Calendar(MONTH, ZoneInfo("Europe/Berlin"), 15)

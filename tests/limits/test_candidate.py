@@ -33,8 +33,8 @@ def play(rules: Rules, made: list[tuple[int, str]]) -> list[bool]:
     for after, user in made:
         now += after
         demands = rules.demands(rules.default, IDENTITY.user(user))
-        decision, states = take(demands, [buckets.get(key) for key, _ in demands], now)
-        buckets |= {key: state for (key, _), state in zip(demands, states, strict=True) if state is not None}
+        decision, states = take(demands, [buckets.get(each.key) for each in demands], now)
+        buckets |= {each.key: state for each, state in zip(demands, states, strict=True) if state is not None}
         allowed.append(decision.allowed)
     return allowed
 
@@ -62,7 +62,8 @@ def test_the_share_of_callers_who_are_refused_is_the_one_asked_for(share: float)
 
 def demands_of(limit: Limit, caller: Caller = ANA, overrides: Overrides | None = None) -> list[tuple[bytes, int, bool]]:
     rules = Rules(limits=[limit]).with_overrides(overrides or Overrides())
-    return [(key, charge.quota.burst, charge.enforced) for key, charge in rules.demands(rules.default, caller)]
+    demands = rules.demands(rules.default, caller)
+    return [(each.key, each.charge.quota.burst, each.charge.enforced) for each in demands]
 
 
 def test_the_live_bucket_is_the_same_with_and_without_a_candidate_and_at_each_share() -> None:

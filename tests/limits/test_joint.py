@@ -33,21 +33,21 @@ def test_requests_pass_together_only_if_each_would_pass_after_the_others(
     """They are charged what they would be charged one after the other, and nothing if one of them cannot pay."""
     before = {key: State(NOW + tokens * QUOTAS[0].interval, QUOTAS[0].interval) for key, tokens in spent.items()}
     joint = join(requests)
-    assert len({key for key, _ in joint.demands}) == len(joint.demands)
-    decision, new = take(joint.demands, [before.get(key) for key, _ in joint.demands], NOW)
+    assert len({each.key for each in joint.demands}) == len(joint.demands)
+    decision, new = take(joint.demands, [before.get(each.key) for each in joint.demands], NOW)
     states = dict(before)
     one_by_one = True
     for request in requests:
-        each, changed = take(request, [states.get(key) for key, _ in request], NOW)
+        each, changed = take(request, [states.get(each.key) for each in request], NOW)
         one_by_one = one_by_one and each.allowed
-        states |= {key: state for (key, _), state in zip(request, changed, strict=True) if state is not None}
+        states |= {each.key: state for each, state in zip(request, changed, strict=True) if state is not None}
     if decision.allowed:
         assert one_by_one
-        after = {key: state for (key, _), state in zip(joint.demands, new, strict=True) if state is not None}
+        after = {each.key: state for each, state in zip(joint.demands, new, strict=True) if state is not None}
         assert before | after == states
     for number, request in enumerate(requests):
         part = joint.part(number, decision)
-        assert [joint.demands[place].key for place in joint.positions[number]] == [key for key, _ in request]
+        assert [joint.demands[place].key for place in joint.positions[number]] == [each.key for each in request]
         assert len(part.owed) == len(request)
         assert set(part.refused) <= set(range(len(request)))
 

@@ -56,12 +56,12 @@ def rules(networks: Mapping[str, Override], users: Mapping[str, Override] | None
 
 def large(demands: list[Demand]) -> list[str]:
     """The limits of which the request meets a larger bucket."""
-    return [charge.limit for _, charge in demands if charge.quota == LARGE]
+    return [each.charge.limit for each in demands if each.charge.quota == LARGE]
 
 
 def is_blocked(book: Rules, caller: Caller, endpoint: Endpoint = ORDERS) -> bool:
     demands = book.demands(endpoint, caller)
-    blocked = [charge for _, charge in demands if charge.limit == BLOCKED]
+    blocked = [each.charge for each in demands if each.charge.limit == BLOCKED]
     assert len(blocked) in {0, len(demands)}
     return any(charge.due > charge.ceiling for charge in blocked)
 
@@ -80,8 +80,8 @@ def test_a_rate_of_an_address_counts_in_limits_per_address_and_for_callers_witho
     assert large(book.demands(ORDERS, user("ana", "2001:db8:1::1"))) == ["place", "at"]
     assert large(book.demands(ORDERS, client("2001:db8:1::1"))) == ["user", "place", "at"]
     assert large(book.demands(ORDERS, client("2001:db9::1"))) == []
-    plain = [key for key, _ in RULES.demands(ORDERS, client("2001:db8:1::1"))]
-    assert [key for key, _ in book.demands(ORDERS, client("2001:db8:1::1"))] == plain
+    plain = [each.key for each in RULES.demands(ORDERS, client("2001:db8:1::1"))]
+    assert [each.key for each in book.demands(ORDERS, client("2001:db8:1::1"))] == plain
     named = rules({"192.0.2.1": set_to(Effect.QUOTA, quota=LARGE, limits=frozenset({"at"}))})
     assert large(named.demands(ORDERS, client("192.0.2.1"))) == ["at"]
 

@@ -108,8 +108,8 @@ def passes(rules: Rules, endpoint: str, tier: str | None, times: int, buckets: d
     passed = 0
     for _ in range(times):
         demands = rules.demands(rules.endpoints[endpoint], IDENTITY.user("ana", tier))
-        decision, states = take(demands, [buckets.get(key) for key, _ in demands], NOW)
-        buckets |= {key: state for (key, _), state in zip(demands, states, strict=True) if state is not None}
+        decision, states = take(demands, [buckets.get(each.key) for each in demands], NOW)
+        buckets |= {each.key: state for each, state in zip(demands, states, strict=True) if state is not None}
         passed += decision.allowed
     return passed
 

@@ -1,6 +1,7 @@
 """From a request to the buckets it pays."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network, ip_address
 
 import pytest
@@ -96,7 +97,7 @@ def test_no_two_buckets_share_a_key(one: Case, other: Case) -> None:
         rules = Rules([entry], [limit(name, per=holder + ("endpoint",) * per_endpoint)])
         # Users and addresses of the same name: the digests of the two kinds differ.
         digests = {"address": IDENTITY.digest("address", user)}
-        return keys(rules, entry, IDENTITY.user(user)._replace(digests=digests))[0]
+        return keys(rules, entry, replace(IDENTITY.user(user), digests=digests))[0]
 
     assert (key(one) == key(other)) == (bucket(one) == bucket(other))
 

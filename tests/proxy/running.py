@@ -117,7 +117,7 @@ class Seen:
         self, endpoint: str, caller: Caller, demands: Sequence[Demand], verdict: Verdict, measured: Measurement
     ) -> None:
         assert endpoint
-        assert caller
+        assert caller.digest
         assert demands
         assert verdict.allowed
         self.measurements.append(measured)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,12 +76,12 @@ async def keep_settlements(store: ClusterStore) -> None:
         store.settle(settle(demands, await store.take(demands), difference))
 
     async def are_settled() -> bool:
-        reads = [each._replace(charge=each.charge.with_cost(0)) for each in (*most, *least)]
+        reads = [replace(each, charge=each.charge.with_cost(0)) for each in (*most, *least)]
         owed = (await store.take(reads)).owed
         return [-(-each // HOUR) for each in owed] == [42] * 6 + [2] * 6
 
     await eventually(are_settled)
-    owed = await store.reconcile([Debt(key, charge.quota, 0) for key, charge in most])
+    owed = await store.reconcile([Debt(each.key, each.charge.quota, 0) for each in most])
     assert [-(-each // HOUR) for each in owed] == [42] * 6
 
 
@@ -150,7 +151,7 @@ async def keep(store: ClusterStore, nodes: list[RedisServer]) -> None:
     rules = Rules(limits=[tried])
     callers = [make_identity(hash_key=b"k" * 16).user(f"user-{number}") for number in range(8)]
     both = [rules.demands(rules.default, caller) for caller in callers]
-    assert {len({key_slot(b"gateway:bucket:" + key) * 3 // 16384 for key, _ in each}) for each in both} == {1, 2}
+    assert {len({key_slot(b"gateway:bucket:" + one.key) * 3 // 16384 for one in each}) for each in both} == {1, 2}
     for each in both:
         found = [(await store.take(each)).refused for _ in range(4)]
         assert found == [(), (1,), (1,), (1,)]

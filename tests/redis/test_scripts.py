@@ -93,12 +93,12 @@ def test_python_and_lua_agree_on_every_demand(redis: "Redis", sequence: list[lis
         now, *owed = run(redis, call_take(b"", batch, now_about(redis)))
         at = 0
         for check in batch:
-            expected, new = take(check, [states.get(key) for key, _ in check], now)
+            expected, new = take(check, [states.get(each.key) for each in check], now)
             assert judge(check, owed[at : at + len(check)], now) == expected
             at += len(check)
-            for (key, _), state in zip(check, new, strict=True):
+            for demand, state in zip(check, new, strict=True):
                 if state is not None:
-                    states[key] = state
+                    states[demand.key] = state
     assert_kept(redis, states, now)
 
 
@@ -124,8 +124,8 @@ def test_python_and_lua_agree_on_every_debt(
     states: dict[bytes, State] = {}
     now, *_ = run(redis, call_take(b"", batch, now_about(redis)))
     for check in batch:
-        _, new = take(check, [states.get(key) for key, _ in check], now)
-        states |= {key: state for (key, _), state in zip(check, new, strict=True) if state is not None}
+        _, new = take(check, [states.get(each.key) for each in check], now)
+        states |= {each.key: state for each, state in zip(check, new, strict=True) if state is not None}
     for spent in rounds:
         settled = [
             Debt(key, quota, max(-LARGEST_DEBT, min(tokens * quota.interval, LARGEST_DEBT)), now + ago, now, most)
@@ -139,7 +139,7 @@ def test_python_and_lua_agree_on_every_debt(
                 states[debt.key] = state
     assert_kept(redis, states, now)
     now, *owed = run(redis, call_take(b"", [later], now_about(redis)))
-    assert judge(later, owed, now) == take(later, [states.get(key) for key, _ in later], now)[0]
+    assert judge(later, owed, now) == take(later, [states.get(each.key) for each in later], now)[0]
 
 
 def assert_kept(redis: "Redis", states: dict[bytes, State], now: int) -> None:
@@ -152,7 +152,7 @@ def assert_kept(redis: "Redis", states: dict[bytes, State], now: int) -> None:
             # Full by now, or so nearly that the key has expired meanwhile.
             assert state.full_at + state.rest - now < 5_000_000
         else:
-            assert text == b"%d %d" % state[:2]
+            assert text == b"%d %d" % (state.full_at, state.interval)
             # At least as long as the bucket takes to fill, less what has passed since.
             assert -5_000_000 <= life * 1000 - (state.full_at + state.rest - now) <= 1_000_000
 

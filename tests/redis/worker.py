@@ -11,7 +11,7 @@ import asyncio
 import json
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.limiter.limiter import Limiter
 from gateway.limits.charge import Charge, Demand, FailurePolicy
@@ -95,7 +95,7 @@ async def _check(limiter: Limiter, report: Report, held_up: Lag) -> None:
 
 async def look(limiter: Limiter) -> list[int]:
     """When each bucket is full again, in microseconds of Redis' clock; 0 if it is full."""
-    looks = [Demand(key, charge._replace(cost=0, due=0)) for key, charge in [_ENDPOINT, *_USERS]]
+    looks = [Demand(each.key, replace(each.charge, cost=0, due=0)) for each in [_ENDPOINT, *_USERS]]
     while (verdict := await limiter.check(looks)).degraded:
         pass  # the machine is busy, and the deadline short
     decision = verdict.decision

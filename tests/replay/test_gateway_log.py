@@ -1,6 +1,7 @@
 """Lines of the gateway's own log are read as it writes them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def test_the_caller_is_known_by_hash_and_a_user_whom_the_rules_name_by_id() -> N
     assert request is not None
     caller = request.caller
     assert (caller.id, caller.digest, caller.tier, caller.digests["address"]) == ("ana", ANA, "gold", b"1" * 32)
-    other = LOG.parse(line(RECORD._replace(caller=b"2" * 32, source="client_address", digests={"address": b"2" * 32})))
+    other = LOG.parse(line(replace(RECORD, caller=b"2" * 32, source="client_address", digests={"address": b"2" * 32})))
     assert other is not None
     assert (other.name, other.caller.id, other.caller.digests["address"]) == ("2" * 32, "", b"2" * 32)
 

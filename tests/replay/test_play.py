@@ -1,6 +1,7 @@
 """A request that is replayed is decided as the gateway with its buckets in memory decides on it at the same instant."""
 
 import asyncio
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +42,7 @@ CLIENT = IDENTITY.client(None)
 CALLERS = [
     CLIENT,
     *(
-        IDENTITY.user(user, tier)._replace(digests=CLIENT.digests)
+        replace(IDENTITY.user(user, tier), digests=CLIENT.digests)
         for user, tier in (("ana", None), ("bob", "gold"), ("mallory", None))
     ),
 ]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_a_json_event_has_time_level_origin_name_and_fields() -> None:
 def refused_by(*limits: str) -> AccessRecord:
     demands = [Demand(name.encode(), Charge.of(name, Quota(Rate(1, 1), 1))) for name in limits]
     refusal = OverLimits(demands, range(len(demands)))
-    return REQUEST._replace(outcome=Outcome.REFUSED, status=429, over=refusal, source="jwt")
+    return replace(REQUEST, outcome=Outcome.REFUSED, status=429, over=refusal, source="jwt")
 
 
 def test_the_access_line_of_a_refused_request_names_what_identified_the_caller_and_the_limits() -> None:
@@ -56,7 +57,7 @@ def test_the_access_line_of_a_refused_request_names_what_identified_the_caller_a
 
 def test_the_access_line_of_a_request_that_passed_over_a_limit_names_it() -> None:
     charge = Charge.of("soft", Quota(Rate(1, 1), 1), enforced=False, tells=True)
-    told = REQUEST._replace(over=OverLimits([Demand(b"soft", charge)], (0,)), source="jwt")
+    told = replace(REQUEST, over=OverLimits([Demand(b"soft", charge)], (0,)), source="jwt")
     line = json.loads(JsonFormat(ORIGIN).access(1_700_000_000.0, told))
     assert (line["outcome"], line["over_limit"], "limits" in line) == ("allowed", ["soft"], False)
     assert "  source=jwt  over_limit=soft  caller=" in TextFormat(ORIGIN).access(1_700_000_000.0, told)
@@ -109,7 +110,7 @@ def test_times_are_formatted_anew_each_second(log_format: LogFormat) -> None:
 def test_no_value_can_forge_a_line_or_steer_a_terminal(log_format: LogFormat) -> None:
     for line in (
         log_format.event(0.0, "info", NASTY, {NASTY: NASTY, "list": [NASTY]}),
-        log_format.access(0.0, REQUEST._replace(endpoint=NASTY)),
+        log_format.access(0.0, replace(REQUEST, endpoint=NASTY)),
     ):
         assert line.endswith("\n")
         assert line.isascii()
@@ -125,8 +126,8 @@ def test_json_keeps_nasty_values_unchanged() -> None:
 
 
 def test_an_unknown_method_is_logged_as_other(log_format: LogFormat) -> None:
-    assert "BREW" not in log_format.access(0.0, REQUEST._replace(method="BREW"))
-    assert "other" in log_format.access(0.0, REQUEST._replace(method="BREW"))
+    assert "BREW" not in log_format.access(0.0, replace(REQUEST, method="BREW"))
+    assert "other" in log_format.access(0.0, replace(REQUEST, method="BREW"))
 
 
 def test_a_field_cannot_overwrite_one_that_every_line_has() -> None:
@@ -168,9 +169,9 @@ def test_a_value_that_json_cannot_represent_becomes_text(log_format: LogFormat, 
 
 
 def test_the_access_line_says_what_a_limit_needs_to_know_of_a_caller() -> None:
-    known = REQUEST._replace(source="jwt", tier="gold", digests={"address": b"1e" * 16, "org": b"2f" * 16, "team": b""})
+    known = replace(REQUEST, source="jwt", tier="gold", digests={"address": b"1e" * 16, "org": b"2f" * 16, "team": b""})
     line = json.loads(JsonFormat(ORIGIN).access(1_700_000_000.0, known))
     assert (line["source"], line["tier"], line["address"]) == ("jwt", "gold", "1e" * 16)
     assert line["holders"] == {"org": "2f" * 16, "team": ""}
-    alone = REQUEST._replace(source="client_address", digests={"address": REQUEST.caller})
+    alone = replace(REQUEST, source="client_address", digests={"address": REQUEST.caller})
     assert "address" not in json.loads(JsonFormat(ORIGIN).access(1_700_000_000.0, alone))

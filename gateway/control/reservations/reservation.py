@@ -32,9 +32,9 @@ class Reservation(NamedTuple):
     def of(cls, endpoint: str, weight: int, demands: Sequence[Demand], decision: Decision) -> Self:
         """The reservation of an allowed question: shadows that could not pay were not charged."""
         charged = [
-            (key, charge.quota)
-            for position, (key, charge) in enumerate(demands)
-            if charge.due and not charge.quota.at_once and position not in decision.refused
+            (each.key, each.charge.quota)
+            for position, each in enumerate(demands)
+            if each.charge.due and not each.charge.quota.at_once and position not in decision.refused
         ]
         return cls(endpoint, weight, decision.now, tuple(charged))
 

@@ -34,7 +34,7 @@ def test_only_buckets_that_were_charged_are_in_it() -> None:
     reservation = Reservation.of("order", 2, demands, Decision(True, 7, (0, 5), (1,)))
     assert reservation == Reservation("order", 2, 7, ((b"a", quota),))
     again, verdict = reservation.demands()
-    assert [(key, charge.quota, charge.due) for key, charge in again] == [(b"a", quota, 2_000_000)]
+    assert [(each.key, each.charge.quota, each.charge.due) for each in again] == [(b"a", quota, 2_000_000)]
     assert verdict.allowed
 
 
