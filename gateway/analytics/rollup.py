@@ -7,6 +7,7 @@ the minute is over. All names come from the configuration, so there are few grou
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import uuid4
 
 from gateway.analytics.batch import Batch, Hit, Row, minute_of
@@ -18,10 +19,10 @@ from gateway.limits.compiled_limit import digest_in
 from gateway.limits.limit import Limit, is_candidate
 from gateway.limits.rules import RuleBook
 
-NONE = ""
+NONE: Final = ""
 """No tier."""
 
-OTHER = "(other)"
+OTHER: Final = "(other)"
 """A tier that no limit names: whatever a token or header calls it, the caller is charged as without a tier."""
 
 
@@ -44,11 +45,11 @@ class Tiers:
         return tier if tier in self._known else OTHER
 
 
-MORE = "(more)"
+MORE: Final = "(more)"
 """Stands for the endpoint and the limits of decisions beyond the most groups. Their callers are not counted."""
 
-_MAX_GROUPS = 10_000
-_CALLER_COUNTERS = 1_000
+_MAX_GROUPS: Final = 10_000
+_CALLER_COUNTERS: Final = 1_000
 """Counters of refused callers. Up to so many callers in a minute are counted exactly; for more see `top_k`."""
 
 

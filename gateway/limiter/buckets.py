@@ -2,19 +2,20 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from gateway.limits.bucket import Decision, State, take
 from gateway.limits.charge import Demand
 from gateway.limits.debt import Debt, reconcile
 from gateway.limits.in_flight import InFlight
 
-_INTERVAL_BITS = 45
-_INTERVAL_MASK = (1 << _INTERVAL_BITS) - 1
-_INSTANT_BITS = 53
-_INSTANT_MASK = (1 << _INSTANT_BITS) - 1
-_REST_AT = _INSTANT_BITS + _INTERVAL_BITS
+_INTERVAL_BITS: Final = 45
+_INTERVAL_MASK: Final = (1 << _INTERVAL_BITS) - 1
+_INSTANT_BITS: Final = 53
+_INSTANT_MASK: Final = (1 << _INSTANT_BITS) - 1
+_REST_AT: Final = _INSTANT_BITS + _INTERVAL_BITS
 
-BYTES_PER_BUCKET = 512
+BYTES_PER_BUCKET: Final = 512
 """The most memory a bucket takes, its key of up to 64 bytes included; CPython 3.11, x86-64.
 
 Measured: 236 MB for a million users in a million buckets, 320 MB for two and a half million users in as many. The most
@@ -89,7 +90,8 @@ class BucketTable:
         ]
         decision, states = take(demands, before, now)
         if decision.allowed:
-            for demand, state in zip(demands, states, strict=True):
+            for position, demand in enumerate(demands):
+                state = states[position]
                 if state is not None and not demand.charge.quota.at_once:
                     self.put(demand.key, state.full_at, state.interval, state.rest)
             if in_flight is not None:

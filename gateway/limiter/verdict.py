@@ -82,5 +82,5 @@ class Verdict:
         return self.outcome is Outcome.ALLOWED
 
 
-UNLIMITED = Verdict(Outcome.ALLOWED, False, Decision(True, 0, (), ()))
+UNLIMITED: Final = Verdict(Outcome.ALLOWED, False, Decision(True, 0, (), ()))
 """For a request that no limit counts."""

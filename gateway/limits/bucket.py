@@ -125,10 +125,9 @@ def take(
     Returns:
         The decision, and for each demand the bucket's new state, or None if the bucket stays as it was.
     """
-    owed = [
-        0 if state is None else owe(state, demand.charge.quota, now)
-        for demand, state in zip(demands, states, strict=True)
-    ]
+    if len(states) != len(demands):
+        raise ValueError(f"{len(demands)} demands and {len(states)} states are not pairs")
+    owed = [owe(states[position], demand.charge.quota, now) for position, demand in enumerate(demands)]
     decision = judge(demands, owed, now)
     if not decision.allowed:
         return decision, (None,) * len(owed)

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from gateway.limits.address import Address, Unix
 
-CLIENT_ADDRESS = "client_address"
+CLIENT_ADDRESS: Final = "client_address"
 """The source of a caller who is known by nothing else."""
 
-GIVEN = "given"
+GIVEN: Final = "given"
 """The source of a caller whom an operator or a service names."""
 
 
-MISSING = b""
+MISSING: Final = b""
 """The digest of a holder whom a caller is not, because an attribute is missing. Nobody else has it."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -2,16 +2,16 @@
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from gateway.limits.condition import Condition
 from gateway.limits.measured_cost import MeasuredCost
 from gateway.limits.priority import Priority
 
-DEFAULT = "default"
+DEFAULT: Final = "default"
 """Name of the endpoint of all requests that match no other."""
 
-METHODS = frozenset({
+METHODS: Final = frozenset({
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY",
     "ACL", "BIND", "COPY", "LINK", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "REBIND", "SEARCH", "UNBIND",
     "UNLINK", "UNLOCK",  # WebDAV and its extensions
@@ -23,14 +23,14 @@ METHODS = frozenset({
 CONNECT is none: a tunnel would get round every rule. Nor is TRACE, which would reveal what proxies in front of the
 gateway have added. Those of RTSP and Icecast, which the parser accepts as HTTP, are not served either."""
 
-_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
-_LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,:=@-]+")
-_PATTERN = re.compile(
+_PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
+_LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,:=@-]+")
+_PATTERN: Final = re.compile(
     r"\*|\.\+|^\+$|^[$:(]|\$$|(?<![A-Za-z0-9])\$(?=[A-Za-z_])|(?<![A-Za-z0-9:]):(?=[A-Za-z_])|(?<![A-Za-z0-9_])\(|\(\."
 )
 """What other products have in place of ``{id}``: wildcards, a lone ``+``, ``:id``, ``$id`` and regular expressions.
 Where a literal would look like that, the character is written as a %-escape."""
-_ESCAPE = re.compile("%(24|28|2A|2B|3A)", re.IGNORECASE)
+_ESCAPE: Final = re.compile("%(24|28|2A|2B|3A)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

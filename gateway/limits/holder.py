@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gateway.limits.address import Network
 
 USER, ADDRESS, NETWORK, ENDPOINT, ALL = "user", "address", "network", "endpoint", "all"
 """Of what a limit may have a bucket each, see `gateway.limits.limit.Limit.per`, beside attributes of callers."""
 
-RESERVED = frozenset({USER, ADDRESS, NETWORK, ENDPOINT, ALL, "tier"})
+RESERVED: Final = frozenset({USER, ADDRESS, NETWORK, ENDPOINT, ALL, "tier"})
 """What no attribute is called."""
 
-ATTRIBUTE_NAME = "[a-z][a-z0-9_-]{0,31}"
-_ATTRIBUTE_NAME = re.compile(ATTRIBUTE_NAME, re.ASCII)
+ATTRIBUTE_NAME: Final = "[a-z][a-z0-9_-]{0,31}"
+_ATTRIBUTE_NAME: Final = re.compile(ATTRIBUTE_NAME, re.ASCII)
 
 
 def is_attribute_name(name: str) -> bool:
@@ -40,7 +40,7 @@ class Prefixes(NamedTuple):
         return f"{NETWORK}/{self.ipv4},{self.ipv6}"
 
 
-CLIENT = Prefixes()
+CLIENT: Final = Prefixes()
 """One client: what `ADDRESS` stands for."""
 
 Part = str | Prefixes
@@ -103,5 +103,5 @@ def _prefixes(parts: Iterable[Part]) -> Iterator[Prefixes]:
             yield CLIENT
 
 
-BY_ADDRESS = Holder(ADDRESS, prefixes=CLIENT)
+BY_ADDRESS: Final = Holder(ADDRESS, prefixes=CLIENT)
 """Each client."""

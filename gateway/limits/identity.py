@@ -8,6 +8,7 @@ address, and an invented token gets no bucket of its own. What was not believed 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Final
 
 from gateway.limits.address import Address, Network, Unix, belongs, group
 from gateway.limits.caller import GIVEN, MISSING, NOTHING, Caller
@@ -25,10 +26,10 @@ from gateway.limits.identity_source import (
     TrustedHeader,
 )
 
-_FORWARDED_BY_STRANGER = Rejection(
+_FORWARDED_BY_STRANGER: Final = Rejection(
     "x_forwarded_for", "untrusted_peer", "X-Forwarded-For came from a peer that is not trusted"
 )
-_FORWARDED_MALFORMED = Rejection(
+_FORWARDED_MALFORMED: Final = Rejection(
     "x_forwarded_for",
     "malformed",
     "X-Forwarded-For of a trusted proxy names no client: an entry is not an address, or there are too many",
@@ -43,9 +44,9 @@ def unreported(_rejection: Rejection) -> None:
     """Tell nobody what was not accepted."""
 
 
-_ATTRIBUTES = "attributes"
-_KINDS = (USER, ADDRESS, _ATTRIBUTES)
-_NOBODY = Claim("")
+_ATTRIBUTES: Final = "attributes"
+_KINDS: Final = (USER, ADDRESS, _ATTRIBUTES)
+_NOBODY: Final = Claim("")
 
 
 def _is_told(holder: Holder, attributes: Mapping[str, str], address: Address | Unix | None) -> bool:

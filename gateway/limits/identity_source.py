@@ -9,11 +9,11 @@ from typing import Final, Literal, NamedTuple, Protocol
 from gateway.limits.address import Address, Unix
 from gateway.limits.caller import NOTHING
 
-_EXACT = 2.0**53
+_EXACT: Final = 2.0**53
 """A float below it that is a whole number has the digits that were sent."""
 
 
-_JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]", re.ASCII)
+_JWT: Final = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]", re.ASCII)
 """A signed token: its header is a JSON object, so it begins like this (RFC 7515 section 3.1)."""
 
 
@@ -84,7 +84,7 @@ class Claim:
         self.attributes = attributes
 
 
-_OF_TOKENS = (
+_OF_TOKENS: Final = (
     "repeated", "too_long", "malformed", "keys_unavailable", "unknown_key", "bad_signature", "no_expiry", "expired",
     "not_yet_valid", "wrong_audience", "wrong_issuer",
 )  # fmt: skip

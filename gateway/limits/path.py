@@ -35,29 +35,30 @@ Spring), the operator has to limit both.
 
 import re
 from dataclasses import dataclass
+from typing import Final
 from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 
-_PLAIN = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,:=@-]+(?<!\.))+")
+_PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,:=@-]+(?<!\.))+")
 """Paths that are canonical except for case: no segment is empty or ends with a dot."""
 
-_BAD_BYTE = re.compile(r"[^\x21-\x7e]|[\\#]")
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_ESCAPED_AGAIN = re.compile(r"%(?:[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
-_SUFFIX = re.compile(r"[;?#].*")
-_BLANK = " \u1680\u2028\u2029"
+_BAD_BYTE: Final = re.compile(r"[^\x21-\x7e]|[\\#]")
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ESCAPED_AGAIN: Final = re.compile(r"%(?:[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+_SUFFIX: Final = re.compile(r"[;?#].*")
+_BLANK: Final = " \u1680\u2028\u2029"
 """The white space that remains in form NFKC, without control bytes."""
 
-_TRIMMED = f".{_BLANK}"
-_INVISIBLE = re.compile(
+_TRIMMED: Final = f".{_BLANK}"
+_INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
     "\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 """Unicode's Default_Ignorable_Code_Point, as far as it remains in form NFKC."""
 
-_MAX_SLASHES = 256
-_TURKISH = str.maketrans("\u0130\u0131", "ii")
+_MAX_SLASHES: Final = 256
+_TURKISH: Final = str.maketrans("\u0130\u0131", "ii")
 """Capital I with a dot and small i without one: to servers that ignore case, each is an i."""
 
 

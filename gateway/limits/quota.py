@@ -1,15 +1,16 @@
 """`Quota`: how fast a bucket refills, and how much it holds."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.limits.at_once import UNIT, AtOnce
 from gateway.limits.calendar import Calendar, CalendarRate
 from gateway.limits.rate import Rate
 
-LARGEST = 2**53
+LARGEST: Final = 2**53
 """Integers below this are exact in Lua's doubles."""
 
-LARGEST_DEBT = LARGEST // 4
+LARGEST_DEBT: Final = LARGEST // 4
 """Microseconds (about 71 years): still exact when today's date is added."""
 
 

@@ -17,6 +17,7 @@ a template that is looked at has conditions.
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.limits.cases import Cases
 from gateway.limits.condition import NO_FIELDS, RequestFields
@@ -45,9 +46,9 @@ class _Node:
     rest: _Leaves | None = None
 
 
-_ANY_METHOD = ""
+_ANY_METHOD: Final = ""
 
-_OPEN_END = sys.maxsize
+_OPEN_END: Final = sys.maxsize
 """A depth beyond all segments: the template's open end matches the rest of the path."""
 
 

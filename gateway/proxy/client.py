@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
+from typing import Final
 
 from gateway.proxy.peer import Peer
 from gateway.proxy.pinned_connections import PinnedConnections
@@ -17,7 +18,7 @@ from gateway.settings.intake import Intake
 HALF_CLOSE_TIMEOUT = 5.0
 """Seconds for a response to begin, or for the next bytes of a tunnel, after the client has closed its half."""
 
-_RESET = pack("ii", 1, 0)
+_RESET: Final = pack("ii", 1, 0)
 """Linger for 0 seconds: close() resets the connection."""
 
 

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from socket import SO_KEEPALIVE, SOL_SOCKET
 from time import time
+from typing import Final
 
 from gateway.limiter.verdict import Outcome
 from gateway.loop.eager_run import EagerRun, run_eagerly
@@ -36,10 +37,10 @@ from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.intake import Intake
 from gateway.telemetry.access_record import AccessRecord
 
-STRANGER = "stranger"
+STRANGER: Final = "stranger"
 """Why a connection is rejected on a listener that only trusted proxies may use."""
 
-LAST_WAIT = 1.0
+LAST_WAIT: Final = 1.0
 """Seconds that a connection may be idle when the worker drains, since its next request may be on its way."""
 
 

@@ -1,6 +1,7 @@
 """`Exchange`: one request and its response, on a client connection."""
 
 from collections.abc import Callable
+from typing import Final
 
 from aiohttp import StreamReader
 
@@ -13,7 +14,7 @@ from gateway.proxy.request_message import RequestMessage
 from gateway.proxy.request_parser import is_last
 from gateway.proxy.responses import Response
 
-CHEAP_DISCARD = 262_144
+CHEAP_DISCARD: Final = 262_144
 """Bytes of a body up to which discarding them is cheaper than a new connection with its handshake."""
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from ssl import SSLContext
 from time import perf_counter
+from typing import Final
 
 from aiohttp import EMPTY_PAYLOAD
 
@@ -28,7 +29,7 @@ from gateway.settings.dns import Dns
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
 
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that may be retried (RFC 9110 section 9.2.2); TRACE is not forwarded."""
 
 

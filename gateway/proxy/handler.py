@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
+from typing import Final
 
 from gateway.auth.cors import Cors
 from gateway.limiter.limiter import Limiter
@@ -21,12 +22,12 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import BYPASS_HEADER
 from gateway.proxy.observer import RequestObserver
 from gateway.proxy.refusal import Refusal
-from gateway.proxy.request import RequestReader
+from gateway.proxy.request import RequestHead, RequestReader
 from gateway.proxy.responses import UNAVAILABLE
 from gateway.telemetry.access_record import AccessRecord
 
-_BYPASS_REPEATED = Rejection("bypass_token", "repeated", f"a request has {BYPASS_HEADER} more than once")
-_NOBODY = Caller("", b"", source="")
+_BYPASS_REPEATED: Final = Rejection("bypass_token", "repeated", f"a request has {BYPASS_HEADER} more than once")
+_NOBODY: Final = Caller("", b"", source="")
 
 Bypass = Callable[[str, str, str], Awaitable[bool]]
 """Whether a request with this bypass token, to this endpoint and from this address, is exempt from limits."""
@@ -88,7 +89,7 @@ class Proxy:
         if self._cors is not None:
             exchange.extra_headers = header_lines(self._cors.headers(headers.get("Origin")))
         head = self._reader.read(exchange)
-        if isinstance(head, BadRequest):
+        if not isinstance(head, RequestHead):
             if head is BadRequest.TWO_CALLERS:
                 self._identity.report_repeated(headers)
             return self._reject(exchange, head, began)

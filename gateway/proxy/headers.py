@@ -12,33 +12,34 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Final
 
 from gateway.proxy.proxy_headers import ProxyHeaders, fold
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
-BYPASS_HEADER = "X-Gateway-Bypass"
+BYPASS_HEADER: Final = "X-Gateway-Bypass"
 """Has a token with scope ``bypass``. It is never forwarded to an upstream."""
 
-OVER_LIMIT_HEADER = "X-Over-Limit"
+OVER_LIMIT_HEADER: Final = "X-Over-Limit"
 """Tells an upstream which limits with ``over: tell`` a request is over. Nobody but the gateway can send it."""
 
-_OVER_LIMIT = OVER_LIMIT_HEADER.lower().encode()
-_HOP_BY_HOP = frozenset(
+_OVER_LIMIT: Final = OVER_LIMIT_HEADER.lower().encode()
+_HOP_BY_HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
-_REPLACED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"})
-_NEVER_FORWARDED = frozenset({BYPASS_HEADER.lower().encode()})
-_TRACE_CONTEXT = frozenset({b"traceparent", b"tracestate"})
-_NEVER_REMOVED = frozenset({b"host", b"content-length", b"authorization", b"cookie", b"expect"}) | _TRACE_CONTEXT
-_OPTIONS = frozenset({b"", b"keep-alive", b"close"})
-_CHALLENGES = frozenset({b"www-authenticate", b"proxy-authenticate", b"persistent-auth"})
-_CONNECTION_SCHEME = re.compile(rb"(?:^|[\s,])(?:ntlm|negotiate|nego2|kerberos)(?=$|[\s,=])", re.IGNORECASE)
+_REPLACED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"})
+_NEVER_FORWARDED: Final = frozenset({BYPASS_HEADER.lower().encode()})
+_TRACE_CONTEXT: Final = frozenset({b"traceparent", b"tracestate"})
+_NEVER_REMOVED: Final = frozenset({b"host", b"content-length", b"authorization", b"cookie", b"expect"}) | _TRACE_CONTEXT
+_OPTIONS: Final = frozenset({b"", b"keep-alive", b"close"})
+_CHALLENGES: Final = frozenset({b"www-authenticate", b"proxy-authenticate", b"persistent-auth"})
+_CONNECTION_SCHEME: Final = re.compile(rb"(?:^|[\s,])(?:ntlm|negotiate|nego2|kerberos)(?=$|[\s,=])", re.IGNORECASE)
 """Searched for anywhere in a list: a false match costs a connection, a miss gives away somebody's rights."""
 
-_SPECIAL = _HOP_BY_HOP | _CHALLENGES | {_OVER_LIMIT, b"content-length", b"retry-after", b"x-request-id"}
-_REMOVED_FROM_RESPONSES = _HOP_BY_HOP | {b"content-length", _OVER_LIMIT}
-_RATE_LIMITS = (b"ratelimit", b"x-ratelimit", b"x-rate-limit")
+_SPECIAL: Final = _HOP_BY_HOP | _CHALLENGES | {_OVER_LIMIT, b"content-length", b"retry-after", b"x-request-id"}
+_REMOVED_FROM_RESPONSES: Final = _HOP_BY_HOP | {b"content-length", _OVER_LIMIT}
+_RATE_LIMITS: Final = (b"ratelimit", b"x-ratelimit", b"x-rate-limit")
 
 
 def named_by_connection(values: Iterable[bytes]) -> frozenset[bytes]:

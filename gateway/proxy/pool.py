@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Container
 from functools import partial
+from typing import Final
 from weakref import WeakSet
 
 from gateway.config.certificates import upstream_context
@@ -19,7 +20,7 @@ from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
 
-_KEEP_ALIVE_MARGIN = 1.0
+_KEEP_ALIVE_MARGIN: Final = 1.0
 """Seconds by which a connection is closed before the upstream does it: a request takes time to arrive."""
 
 

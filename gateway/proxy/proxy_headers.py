@@ -7,8 +7,9 @@ alike. Names that end in ``*`` stand for all that begin so.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
-_ADDRESSES = """
+_ADDRESSES: Final = """
     akamai-* ali-cdn-real-ip cdn-src-ip cf-connecting-ip cf-connecting-ipv6 cf-ipcountry cf-pseudo-ipv4 cf-visitor
     client-ip cloudfront-* cluster-client-ip disguised-host do-connecting-ip eo-connecting-ip fastly-client
     fastly-client-ip fastly-ff fastly-ssl fly-client-ip fly-forwarded-* fly-src* forwarded forwarded-for
@@ -23,14 +24,14 @@ _ADDRESSES = """
 """Where a request came from, and which URL it was for before somebody rewrote it. `proxy` is here because CGI
 programs take it for HTTP_PROXY, the proxy of their own requests (CVE-2016-5385)."""
 
-_CERTIFICATES = """
+_CERTIFICATES: Final = """
     cf-client-cert-* client-cert client-cert-chain ssl-client-* sslclientcert* x-amzn-mtls-*
     x-client-cert* x-client-cn x-client-dn x-client-s-dn x-client-ssl-* x-client-subject-* x-client-verify x-clientcert*
     x-ssl-* x-tls-*
 """
 """What TLS told a proxy of the client; the first two are RFC 9440."""
 
-_USERS = """
+_USERS: Final = """
     $ws* auth-user cas-user cf-access-authenticated-user-* cf-access-jwt-assertion dapr-caller-* eppn iv-*
     mellon-* ms-aspnetcore-* ngrok-auth-* oam-* oidc-* osso-* proxy-remote-* remote-email remote-groups
     remote-name remote-user shib-* sm-* smuser tailscale-* teleport-jwt-assertion unscoped-affiliation
@@ -44,10 +45,10 @@ _USERS = """
 """
 """Whom a proxy, or the service it asked, took the client for."""
 
-KNOWN = tuple(f"{_ADDRESSES} {_CERTIFICATES} {_USERS}".split())
+KNOWN: Final = tuple(f"{_ADDRESSES} {_CERTIFICATES} {_USERS}".split())
 
-_LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789"
-_FOLDED = bytes(letter if letter in _LETTERS else ord("-") for letter in range(256))
+_LETTERS: Final = b"abcdefghijklmnopqrstuvwxyz0123456789"
+_FOLDED: Final = bytes(letter if letter in _LETTERS else ord("-") for letter in range(256))
 """Some servers hand headers on as variables, in which every character but letters and digits is the same."""
 
 

@@ -1,6 +1,7 @@
 """`RequestHead`: the head of a request, read once for matching, charging and forwarding."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from aiohttp import HttpVersion10, HttpVersion11
 from aiohttp.hdrs import AUTHORIZATION, PROXY_AUTHORIZATION, VIA
@@ -16,7 +17,7 @@ from gateway.proxy.via import Via
 from gateway.settings.upstream import Upstream
 from gateway.settings.url import Origin
 
-_CREDENTIALS = (b"authorization", b"proxy-authorization")
+_CREDENTIALS: Final = (b"authorization", b"proxy-authorization")
 
 
 class RequestHead:
@@ -178,12 +179,12 @@ class RequestReader:
         if (cause := self._find_fault(exchange)) is not None:
             return cause
         original = self._read_original(exchange.message)
-        if isinstance(original, BadRequest):
+        if not isinstance(original, OriginalRequest):
             return original
         if original.method not in METHODS:
             return BadRequest.METHOD
         target = parse_target(original.target, original.hosts)
-        return target if isinstance(target, BadRequest) else RequestHead(exchange, original, target, self)
+        return RequestHead(exchange, original, target, self) if isinstance(target, Target) else target
 
     def _find_fault(self, exchange: Exchange) -> BadRequest | None:
         """What is wrong with a request, whatever it is for."""

@@ -2,13 +2,14 @@
 
 import re
 from os import urandom
+from typing import Final
 
 from multidict import CIMultiDictProxy
 
-_VALID = re.compile(r"[A-Za-z0-9._+=/-]{1,128}", re.ASCII)
-_LENGTH = 24
+_VALID: Final = re.compile(r"[A-Za-z0-9._+=/-]{1,128}", re.ASCII)
+_LENGTH: Final = 24
 """Hex digits of an id: 96 bits, so that no two of 10^12 requests have the same."""
-_POOL = 512
+_POOL: Final = 512
 """Ids made of one call to the system."""
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.http import HttpProcessingError, HttpRequestParser
@@ -18,14 +18,14 @@ from gateway.settings.intake import Intake
 
 Parsed = tuple[RequestMessage, StreamReader]
 
-_BUFFER = 65_536
+_BUFFER: Final = 65_536
 """Bytes to buffer of a body while the upstream is slow, and of what follows a request to switch protocols."""
 
-_TOO_MANY_HEADERS = "Too many headers received"
+_TOO_MANY_HEADERS: Final = "Too many headers received"
 """The message of aiohttp's error, which has no class of its own."""
 
-_MAX_QUEUED = 32
-_RESUME_AT = 16
+_MAX_QUEUED: Final = 32
+_RESUME_AT: Final = 16
 """Length of the queue at which reading stops, and at which it resumes."""
 
 

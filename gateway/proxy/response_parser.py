@@ -1,5 +1,7 @@
 """`ResponseParser`: parses upstreams' responses with httptools (llhttp, strict)."""
 
+from typing import Final
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.proxy.failure_reason import FailureReason, is_tls
@@ -17,15 +19,15 @@ from gateway.proxy.upstream_response import (
     read_keep_alive,
 )
 
-_MAX_INTERIM = 16
-_MAX_HEADERS = 256
-_MAX_OVERHEAD = 65_536
+_MAX_INTERIM: Final = 16
+_MAX_HEADERS: Final = 256
+_MAX_OVERHEAD: Final = 65_536
 """Bytes in a row that are not content: of a head, of trailers, of what is between chunks."""
 
-_SWITCHING = 101
-_FINAL = 200
+_SWITCHING: Final = 101
+_FINAL: Final = 200
 _MIN_STATUS, _MAX_STATUS = 100, 599
-_NO_CONTENT = 204
+_NO_CONTENT: Final = 204
 
 
 class ResponseParser:

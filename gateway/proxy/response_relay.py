@@ -3,6 +3,7 @@
 import asyncio
 import re
 from functools import lru_cache
+from typing import Final
 
 from aiohttp import HttpVersion11
 
@@ -11,9 +12,9 @@ from gateway.proxy.headers import response_lines
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_response import ForwardError, Framing, RawHeaders
 
-_NO_CONTENT = 204
-_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-_SWITCHING = 101
+_NO_CONTENT: Final = 204
+_REASON: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_SWITCHING: Final = 101
 
 
 class ResponseRelay:

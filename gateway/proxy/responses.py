@@ -5,9 +5,9 @@ Only X-Request-ID differs, which is random.
 
 from functools import lru_cache
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-STATUS_HEADER = "X-Gateway-Status"
+STATUS_HEADER: Final = "X-Gateway-Status"
 """The status that a response would have if the proxy that asks at a door understood more than a few."""
 
 
@@ -56,16 +56,16 @@ class Response(NamedTuple):
         return b"%b%b%b\r\n%b" % (self.head, headers, last, b"" if bodiless else self.body)
 
 
-BAD_REQUEST = Response.of(HTTPStatus.BAD_REQUEST)
-FORBIDDEN = Response.of(HTTPStatus.FORBIDDEN)
-METHOD_NOT_ALLOWED = Response.of(HTTPStatus.METHOD_NOT_ALLOWED)
-REQUEST_TIMEOUT = Response.of(HTTPStatus.REQUEST_TIMEOUT)
-CONTENT_TOO_LARGE = Response.of(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-TARGET_TOO_LONG = Response.of(HTTPStatus.REQUEST_URI_TOO_LONG)
-HEAD_TOO_LARGE = Response.of(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-INTERNAL_ERROR = Response.of(HTTPStatus.INTERNAL_SERVER_ERROR)
-BAD_GATEWAY = Response.of(HTTPStatus.BAD_GATEWAY)
-UNAVAILABLE = Response.of(HTTPStatus.SERVICE_UNAVAILABLE)
-GATEWAY_TIMEOUT = Response.of(HTTPStatus.GATEWAY_TIMEOUT)
-LOOP_DETECTED = Response.of(HTTPStatus.LOOP_DETECTED)
-VERSION_NOT_SUPPORTED = Response.of(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+BAD_REQUEST: Final = Response.of(HTTPStatus.BAD_REQUEST)
+FORBIDDEN: Final = Response.of(HTTPStatus.FORBIDDEN)
+METHOD_NOT_ALLOWED: Final = Response.of(HTTPStatus.METHOD_NOT_ALLOWED)
+REQUEST_TIMEOUT: Final = Response.of(HTTPStatus.REQUEST_TIMEOUT)
+CONTENT_TOO_LARGE: Final = Response.of(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+TARGET_TOO_LONG: Final = Response.of(HTTPStatus.REQUEST_URI_TOO_LONG)
+HEAD_TOO_LARGE: Final = Response.of(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+INTERNAL_ERROR: Final = Response.of(HTTPStatus.INTERNAL_SERVER_ERROR)
+BAD_GATEWAY: Final = Response.of(HTTPStatus.BAD_GATEWAY)
+UNAVAILABLE: Final = Response.of(HTTPStatus.SERVICE_UNAVAILABLE)
+GATEWAY_TIMEOUT: Final = Response.of(HTTPStatus.GATEWAY_TIMEOUT)
+LOOP_DETECTED: Final = Response.of(HTTPStatus.LOOP_DETECTED)
+VERSION_NOT_SUPPORTED: Final = Response.of(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)

@@ -14,11 +14,11 @@ from typing import Final
 
 from gateway.proxy.bad_request import BadRequest
 
-_AUTHORITY = re.compile(
+_AUTHORITY: Final = re.compile(
     r"(?P<host>[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5})?)?",
     re.ASCII,
 )
-_ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE)
+_ABSOLUTE: Final = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE)
 
 
 @dataclass(init=False, slots=True)

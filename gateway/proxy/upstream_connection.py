@@ -11,6 +11,7 @@ only content moves the deadline: an upstream that sends chunk extensions or trai
 import asyncio
 from collections.abc import Callable
 from ssl import SSLContext
+from typing import Final
 
 from gateway.loop.resettable_timer import ResettableTimer
 from gateway.proxy.failure_reason import FailureReason, reason_of
@@ -21,7 +22,7 @@ from gateway.proxy.upstream_response import ForwardError, ResponseReader
 from gateway.proxy.write_coalescer import WriteCoalescer
 from gateway.settings.url import Origin
 
-_CLOSE_TIMEOUT = 30.0
+_CLOSE_TIMEOUT: Final = 30.0
 """Seconds for an upstream to read the last bytes of a tunnel and close its half."""
 
 

@@ -2,7 +2,7 @@
 
 import re
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.limiter.verdict import Outcome
 from gateway.proxy.bad_request import BadRequest
@@ -88,12 +88,12 @@ class ResponseReader(Protocol):
         """There is no response, or it is incomplete."""
 
 
-CONTROL_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"keep-alive"})
+CONTROL_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding", b"keep-alive"})
 """Headers that say how a body is framed, and how long the connection stays open."""
-_TIMEOUT = re.compile(rb"(?<![\w-])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
+_TIMEOUT: Final = re.compile(rb"(?<![\w-])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
 
-_SWITCHING = 101
-WITHOUT_CONTENT = (204, 304)
+_SWITCHING: Final = 101
+WITHOUT_CONTENT: Final = (204, 304)
 """Statuses of responses that never have content."""
 
 

@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterable
 from hashlib import sha256
 from socket import gethostname
+from typing import Final
 
 from aiohttp import HttpVersion11
 
 from gateway.proxy.request_message import RequestMessage
 from gateway.settings.gateway import Settings
 
-_COMMENT = re.compile(r"\([^()]*\)")
+_COMMENT: Final = re.compile(r"\([^()]*\)")
 
 
 class Via:

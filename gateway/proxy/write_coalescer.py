@@ -6,8 +6,9 @@ out at once, so that its memory can be used again.
 """
 
 import asyncio
+from typing import Final
 
-_LARGE = 16_384
+_LARGE: Final = 16_384
 """Bytes from which a write is carried out at once."""
 
 

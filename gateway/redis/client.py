@@ -10,7 +10,7 @@ The rules:
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from hiredis import ReplyError, pack_command
 from redis.asyncio.connection import ConnectionPool
@@ -19,10 +19,10 @@ from gateway.redis.connection import RedisConnection
 from gateway.redis.errors import StoreUnavailableError, unavailable
 from gateway.redis.scripts import Call
 
-MAX_CONNECTIONS = 8
+MAX_CONNECTIONS: Final = 8
 """One carries the checks, one the polls; the others replace those that hang."""
 
-SCAN_COUNT = 1000
+SCAN_COUNT: Final = 1000
 """Keys that Redis looks at in one go: a millisecond of its time at most."""
 
 Reply = list[Any] | StoreUnavailableError

@@ -1,11 +1,11 @@
 """`StoreClock`: Redis' time, as far as this process can tell without asking."""
 
-import time
+from time import monotonic_ns, time_ns
 
 
 def monotonic() -> int:
     """Microseconds of a clock that never steps."""
-    return time.monotonic_ns() // 1000
+    return monotonic_ns() // 1000
 
 
 class StoreClock:
@@ -18,7 +18,7 @@ class StoreClock:
     __slots__ = ("_offset",)
 
     def __init__(self) -> None:
-        self._offset = time.time_ns() // 1000 - monotonic()
+        self._offset = time_ns() // 1000 - monotonic()
 
     def __call__(self) -> int:
         return monotonic() + self._offset

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
+from typing import Final
 
 from gateway.limits.bucket import Decision
 from gateway.limits.charge import Demand
@@ -20,16 +21,16 @@ Check = Sequence[Demand]
 Decide = Callable[[list[Check]], Awaitable[list[Decision | StoreUnavailableError]]]
 _Waiting = tuple[Check, asyncio.Future[Decision]]
 
-_MAX_CHECKS = 128
+_MAX_CHECKS: Final = 128
 """In one call: a script that runs much longer than a millisecond holds up everybody else."""
 
-_GATHERING = 2
+_GATHERING: Final = 2
 """Iterations of the event loop between two calls, in which more checks gather. Without any, a check costs 10 % more."""
 
-_STALL = 0.002
+_STALL: Final = 0.002
 """Seconds: if the timer is this late, this process was busy or stopped, and the reply may lie unread in the socket."""
 
-_EXTENSION = 0.01
+_EXTENSION: Final = 0.01
 """Seconds by which the deadline is then extended, once: a Redis that hangs as well gets no more than that."""
 
 

@@ -5,13 +5,13 @@ read a reply takes locks, streams and a timer for each, and costs three times as
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from hiredis import HiredisError, Reader
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as ConnectionLostError
 
-_NOTHING = object()
+_NOTHING: Final = object()
 
 
 class RedisConnection(asyncio.Protocol):

@@ -1,14 +1,15 @@
 """The Lua scripts, and how their arguments are packed.
 
 Arguments are JSON: measured as cheap as binary numbers (`struct`), at two thirds of the cost of one argument for each
-number, and readable in MONITOR.
+number, and readable in MONITOR. Lists of whole numbers are written with `str`, which writes them as JSON has them, at a
+fraction of what the encoder needs to start.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
-from json import JSONEncoder
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.limits.charge import Demand
 from gateway.limits.debt import Debt
@@ -27,12 +28,13 @@ class Script(NamedTuple):
         return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-TAKE = Script.of("bucket.lua", "take.lua")
-RECONCILE = Script.of("bucket.lua", "reconcile.lua")
-HEARTBEAT = Script.of("heartbeat.lua")
+TAKE: Final = Script.of("bucket.lua", "take.lua")
+RECONCILE: Final = Script.of("bucket.lua", "reconcile.lua")
+HEARTBEAT: Final = Script.of("heartbeat.lua")
 
 
-class Call(NamedTuple):
+@dataclass(init=False, slots=True)
+class Call:
     """One run of a script.
 
     Attributes:
@@ -42,13 +44,19 @@ class Call(NamedTuple):
         numbers: How many numbers its reply has; None if it is any other list.
     """
 
-    script: Script
-    keys: Sequence[bytes]
-    arguments: Sequence[bytes | str | int]
-    numbers: int | None
+    script: Final[Script]
+    keys: Final[Sequence[bytes]]
+    arguments: Final[Sequence[bytes | str | int]]
+    numbers: Final[int | None]
 
-
-_encode = JSONEncoder(separators=(",", ":")).encode
+    def __init__(
+        self,
+        script: Script, keys: Sequence[bytes], arguments: Sequence[bytes | str | int], numbers: int | None,
+    ) -> None:  # fmt: skip
+        self.script = script
+        self.keys = keys
+        self.arguments = arguments
+        self.numbers = numbers
 
 
 def call_take(
@@ -69,8 +77,8 @@ def call_take(
     """
     key_positions: dict[bytes, int] = {}
     charge_positions: dict[int, int] = {}  # by identity: checks share few charges, and comparing them takes longer
-    charges = []
-    packed = []
+    charges: list[list[int]] = []
+    packed: list[list[int]] = []
     at_once: dict[bytes, int] = {}
     count, counts_at_once = 0, False
     for demands in checks:
@@ -84,7 +92,7 @@ def call_take(
                 enforced = 1 if charge.enforced else 0
                 interval = 0 if quota.at_once else quota.interval
                 counts_at_once = counts_at_once or quota.at_once
-                charges.append((interval, charge.ceiling, charge.due, enforced, *starts))
+                charges.append([interval, charge.ceiling, charge.due, enforced, *starts])
                 position = charge_positions[id(charge)] = len(charges)
             numbers += (key_positions.setdefault(demand.key, len(key_positions) + 1), position)
         packed.append(numbers)
@@ -95,7 +103,7 @@ def call_take(
         }
     for key in untrue:
         at_once[key] = key_positions.setdefault(key, len(key_positions) + 1)
-    arguments = [_encode((charges, packed)), *([slots(at_once)] if at_once else ())]
+    arguments = [str([charges, packed]), *([slots(at_once)] if at_once else ())]
     return Call(TAKE, [prefix + key for key in key_positions], arguments, 1 + count)
 
 
@@ -106,7 +114,7 @@ def call_reconcile(prefix: bytes, debts: Sequence[Debt]) -> Call:
         calendar = debt.quota.calendar
         period = (0, 0) if calendar is None else (calendar.start(debt.at), calendar.end(debt.at))
         numbers += (debt.quota.interval, debt.quota.capacity, debt.due, debt.ceiling, debt.known_full_at, *period)
-    return Call(RECONCILE, [prefix + debt.key for debt in debts], [_encode(numbers)], 1 + len(debts))
+    return Call(RECONCILE, [prefix + debt.key for debt in debts], [str(numbers)], 1 + len(debts))
 
 
 def call_heartbeat(fleet: bytes, worker: str, expiry: int, present_since: int) -> Call:

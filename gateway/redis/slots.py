@@ -10,19 +10,20 @@ import json
 import secrets
 from collections.abc import Iterable, Sequence
 from itertools import islice, takewhile
+from typing import Final
 
 from gateway.limits.bucket import Decision
 from gateway.limits.charge import Demand
 from gateway.limits.in_flight import InFlight, slots
 from gateway.redis.clock import StoreClock
 
-STALE = 1_000_000
+STALE: Final = 1_000_000
 """Microseconds after which a call that was sent changes no number any more: nobody waits for its reply by then."""
 
-_REWRITE = 600_000_000
+_REWRITE: Final = 600_000_000
 """Microseconds after which all numbers are written again, in case that Redis has evicted some."""
 
-_MOST = 128
+_MOST: Final = 128
 """Numbers written in one round trip beside those that its checks are about."""
 
 

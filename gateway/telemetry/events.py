@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
+from typing import Final
 
 from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.caller import Caller
@@ -19,45 +20,45 @@ CountDecision = Callable[[str, Caller, Sequence[Demand], str, tuple[int, ...]], 
 CountCost = Callable[[str, Caller, Sequence[Demand], tuple[int, ...], int], None]
 """Counts what a request has cost, for analytics: endpoint, caller, demands, positions of the demands that could not be
 paid, tokens."""
-_SAMPLE = 60.0
+_SAMPLE: Final = 60.0
 """Seconds between two lines of the log about the same kind of thing."""
 
-_TRUST = (
+_TRUST: Final = (
     "if a proxy in front of the gateway sent it, add the proxy's network to identity.trusted_proxies; until then all "
     "users behind it are limited as one"
 )
-_LIST = (
+_LIST: Final = (
     "if a load balancer in front of the gateway sent it, add its network to the listener's proxy_protocol; until then "
     "none of its connections is served"
 )
 
-_STRANGER = (
+_STRANGER: Final = (
     "somebody who is not in `from` of a door connected to it; if it is a proxy that asks there, add its address, else "
     "keep others from reaching the door"
 )
-_LOOP = (
+_LOOP: Final = (
     "an upstream of this gateway leads back to it: look at the upstreams' urls, and at proxies behind them; if another "
     "gateway passes requests on to this one, give each its own name with the setting via"
 )
-_UNDERSCORE = (
+_UNDERSCORE: Final = (
     "send it with hyphens: names with an underscore are never forwarded, since servers behind CGI or WSGI cannot tell "
     "X_User_Id from X-User-Id"
 )
-_UNUSABLE = {
+_UNUSABLE: Final = {
     Unusable.MISSING: "the user has no such attribute, and so the limit's own rate",
     Unusable.INVALID: "the attribute is not a whole number from 1, so the user has the limit's own rate",
     Unusable.ABOVE_MOST: "the attribute is above at_most, which the user has instead",
 }
-_UNMEASURED = {
+_UNMEASURED: Final = {
     Unmeasured.MISSING: "the response has no header with its cost, so the estimate stays charged",
     Unmeasured.REPEATED: "the response states its cost more than once, so the estimate stays charged",
     Unmeasured.INVALID: "the cost that the response states is not a whole number, so the estimate stays charged",
     Unmeasured.ABOVE_MOST: "the response costs more than at_most, which is charged instead",
 }
-_MAX_DROPPED = 32
+_MAX_DROPPED: Final = 32
 """Names of dropped headers that a worker logs; clients choose them."""
 
-_MAX_VALUE = 256
+_MAX_VALUE: Final = 256
 """Characters of a client's text in a line of the log."""
 
 

@@ -7,7 +7,7 @@ read once a second, and at each scrape, from callables that the composition root
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from gateway.limits.bucket import Decision
 from gateway.limits.charge import Demand
@@ -19,19 +19,19 @@ from gateway.limits.rate import Rate
 from gateway.telemetry import definitions
 from gateway.telemetry.definitions import MetricDefinition, MetricType
 from gateway.telemetry.exposition import Snapshot, exposition
-from gateway.telemetry.series import Series
+from gateway.telemetry.series import Histogram, Series
 from gateway.telemetry.shared_memory import SharedCounters
 
 Cause = Literal["start", "death", "restart"]
 """Why a worker was started: with the gateway; because the previous one died; in a rolling restart."""
 
-_MOST_AT_ZERO = 5_000
+_MOST_AT_ZERO: Final = 5_000
 """Pairs of endpoint and limit whose series start at zero; of more, they appear with the first decision."""
 
-_MOST_ENDPOINTS_AT_ZERO = 1_000
+_MOST_ENDPOINTS_AT_ZERO: Final = 1_000
 """Endpoints whose durations and errors start at zero, as above."""
 
-_CAUSES = (
+_CAUSES: Final = (
     "slow_head", "unreadable", "slow_reader", "slow_body", "large_body", "proxy_protocol", "handshake", "loop",
     "stranger", "too_many_handshakes",
 )  # fmt: skip
@@ -64,15 +64,15 @@ class Metrics:
         self._series = Series(self._counters)
         self._cells = self._counters.cells
         self._requests: dict[tuple[str, str, int], int] = {}
-        self._durations: dict[str, Callable[[float], None]] = {}
+        self._durations: dict[str, Histogram] = {}
         self._decisions: dict[tuple[str, str, str, bool], int] = {}
         self._nearly_spent: dict[str, int] = {}
-        self._upstreams: dict[str, Callable[[float], None]] = {}
+        self._upstreams: dict[str, Histogram] = {}
         self._updates: list[Callable[[], None]] = []
         self._series.clear_gauges()
         self._start_at_zero()
-        self.store_took = self._series.histogram(definitions.STORE_SECONDS)
-        self.store_checks = self._series.histogram(definitions.STORE_CHECKS)
+        self.store_took = self._series.histogram(definitions.STORE_SECONDS).record
+        self.store_checks = self._series.histogram(definitions.STORE_CHECKS).record
         self._series.count(definitions.STARTS, cause)
         self.watch(definitions.CPU, time.process_time)
 
@@ -95,10 +95,10 @@ class Metrics:
 
     def request_took(self, endpoint: str, seconds: float) -> None:
         """Record how long a request took, from its head to the end of its response."""
-        record = self._durations.get(endpoint)
-        if record is None:
-            record = self._durations[endpoint] = self._series.histogram(definitions.REQUEST_SECONDS, endpoint)
-        record(seconds)
+        taken = self._durations.get(endpoint)
+        if taken is None:
+            taken = self._durations[endpoint] = self._series.histogram(definitions.REQUEST_SECONDS, endpoint)
+        taken.record(seconds)
 
     def decided(self, endpoint: str, demands: Iterable[Demand], decision: Decision, *, degraded: bool = False) -> None:
         """Count each limit's decision on a request, and the buckets in which it left little.
@@ -149,10 +149,10 @@ class Metrics:
 
     def upstream_took(self, upstream: str, seconds: float) -> None:
         """Record how long an upstream took for one request."""
-        record = self._upstreams.get(upstream)
-        if record is None:
-            record = self._upstreams[upstream] = self._series.histogram(definitions.UPSTREAM_SECONDS, upstream)
-        record(seconds)
+        taken = self._upstreams.get(upstream)
+        if taken is None:
+            taken = self._upstreams[upstream] = self._series.histogram(definitions.UPSTREAM_SECONDS, upstream)
+        taken.record(seconds)
 
     def rejected(self, cause: str) -> None:
         """Count a client connection that was rejected or cut off."""

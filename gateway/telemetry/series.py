@@ -3,7 +3,7 @@
 import math
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 from gateway.telemetry import definitions
 from gateway.telemetry.definitions import MetricDefinition, MetricType
@@ -33,17 +33,9 @@ class Series:
         """Set the value of a gauge."""
         self._cells[self.cell(metric, *labels)] = value
 
-    def histogram(self, metric: MetricDefinition, *labels: str) -> Callable[[float], None]:
-        """Returns what records values in a histogram: a cell for each bucket, one for infinity, one for the sum."""
-        cells, bounds = self._cells, metric.bounds
-        first = self.cell(metric, *labels, width=len(bounds) + 2)
-        total = first + len(bounds) + 1
-
-        def record(value: float) -> None:
-            cells[first + bisect_left(bounds, value)] += 1.0
-            cells[total] += value
-
-        return record
+    def histogram(self, metric: MetricDefinition, *labels: str) -> "Histogram":
+        """What records values in a histogram: a cell for each bucket, one for infinity, one for the sum."""
+        return Histogram(self._cells, self.cell(metric, *labels, width=len(metric.bounds) + 2), metric.bounds)
 
     def show_only(self, metric: MetricDefinition, values: Mapping[tuple[str, ...], float]) -> None:
         """Set these series of a gauge, by their labels, and hide its others. A scrape meanwhile misses none of them."""
@@ -60,3 +52,26 @@ class Series:
         for key, cells in self._counters.series().items():
             if definitions.BY_NAME[key.metric].type is MetricType.GAUGE:
                 self._cells[cells.start] = math.nan
+
+
+class Histogram:
+    """Records values.
+
+    Args:
+        cells: One for each bucket, one for infinity, one for the sum, and those of others.
+        first: The index of the first one.
+        bounds: Of the buckets.
+    """
+
+    __slots__ = ("_bounds", "_cells", "_first", "_sum")
+
+    def __init__(self, cells: "memoryview[float]", first: int, bounds: Sequence[float]) -> None:
+        self._cells = cells
+        self._bounds = bounds
+        self._first = first
+        self._sum = first + len(bounds) + 1
+
+    def record(self, value: float) -> None:
+        """Add a value."""
+        self._cells[self._first + bisect_left(self._bounds, value)] += 1.0
+        self._cells[self._sum] += value

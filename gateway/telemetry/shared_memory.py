@@ -20,19 +20,19 @@ import mmap
 import os
 from collections.abc import Mapping
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-FORMAT = 1
+FORMAT: Final = 1
 """Of the memory. To be increased when programs of the old and the new format cannot read each other's."""
 
 _NAMES, _HEARTBEAT, _LOST_SERIES, _STARTED = range(4)
-_SPILL = 4
-WIDEST = 40
+_SPILL: Final = 4
+WIDEST: Final = 40
 """Cells of a series at most."""
 
-_FIRST = _SPILL + WIDEST
-_CELLS = 1 << 16
-_SIZE = 1 << 23
+_FIRST: Final = _SPILL + WIDEST
+_CELLS: Final = 1 << 16
+_SIZE: Final = 1 << 23
 """Bytes in all. Pages that were never written to take no memory."""
 
 

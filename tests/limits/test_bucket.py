@@ -226,7 +226,7 @@ def test_no_demands_are_allowed() -> None:
 
 
 def test_demands_and_states_come_in_pairs() -> None:
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="are not pairs"):
         take([Demand(b"bucket", Charge.of("limit", TEN))], [], NOW)
 
 
