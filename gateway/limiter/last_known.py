@@ -40,20 +40,21 @@ class LastKnown:
 
     def refuse(self, demands: Sequence[Demand]) -> Decision | None:
         """The refusal that Redis would certainly give; None if Redis has to decide."""
-        full_at = self.buckets.full_at
+        buckets = self.buckets
         now = self.clock()
         for demand in demands:
             key, charge = demand.key, demand.charge
             # Cheap, and nearly always enough to rule a refusal out; `judge` has the last word. Of a calendar quota this
             # says only that something was used of it.
-            if charge.enforced and full_at(key) - now + charge.due > charge.ceiling and charge.due:
+            if charge.enforced and buckets.full_at(key) - now + charge.due > charge.ceiling and charge.due:
                 if charge.refunds:
                     continue
-                state = self.buckets.state
                 quota = charge.quota
-                if quota.calendar is not None and owe(state(key), quota, now) + charge.due <= charge.ceiling:
+                if quota.calendar is not None and owe(buckets.state(key), quota, now) + charge.due <= charge.ceiling:
                     continue
-                decision = judge(demands, [owe(state(each.key), each.charge.quota, now) for each in demands], now)
+                decision = judge(
+                    demands, [owe(buckets.state(each.key), each.charge.quota, now) for each in demands], now
+                )
                 if not decision.allowed:
                     return decision
         return None
@@ -62,7 +63,7 @@ class LastKnown:
         """Remember a decision of Redis, unless something was forgotten after `epoch`, when Redis was asked for it."""
         if epoch != self.epoch:
             return
-        put = self.buckets.put
+        buckets = self.buckets
         now, owed, refused = decision.now, decision.owed, decision.refused
         for position, demand in enumerate(demands):
             charge = demand.charge
@@ -72,10 +73,10 @@ class LastKnown:
             if debt and not charge.quota.at_once:
                 quota = charge.quota
                 if quota.calendar is None:
-                    put(demand.key, now + debt, quota.interval)
+                    buckets.put(demand.key, now + debt, quota.interval)
                 else:
                     state = owing(quota, debt, now)
-                    put(demand.key, state.full_at, state.interval, state.rest)
+                    buckets.put(demand.key, state.full_at, state.interval, state.rest)
 
     def forget(self, keys: Sequence[bytes] | None = None) -> None:
         """Take buckets to be full until Redis says otherwise: these, or all if None."""

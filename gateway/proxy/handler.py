@@ -131,10 +131,11 @@ class Proxy:
             self._observer.bypassed(endpoint.name, exempted)
         if not demands:
             return UNLIMITED
-        tokens, bypass = exchange.message.headers.getall(BYPASS_HEADER, ()), self._bypass
-        if tokens and bypass:
+        bypass = self._bypass
+        tokens = exchange.message.headers.getall(BYPASS_HEADER, ()) if bypass is not None else ()
+        if tokens:
             await ensure_task()  # it may connect to Redis
-        if len(tokens) > 1 and bypass:
+        if len(tokens) > 1:
             self._observer.identity_rejected(_BYPASS_REPEATED)
         elif tokens and bypass and await bypass(tokens[0], endpoint.name, exchange.client.peer.source):
             self._observer.bypassed(endpoint.name, (demand.charge.limit for demand in demands))
