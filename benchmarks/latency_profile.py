@@ -51,6 +51,7 @@ class Call(NamedTuple):
 
 async def latency_profile(bench: Bench) -> Report:
     report = Report("latency-profile", "Where does the time of a single request go?", __doc__ or "")
+    bench.times = 1
     if not find("perf"):
         report.skipped.append("perf: SKIPPED, not installed")
         return report

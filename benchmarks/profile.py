@@ -52,6 +52,7 @@ _LEAST = 0.01
 
 async def profile(bench: Bench) -> Report:
     report = Report("profile", "Where does the CPU time go?", __doc__ or "")
+    bench.times = 1
     groups, modules = dict[str, list[str]](), list[Table]()
     async with bench.origin() as origin:
         for name, peer, limits, users in _loads(bench):

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.kit.programs import PYTHON
+from benchmarks.kit.programs import COMPILED_BIN, PYTHON, find
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
@@ -117,18 +117,20 @@ def name() -> str:
     """A description of the machine."""
     found = re.search(r"model name\s*: (.*)", (_PROC / "cpuinfo").read_text())
     model = found[1].strip() if found else platform.machine()
+    other = str(COMPILED_BIN / "python")
+    compiled = f", the compiled build on {_python(other)}" if find(other) else ""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return (
         f"{model}, {len(_ALL)} cores, {memory:.0f} GiB, Linux {platform.release()}, "
-        f"Python {_python()}; the measured process on core {_list(CORES.peer)}, "
+        f"Python {_python(PYTHON)}{compiled}; the measured process on core {_list(CORES.peer)}, "
         f"load, origin and Redis on {_list(CORES.rest)}"
     )
 
 
-def _python() -> str:
-    """Version and home of the interpreter that runs the gateway."""
+def _python(program: str) -> str:
+    """Version and home of an interpreter."""
     script = "import platform, sys; print(platform.python_version(), 'of', sys.base_prefix)"
-    return subprocess.run([PYTHON, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run([program, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _list(cores: frozenset[int]) -> str:

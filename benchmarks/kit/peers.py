@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from benchmarks.kit.load import Question
 from benchmarks.kit.peer import Peer
-from benchmarks.kit.programs import PYTHON
-from tests.kit.process import ROOT
+from benchmarks.kit.programs import COMPILED_BIN, PYTHON
 
 _PURE = (PYTHON, "-m", "gateway")
 GATEWAY = Peer(
@@ -16,8 +15,7 @@ GATEWAY = Peer(
     version=(*_PURE, "--version"),
     values={"workers": 1, "rules": "rules.yaml", "attributes": ""},
 )
-_COMPILED = str(ROOT / ".venv-compiled" / "bin" / "gateway")
-"""What `make compiled` installs."""
+_COMPILED = str(COMPILED_BIN / "gateway")
 
 
 def compiled(peer: Peer) -> Peer:

@@ -17,6 +17,9 @@ PATH = os.pathsep.join(
 PYTHON = str(_own) if (_own := INSTALLED / "python" / "bin" / "python").exists() else sys.executable
 """The interpreter of peers in Python: the system's, if install.sh could use it. How it was built matters."""
 
+COMPILED_BIN = Path(__file__).parents[2] / ".venv-compiled" / "bin"
+"""Where `make compiled` puts the compiled build."""
+
 ENVIRONMENT = {"PATH": PATH, "NODE_PATH": str(INSTALLED / "node_modules"), "NODE_ENV": "production", "no_proxy": "*"}
 
 
