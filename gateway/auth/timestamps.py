@@ -1,9 +1,11 @@
 """Timestamps: microseconds since 1970 inside the gateway, ISO 8601 in UTC (RFC 3339) outside."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from time import time_ns
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -14,7 +16,13 @@ def now() -> int:
 
 def format_timestamp(instant: int) -> str:
     """An instant as ``2030-01-31T12:00:00.000000Z``."""
-    return (_EPOCH + instant * _MICROSECOND).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    second, rest = divmod(instant, 1_000_000)
+    return f"{_format_second(second)}.{rest:06}Z"
+
+
+@lru_cache(maxsize=1024)
+def _format_second(second: int) -> str:
+    return (_EPOCH + second * _SECOND).isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 def timestamp() -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gateway.auth.grant import Scope
 from gateway.auth.guard import Guard
@@ -39,6 +39,9 @@ MAX_TTL = 86_400
 """Seconds that something may be reserved for."""
 
 _TTL = 60
+
+_TEXT = {True: "true", False: "false"}
+"""In JSON, which is written member by member: of `json.dumps`, an answer would take four times as long."""
 
 _VOUCHED = ("tier", "attributes", "address")
 """Members that say of a caller what only an identity source knows otherwise."""
@@ -99,25 +102,24 @@ class CheckLimit:
         """See `Service`."""
         asked = JsonObject.parse(body)
         parts = asked.objects("items", MAX_ITEMS) if "items" in asked else [asked]
-        if any(name in each for each in parts for name in _VOUCHED):
+        if any(each.has_any(_VOUCHED) for each in parts):
             await asker.prove(self._guard, Scope.CHECK_CALLER)
         ttl = _ttl(asked)
         rules = self._book.current
         items = [item for each in parts if (item := self._read(rules, each)) is not None]
         asked.close()
-        if "items" in asked:
-            answer = await self._decide_jointly(rules, items)
-        else:
-            answer = await self._decide(rules, items[0], ttl)
-        return json.dumps(answer).encode()
+        answer = self._decide_jointly(rules, items) if "items" in asked else self._decide(rules, items[0], ttl)
+        return (await answer).encode()
 
-    async def _decide(self, rules: Rules, item: _Item, ttl: int | None) -> dict[str, Any]:
+    async def _decide(self, rules: Rules, item: _Item, ttl: int | None) -> str:
         verdict = await self._limiter.check(item.demands)
         self._report(rules, item, verdict)
-        answer = {"allowed": verdict.allowed, **_shown(_left(item.demands, verdict), verdict)}
-        return answer if ttl is None else {**answer, "reservation": await self._reserve(item, verdict, ttl)}
+        members = _members(verdict.allowed, _left(item.demands, verdict), verdict)
+        if ttl is None:
+            return f"{{{members}}}"
+        return f'{{{members}, "reservation": {json.dumps(await self._reserve(item, verdict, ttl))}}}'
 
-    async def _decide_jointly(self, rules: Rules, items: Sequence[_Item]) -> dict[str, Any]:
+    async def _decide_jointly(self, rules: Rules, items: Sequence[_Item]) -> str:
         joint = join([item.demands for item in items])
         verdict = await self._limiter.check(joint.demands)
         left = _left(joint.demands, verdict)
@@ -125,9 +127,9 @@ class CheckLimit:
         for number, item in enumerate(items):
             part = replace(verdict, decision=joint.part(number, verdict.decision))
             self._report(rules, item, part)
-            shown = _shown([left[place] for place in joint.positions[number]] if left else left, verdict)
-            listed.append({"allowed": _could_pay(item.demands, part), **shown})
-        return {"allowed": verdict.allowed, "items": listed}
+            own = [left[place] for place in joint.positions[number]] if left else left
+            listed.append(f"{{{_members(_could_pay(item.demands, part), own, verdict)}}}")
+        return f'{{"allowed": {_TEXT[verdict.allowed]}, "items": [{", ".join(listed)}]}}'
 
     def _report(self, rules: Rules, item: _Item, verdict: Verdict) -> None:
         if not (item.demands and item.weight):
@@ -149,7 +151,7 @@ class CheckLimit:
 
     def _read(self, rules: Rules, body: JsonObject) -> _Item | None:
         """What a question or one of its items asks about. None is noted as an error."""
-        caller = self._caller(rules, body)
+        caller = self._described(rules, body) if body.has_any(_VOUCHED) else self._named(rules, body)
         weight = body.integer("weight", 0, MAX_WEIGHT)
         endpoint = _endpoint(rules, body)
         body.note_unknown()
@@ -157,12 +159,19 @@ class CheckLimit:
             return None
         return _Item(endpoint, caller, with_weight(without_slots(rules.demands(endpoint, caller)), weight), weight)
 
-    def _caller(self, rules: Rules, body: JsonObject) -> Caller:
-        """The caller of whom a service says this.
+    def _named(self, rules: Rules, body: JsonObject) -> Caller:
+        """The caller of whom nothing is known but a user id; ``address/198.51.100.7`` is a client without one."""
+        user = body.string("user_id")
+        if user.startswith("address/"):
+            with suppress(ValueError):
+                clients = parse_clients(user.removeprefix("address/"))
+                if not is_one_client(clients):
+                    body.refuse("user_id", "must be one address, as in address/198.51.100.7")
+                return self._identity.client(clients.network_address, rules.holders)
+        return self._identity.user(user, holders=rules.holders)
 
-        With a user id alone, nothing else is known. A client without one is known by ``address``, or by a user id such
-        as ``address/198.51.100.7``.
-        """
+    def _described(self, rules: Rules, body: JsonObject) -> Caller:
+        """The caller of whom a service says this. A client without a user id is known by ``address``."""
         address = parse_address(body.string("address", 45)) if "address" in body else None
         if "address" in body and address is None:
             body.refuse("address", "must be an IP address")
@@ -176,13 +185,6 @@ class CheckLimit:
                     body.refuse(name, "needs user_id: a client without one has none")
             return self._identity.client(address, rules.holders)
         user = body.string("user_id")
-        kind, _, name = user.partition("/")
-        if kind == "address" and not any(each in body for each in _VOUCHED):
-            with suppress(ValueError):
-                clients = parse_clients(name)
-                if not is_one_client(clients):
-                    body.refuse("user_id", "must be one address, as in address/198.51.100.7")
-                return self._identity.client(clients.network_address, rules.holders)
         return self._identity.user(user, tier, address=address, attributes=attributes, holders=rules.holders)
 
 
@@ -224,14 +226,15 @@ def _left(demands: Sequence[Demand], verdict: Verdict) -> list[Remaining]:
     return [] if verdict.outcome is Outcome.UNAVAILABLE else remaining_in(demands, verdict.decision)
 
 
-def _shown(buckets: Sequence[Remaining], verdict: Verdict) -> dict[str, Any]:
-    """What is left in the tightest bucket, and when it is full again."""
+def _members(allowed: bool, buckets: Sequence[Remaining], verdict: Verdict) -> str:
+    """Members of an answer, in JSON: what is left in the tightest bucket, and when it is full again."""
     remaining, reset_at = MAX_WEIGHT, verdict.decision.now or now()
     if verdict.outcome is Outcome.UNAVAILABLE:
         remaining = 0
     elif (bucket := tightest(buckets)) is not None:
         remaining, reset_at = bucket.remaining, bucket.full_at
-    return {"remaining": remaining, "reset_at": format_timestamp(reset_at)}
+    reset = format_timestamp(reset_at)
+    return f'"allowed": {_TEXT[allowed]}, "remaining": {remaining}, "reset_at": "{reset}"'
 
 
 def _could_pay(demands: Sequence[Demand], verdict: Verdict) -> bool:

@@ -1,5 +1,6 @@
 """`JsonObject`: reads the members of a JSON object strictly, and reports all errors at once."""
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 from gateway.config.strict_json import StrictJsonError, parse_strict_json
@@ -40,6 +41,10 @@ class JsonObject:
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
+
+    def has_any(self, names: Iterable[str]) -> bool:
+        """Whether one of these members is there."""
+        return not self._members.keys().isdisjoint(names)
 
     @property
     def has_errors(self) -> bool:

@@ -35,8 +35,15 @@ def remaining_in(demands: Sequence[Demand], decision: Decision) -> list[Remainin
 
 def tightest(buckets: Sequence[Remaining]) -> Remaining | None:
     """The enforced bucket that refuses first: that with the fewest tokens, then the one that fills last."""
-    enforced = [bucket for bucket in buckets if bucket.charge.enforced]
-    return min(enforced, key=lambda bucket: (bucket.remaining, -bucket.full_at), default=None)
+    found = None
+    for bucket in buckets:
+        if bucket.charge.enforced and (
+            found is None
+            or bucket.remaining < found.remaining
+            or (bucket.remaining == found.remaining and bucket.full_at > found.full_at)
+        ):
+            found = bucket
+    return found
 
 
 def with_weight(demands: Sequence[Demand], cost: int) -> list[Demand]:
