@@ -63,8 +63,8 @@ class QuestionReader:
 
     def feed(self, data: bytes) -> None:
         """Read bytes of a request: of the next one, if the last is complete."""
-        self.question = None
         if not self._is_in_body:
+            self._forget()
             self._service = self._services.get(data[: data.find(b"\n", 0, 64) + 1])
             if self._service is None:
                 self.is_other = True
@@ -75,6 +75,10 @@ class QuestionReader:
             self.is_other = True
         if not self._is_in_body and self.question is None:  # the head is not complete
             self.is_other = True
+
+    def _forget(self) -> None:
+        """Forget the last request. Not in `feed`, in which mypyc would take it for forgotten for good."""
+        self.question = None
 
     # Called by httptools.
 
