@@ -42,6 +42,12 @@ if command -v go >/dev/null; then
     module=github.com/envoyproxy/ratelimit/src/service_cmd
     GOBIN="$PWD/.peers/bin" try go install "$module@latest"
     test -x .peers/bin/service_cmd && mv .peers/bin/service_cmd .peers/bin/ratelimit
+    # The last version that this Go can build.
+    for version in latest v2.16.0; do
+        GOBIN="$PWD/.peers/bin" try go install "github.com/gubernator-io/gubernator/v2/cmd/gubernator@$version"
+        test -x .peers/bin/gubernator && break
+    done
+    try go -C peers/grpc_load build -o "$PWD/.peers/bin/grpc_load" .
 else
-    echo "!! no Go: Envoy with envoyproxy/ratelimit is left out" >&2
+    echo "!! no Go: envoyproxy/ratelimit, also behind Envoy, and gubernator are left out" >&2
 fi

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from benchmarks.kit import machine
+from benchmarks.kit.grpc_load import generate_grpc
 from benchmarks.kit.load import Generator, Load
 from benchmarks.kit.peer import GENEROUS, Limits, Peer, Running, StartError, ask, start
 from benchmarks.kit.peers import compiled
@@ -130,10 +131,11 @@ class Bench:
 
         async def once() -> Sample:
             warm_up = min(1.0, self.seconds)
-            await self.load(Load(peer.port, connections, warm_up, users, question=peer.question))
-            if (found := await ask(peer.port, "0", peer.question)) != status:
+            generate = generate_grpc if peer.grpc else self.load
+            await generate(Load(peer.port, connections, warm_up, users, question=peer.question, grpc=peer.grpc))
+            if (found := await ask(peer.port, "0", peer.question, peer.grpc)) != status:
                 raise RuntimeError(f"the status is {found} instead of {status.value}")
-            sample = await measure(peer, self.load, connections=connections, seconds=self.seconds, users=users)
+            sample = await measure(peer, generate, connections=connections, seconds=self.seconds, users=users)
             refused = 0.0 if status is HTTPStatus.OK else 1.0
             if abs(sample.refused - refused) > 0.001:
                 raise RuntimeError(f"{sample.refused:.1%} of the responses were refusals or failures")

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from httptools import HttpResponseParser
 
+from benchmarks.kit.grpc_question import GrpcQuestion
 from benchmarks.kit.percentile import percentile
 from benchmarks.kit.programs import find
 from tests.kit.process import Process
@@ -73,6 +74,7 @@ class Load(NamedTuple):
         users: How many there are.
         first: The number of the first one; None for a random one.
         question: What is asked instead of an order.
+        grpc: The same over gRPC.
     """
 
     port: int
@@ -81,6 +83,7 @@ class Load(NamedTuple):
     users: int
     first: int | None = None
     question: Question | None = None
+    grpc: GrpcQuestion | None = None
 
     @property
     def begin(self) -> int:

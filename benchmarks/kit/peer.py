@@ -12,6 +12,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.kit.grpc_load import call
+from benchmarks.kit.grpc_question import GrpcQuestion
 from benchmarks.kit.load import Question, request
 from benchmarks.kit.machine import CORES, is_running, on
 from benchmarks.kit.programs import ENVIRONMENT, PYTHON, find, version
@@ -69,6 +71,7 @@ class Peer:
         environment: Environment variables of the commands.
         redis: Whether it uses Redis; each peer has a Redis of its own.
         question: What it is asked with; None if it is a proxy.
+        grpc: What it is asked with over gRPC.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Peer:
     environment: Mapping[str, str] = field(default_factory=dict)
     redis: bool = True
     question: Question | None = None
+    grpc: GrpcQuestion | None = None
 
     def missing(self) -> str:
         """The programs that are not installed, as text."""
@@ -97,6 +101,7 @@ class Running(NamedTuple):
     leaders: Sequence[int]
     redis: RedisServer | None
     question: Question | None
+    grpc: GrpcQuestion | None
     started_in: float
     """Seconds from the start of its processes to its first response."""
 
@@ -145,8 +150,8 @@ async def start(
                 starting = Process.start(*(fill(word, known) for word in command), cwd=ROOT, env=environment)
                 processes.append(await stack.enter_async_context(starting))
         port, pids = int(str(known["port"])), [process.pid for process in processes]
-        await _wait_until_serving(port, peer.question, processes)
-        yield Running(peer.name, port, pids, redis, peer.question, time.perf_counter() - begin)
+        await _wait_until_serving(port, peer, processes)
+        yield Running(peer.name, port, pids, redis, peer.question, peer.grpc, time.perf_counter() - begin)
 
 
 @contextmanager
@@ -173,8 +178,10 @@ async def _load(port: int, script: str) -> None:
     await writer.wait_closed()
 
 
-async def ask(port: int, user: str, question: Question | None = None) -> int:
+async def ask(port: int, user: str, question: Question | None = None, grpc: GrpcQuestion | None = None) -> int:
     """The status of one request on a connection of its own."""
+    if grpc is not None:
+        return await call(port, user, grpc)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request(port, user, question))
@@ -184,7 +191,7 @@ async def ask(port: int, user: str, question: Question | None = None) -> int:
     return int(line.split()[1]) if line.startswith(b"HTTP/1.1 ") else 0
 
 
-async def _wait_until_serving(port: int, question: Question | None, processes: Sequence[Process]) -> None:
+async def _wait_until_serving(port: int, peer: Peer, processes: Sequence[Process]) -> None:
     """Wait until a response from the origin arrives."""
     result: object = "no response"
     try:
@@ -196,7 +203,7 @@ async def _wait_until_serving(port: int, question: Question | None, processes: S
                         raise StartError(_error_line(process.output))
                 await asyncio.sleep(_PAUSE)
                 try:
-                    result = await ask(port, "the first", question)
+                    result = await ask(port, "the first", peer.question, peer.grpc)
                 except OSError as error:
                     result = error
     except TimeoutError:

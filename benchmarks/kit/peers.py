@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from benchmarks.kit.grpc_load import PROGRAM as GRPC_LOAD
+from benchmarks.kit.grpc_question import GrpcQuestion
 from benchmarks.kit.load import Question
 from benchmarks.kit.peer import Peer
 from benchmarks.kit.programs import COMPILED_BIN, PYTHON
@@ -200,6 +202,65 @@ RATELIMIT = replace(
     ),
 )
 """The service without a proxy that asks it. It prints no version."""
+
+RATELIMIT_GRPC = replace(
+    RATELIMIT,
+    name="envoyproxy/ratelimit, gRPC",
+    programs=("ratelimit", GRPC_LOAD),
+    environment={**ENVOY_RATELIMIT.environment, "GRPC_PORT": "@port@"},
+    question=None,
+    grpc=GrpcQuestion(
+        "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit",
+        (
+            (1, "bench"),
+            (2, ((1, ((1, "user"), (2, "@user@"))),)),
+            (2, ((1, ((1, "endpoint"), (2, "orders"))),)),
+        ),
+    ),
+)
+_HOUR = 3_600_000
+GUBERNATOR = Peer(
+    "gubernator, HTTP",
+    programs=("gubernator",),
+    files=(),
+    commands=(("gubernator",),),
+    version=("true",),
+    environment={
+        "GUBER_HTTP_ADDRESS": "127.0.0.1:@port@", "GUBER_GRPC_ADDRESS": "127.0.0.1:@spare@",
+        "GUBER_PEER_DISCOVERY_TYPE": "member-list", "GUBER_MEMBERLIST_ADDRESS": "127.0.0.1:@unused@",
+        "GUBER_MEMBERLIST_BIND_ADDRESS": "127.0.0.1:@unused@", "GUBER_MEMBERLIST_KNOWN_NODES": "127.0.0.1:@unused@",
+        "GUBER_WORKER_COUNT": "1", "GUBER_LOG_LEVEL": "error", "OTEL_TRACES_EXPORTER": "none", "GOMAXPROCS": "1",
+    },
+    redis=False,
+    question=Question(
+        "/v1/GetRateLimits",
+        f'{{"requests": [{{"name": "user", "uniqueKey": "@user@", "hits": "1", "limit": "1000000", '
+        f'"duration": "{_HOUR}"}}, {{"name": "endpoint", "uniqueKey": "orders", "hits": "1", "limit": "100000000", '
+        f'"duration": "{_HOUR}"}}]}}',
+    ),
+)  # fmt: skip
+"""It keeps its buckets in its own memory: here it is the only one, and so owns all of them. It prints no version."""
+
+GUBERNATOR_GRPC = replace(
+    GUBERNATOR,
+    name="gubernator, gRPC",
+    programs=("gubernator", GRPC_LOAD),
+    environment={
+        **GUBERNATOR.environment,
+        "GUBER_GRPC_ADDRESS": "127.0.0.1:@port@",
+        "GUBER_HTTP_ADDRESS": "127.0.0.1:@spare@",
+    },
+    question=None,
+    grpc=GrpcQuestion(
+        "/pb.gubernator.V1/GetRateLimits",
+        (
+            (1, ((1, "user"), (2, "@user@"), (3, 1), (4, 1_000_000), (5, _HOUR))),
+            (1, ((1, "endpoint"), (2, "orders"), (3, 1), (4, 100_000_000), (5, _HOUR))),
+        ),
+    ),
+)
+SERVICES = (RATELIMIT, RATELIMIT_GRPC, GUBERNATOR, GUBERNATOR_GRPC)
+"""What services ask for decisions elsewhere."""
 
 DOORS = (GATEWAY, DOOR, NGINX_DOOR, ENVOY_DOOR, ENVOY_RATE_LIMIT_DOOR)
 """The gateway in the path of requests, alone, and asked by other proxies."""

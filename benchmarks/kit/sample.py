@@ -1,10 +1,10 @@
 """`Sample`: the figures of one run against one peer, and statistics of several."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.kit.load import Generator, Load
+from benchmarks.kit.load import Load, Responses
 from benchmarks.kit.machine import usage
 from benchmarks.kit.peer import Running
 from benchmarks.kit.redis_count import redis_counts
@@ -36,11 +36,13 @@ class Sample(NamedTuple):
     memory: float
 
 
-async def measure(peer: Running, generate: Generator, *, connections: int, seconds: float, users: int) -> Sample:
+async def measure(
+    peer: Running, generate: Callable[[Load], Awaitable[Responses]], *, connections: int, seconds: float, users: int
+) -> Sample:
     """Put load on a peer."""
     redis = (peer.redis.pid,) if peer.redis else ()
     before, redis_before, counts_before = usage(*peer.leaders), usage(*redis), await redis_counts(peer.redis)
-    done = await generate(Load(peer.port, connections, seconds, users, question=peer.question))
+    done = await generate(Load(peer.port, connections, seconds, users, question=peer.question, grpc=peer.grpc))
     after, redis_after, counts = usage(*peer.leaders), usage(*redis), await redis_counts(peer.redis)
     if not done.requests:
         raise RuntimeError("there was no response")
