@@ -23,16 +23,11 @@ from benchmarks.kit.report import Report
 
 MOST = 0.5
 
-_BUILDS = {
-    "pure": (CHECK_LIMIT,),
-    "compiled": (CHECK_LIMIT_COMPILED,),
-    "both": (CHECK_LIMIT, CHECK_LIMIT_COMPILED),
-}
-
 
 async def check_limit_cost(bench: Bench) -> Report:
     report = Report("check-limit-cost", "What does a decision cost that a service asks for?", __doc__ or "")
-    found = await bench.compare((*_BUILDS[bench.build], *SERVICES), GENEROUS, report, users=USERS, status=HTTPStatus.OK)
+    peers = (*bench.builds(CHECK_LIMIT), *SERVICES)
+    found = await bench.compare(peers, GENEROUS, report, users=USERS, status=HTTPStatus.OK)
     report.tables.append(cost_table(found))
     build = CHECK_LIMIT_COMPILED if CHECK_LIMIT_COMPILED.name in found else CHECK_LIMIT
     report.targets += [cost_target(found, build, each, MOST, "questions-of-services") for each in SERVICES]

@@ -177,19 +177,17 @@ NGINX_DOOR = replace(
 )
 
 _CHECK = Question("/api/v1/check-limit", '{"user_id": "@user@", "endpoint": "orders", "weight": 1}')
-CHECK_LIMIT, CHECK_LIMIT_COMPILED = (
-    replace(
-        build,
-        name=f"{build.name}, check-limit",
-        files=("gateway_check_limit.yaml", "rules.yaml"),
-        commands=((*build.commands[0][:-1], "@folder@/gateway_check_limit.yaml"),),
-        question=_CHECK,
-    )
-    for build in (GATEWAY, COMPILED)
+CHECK_LIMIT = replace(
+    GATEWAY,
+    name="check-limit",
+    files=("gateway_check_limit.yaml", "rules.yaml"),
+    commands=((*GATEWAY.commands[0][:-1], "@folder@/gateway_check_limit.yaml"),),
+    question=_CHECK,
 )
+CHECK_LIMIT_COMPILED = compiled(CHECK_LIMIT)
 RATELIMIT = replace(
     ENVOY_RATELIMIT,
-    name="envoyproxy/ratelimit, /json",
+    name="ratelimit over HTTP",
     programs=("ratelimit",),
     files=("ratelimit.yaml",),
     commands=ENVOY_RATELIMIT.commands[:1],
@@ -205,7 +203,7 @@ RATELIMIT = replace(
 
 RATELIMIT_GRPC = replace(
     RATELIMIT,
-    name="envoyproxy/ratelimit, gRPC",
+    name="ratelimit over gRPC",
     programs=("ratelimit", GRPC_LOAD),
     environment={**ENVOY_RATELIMIT.environment, "GRPC_PORT": "@port@"},
     question=None,
@@ -220,7 +218,7 @@ RATELIMIT_GRPC = replace(
 )
 _HOUR = 3_600_000
 GUBERNATOR = Peer(
-    "gubernator, HTTP",
+    "gubernator over HTTP",
     programs=("gubernator",),
     files=(),
     commands=(("gubernator",),),
@@ -243,7 +241,7 @@ GUBERNATOR = Peer(
 
 GUBERNATOR_GRPC = replace(
     GUBERNATOR,
-    name="gubernator, gRPC",
+    name="gubernator over gRPC",
     programs=("gubernator", GRPC_LOAD),
     environment={
         **GUBERNATOR.environment,
