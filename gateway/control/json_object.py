@@ -145,6 +145,8 @@ class JsonObject:
 
     def note_unknown(self) -> None:
         """Note members that nobody has read."""
+        if self._members.keys() <= self._known:
+            return
         for name in sorted(set(self._members) - self._known):
             self.refuse(name[:64], "unknown member")
             self._known.add(name)
