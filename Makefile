@@ -100,6 +100,7 @@ test: lint ## All checks and tests, those against a real redis-server included; 
 test-compiled: .venv/installed $(COMPILED)/tested ## The tests of what is compiled, against the compiled build
 	PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m pytest -n 4 --build=compiled tests/limits tests/limiter tests/redis \
 		tests/proxy tests/telemetry tests/analytics tests/tracing tests/hostile tests/rate_limit_service tests/rule_tests \
+		tests/loop tests/control/http tests/control/test_check_limit.py tests/control/reservations \
 		tests/e2e/test_command.py tests/e2e/test_faults.py tests/e2e/test_identity.py tests/e2e/test_operating.py \
 		tests/e2e/test_outage.py tests/e2e/test_over_limit.py tests/e2e/test_restart.py tests/e2e/test_streaming.py \
 		tests/e2e/test_transparency.py tests/e2e/test_workers.py

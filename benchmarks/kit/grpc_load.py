@@ -15,7 +15,7 @@ PROGRAM = "grpc_load"
 
 
 async def generate_grpc(load: Load) -> Responses:
-    """Call in the name of one user after another: as many calls at a time as there would be connections, over one."""
+    """Call in the name of one user after another; there are as many calls at a time as otherwise connections."""
     assert load.grpc is not None
     users = map(str, range(load.users))
     output = await _run(load.port, load.grpc, users, load.connections, load.seconds, load.begin)
@@ -41,7 +41,7 @@ async def _run(
         messages = Path(folder, "messages")
         encoded = map(question.encode, users)
         _write(messages, encoded)
-        arguments = map(str, (messages, callers, seconds, first))
+        arguments = map(str, (messages, callers, seconds, first, question.connections))
         program = find(PROGRAM) or PROGRAM
         async with Process.start(program, f"127.0.0.1:{port}", question.method, *arguments) as process:
             await process.ends()

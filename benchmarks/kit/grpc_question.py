@@ -15,10 +15,12 @@ class GrpcQuestion(NamedTuple):
     Attributes:
         method: As in ``/package.Service/Method``.
         fields: Of the message.
+        connections: How many the callers share.
     """
 
     method: str
     fields: Fields
+    connections: int = 1
 
     def encode(self, user: str) -> bytes:
         """The message."""

@@ -203,7 +203,7 @@ RATELIMIT = replace(
 
 RATELIMIT_GRPC = replace(
     RATELIMIT,
-    name="ratelimit over gRPC",
+    name="ratelimit over one gRPC connection",
     programs=("ratelimit", GRPC_LOAD),
     environment={**ENVOY_RATELIMIT.environment, "GRPC_PORT": "@port@"},
     question=None,
@@ -241,7 +241,7 @@ GUBERNATOR = Peer(
 
 GUBERNATOR_GRPC = replace(
     GUBERNATOR,
-    name="gubernator over gRPC",
+    name="gubernator over one gRPC connection",
     programs=("gubernator", GRPC_LOAD),
     environment={
         **GUBERNATOR.environment,
@@ -257,7 +257,34 @@ GUBERNATOR_GRPC = replace(
         ),
     ),
 )
-SERVICES = (RATELIMIT, RATELIMIT_GRPC, GUBERNATOR, GUBERNATOR_GRPC)
+
+RATE_LIMIT_DOOR = replace(
+    DOOR,
+    name="door rate_limit over one gRPC connection",
+    programs=(GRPC_LOAD,),
+    values={
+        "door": "rate_limit: {listen: 127.0.0.1:@port@, from: [127.0.0.1], "
+        "descriptors: {user: user, endpoint: endpoint}}"
+    },
+    grpc=RATELIMIT_GRPC.grpc,
+)
+"""The gateway, asked by the protocol of ratelimit."""
+
+
+def _with_connections(peer: Peer, name: str) -> Peer:
+    """The same peer, asked over as many gRPC connections as over HTTP."""
+    assert peer.grpc is not None
+    return replace(peer, name=name, grpc=peer.grpc._replace(connections=64))
+
+
+SERVICES = (
+    RATELIMIT,
+    RATELIMIT_GRPC,
+    _with_connections(RATELIMIT_GRPC, "ratelimit over 64 gRPC connections"),
+    GUBERNATOR,
+    GUBERNATOR_GRPC,
+    _with_connections(GUBERNATOR_GRPC, "gubernator over 64 gRPC connections"),
+)
 """What services ask for decisions elsewhere."""
 
 DOORS = (GATEWAY, DOOR, NGINX_DOOR, ENVOY_DOOR, ENVOY_RATE_LIMIT_DOOR)

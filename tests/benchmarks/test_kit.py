@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.kit.grpc_question import GrpcQuestion
 from benchmarks.kit.machine import usage
 from benchmarks.kit.peer import GENEROUS, Allowance, StartError, fill, start
-from benchmarks.kit.peers import NGINX, PLAIN_AIOHTTP
+from benchmarks.kit.peers import NGINX, PLAIN_AIOHTTP, RATELIMIT_GRPC
 from benchmarks.kit.percentile import percentile
 from benchmarks.kit.report import Report, Table, Target
 from benchmarks.kit.sample import Sample, middle, ratio, spread
 from benchmarks.kit.summary import summarize
 from benchmarks.latency_profile import split
 from benchmarks.profile import by_group, by_module
+from gateway.rate_limit_service.messages import METHOD, Request
 
 
 def sample(cpu: float) -> Sample:
@@ -126,6 +128,15 @@ def test_a_trace_is_divided_into_requests() -> None:
         ("wait", 0.15, 0.386),
         ("write to client", 0.75, 0.029),
     ]
+
+
+def test_a_question_over_grpc_is_the_message_of_the_service() -> None:
+    assert RATELIMIT_GRPC.grpc is not None
+    sent = Request.FromString(RATELIMIT_GRPC.grpc.encode("u" * 200))
+    entries = [(entry.key, entry.value) for descriptor in sent.descriptors for entry in descriptor.entries]
+    assert (sent.domain, RATELIMIT_GRPC.grpc.method) == ("bench", METHOD)
+    assert entries == [("user", "u" * 200), ("endpoint", "orders")]
+    assert GrpcQuestion("", ((2, 300), (1, ((5, "@user@"),)))).encode("7") == b"\x10\xac\x02\x0a\x03\x2a\x017"
 
 
 def test_usage_counts_this_process() -> None:

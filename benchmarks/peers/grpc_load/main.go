@@ -1,9 +1,9 @@
 // Puts load on a gRPC method: some callers at a time, each with its next message as soon as it has its answer.
 //
-// Usage: grpc_load ADDRESS METHOD MESSAGES CALLERS SECONDS FIRST
+// Usage: grpc_load ADDRESS METHOD MESSAGES CALLERS SECONDS FIRST CONNECTIONS
 //
 // MESSAGES is a file of encoded messages, each behind its length in four bytes, big-endian. They are sent in turn, from
-// the one at FIRST on, over one connection, as proxies do. It prints one line that load.py reads. With 0 SECONDS, it
+// the one at FIRST on, over CONNECTIONS that the callers share. It prints one line that load.py reads. With 0 SECONDS, it
 // makes one call and prints "ok".
 package main
 
@@ -25,9 +25,12 @@ import (
 // raw passes on messages that are encoded already, and the bytes of answers.
 type raw struct{}
 
-func (raw) Marshal(v any) ([]byte, error)      { return *v.(*[]byte), nil }
-func (raw) Unmarshal(data []byte, v any) error { *v.(*[]byte) = append([]byte(nil), data...); return nil }
-func (raw) Name() string                       { return "proto" }
+func (raw) Marshal(v any) ([]byte, error) { return *v.(*[]byte), nil }
+func (raw) Unmarshal(data []byte, v any) error {
+	*v.(*[]byte) = append([]byte(nil), data...)
+	return nil
+}
+func (raw) Name() string { return "proto" }
 
 func check(err error) {
 	if err != nil {
@@ -54,19 +57,22 @@ func read(path string) (messages [][]byte) {
 
 func main() {
 	address, method, messages := os.Args[1], os.Args[2], read(os.Args[3])
-	callers, first := number(os.Args[4]), number(os.Args[6])
+	callers, first, shared := number(os.Args[4]), number(os.Args[6]), number(os.Args[7])
 	seconds, err := strconv.ParseFloat(os.Args[5], 64)
 	check(err)
-	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	check(err)
-	call := func(message []byte) error {
+	connections := make([]*grpc.ClientConn, shared)
+	for at := range connections {
+		connections[at], err = grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		check(err)
+	}
+	call := func(connection *grpc.ClientConn, message []byte) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		var answer []byte
 		return connection.Invoke(ctx, method, &message, &answer, grpc.ForceCodec(raw{}))
 	}
 	if seconds == 0 {
-		check(call(messages[0]))
+		check(call(connections[0], messages[0]))
 		fmt.Println("ok")
 		return
 	}
@@ -81,7 +87,7 @@ func main() {
 		go func() {
 			defer running.Done()
 			for sent := time.Now(); sent.Before(end); sent = time.Now() {
-				if call(messages[int(next.Add(1)-1)%len(messages)]) != nil {
+				if call(connections[caller%shared], messages[int(next.Add(1)-1)%len(messages)]) != nil {
 					broken.Add(1)
 				}
 				latencies[caller] = append(latencies[caller], float64(time.Since(sent).Microseconds())/1000)
