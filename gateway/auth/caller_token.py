@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.auth.key_ring import KeyRing
 from gateway.auth.signed_token import Claims, SignedTokens, TokenRefusedError
-from gateway.limits.identity_source import Rejection
+from gateway.limits.rejection import Rejection
 from gateway.settings.token_key import TokenKey, TokenPolicy
 
 _CAPACITY = 4096

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from gateway.auth.caller_token import Verifier
 from gateway.auth.key_ring import KeyRings
 from gateway.limits.identity import Identity
-from gateway.limits.identity_source import ApiKey, BearerToken, IdentitySource, Rejection, TrustedHeader
+from gateway.limits.identity_source import ApiKey, BearerToken, IdentitySource, TrustedHeader
+from gateway.limits.rejection import Rejection
 from gateway.settings.identity import ApiKeys, IdentityPolicy, Jwt, Source
 
 

@@ -12,7 +12,7 @@ from gateway.auth.guard import Guard
 from gateway.auth.timestamps import format_timestamp, now
 from gateway.control.asker import Asker
 from gateway.control.json_object import JsonObject
-from gateway.control.reservations.reservation import Reservation
+from gateway.control.reservations.reservation import MAX_TTL, TTL, Reservation
 from gateway.control.reservations.store import ReservationStore
 from gateway.limiter.limiter import Limiter
 from gateway.limiter.verdict import Outcome, Verdict
@@ -34,11 +34,6 @@ MAX_WEIGHT = 1_000_000_000
 """The largest weight; also what remains for a user whom nothing limits."""
 
 MAX_ITEMS = 50
-
-MAX_TTL = 86_400
-"""Seconds that something may be reserved for."""
-
-_TTL = 60
 
 _TEXT = {True: "true", False: "false"}
 """In JSON, which is written member by member: of `json.dumps`, an answer would take four times as long."""
@@ -198,7 +193,7 @@ def _ttl(body: JsonObject) -> int | None:
         body.refuse("reserve", "is for a single question, not for items")
     elif body.integer("weight", 0, MAX_WEIGHT) == 0:
         body.refuse("weight", "must be at least 1 with reserve")
-    return body.integer("ttl", 1, MAX_TTL) if "ttl" in body else _TTL
+    return body.integer("ttl", 1, MAX_TTL) if "ttl" in body else TTL
 
 
 def _endpoint(rules: Rules, body: JsonObject) -> Endpoint | None:

@@ -3,15 +3,8 @@
 from typing import NamedTuple
 
 from gateway.limits.identity import Identity
-from gateway.limits.identity_source import (
-    BearerToken,
-    Claim,
-    ClientCertificate,
-    IdentitySource,
-    Rejection,
-    Sender,
-    TrustedHeader,
-)
+from gateway.limits.identity_source import BearerToken, Claim, ClientCertificate, IdentitySource, Sender, TrustedHeader
+from gateway.limits.rejection import Rejection
 
 
 class Attempt(NamedTuple):

@@ -14,17 +14,8 @@ from gateway.limits.address import Address, Network, Unix, belongs, group
 from gateway.limits.caller import GIVEN, MISSING, NOTHING, Caller
 from gateway.limits.forwarded_for import find_client
 from gateway.limits.holder import ADDRESS, BY_ADDRESS, USER, Holder
-from gateway.limits.identity_source import (
-    REASONS,
-    ApiKey,
-    BearerToken,
-    Claim,
-    Headers,
-    IdentitySource,
-    Rejection,
-    Sender,
-    TrustedHeader,
-)
+from gateway.limits.identity_source import ApiKey, BearerToken, Claim, Headers, IdentitySource, Sender, TrustedHeader
+from gateway.limits.rejection import REASONS, Rejection
 
 _FORWARDED_BY_STRANGER: Final = Rejection(
     "x_forwarded_for", "untrusted_peer", "X-Forwarded-For came from a peer that is not trusted"

@@ -11,7 +11,8 @@ from cryptography.x509 import (
     load_der_x509_certificate,
 )
 
-from gateway.limits.identity_source import Certificate, Rejection
+from gateway.limits.identity_source import Certificate
+from gateway.limits.rejection import Rejection
 
 _REASONS = {9: "not_yet_valid", 10: "expired", 23: "revoked"}
 """By the codes of OpenSSL's X509_verify_cert; all others are about the chain, or what the certificate is for."""

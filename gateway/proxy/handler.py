@@ -11,8 +11,9 @@ from gateway.limits.caller import Caller
 from gateway.limits.charge import Demand
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
-from gateway.limits.identity_source import Rejection, Sender
+from gateway.limits.identity_source import Sender
 from gateway.limits.measured_cost import Measurement
+from gateway.limits.rejection import Rejection
 from gateway.limits.rules import RuleBook, Rules
 from gateway.limits.unmatched import Unmatched
 from gateway.loop.eager_run import ensure_task

@@ -7,8 +7,8 @@ from gateway.limiter.verdict import Verdict
 from gateway.limits.caller import Caller
 from gateway.limits.charge import Demand
 from gateway.limits.claimed_rate import UnusableClaim
-from gateway.limits.identity_source import Rejection
 from gateway.limits.measured_cost import Measurement
+from gateway.limits.rejection import Rejection
 from gateway.telemetry.access_record import AccessRecord
 
 

@@ -21,7 +21,7 @@ from socket import MSG_PEEK, socket
 from typing import Final
 
 from gateway.limits.address import Address, Network, Unix, belongs
-from gateway.limits.identity_source import Rejection
+from gateway.limits.rejection import Rejection
 from gateway.proxy.accepted_socket import readable
 
 _SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"

@@ -9,8 +9,8 @@ from gateway.limiter.verdict import Outcome, Verdict
 from gateway.limits.caller import Caller
 from gateway.limits.charge import Demand
 from gateway.limits.claimed_rate import Unusable, UnusableClaim
-from gateway.limits.identity_source import Rejection
 from gateway.limits.measured_cost import Measurement, Unmeasured
+from gateway.limits.rejection import Rejection
 from gateway.telemetry.access_record import AccessRecord
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics

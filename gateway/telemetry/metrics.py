@@ -11,11 +11,11 @@ from typing import Final, Literal
 
 from gateway.limits.bucket import Decision
 from gateway.limits.charge import Demand
-from gateway.limits.identity_source import REASONS
 from gateway.limits.limit import Limit, Over, candidate_name
 from gateway.limits.measured_cost import Measurement
 from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
+from gateway.limits.rejection import REASONS
 from gateway.telemetry import definitions
 from gateway.telemetry.definitions import MetricDefinition, MetricType
 from gateway.telemetry.exposition import Snapshot, exposition

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.auth.caller_token import Verifier
 from gateway.auth.signed_token import MAX_CACHED
-from gateway.limits.identity_source import REASONS, Rejection
+from gateway.limits.rejection import REASONS, Rejection
 from gateway.settings.token_key import TokenKey, TokenPolicy
 from tests.auth.keys import part
 

@@ -7,7 +7,8 @@ import pytest
 from gateway.auth.caller_token import Verifier
 from gateway.auth.key_ring import KeyRing, KeyRings
 from gateway.config.keys import Keys
-from gateway.limits.identity_source import Claim, Rejection
+from gateway.limits.identity_source import Claim
+from gateway.limits.rejection import Rejection
 from gateway.settings.token_key import Jwks, TokenPolicy
 from tests.auth.keys import pair, part, signed
 

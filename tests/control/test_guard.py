@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from gateway.auth.grant import Scope
-from gateway.limits.identity_source import REASONS
+from gateway.limits.rejection import REASONS
 from gateway.settings.token_key import Algorithm, ScopeName
 from tests.auth.attacks import ATTACKS
 from tests.auth.keys import ALGORITHMS, pair, policy, token

@@ -7,10 +7,11 @@ import pytest
 
 from gateway.limits.address import LOOPBACK, Network
 from gateway.limits.identity import Identity, unreported
-from gateway.limits.identity_source import ApiKey, Claim, Rejection, TrustedHeader
+from gateway.limits.identity_source import ApiKey, Claim, TrustedHeader
 from gateway.limits.limit import Limit
 from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
+from gateway.limits.rejection import Rejection
 from tests.hostile.wire import converse, recorder
 from tests.kit.identity import bearer_token, make_identity
 from tests.proxy.running import proxy

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.auth.admin_token import AdminVerifier
 from gateway.auth.caller_token import Verifier
 from gateway.auth.signed_token import TokenRefusedError
-from gateway.limits.identity_source import Rejection
+from gateway.limits.rejection import Rejection
 from gateway.settings.control import AdminPolicy
 from gateway.settings.token_key import TokenKey, TokenPolicy
 from tests.auth.keys import ALGORITHMS, AUDIENCE, ISSUER, Pair, pair, part

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gateway.limits.address import LOCAL, Network, Unix
 from gateway.limits.identity import Identity, unreported
-from gateway.limits.identity_source import BearerToken, IdentitySource, Rejection, TrustedHeader
+from gateway.limits.identity_source import BearerToken, IdentitySource, TrustedHeader
+from gateway.limits.rejection import Rejection
 
 
 def make_identity(

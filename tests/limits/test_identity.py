@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from gateway.limits.caller import Caller
-from gateway.limits.identity_source import REASONS, ApiKey, Claim, IdentitySource, Rejection, Sender, TrustedHeader
+from gateway.limits.identity_source import ApiKey, Claim, IdentitySource, Sender, TrustedHeader
+from gateway.limits.rejection import REASONS, Rejection
 from tests.kit.identity import bearer_token, make_identity
 
 LOCAL = ip_address("127.0.0.1")

@@ -15,9 +15,10 @@ from gateway.limits.charge import Demand
 from gateway.limits.claimed_rate import UnusableClaim
 from gateway.limits.endpoint import Endpoint
 from gateway.limits.identity import Identity
-from gateway.limits.identity_source import ApiKey, BearerToken, Rejection, TrustedHeader
+from gateway.limits.identity_source import ApiKey, BearerToken, TrustedHeader
 from gateway.limits.limit import Limit
 from gateway.limits.measured_cost import Measurement
+from gateway.limits.rejection import Rejection
 from gateway.limits.rules import RuleBook, Rules
 from gateway.process.sockets import bind
 from gateway.proxy.acceptor import Acceptor, listen

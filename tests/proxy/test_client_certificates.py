@@ -18,10 +18,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 import gateway.proxy.preamble
 from gateway.config.certificates import UnusableFileError, listener_context, load_certificates
 from gateway.limits.identity import unreported
-from gateway.limits.identity_source import Certificate, ClientCertificate, Rejection
+from gateway.limits.identity_source import Certificate, ClientCertificate
 from gateway.limits.limit import Limit
 from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
+from gateway.limits.rejection import Rejection
 from gateway.proxy.client_certificate import read_certificate
 from gateway.settings.gateway import Settings
 from gateway.settings.listener import Listener, Tls

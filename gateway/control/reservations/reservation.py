@@ -12,6 +12,12 @@ from gateway.limits.charge import Charge, Demand
 from gateway.limits.quota import Quota
 from gateway.limits.rate import Rate
 
+TTL = 60
+"""Seconds for which something is reserved if the service does not say."""
+
+MAX_TTL = 86_400
+"""Seconds for which something may be reserved."""
+
 
 class Reservation(NamedTuple):
     """What was charged.
