@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from time import time_ns
+from typing import Final
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND = timedelta(seconds=1)
+_SECOND: Final = timedelta(seconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 
 

@@ -1,7 +1,8 @@
 """`Asker`: a service that asks the control plane, and `Service`: what answers it, over whichever connection."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from gateway.auth.bearer import admit_bearer
 from gateway.auth.grant import Scope
@@ -9,7 +10,8 @@ from gateway.auth.guard import Attempt, Guard
 from gateway.limits.address import Address, Network, Unix, belongs
 
 
-class Asker(NamedTuple):
+@dataclass(init=False, slots=True)
+class Asker:
     """Who sent a question.
 
     Attributes:
@@ -18,9 +20,14 @@ class Asker(NamedTuple):
         authorization: The values of its Authorization headers.
     """
 
-    path: str
-    address: Address | Unix | None
-    authorization: Sequence[str]
+    path: Final[str]
+    address: Final[Address | Unix | None]
+    authorization: Final[Sequence[str]]
+
+    def __init__(self, path: str, address: Address | Unix | None, authorization: Sequence[str]) -> None:
+        self.path = path
+        self.address = address
+        self.authorization = authorization
 
     async def prove(self, guard: Guard, scope: Scope, open_to: Sequence[Network | Unix] = ()) -> None:
         """Show a token with a scope, unless the question comes from a network that needs none.

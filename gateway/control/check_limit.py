@@ -4,8 +4,8 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final
 
 from gateway.auth.grant import Scope
 from gateway.auth.guard import Guard
@@ -30,27 +30,34 @@ from gateway.limits.unmatched import Unmatched
 from gateway.redis.errors import StoreUnavailableError
 from gateway.telemetry.events import Events
 
-MAX_WEIGHT = 1_000_000_000
+MAX_WEIGHT: Final = 1_000_000_000
 """The largest weight; also what remains for a user whom nothing limits."""
 
-MAX_ITEMS = 50
+MAX_ITEMS: Final = 50
 
-_TEXT = {True: "true", False: "false"}
+_TEXT: Final = {True: "true", False: "false"}
 """In JSON, which is written member by member: of `json.dumps`, an answer would take four times as long."""
 
-_VOUCHED = ("tier", "attributes", "address")
+_VOUCHED: Final = ("tier", "attributes", "address")
 """Members that say of a caller what only an identity source knows otherwise."""
 
-_REQUEST = re.compile(r"([A-Z]{1,32}) (/[^?\x00-\x20\x7f]*)(?:\?([^\x00-\x20\x7f]*))?", re.ASCII)
+_REQUEST: Final = re.compile(r"([A-Z]{1,32}) (/[^?\x00-\x20\x7f]*)(?:\?([^\x00-\x20\x7f]*))?", re.ASCII)
 
 
-class _Item(NamedTuple):
+@dataclass(init=False, slots=True)
+class _Item:
     """What is asked about."""
 
-    endpoint: Endpoint
-    caller: Caller
-    demands: list[Demand]
-    weight: int
+    endpoint: Final[Endpoint]
+    caller: Final[Caller]
+    demands: Final[list[Demand]]
+    weight: Final[int]
+
+    def __init__(self, endpoint: Endpoint, caller: Caller, demands: list[Demand], weight: int) -> None:
+        self.endpoint = endpoint
+        self.caller = caller
+        self.demands = demands
+        self.weight = weight
 
 
 class CheckLimit:

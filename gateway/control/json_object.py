@@ -1,12 +1,12 @@
 """`JsonObject`: reads the members of a JSON object strictly, and reports all errors at once."""
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from gateway.config.strict_json import StrictJsonError, parse_strict_json
 from gateway.control.errors import InvalidJsonError, InvalidObjectError
 
-_MAX_ERRORS = 20
+_MAX_ERRORS: Final = 20
 
 
 class JsonObject:

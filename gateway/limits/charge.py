@@ -97,8 +97,6 @@ class Charge:
 
     def with_cost(self, cost: int) -> "Charge":
         """The same charge with another cost, in tokens."""
-        if cost == self.cost and not self.is_closed:
-            return self
         return self._changed(self.quota, cost)
 
     def closed(self) -> "Charge":

@@ -1,13 +1,15 @@
 """`Remaining`: the tokens left in a bucket after a decision."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from gateway.limits.bucket import Decision
 from gateway.limits.charge import Charge, Demand
 
 
-class Remaining(NamedTuple):
+@dataclass(init=False, slots=True)
+class Remaining:
     """A bucket after a decision.
 
     Attributes:
@@ -16,9 +18,14 @@ class Remaining(NamedTuple):
         full_at: The instant, in microseconds since 1970, at which it is full again.
     """
 
-    charge: Charge
-    remaining: int
-    full_at: int
+    charge: Final[Charge]
+    remaining: Final[int]
+    full_at: Final[int]
+
+    def __init__(self, charge: Charge, remaining: int, full_at: int) -> None:
+        self.charge = charge
+        self.remaining = remaining
+        self.full_at = full_at
 
 
 def remaining_in(demands: Sequence[Demand], decision: Decision) -> list[Remaining]:
@@ -48,4 +55,7 @@ def tightest(buckets: Sequence[Remaining]) -> Remaining | None:
 
 def with_weight(demands: Sequence[Demand], cost: int) -> list[Demand]:
     """The same demands with another cost, in tokens; 0 reads the buckets without charging them. A closed one stays."""
-    return [each if each.charge.is_closed else Demand(each.key, each.charge.with_cost(cost)) for each in demands]
+    return [
+        each if each.charge.cost == cost or each.charge.is_closed else Demand(each.key, each.charge.with_cost(cost))
+        for each in demands
+    ]

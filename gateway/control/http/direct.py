@@ -11,6 +11,7 @@ these. A connection may wait `idle_timeout` for its next request; the last respo
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from gateway.control.asker import Asker, Service
 from gateway.control.http.hosts import Hosts
@@ -22,7 +23,7 @@ from gateway.loop.eager_run import EagerRun, run_eagerly
 from gateway.loop.resettable_timer import ResettableTimer
 from gateway.settings.intake import Intake
 
-_BODY_WAIT = 1.0
+_BODY_WAIT: Final = 1.0
 """Seconds for the rest of a body: many clients send it right behind the head."""
 
 

@@ -18,6 +18,7 @@ from gateway.control.http.problem import Problems
 from gateway.settings.intake import Intake
 from gateway.settings.listener import Listener, Tls
 from gateway.telemetry.log import open_log
+from tests.auth.keys import token
 from tests.control.running import CHECK, gateway, limit, read, request
 from tests.redis_server import redis_server
 from tests.wire import Client, Message, get
@@ -111,6 +112,24 @@ async def test_requests_that_come_together_are_all_answered_in_order() -> None:
         answers = [await client.answer() for _ in range(5)]
     assert [remaining(each) for each in (*answers[:3], answers[4])] == [8, 7, 6, 5]
     assert answers[3].body == b'{"status": "alive"}'
+
+
+async def test_a_head_that_came_before_is_read_in_the_same_way_whatever_follows_it() -> None:
+    of_bob, of_nothing = QUESTION.replace(b"ana", b"bob"), QUESTION.replace(b"order", b"nowhe")
+    async with gateway(limit("each", 9)) as running, Client.connect(running.control) as client:
+        answers = [await client.ask(each) for each in (QUESTION, of_bob, of_nothing, QUESTION)]
+        await client.send(of_bob + QUESTION[:-10])
+        together = await client.answer(), await client.ask(QUESTION[-10:])
+    assert [each.status for each in answers] == [200, 200, 400, 200]
+    assert [remaining(each) for each in (answers[0], answers[1], answers[3], *together)] == [8, 8, 7, 7, 6]
+
+
+async def test_many_heads_on_a_connection_are_all_read() -> None:
+    async with gateway(limit("each", 30)) as running, Client.connect(running.control) as client:
+        for n in range(20):
+            tokens = [CHECK, token("reload")]
+            question = request("POST", PATH, GOOD, token=tokens[n % 5 == 4], fields=[f"X-Number: {n % 11}"])
+            assert (await client.ask(question)).status == (403 if n % 5 == 4 else 200)
 
 
 async def test_what_comes_while_a_question_waits_for_redis_is_answered_after_it() -> None:
