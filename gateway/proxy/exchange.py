@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp import StreamReader
+from aiohttp.hdrs import CONTENT_LENGTH, EXPECT
 
 from gateway.limiter.verdict import OverLimits
 from gateway.proxy.bad_request import BadRequest
@@ -20,7 +21,7 @@ CHEAP_DISCARD: Final = 262_144
 
 def declared_length(message: RequestMessage) -> int | None:
     """The Content-Length of a request, in bytes; None if it has none."""
-    length = message.headers.get("Content-Length")
+    length = message.headers.get(CONTENT_LENGTH)
     return None if length is None else int(length.lstrip("0") or 0)
 
 
@@ -89,7 +90,7 @@ class Exchange:
     @property
     def withholds_body(self) -> bool:
         """Whether the client may choose not to send the body: it expects 100 Continue and has sent none of it."""
-        return "Expect" in self.message.headers and not self.body.total_bytes and not self.body.is_eof()
+        return EXPECT in self.message.headers and not self.body.total_bytes and not self.body.is_eof()
 
     def decide_keep_alive(self, *, body_is_taken: bool = False) -> None:
         """Decide, before the head of the response is written, whether the connection stays open after it.

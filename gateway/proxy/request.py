@@ -4,7 +4,16 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from aiohttp import HttpVersion10, HttpVersion11
-from aiohttp.hdrs import AUTHORIZATION, PROXY_AUTHORIZATION, VIA
+from aiohttp.hdrs import (
+    AUTHORIZATION,
+    PROXY_AUTHORIZATION,
+    TRANSFER_ENCODING,
+    VIA,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PROTO,
+)
+from multidict import istr
 
 from gateway.limits.address import LOCAL, UNIX, belongs
 from gateway.limits.endpoint import METHODS
@@ -122,9 +131,9 @@ class RequestHead:
         hops: list[str] = []
         if peer.trusted:
             headers = self._exchange.message.headers
-            hops += headers.getall("X-Forwarded-For", ())
-            proto = headers.get("X-Forwarded-Proto") or proto
-            host = headers.get("X-Forwarded-Host") or host
+            hops += headers.getall(X_FORWARDED_FOR, ())
+            proto = headers.get(X_FORWARDED_PROTO) or proto
+            host = headers.get(X_FORWARDED_HOST) or host
         if peer.source and peer.address is not UNIX:  # `!=` would have ipaddress compare
             hops.append(peer.source)
         text = f"X-Forwarded-Proto: {proto}\r\nX-Request-ID: {self.id}"
@@ -171,8 +180,8 @@ class RequestReader:
         self.via = via
         self._looped = looped
         self._read_original = read_original
-        self._credentials = tuple(credentials)
-        self._identifying = (*credentials, *identity)
+        self._credentials = tuple(map(istr, credentials))
+        self._identifying = (*self._credentials, *map(istr, identity))
 
     def read(self, exchange: Exchange) -> RequestHead | BadRequest:
         """The head of a request, or why it must not be served."""
@@ -191,7 +200,7 @@ class RequestReader:
         message = exchange.message
         if message.version not in (HttpVersion11, HttpVersion10):
             return BadRequest.VERSION
-        coding = message.headers.get("Transfer-Encoding")
+        coding = message.headers.get(TRANSFER_ENCODING)
         if coding is not None and (coding.lower() != "chunked" or message.version == HttpVersion10):
             # RFC 9112 section 6.1: forwarding would lose the coding, or HTTP/1.0 has none
             return BadRequest.TRANSFER_CODING
