@@ -1,4 +1,7 @@
-"""`OverridePrecedence`: which overrides apply to a caller, and which of them comes first."""
+"""`OverridePrecedence`: which overrides apply to a caller, and which of them comes first.
+
+Whatever comes first, one that blocks prevails, and then one that exempts: see `Rules.demands` (`limits/rules.py`).
+"""
 
 from collections.abc import Collection
 

@@ -1,6 +1,7 @@
 """`MinDataRate`: how long to go on waiting for a slow client; `SendRate` applies it to what is sent to one.
 
-The numbers are settings: `body_timeout`, `answer_timeout` and `least_rate` of `Intake`.
+The numbers are settings: `body_timeout`, `answer_timeout` and `least_rate` of `Intake` (`settings/intake.py`). Other
+timeouts there, such as `head_timeout`, are applied in `proxy/client_connection.py`.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""`Refusal`: the response to a request that a limit or a block refuses. It is the same whatever refused it."""
+"""`Refusal`: the response to a request that a limit or a block refuses. It is the same whatever refused it.
+
+Its text, unless the settings have another, is in `settings/answers.py`.
+"""
 
 from http import HTTPStatus
 from math import ceil

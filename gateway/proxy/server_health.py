@@ -1,4 +1,7 @@
-"""`ServerHealth`: whether requests go to a server, and when it is probed; only arithmetic, no clock and no timer."""
+"""`ServerHealth`: whether requests go to a server, and when it is probed; only arithmetic, no clock and no timer.
+
+`proxy/pool.py` decides what counts as a failure, and `proxy/upstream_server.py` probes a server that was left out.
+"""
 
 from dataclasses import dataclass
 from math import inf

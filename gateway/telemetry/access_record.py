@@ -1,4 +1,7 @@
-"""`AccessRecord`: what is known of a request that has ended; metrics count it, and the access log may show it."""
+"""`AccessRecord`: what is known of a request that has ended; metrics count it, and the access log may show it.
+
+`proxy/handler.py` makes most of them, and `telemetry/log_format.py` writes the lines of the access log.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
