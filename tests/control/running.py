@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
+
+import trustme
 
 from gateway.app import Worker
 from gateway.config.loader import Loaded
@@ -22,7 +26,7 @@ from gateway.settings.answers import Answers
 from gateway.settings.control import Control
 from gateway.settings.gateway import CONTROL, PUBLIC, Settings
 from gateway.settings.identity import IdentityPolicy
-from gateway.settings.listener import Listener
+from gateway.settings.listener import Listener, Tls
 from gateway.settings.store import Store
 from gateway.settings.url import Origin, RedisUrl
 from gateway.telemetry.shared_memory import SharedCounters
@@ -78,6 +82,17 @@ class Running:
 
 
 CHECK = token("check")
+
+
+def tls_listener(folder: Path) -> tuple[Listener, ssl.SSLContext]:
+    """A listener with TLS, whose certificate is in a folder, and what trusts it."""
+    authority = trustme.CA()
+    issued, context = authority.issue_cert("127.0.0.1"), ssl.create_default_context()
+    authority.configure_trust(context)
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    return Listener(port=0, tls=Tls(certificate, key)), context
 
 
 def request(method: str, path: str, body: Any = None, *, token: str | None = None, fields: Iterable[str] = ()) -> bytes:

@@ -1,17 +1,14 @@
 """Connections to the control plane that keep it waiting are closed; others are served meanwhile."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-import trustme
 
 from gateway.settings.intake import Intake
-from gateway.settings.listener import Listener, Tls
-from tests.control.running import CHECK, gateway, limit, request
+from tests.control.running import CHECK, gateway, limit, request, tls_listener
 from tests.waiting import DEADLINE, at_most
 from tests.wire import Client, get
 
@@ -101,14 +98,8 @@ async def test_a_body_that_nobody_reads_is_not_taken_for_a_head() -> None:
 
 
 async def test_a_tls_handshake_and_a_head_within_tls_have_the_same_deadline(tmp_path: Path) -> None:
-    authority = trustme.CA()
-    issued, context = authority.issue_cert("127.0.0.1"), ssl.create_default_context()
-    authority.configure_trust(context)
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    issued.cert_chain_pems[0].write_to_path(certificate)
-    issued.private_key_pem.write_to_path(key)
-    control = {"listen": (Listener(port=0, tls=Tls(certificate, key)),)}
-    async with gateway(intake=intake(head=1.0), control=control) as running:
+    listener, context = tls_listener(tmp_path)
+    async with gateway(intake=intake(head=1.0), control={"listen": (listener,)}) as running:
         async with Client.connect(running.control) as silent, at_most(BOUND):
             assert await silent.closed() == b""
         hello = b"\x16\x03\x01\x20\x00\x01\x00\x1f\xfc\x03\x03" + bytes(5_000)

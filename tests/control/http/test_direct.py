@@ -1,13 +1,11 @@
 """Services are answered without aiohttp while they only ask; all else is aiohttp's, with the same answers."""
 
 import asyncio
-import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from gateway.auth.cors import Cors
 from gateway.config.strict_json import parse_strict_json
@@ -16,10 +14,9 @@ from gateway.control.http.direct import DirectConnections
 from gateway.control.http.hosts import Hosts
 from gateway.control.http.problem import Problems
 from gateway.settings.intake import Intake
-from gateway.settings.listener import Listener, Tls
 from gateway.telemetry.log import open_log
 from tests.auth.keys import token
-from tests.control.running import CHECK, gateway, limit, read, request
+from tests.control.running import CHECK, gateway, limit, read, request, tls_listener
 from tests.redis_server import redis_server
 from tests.wire import Client, Message, get
 
@@ -237,15 +234,9 @@ async def test_a_question_that_is_open_when_the_gateway_stops_is_answered() -> N
 
 
 async def test_questions_over_tls_are_answered_in_the_same_way(tmp_path: Path) -> None:
-    authority = trustme.CA()
-    issued, context = authority.issue_cert("127.0.0.1"), ssl.create_default_context()
-    authority.configure_trust(context)
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    issued.cert_chain_pems[0].write_to_path(certificate)
-    issued.private_key_pem.write_to_path(key)
-    control = {"listen": (Listener(port=0, tls=Tls(certificate, key)),)}
+    listener, context = tls_listener(tmp_path)
     async with (
-        gateway(limit("each", 9), control=control) as running,
+        gateway(limit("each", 9), control={"listen": (listener,)}) as running,
         Client.connect(running.control, ssl=context) as client,
     ):
         answers = [await client.ask(each) for each in (QUESTION, get("/healthz"), QUESTION)]
