@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from pathlib import Path
-from time import monotonic
 
 from gateway.config.rule_test import MAX_REQUESTS
 from tests.control.fleet import Gateway, fleet_member
@@ -116,10 +115,9 @@ async def test_requests_are_served_while_tests_run(tmp_path: Path) -> None:
     more = set_up(tmp_path, TESTS + many)
     async with fleet_member(tmp_path, 9, more=more) as running:
         reloading = asyncio.create_task(reload(running))
-        longest = 0.0
+        served = 0
         while not reloading.done():
-            began = monotonic()
             assert (await running.call("GET", "/healthz")).status == 200
-            longest = max(longest, monotonic() - began)
+            served += 1
         assert (await reloading).body["tests"]["passed"] == 2
-        assert longest < 1
+        assert served > 50  # 600 where nothing else runs; a worker that waits for its tests serves 1 or 2
