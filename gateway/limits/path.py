@@ -39,8 +39,8 @@ from typing import Final
 from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 
-_PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,:=@-]+(?<!\.))+")
-"""Paths that are canonical except for case: no segment is empty or ends with a dot."""
+_PLAIN: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,:=@/-]*")
+"""Paths that are canonical except for case, if no segment is empty or ends with a dot."""
 
 _BAD_BYTE: Final = re.compile(r"[^\x21-\x7e]|[\\#]")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -78,7 +78,7 @@ class PathPolicy:
         """The canonical form of `path`, split at its slashes; None if it has to be rejected."""
         if path.count("/") > _MAX_SLASHES:
             return None
-        if _PLAIN.fullmatch(path) is None:
+        if _PLAIN.fullmatch(path) is None or "//" in path or "./" in path or path[-1] in "/.":
             return self._fold(path)
         return tuple((path if self.case_sensitive else path.lower()).split("/")[1:])
 

@@ -119,24 +119,28 @@ def _put(leaves: _Leaves, endpoint: Endpoint) -> list[Endpoint]:
 
 def _descend(root: _Node, method: str, segments: Sequence[str], fields: RequestFields) -> Endpoint | Unmatched | None:
     """Search the tree depth first, the best match first."""
-    ways, end = [(root, 0)], len(segments)  # the best of them is the last
-    while ways:
-        node, depth = ways.pop()
+    node, depth, end = root, 0, len(segments)
+    others: list[tuple[_Node, int]] = []  # ways not taken; the best of them is the last
+    while True:
         if depth < end:
             if node.rest is not None:
-                ways.append((node, _OPEN_END))
-            if node.parameter is not None:
-                ways.append((node.parameter, depth + 1))
-            literal = node.literals.get(segments[depth])
-            if literal is not None:
-                ways.append((literal, depth + 1))
+                others.append((node, _OPEN_END))
+            literal, parameter = node.literals.get(segments[depth]), node.parameter
+            if literal is not None and parameter is not None:
+                others.append((parameter, depth + 1))
+            way = literal or parameter
+            if way is not None:
+                node, depth = way, depth + 1
+                continue
         else:
             found = _pick(node.end, method, fields) if depth == end and node.end is not None else None
             if found is None and node.rest is not None:
                 found = _pick(node.rest, method, fields)
             if found is not None:
                 return found
-    return None
+        if not others:
+            return None
+        node, depth = others.pop()
 
 
 def _pick(leaves: _Leaves, method: str, fields: RequestFields) -> Endpoint | Unmatched | None:

@@ -4,15 +4,14 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp import StreamReader
-from aiohttp.hdrs import CONTENT_LENGTH, EXPECT
 
 from gateway.limiter.verdict import OverLimits
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.client import Client
+from gateway.proxy.header_names import CONTENT_LENGTH, EXPECT
 from gateway.proxy.meter import Meter
 from gateway.proxy.request_id import RequestIds
 from gateway.proxy.request_message import RequestMessage
-from gateway.proxy.request_parser import is_last
 from gateway.proxy.responses import Response
 
 CHEAP_DISCARD: Final = 262_144
@@ -29,7 +28,7 @@ class Exchange:
     """One request and its response.
 
     Attributes:
-        message: The request's head, as aiohttp parsed it.
+        message: The request's head.
         body: The request's body, as a stream.
         client: Where it came from.
         id: The request's id, here and upstream.
@@ -71,7 +70,7 @@ class Exchange:
         self.reason = ""
         self.over: OverLimits | None = None
         self.meter: Meter | None = None
-        self.keep_alive = not is_last(message)
+        self.keep_alive = not message.is_last
         self.extra_headers = b""
         self.was_sent = False
         self.status = 0

@@ -44,7 +44,7 @@ class Forwarder:
         tls: What connections to https upstreams use, by their names; made of the settings if it is not given.
     """
 
-    __slots__ = ("_keep_rate_limits", "_observer", "_pools", "_resolver")
+    __slots__ = ("_keep_rate_limits", "_loop", "_observer", "_pools", "_resolver")
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Forwarder:
         keep_rate_limits: bool,
         tls: Mapping[Name, SSLContext] | None = None,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         coalescer = WriteCoalescer(loop)
         resolver = self._resolver = Resolver(dns, loop, observer)
         contexts = tls or {}
@@ -167,7 +167,7 @@ class Forwarder:
         exchange.on_gone = lambda: connection.hang_up(ForwardError("the client is gone", outcome=Outcome.CLIENT_GONE))
         client.on_pause = connection.pause
         try:
-            relay = ResponseRelay(exchange, connection, keep_rate_limits=self._keep_rate_limits)
+            relay = ResponseRelay(exchange, connection, self._loop, keep_rate_limits=self._keep_rate_limits)
             first = head.encode(upstream, connection.origin)
             connection.pause(client.writing_paused)
             connection.start(head.method, first, relay, may_switch=head.wants_websocket)

@@ -10,10 +10,10 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
+from gateway.proxy.name_memo import NameMemo
 from gateway.proxy.proxy_headers import ProxyHeaders, fold
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -40,6 +40,15 @@ _CONNECTION_SCHEME: Final = re.compile(rb"(?:^|[\s,])(?:ntlm|negotiate|nego2|ker
 _SPECIAL: Final = _HOP_BY_HOP | _CHALLENGES | {_OVER_LIMIT, b"content-length", b"retry-after", b"x-request-id"}
 _REMOVED_FROM_RESPONSES: Final = _HOP_BY_HOP | {b"content-length", _OVER_LIMIT}
 _RATE_LIMITS: Final = (b"ratelimit", b"x-ratelimit", b"x-rate-limit")
+
+
+def _find_special(name: bytes) -> bytes:
+    lower = name.lower()
+    return lower if lower in _SPECIAL or lower.startswith(_RATE_LIMITS) else b""
+
+
+SPECIAL_NAMES: Final = NameMemo(_find_special)
+"""The lower-case form of names whose headers do not go to the client unconditionally; empty for all others."""
 
 
 def named_by_connection(values: Iterable[bytes]) -> frozenset[bytes]:
@@ -81,9 +90,8 @@ class RequestHeaders:
                 return True
             return lower in removed or fold(lower) == _OVER_LIMIT
 
-        # Cached by the name as it was sent: clients send few names, and always the same.
-        self._is_removed = lru_cache(maxsize=1024)(is_removed)
-        self._is_removed_if_untrusted = lru_cache(maxsize=1024)(lambda n: is_removed(n) or n.lower() in set_by_proxies)
+        self._is_removed = NameMemo(is_removed)
+        self._is_removed_if_untrusted = NameMemo(lambda name: is_removed(name) or name.lower() in set_by_proxies)
 
     def show_another_client(self, headers: RawHeaders) -> bool:
         """Whether these headers of a trusted peer show that it sends the request for another client."""
@@ -92,7 +100,7 @@ class RequestHeaders:
 
     def forwards(self, name: bytes, headers: RawHeaders, *, trusted: bool) -> bool:
         """Whether a header, named in lower case, goes upstream if the client sends it with these headers."""
-        if self._is_removed(name) if trusted else self._is_removed_if_untrusted(name):
+        if (self._is_removed if trusted else self._is_removed_if_untrusted).get(name):
             return False
         if name in self._kept or name in self._proxy_headers:
             return True
@@ -104,7 +112,7 @@ class RequestHeaders:
         named: frozenset[bytes] = frozenset()
         lines = []
         for name, value in headers:
-            if is_removed(name):
+            if is_removed.get(name):
                 if name.lower() == b"connection":
                     named |= named_by_connection((value,))
                 continue
@@ -126,8 +134,7 @@ def response_lines(headers: RawHeaders, status: int, *, keep_rate_limits: bool) 
     lines = []
     authenticates = is_named = False
     for name, value in headers:
-        if not _is_plain(name):
-            lower = name.lower()
+        if lower := SPECIAL_NAMES.get(name):
             if lower == b"connection" and value not in _OPTIONS:
                 named |= named_by_connection((value,))
             if lower in _REMOVED_FROM_RESPONSES:
@@ -150,10 +157,3 @@ def names_connection_scheme(value: bytes) -> bool:
     One header may have several challenges.
     """
     return _CONNECTION_SCHEME.search(value) is not None
-
-
-@lru_cache(maxsize=1024)
-def _is_plain(name: bytes) -> bool:
-    """Whether a header of a response goes to the client unconditionally."""
-    lower = name.lower()
-    return lower not in _SPECIAL and not lower.startswith(_RATE_LIMITS)

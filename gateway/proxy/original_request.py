@@ -21,10 +21,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from aiohttp.hdrs import HOST
-
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.exchange import declared_length
+from gateway.proxy.header_names import HOST
 from gateway.proxy.request_message import RequestMessage
 
 
@@ -56,12 +55,12 @@ ReadOriginal: TypeAlias = Callable[[RequestMessage], OriginalRequest | BadReques
 
 def read_own(message: RequestMessage) -> OriginalRequest:
     """What a request itself says."""
-    return OriginalRequest(message.method, message.path, message.headers.getall(HOST, ()), declared_length(message))
+    return OriginalRequest(message.method, message.target, message.headers.getall(HOST, ()), declared_length(message))
 
 
 def read_bodiless(message: RequestMessage) -> OriginalRequest:
     """The same of a request that stands for a client's, whose body does not come here."""
-    return OriginalRequest(message.method, message.path, message.headers.getall(HOST, ()))
+    return OriginalRequest(message.method, message.target, message.headers.getall(HOST, ()))
 
 
 def read_x_forwarded(message: RequestMessage) -> OriginalRequest | BadRequest:

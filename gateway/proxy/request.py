@@ -3,22 +3,23 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from aiohttp import HttpVersion10, HttpVersion11
-from aiohttp.hdrs import (
-    AUTHORIZATION,
-    PROXY_AUTHORIZATION,
-    TRANSFER_ENCODING,
-    VIA,
-    X_FORWARDED_FOR,
-    X_FORWARDED_HOST,
-    X_FORWARDED_PROTO,
-)
+from aiohttp import HttpVersion10
 from multidict import istr
 
 from gateway.limits.address import LOCAL, UNIX, belongs
 from gateway.limits.endpoint import METHODS
 from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.header_names import (
+    AUTHORIZATION,
+    PROXY_AUTHORIZATION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    VIA,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PROTO,
+)
 from gateway.proxy.headers import OVER_LIMIT_HEADER, RequestHeaders, names_connection_scheme
 from gateway.proxy.original_request import OriginalRequest, ReadOriginal, read_own
 from gateway.proxy.target import Target, parse_target
@@ -98,8 +99,8 @@ class RequestHead:
         return (
             message.upgrade
             and self.method == "GET"
-            and message.version == HttpVersion11
-            and message.headers.get("Upgrade", "").lower() == "websocket"
+            and message.is_http11
+            and message.headers.get(UPGRADE, "").lower() == "websocket"
         )
 
     @property
@@ -198,10 +199,10 @@ class RequestReader:
     def _find_fault(self, exchange: Exchange) -> BadRequest | None:
         """What is wrong with a request, whatever it is for."""
         message = exchange.message
-        if message.version not in (HttpVersion11, HttpVersion10):
+        if not message.is_http11 and message.version != HttpVersion10:
             return BadRequest.VERSION
         coding = message.headers.get(TRANSFER_ENCODING)
-        if coding is not None and (coding.lower() != "chunked" or message.version == HttpVersion10):
+        if coding is not None and (coding.lower() != "chunked" or not message.is_http11):
             # RFC 9112 section 6.1: forwarding would lose the coding, or HTTP/1.0 has none
             return BadRequest.TRANSFER_CODING
         if self._names_two_callers(exchange):

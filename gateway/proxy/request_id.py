@@ -4,10 +4,11 @@ import re
 from os import urandom
 from typing import Final
 
-from multidict import CIMultiDictProxy, istr
+from multidict import CIMultiDictProxy
+
+from gateway.proxy.header_names import X_REQUEST_ID
 
 _VALID: Final = re.compile(r"[A-Za-z0-9._+=/-]{1,128}", re.ASCII)
-_REQUEST_ID: Final = istr("X-Request-ID")
 _LENGTH: Final = 24
 """Hex digits of an id: 96 bits, so that no two of 10^12 requests have the same."""
 _POOL: Final = 512
@@ -33,7 +34,7 @@ class RequestIds:
 
     def identify(self, headers: "CIMultiDictProxy[str]", *, trusted: bool) -> str:
         """The id that a trusted proxy gave a request, or a new one."""
-        given = headers.get(_REQUEST_ID) if trusted else None
+        given = headers.get(X_REQUEST_ID) if trusted else None
         return given if given and _VALID.fullmatch(given) else self.new()
 
     def new(self) -> str:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp import StreamReader, web
 from aiohttp.http import HttpProcessingError, HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong, TransferEncodingError
 from aiohttp.http_parser import HttpRequestParserPy
@@ -44,20 +44,6 @@ def require_c_parser() -> None:
             "aiohttp runs without its C parser, and the one in Python accepts requests that can be smuggled; "
             "unset AIOHTTP_NO_EXTENSIONS and install aiohttp from a wheel"
         )
-
-
-def is_last(message: RequestMessage) -> bool:
-    """Whether no other request can follow on the same connection.
-
-    HTTP/1.0 has no reliable way to say that a connection persists (RFC 9112 appendix C.2.2). After a request to
-    switch protocols the client may already speak the other protocol, whatever the response (RFC 9931).
-    """
-    return message.should_close or message.upgrade or message.version != HttpVersion11
-
-
-def _head_size(message: RequestMessage) -> int:
-    request_line = len(message.method) + len(message.path) + len("  HTTP/1.1\r\n")
-    return request_line + sum(len(name) + len(value) + len(": \r\n") for name, value in message.raw_headers)
 
 
 class RequestParser:
@@ -215,7 +201,8 @@ class RequestParser:
         while True:
             messages, _, _ = self._http.feed_data(data)
             if messages:
-                message, body = messages[0]
+                parsed, body = messages[0]
+                message = RequestMessage(parsed)
                 self._take(message, body, seen)
                 queue.append((message, body))
             if self._body is None:
@@ -237,15 +224,15 @@ class RequestParser:
                 raise LineTooLong(b"")
 
     def _take(self, message: RequestMessage, body: StreamReader, seen: int) -> None:
-        if len(message.path) > self._max_target:
+        if len(message.target) > self._max_target:
             raise LineTooLong(b"", self._parser_max_target)
-        if seen > self._max_head and _head_size(message) > self._max_head:
+        if seen > self._max_head and message.head_size > self._max_head:
             raise LineTooLong(b"")
         self._head_size = 0
         self.begun = False
         self._body = body
         self._content = -1
-        if is_last(message):
+        if message.is_last:
             self._last = message
 
     def _check_progress(self, content: int, size: int) -> None:

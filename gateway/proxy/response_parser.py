@@ -5,6 +5,7 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.proxy.failure_reason import FailureReason, is_tls
+from gateway.proxy.headers import SPECIAL_NAMES
 from gateway.proxy.upstream_response import (
     CONTROL_HEADERS,
     WITHOUT_CONTENT,
@@ -26,7 +27,8 @@ _MAX_OVERHEAD: Final = 65_536
 
 _SWITCHING: Final = 101
 _FINAL: Final = 200
-_MIN_STATUS, _MAX_STATUS = 100, 599
+_MIN_STATUS: Final = 100
+_MAX_STATUS: Final = 599
 _NO_CONTENT: Final = 204
 
 
@@ -75,7 +77,7 @@ class ResponseParser:
         self._status = 0
         self._reason = b""
         self._headers: RawHeaders = []
-        self._control: RawHeaders = []  # those of them that concern this connection
+        self._control: RawHeaders = []  # those of them that concern this connection, with lower-case names
         self._chunked_head = False  # of a response to HEAD
         self._framing = Framing.NONE
         self._overhead = 0
@@ -172,8 +174,9 @@ class ResponseParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._status == 0:  # later ones are trailers, which are not forwarded
             self._headers.append((name, value))
-            if name.lower() in CONTROL_HEADERS:
-                self._control.append((name, value))
+            lower = SPECIAL_NAMES.get(name)
+            if lower and lower in CONTROL_HEADERS:
+                self._control.append((lower, value))
 
     def on_headers_complete(self) -> None:
         reader = self.reader
@@ -194,7 +197,7 @@ class ResponseParser:
             if not self._may_switch:
                 raise HttpParserError("it switches protocols without being asked")
         try:
-            self._framing, length = read_framing(self._method, status, control, self._http.get_http_version())
+            self._framing, length = read_framing(self._method, status, control, self._http.get_http_version)
         except AmbiguousFramingError as error:
             raise HttpParserError(f"{error} is ambiguous") from error
         self.progressed = True

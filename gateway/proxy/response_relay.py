@@ -5,8 +5,6 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from aiohttp import HttpVersion11
-
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import response_lines
 from gateway.proxy.upstream_connection import UpstreamConnection
@@ -23,6 +21,7 @@ class ResponseRelay:
     Args:
         exchange: Has the client to write to.
         connection: The connection to the upstream.
+        loop: The event loop.
         keep_rate_limits: Whether the upstream's own rate-limit headers reach the client.
 
     Attributes:
@@ -43,14 +42,20 @@ class ResponseRelay:
         "done",
     )
 
-    def __init__(self, exchange: Exchange, connection: UpstreamConnection, *, keep_rate_limits: bool) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        connection: UpstreamConnection,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        keep_rate_limits: bool,
+    ) -> None:
         self._exchange = exchange
         self._connection = connection
         self._keep_rate_limits = keep_rate_limits
-        self._is_http11 = exchange.message.version == HttpVersion11
+        self._is_http11 = exchange.message.is_http11
         self._chunked = False
         self._out: list[bytes] = []
-        loop = asyncio.get_running_loop()
         self.done: asyncio.Future[bool] = loop.create_future()
         self.closed: asyncio.Future[None] | None = None
         self._status = 0

@@ -1,6 +1,7 @@
 """The parts of an upstream's response, and the framing of its body."""
 
 import re
+from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol
 
@@ -101,8 +102,14 @@ class AmbiguousFramingError(ValueError):
     """A response whose end could be determined in different ways."""
 
 
-def read_framing(method: str, status: int, headers: RawHeaders, version: str) -> tuple[Framing, bytes]:
+def read_framing(method: str, status: int, headers: RawHeaders, version: Callable[[], str]) -> tuple[Framing, bytes]:
     """The framing of a response's body, and its Content-Length if it has one (RFC 9112 section 6.3).
+
+    Args:
+        method: Of the request.
+        status: Of the response.
+        headers: Its control headers, named in lower case.
+        version: Returns its version, such as 1.1; called only if that matters, since the parser makes a text of it.
 
     Raises:
         AmbiguousFramingError: the framing is given twice, or in a way that a client might not understand.
@@ -110,14 +117,13 @@ def read_framing(method: str, status: int, headers: RawHeaders, version: str) ->
     length: bytes | None = None
     chunked = False
     for name, value in headers:
-        lower = name.lower()
-        if lower == b"content-length":
+        if name == b"content-length":
             if length is not None or not value.isdigit():
                 raise AmbiguousFramingError("its Content-Length")
             length = value.lstrip(b"0") or b"0"
-        elif lower == b"transfer-encoding":
+        elif name == b"transfer-encoding":
             # Another coding would be lost in forwarding, and HTTP/1.0 has none (sections 6.1 and 7).
-            if chunked or value.lower() != b"chunked" or version != "1.1":
+            if chunked or value.lower() != b"chunked" or version() != "1.1":
                 raise AmbiguousFramingError("its Transfer-Encoding")
             chunked = True
     if chunked and length is not None:
@@ -130,10 +136,9 @@ def read_framing(method: str, status: int, headers: RawHeaders, version: str) ->
 
 
 def announces_content(headers: RawHeaders) -> bool:
-    """Whether there would be content after a head with these headers, if its status allowed it."""
+    """Whether there would be content after a head with these control headers, if its status allowed it."""
     for name, value in headers:
-        lower = name.lower()
-        if lower == b"transfer-encoding" or (lower == b"content-length" and value.strip(b"0")):
+        if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
             return True
     return False
 
@@ -152,11 +157,11 @@ def persists(headers: RawHeaders, version: str) -> bool:
 def read_keep_alive(headers: RawHeaders) -> int | None:
     """Seconds for which the upstream keeps the connection open: its `Keep-Alive: timeout=N` (RFC 2068 section 19.7.1).
 
-    The least if there are several; None if it does not say.
+    The least if there are several; None if it does not say. The headers are named in lower case.
     """
     least = None
     for name, value in headers:
-        if name.lower() == b"keep-alive":
+        if name == b"keep-alive":
             for digits in _TIMEOUT.findall(value):
                 least = int(digits) if least is None else min(least, int(digits))
     return least

@@ -10,8 +10,6 @@ from hashlib import sha256
 from socket import gethostname
 from typing import Final
 
-from aiohttp import HttpVersion11
-
 from gateway.proxy.request_message import RequestMessage
 from gateway.settings.gateway import Settings
 
@@ -35,7 +33,7 @@ class Via:
 
     def end_of_head(self, message: RequestMessage) -> bytes:
         """The line for a request that came without a Via header, with the empty line that ends a head."""
-        return self._http11 if message.version == HttpVersion11 else self._http10
+        return self._http11 if message.is_http11 else self._http10
 
     def append(self, received: Iterable[str], message: RequestMessage) -> bytes:
         """The same for a request that came with these values of Via: one line with all of them."""

@@ -53,6 +53,7 @@ class Coalescer:
         "_due",
         "_has_more",
         "_is_extended",
+        "_loop",
         "_timer",
         "_unclaimed",
         "_waiting",
@@ -65,6 +66,7 @@ class Coalescer:
         has_more: Callable[[], bool] = lambda: False,
         unclaimed: Callable[[Check, Decision], None] = lambda _check, _decision: None,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._decide = decide
         self._unclaimed = unclaimed
         self._has_more = has_more
@@ -82,14 +84,13 @@ class Coalescer:
 
         The future raises `StoreUnavailableError` if there is no decision before the deadline.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Decision] = loop.create_future()
+        future: asyncio.Future[Decision] = self._loop.create_future()
         self._waiting.append((check, future))
         at = monotonic() + self._deadline  # the loop's own clock stands still during an iteration
         self._deadlines.append((at, future))
         if self._timer is None:
             self._due = at
-            self._timer = loop.call_at(at, self._expire)
+            self._timer = self._loop.call_at(at, self._expire)
         self.send()
         return future
 
@@ -100,7 +101,7 @@ class Coalescer:
 
     def _begin(self) -> None:
         """Start a call. It goes out in the next iteration of the event loop, with all checks submitted in this one."""
-        self._call = asyncio.get_running_loop().create_task(self._run())
+        self._call = self._loop.create_task(self._run())
         self._calls.add(self._call)
         self._call.add_done_callback(self._calls.discard)
 
@@ -131,12 +132,11 @@ class Coalescer:
                 await asyncio.sleep(0)
 
     def _expire(self) -> None:
-        loop = asyncio.get_running_loop()
         now, deadlines = monotonic(), self._deadlines
         if now - self._due > _STALL and not self._is_extended:
             self._is_extended = True
             self._due = now + _EXTENSION
-            self._timer = loop.call_at(self._due, self._expire)
+            self._timer = self._loop.call_at(self._due, self._expire)
             return
         is_late = False
         while deadlines and (deadlines[0][1].done() or deadlines[0][0] <= now):
@@ -149,7 +149,7 @@ class Coalescer:
         self._timer = None
         if deadlines:
             self._due = deadlines[0][0]
-            self._timer = loop.call_at(self._due, self._expire)
+            self._timer = self._loop.call_at(self._due, self._expire)
         if is_late:
             self._call = None
             if self._waiting:

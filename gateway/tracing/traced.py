@@ -30,7 +30,7 @@ from gateway.telemetry.log import Log
 if TYPE_CHECKING:  # OpenTelemetry is an extra
     from gateway.tracing.spans import RequestTrace, RequestTracer
 
-_TRACE_HEADERS = (b"traceparent", b"tracestate")
+_TRACE_HEADERS = frozenset({b"traceparent", b"tracestate"})
 
 
 class TracingObserver:
@@ -160,7 +160,7 @@ class TracedForwarder:
         name = allowed.endpoint.upstream
         trace, urls = self._traced.trace, self._upstreams[name].urls
         host, port = _address(urls[0]) if len(urls) == 1 else (None, None)
-        _replace_trace_headers(exchange, trace.forward(name, host, port))
+        exchange.message.replace_raw(_TRACE_HEADERS, trace.forward(name, host, port))
         outcome = await self._forwarder.forward(exchange, allowed)
         trace.forwarded(outcome, exchange.status)
         return outcome
@@ -169,12 +169,6 @@ class TracedForwarder:
 def _address(url: Origin) -> tuple[str, int | None]:
     """OpenTelemetry's server.address and server.port."""
     return (url.socket, None) if url.socket else (url.host, url.port)
-
-
-def _replace_trace_headers(exchange: Exchange, headers: Sequence[tuple[bytes, bytes]]) -> None:
-    message = exchange.message
-    kept = [header for header in message.raw_headers if header[0].lower() not in _TRACE_HEADERS]
-    exchange.message = message._replace(raw_headers=(*kept, *headers))
 
 
 @asynccontextmanager

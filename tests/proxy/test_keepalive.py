@@ -37,7 +37,7 @@ def ok(keep_alive: str) -> bytes:
     ],
 )
 def test_the_time_that_an_upstream_keeps_a_connection_is_read(values: tuple[str, ...], seconds: int | None) -> None:
-    headers = [(b"Connection", b"Keep-Alive"), *((b"keep-Alive", value.encode()) for value in values)]
+    headers = [(b"connection", b"Keep-Alive"), *((b"keep-alive", value.encode()) for value in values)]
     assert read_keep_alive(headers) == seconds
 
 

@@ -86,7 +86,7 @@ async def traced(
 
 async def test_an_unexpected_error_is_in_the_span_by_its_type() -> None:
     async def broken(exchange: Exchange) -> None:
-        raise LookupError(exchange.message.path)
+        raise LookupError(exchange.message.target)
 
     async with traced(handle=broken) as (port, spans):
         assert (await ask(port, get("/secret"))).status == 500
