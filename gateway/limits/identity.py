@@ -7,7 +7,6 @@ address, and an invented token gets no bucket of its own. What was not believed 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Final
 
 from gateway.limits.address import Address, Network, Unix, belongs, group
@@ -15,6 +14,7 @@ from gateway.limits.caller import GIVEN, MISSING, NOTHING, Caller
 from gateway.limits.forwarded_for import find_client
 from gateway.limits.holder import ADDRESS, BY_ADDRESS, USER, Holder
 from gateway.limits.identity_source import ApiKey, BearerToken, Claim, Headers, IdentitySource, Sender, TrustedHeader
+from gateway.limits.keyed_hash import KeyedHash
 from gateway.limits.rejection import REASONS, Rejection
 
 _FORWARDED_BY_STRANGER: Final = Rejection(
@@ -66,13 +66,10 @@ class Identity:
     hash_key: bytes = field(repr=False)
     report: Callable[[Rejection], object] = field(default=unreported, repr=False, compare=False)
     told: frozenset[str] = frozenset()
-    _hashes: Mapping[str, blake2b] = field(init=False, repr=False, compare=False)
+    _hashes: Mapping[str, KeyedHash] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if len(self.hash_key) > blake2b.MAX_KEY_SIZE:
-            raise ValueError(f"a hash key has at most {blake2b.MAX_KEY_SIZE} bytes, this one has {len(self.hash_key)}")
-        kinds = {kind: blake2b(digest_size=16, key=self.hash_key, person=kind.encode()) for kind in _KINDS}
-        object.__setattr__(self, "_hashes", kinds)
+        object.__setattr__(self, "_hashes", {kind: KeyedHash(kind, self.hash_key) for kind in _KINDS})
 
     @property
     def attributes(self) -> frozenset[str]:
@@ -213,9 +210,7 @@ class Identity:
 
     def digest(self, kind: str, name: str) -> bytes:
         """The keyed hash of a ``user`` or an ``address``, 32 hex digits. Those of the two kinds differ."""
-        digest = self._hashes[kind].copy()
-        digest.update(name.encode(errors="surrogatepass"))  # encodes any str, and no two to the same bytes
-        return digest.hexdigest().encode()
+        return self._hashes[kind].digest(name)
 
     def digest_of(self, holder: Holder, values: Mapping[str, str]) -> bytes:
         """The same of a holder who is told apart by attributes, and perhaps by the user id.
