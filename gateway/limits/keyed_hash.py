@@ -5,7 +5,7 @@ from typing import Final
 
 _MOST: Final = 8192
 _LONGEST: Final = 128
-"""Characters of a name that is remembered: with its digest, some 350 bytes."""
+"""Characters of a name that is remembered; with its digest, it takes at most 700 bytes."""
 
 
 class KeyedHash:

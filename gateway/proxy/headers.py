@@ -48,7 +48,8 @@ def _find_special(name: bytes) -> bytes:
 
 
 SPECIAL_NAMES: Final = NameMemo(_find_special)
-"""The lower-case form of names whose headers do not go to the client unconditionally; empty for all others."""
+"""The lower-case form of names whose headers say how a response is framed, or do not go to the client unconditionally;
+empty for all others."""
 
 
 def named_by_connection(values: Iterable[bytes]) -> frozenset[bytes]:
@@ -65,8 +66,8 @@ class RequestHeaders:
             no client can have them removed.
         credentials: Names of the headers with callers' credentials; no client can have them removed.
         proxy_headers: Names of more headers that only a trusted proxy may set, see `ProxyHeaders`.
-        dropped: Called with a name that is removed because of its underscore. A few thousand names later, it may be
-            called with the same one again.
+        dropped: Called with a name that is removed because of its underscore; after other names, perhaps with the same
+            one again.
     """
 
     __slots__ = ("_is_removed", "_is_removed_if_untrusted", "_kept", "_proxy_headers")

@@ -6,13 +6,14 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 
 _MAX_NAMES: Final = 1024
+_LONGEST: Final = 64
 
 
 class NameMemo(Generic[T]):
     """Remembers something about each name, by the name as it was sent: peers send few names, and always the same.
 
-    When there are 1024 it starts anew, so that a peer that invents names fills no memory. (`lru_cache` takes three
-    times as long for bytes: it makes a tuple of each, and hashes that.)
+    When there are 1024 it starts anew, and long ones are not remembered, so that a peer that invents names fills no
+    memory. (`lru_cache` takes three times as long for bytes: it makes a tuple of each, and hashes that.)
 
     Args:
         find: Finds it out.
@@ -28,7 +29,9 @@ class NameMemo(Generic[T]):
         """What is known of a name, found out if need be."""
         found = self._known.get(name)
         if found is None:
-            if len(self._known) >= _MAX_NAMES:
-                self._known.clear()
-            found = self._known[name] = self._find(name)
+            found = self._find(name)
+            if len(name) <= _LONGEST:
+                if len(self._known) >= _MAX_NAMES:
+                    self._known.clear()
+                self._known[name] = found
         return found

@@ -8,7 +8,7 @@ from aiohttp import HttpVersion, HttpVersion11
 from multidict import CIMultiDictProxy
 
 
-@dataclass(init=False, slots=True)
+@dataclass(init=False, slots=True, eq=False)
 class RequestMessage:
     """A request's head, read once of what aiohttp's parser made of it.
 

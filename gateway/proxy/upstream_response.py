@@ -90,7 +90,7 @@ class ResponseReader(Protocol):
 
 
 CONTROL_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding", b"keep-alive"})
-"""Headers that say how a body is framed, and how long the connection stays open."""
+"""Headers that say how a body is framed, and how long the connection stays open. `SPECIAL_NAMES` has all of them."""
 _TIMEOUT: Final = re.compile(rb"(?<![\w-])timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
 
 _SWITCHING: Final = 101
@@ -144,7 +144,7 @@ def announces_content(headers: RawHeaders) -> bool:
 
 
 def persists(headers: RawHeaders, version: str) -> bool:
-    """Whether the connection stays open after this response (RFC 9112 section 9.3)."""
+    """Whether the connection stays open after a response with these headers, as sent (RFC 9112 section 9.3)."""
     options = {
         option.strip(b" \t").lower()
         for name, value in headers

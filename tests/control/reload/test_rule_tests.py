@@ -111,7 +111,7 @@ async def test_a_gateway_whose_tests_fail_starts_all_the_same(tmp_path: Path) ->
 
 async def test_requests_are_served_while_tests_run(tmp_path: Path) -> None:
     many = "  - {name: many, as: {user: b}, steps: [{request: GET /v1/orders/7, times: 10, expect: allowed}, "
-    many += f"{{request: GET /v1/orders/7, times: {MAX_REQUESTS - 21}, expect: refused}}]}}\n"
+    many += f"{{request: GET /v1/orders/7, times: {MAX_REQUESTS // 4}, expect: refused}}]}}\n"
     more = set_up(tmp_path, TESTS + many)
     async with fleet_member(tmp_path, 9, more=more) as running:
         reloading = asyncio.create_task(reload(running))
@@ -120,4 +120,4 @@ async def test_requests_are_served_while_tests_run(tmp_path: Path) -> None:
             assert (await running.call("GET", "/healthz")).status == 200
             served += 1
         assert (await reloading).body["tests"]["passed"] == 2
-        assert served > 50  # 600 where nothing else runs; a worker that waits for its tests serves 1 or 2
+        assert served > 20  # 200 where nothing else runs; a worker that waits for its tests serves 1 or 2
