@@ -120,4 +120,4 @@ async def test_requests_are_served_while_tests_run(tmp_path: Path) -> None:
             assert (await running.call("GET", "/healthz")).status == 200
             served += 1
         assert (await reloading).body["tests"]["passed"] == 2
-        assert served > 20  # 200 where nothing else runs; a worker that waits for its tests serves 1 or 2
+        assert served > 20  # 1000 where nothing else runs; a worker that waits for its tests serves 1 or 2
