@@ -3,7 +3,7 @@
 from hashlib import blake2b
 from typing import Final
 
-_MOST: Final = 8192
+_MOST: Final = 16_384
 _LONGEST: Final = 128
 """Characters of a name that is remembered; with its digest, it takes at most 700 bytes."""
 
@@ -11,7 +11,7 @@ _LONGEST: Final = 128
 class KeyedHash:
     """BLAKE2b (RFC 7693) of names of one kind, with a key.
 
-    The digests of the last 8,192 to 16,384 names are remembered, since who sends a request will soon send another.
+    The digests of the last 16,384 to 32,768 names are remembered, since who sends a request will soon send another.
 
     Args:
         kind: The same name of another kind has another digest.
