@@ -47,7 +47,7 @@ class Slots:
         self._names: tuple[str, ...] = ()
         self._untrue: dict[bytes, None] = {}
         self._doubtful: dict[bytes, int] = {}  # from when on no call may change the number; the first is the earliest
-        self._told: set[bytes] = set()  # where Redis may have a number
+        self._told: dict[bytes, object] = {}  # where Redis may have a number, with what the last call about it said
         self._rewritten_at = 0
 
     def hear(self, now: int, names: Sequence[str], *, was_known: bool) -> None:
@@ -108,18 +108,21 @@ class Slots:
             else:
                 self._untrue.pop(key, None)  # it began and ended without Redis
 
-    def heard(self, keys: Iterable[bytes], *, is_written: bool) -> None:
+    def heard(self, keys: Iterable[bytes], said: object, *, is_written: bool) -> None:
         """Redis has replied to a call about these buckets.
 
         Args:
             keys: The buckets.
+            said: The `argument` of the call. If a later call has said something of a bucket, Redis may have carried out
+                that one first, on another connection, so the number is written once more.
             is_written: Whether it wrote the numbers; it does not if the call was late by its clock.
         """
-        for key in keys:
-            if not is_written:
+        for key in dict.fromkeys(keys):
+            if not is_written or self._told.get(key) is not said:
+                self._told.setdefault(key, None)
                 self._untrue[key] = None
             elif not (self.in_flight.count(key) or key in self._untrue or key in self._doubtful):
-                self._told.discard(key)
+                del self._told[key]
 
     def doubt(self, keys: Iterable[bytes]) -> None:
         """A call about these buckets has failed, and may have been executed, or may yet be."""
@@ -130,10 +133,11 @@ class Slots:
 
     def argument(self, positions: dict[bytes, int]) -> str:
         """What take.lua has to know, for buckets at these positions among its keys."""
-        self._told.update(positions)
         own = [number for key, place in positions.items() for number in (place, self.in_flight.count(key))]
         me = f"{self._joined_at} {self.name}"
-        return json.dumps([me, self._clock() + STALE, self._seen_at, self._names, own], separators=(",", ":"))
+        said = json.dumps([me, self._clock() + STALE, self._seen_at, self._names, own], separators=(",", ":"))
+        self._told.update(dict.fromkeys(positions, said))
+        return said
 
 
 def keys_at_once(checks: Iterable[Sequence[Demand]]) -> list[bytes]:

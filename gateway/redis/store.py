@@ -165,7 +165,8 @@ class RedisStore:
             decisions.append(decision)
             at = end
         if counts_at_once:
-            self.slots.heard([*keys_at_once(checks), *untrue], is_written=now <= expected + STALE)
+            keys = [*keys_at_once(checks), *untrue]
+            self.slots.heard(keys, call.arguments[1], is_written=now <= expected + STALE)
         return decisions
 
     async def reconcile(self, debts: Sequence[Debt]) -> Sequence[int]:

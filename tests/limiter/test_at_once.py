@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +20,10 @@ from gateway.limits.bucket import Decision
 from gateway.limits.charge import Charge, Demand, FailurePolicy
 from gateway.limits.in_flight import InFlight
 from gateway.limits.quota import Quota
+from gateway.redis.client import RedisClient, Reply
 from gateway.redis.clock import StoreClock
+from gateway.redis.errors import StoreUnavailableError
+from gateway.redis.scripts import Call
 from gateway.redis.slots import STALE, Slots
 from gateway.redis.store import RedisStore
 from tests.redis.builders import demand, limiter, redis_store
@@ -199,6 +203,49 @@ async def test_a_call_that_redis_carries_out_too_late_leaves_nothing_behind() ->
         await until(lambda: not opened.is_degraded)
         await none_is_left(redis)
         assert (await opened.check([one])).allowed
+
+
+class Overtaken:
+    """Sends the first call to Redis when it is told to, and those after it at once, as on connections of their own."""
+
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+        self._is_first = True
+        self.go = asyncio.Event()
+        self.done = asyncio.Event()
+
+    async def run(self, calls: Sequence[Call]) -> list[Reply]:
+        if not self._is_first:
+            return await self._client.run(calls)
+        self._is_first = False
+        await self.go.wait()
+        replies = await self._client.run(calls)
+        self.done.set()
+        return replies
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("most", [1, 2])
+async def test_a_late_call_that_another_overtakes_leaves_no_number_that_is_not_true(most: int) -> None:
+    """It says what was true when it was sent, and Redis carries it out last; it allows its check, or it does not."""
+    async with redis_server() as redis, redis_store(redis.url, deadline=0.1) as store:
+        held = await store.take([at_once()])
+        overtaken: Any = Overtaken(store._client)
+        store._client = overtaken
+        with pytest.raises(StoreUnavailableError):
+            await store.take([at_once(most=most)])
+        store.release([at_once()], held)
+        store.send()
+        await none_is_left(redis)
+        overtaken.go.set()
+        await overtaken.done.wait()
+        assert sum(numbers(redis)[b"gateway:bucket:a"].values()) == most
+
+        async def is_true_again() -> bool:
+            store.send()  # as with each heartbeat
+            return numbers(redis) == {}
+
+        await eventually(is_true_again)
 
 
 async def test_what_a_worker_wrote_before_it_joined_again_counts_no_more() -> None:
