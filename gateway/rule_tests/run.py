@@ -30,8 +30,8 @@ from gateway.proxy.bad_request import BadRequest
 from gateway.proxy.target import parse_target
 
 LONGEST = 5.0
-"""Seconds of CPU time that all tests of a run may take: a busy machine makes no test fail. With the pauses of a reload,
-that is ten seconds on an idle one, of the 15 that a fleet has."""
+"""Seconds of CPU time that all tests of a run may take, so that no test fails because the machine is busy. A reload
+pauses as long as it works, so it takes about ten seconds on an idle machine; other gateways wait 15 for it."""
 
 _START = 1_767_225_600 * MICROSECONDS
 """When a test begins that does not say it: 2026-01-01, midnight UTC."""

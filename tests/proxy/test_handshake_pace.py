@@ -39,7 +39,7 @@ async def test_turns_come_in_order_at_the_rate() -> None:
 
 
 async def test_one_that_left_or_gave_up_takes_no_turn() -> None:
-    pace, loop = HandshakePace(2), asyncio.get_running_loop()
+    pace, loop = HandshakePace(1), asyncio.get_running_loop()
     with pairs(4) as made:
         (first, _), (second, its_client), (third, _), (fourth, _) = made
         await pace.turn(first)
@@ -51,6 +51,6 @@ async def test_one_that_left_or_gave_up_takes_no_turn() -> None:
         with pytest.raises(ConnectionAbortedError):
             await left
         await stays
-        assert loop.time() - begun < 1.4, "one turn later, not three"
+        assert loop.time() - begun < 1.75, "one turn later, not three"
     with pytest.raises(asyncio.CancelledError):
         await gave_up
